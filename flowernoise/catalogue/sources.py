@@ -1,0 +1,256 @@
+"""Where photos and their clean labels come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import re
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from flowernoise import network
+from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.registry import Between, Registry, Spec
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
+TFDS_INFO_URL = "https://storage.googleapis.com"
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """One labelled photo: where it lies in its source, its class, and a way to its encoded bytes."""
+
+    path: str
+    label: int
+    read: Callable[[], bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Labelled photos.
+
+    Args:
+        classes: names of the classes; a photo's label is an index into them.
+        total: number of photos.
+        photos: iterates over the photos, again at each call.
+    """
+
+    classes: tuple[str, ...]
+    total: int
+    photos: Callable[[], Iterator[Photo]]
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceContext:
+    """What a source may need besides its spec.
+
+    Args:
+        data_dir: where TensorFlow Datasets keeps prepared sets; None for its own default.
+        show_download: whether a download may show its own progress display.
+    """
+
+    data_dir: Path | None = None
+    show_download: bool = False
+
+
+sources = Registry("source")
+
+
+def parse_source(text: str) -> Spec:
+    """Reads a SOURCE as the command line takes it: a registered name, ``tfds:NAME``, or a directory.
+
+    >>> str(parse_source("tfds:cifar10")), str(parse_source("./photos"))
+    ('tfds:cifar10', 'folder:photos')
+
+    Raises:
+        BadRequestError: neither a source's name nor a directory.
+    """
+    name = text.partition(":")[0]
+    is_path = text.startswith((".", "~", "/")) or os.sep in name or Path(text).is_dir()
+    if name in sources.names() and name != "folder" and not text.startswith("."):
+        return sources.parse(text)
+    if name == "folder" and ":" in text:
+        text = text.partition(":")[2].removeprefix("path=")
+    elif not is_path:
+        names = ", ".join(entry.name for entry in sources if entry.name not in ("folder", "tfds"))
+        raise BadRequestError(f"unknown source {text!r}: not a directory here, and not one of {names}, tfds:NAME")
+    return Spec(sources["folder"], types.MappingProxyType({"path": str(Path(text).expanduser())}))
+
+
+@sources.register()
+def tf_flowers(context: SourceContext) -> Source:
+    """Flower photos of five classes (3,670, CC-BY) through TensorFlow Datasets.
+
+    The TensorFlow Team, "Flowers", 2019; a download of 218 MiB, unless a prepared copy lies in the data directory.
+
+    Example: ``flowernoise prepare tf_flowers --data-dir ~/tensorflow_datasets``
+    """
+    return _from_tfds("tf_flowers", context, TF_FLOWERS_URL)
+
+
+@sources.register(unkeyed="name")
+def tfds(context: SourceContext, *, name: str) -> Source:
+    """Any image classification set of TensorFlow Datasets, all its labelled splits together.
+
+    Example: ``flowernoise prepare tfds:cifar10``
+    """
+    if not re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", name):
+        raise BadRequestError(f"tfds:{name} is not the name of a TensorFlow dataset, such as tfds:cifar10")
+    return _from_tfds(name, context, TFDS_INFO_URL)
+
+
+@sources.register(unkeyed="path")
+def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+    """A directory of your own with one folder a class (JPEG, PNG, WebP, BMP; folders may be nested).
+
+    Example: ``flowernoise prepare ./photos``
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise BadRequestError(f"{path} is not a directory; give one with a folder of photos for each class")
+    try:
+        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        listing = [(label, file) for label, name in enumerate(names) for file in _image_files(root / name)]
+    except OSError as error:
+        raise FlowernoiseError(f"cannot read {path}: {error.strerror}") from error
+    counts = [sum(1 for label, _ in listing if label == index) for index in range(len(names))]
+    classes = [name for name, count in zip(names, counts, strict=True) if count]
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "none"
+        raise BadRequestError(f"{path} needs at least two folders with photos ({' '.join(SUFFIXES)}); there is {found}")
+    labels = {name: label for label, name in enumerate(classes)}
+
+    def photos() -> Iterator[Photo]:
+        for index, file in listing:
+            yield Photo(_printable(file.relative_to(root)), labels[names[index]], file.read_bytes)
+
+    return Source(tuple(_printable(Path(name)) for name in classes), len(listing), photos)
+
+
+@sources.register()
+def synthetic(
+    context: SourceContext,  # noqa: ARG001 (every source takes the context)
+    *,
+    photos: Annotated[int, Between(10, 1_000_000)] = 2000,
+    size: Annotated[int, Between(16, 1024)] = 224,
+    seed: Annotated[int, Between(0)] = 0,
+) -> Source:
+    """Flowers that the program draws itself, of the classes of tf_flowers; needs no download.
+
+    Deterministic: the same parameters give the same photos, equally many of each class.
+
+    Example: ``flowernoise prepare synthetic:photos=500``
+    """
+    from flowernoise import painter
+    from flowernoise.randomness import generator
+
+    def encoded(index: int, kind: str) -> bytes:
+        image = painter.paint(kind, generator(seed, "synthetic", kind, str(index)), size)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        return buffer.getvalue()
+
+    def drawn() -> Iterator[Photo]:
+        for index in range(photos):
+            label = index % len(painter.KINDS)
+            kind = painter.KINDS[label]
+            yield Photo(f"{kind}/{index:06}.jpg", label, lambda index=index, kind=kind: encoded(index, kind))
+
+    return Source(painter.KINDS, photos, drawn)
+
+
+def fingerprint(spec: Spec) -> str | None:
+    """A text that changes when the photos of a directory do; None for sources that do not change by themselves."""
+    if spec.name != "folder":
+        return None
+    root = Path(spec.values["path"])
+    try:
+        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        files = [file for name in names for file in _image_files(root / name)]
+        return "\n".join(f"{_printable(file)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+    except OSError:
+        return None
+
+
+def _image_files(directory: Path) -> list[Path]:
+    return sorted(
+        Path(parent) / name
+        for parent, _, names in os.walk(directory)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    )
+
+
+def _printable(path: Path) -> str:
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+
+
+def _from_tfds(name: str, context: SourceContext, url: str) -> Source:
+    prepared = _prepared_directory(name, context.data_dir)
+    if prepared is None and not network.reachable(url):
+        where = f"not in {context.data_dir}" if context.data_dir else "not on this machine"
+        raise FlowernoiseError(
+            f"{name} is {where} and {url.split('/')[2]} cannot be reached to download it; use --data-dir DIR with a "
+            "prepared TFDS directory, or give a folder of photos (one folder a class) in place of the name"
+        )
+    import tensorflow_datasets as tensorflow_datasets
+
+    builder = _open_builder(tensorflow_datasets, name, prepared, context)
+    image_key, label_key = _feature_keys(tensorflow_datasets, name, builder.info)
+    decoders = {image_key: tensorflow_datasets.decode.SkipDecoding()}
+
+    def photos() -> Iterator[Photo]:
+        for split in sorted(builder.info.splits):
+            examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+            for index, example in enumerate(tensorflow_datasets.as_numpy(examples)):
+                if example[label_key] >= 0:  # unlabelled test splits carry −1
+                    yield Photo(f"{split}/{index:06}", int(example[label_key]), lambda e=example: bytes(e[image_key]))
+
+    total = sum(split.num_examples for split in builder.info.splits.values())
+    return Source(tuple(builder.info.features[label_key].names), total, photos)
+
+
+def _open_builder(library: Any, name: str, prepared: Path | None, context: SourceContext) -> Any:
+    try:
+        if prepared is not None:
+            return library.builder_from_directory(prepared)
+        if not context.show_download:
+            library.disable_progress_bar()
+        builder = library.builder(name, data_dir=context.data_dir, try_gcs=False)
+        builder.download_and_prepare()
+        return builder
+    except library.core.registered.DatasetNotFoundError as error:
+        raise BadRequestError(f"TensorFlow Datasets knows no {name!r}") from error
+    except Exception as error:  # TFDS raises whatever its readers and its downloads meet
+        text = " ".join(str(error).split())[:200]
+        raise FlowernoiseError(
+            f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give a "
+            "folder of photos in place of the name"
+        ) from error
+
+
+def _prepared_directory(name: str, data_dir: Path | None) -> Path | None:
+    """The newest prepared version of a set, found without TensorFlow and without a network."""
+    directory, _, version = name.partition(":")
+    root = data_dir or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    versions = sorted(
+        (tuple(map(int, path.parent.name.split("."))), path.parent)
+        for path in (root / directory).rglob("dataset_info.json")
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name) and version in ("", path.parent.name)
+    )
+    return versions[-1][1] if versions else None
+
+
+def _feature_keys(library: Any, name: str, info: Any) -> tuple[str, str]:
+    images = [key for key, feature in info.features.items() if isinstance(feature, library.features.Image)]
+    labels = [key for key, feature in info.features.items() if isinstance(feature, library.features.ClassLabel)]
+    supervised = info.supervised_keys or ()
+    image = next((key for key in images if key in supervised), images[0] if images else None)
+    label = next((key for key in labels if key in supervised), labels[0] if labels else None)
+    if image is None or label is None:
+        raise BadRequestError(f"tfds:{name} has no image with a class label, so nothing can be classified")
+    return image, label

@@ -1,0 +1,365 @@
+"""The commands: parse, call the step, show. Steps and tables are imported when a command runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowernoise import __version__
+from flowernoise.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from flowernoise.show.session import Session
+
+app = typer.Typer(
+    name="flowernoise",
+    help=(
+        "What does mislabelling do to an image classifier, how much can it take, and which loss should it be trained "
+        "with?\n\nThe stages are prepare → corrupt → train → evaluate → compare, over one artifacts directory; run does "
+        "all five. Each leaves alone what is done already."
+    ),
+    no_args_is_help=False,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class Mode(StrEnum):
+    """How models are trained."""
+
+    features = "features"
+    finetune = "finetune"
+
+
+class Optimizer(StrEnum):
+    """Optimisers."""
+
+    adam = "adam"
+    sgd = "sgd"
+
+
+class Select(StrEnum):
+    """Which epoch and hyper-parameters are reported."""
+
+    selected = "selected"
+    last = "last"
+    oracle = "oracle"
+
+
+class Format(StrEnum):
+    """Forms of a comparison."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+Artifacts = Annotated[
+    Path,
+    typer.Option("-a", "--artifacts", metavar="DIR", envvar="FLOWERNOISE_ARTIFACTS", help="The artifacts directory."),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes, errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout, and nothing else there.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and what libraries say.")]
+
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SOURCE]",
+        help="tf_flowers, tfds:NAME, synthetic, or a directory with a folder of photos for each class. "
+        "[default: tf_flowers]",
+        show_default=False,
+    ),
+]
+Positive = Annotated[
+    str | None, typer.Option(metavar="CLASS", help="Make the task binary: this class or not.", show_default="all classes")
+]
+Train = Annotated[int | None, typer.Option(metavar="N", help="Training photos.", show_default="70 %")]
+Val = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Validation photos, their labels as noisy; none if only the others are given.", show_default="15 %"
+    ),
+]
+Test = Annotated[int | None, typer.Option(metavar="N", help="Test photos, their labels clean.", show_default="15 %")]
+ImageSize = Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the squares photos become.", show_default="224")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the split.", show_default="0")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where TensorFlow Datasets keeps prepared sets.", show_default="its own default"),
+]
+Noise = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SPEC", help="Noise model: symmetric or uniform; may be repeated.", show_default="symmetric"),
+]
+Rates = Annotated[
+    str | None, typer.Option(metavar="X[,X…]", help="Nominal noise rates, 0 to 1.", show_default="0.2,0.4,0.6")
+]
+Seeds = Annotated[int | None, typer.Option(metavar="N", help="Seeds, from 0.", show_default="3")]
+Loss = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SPEC", help="Loss, such as ce, mae or gce:q=0.5; may be repeated.", show_default="ce and mae"),
+]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="resnet50 or efficientnet_lite0; resnet50:weights=imagenet, none or the path of a weight file.",
+        show_default="resnet50",
+    ),
+]
+ModeOption = Annotated[
+    Mode | None,
+    typer.Option(help="Train heads on cached features, or all of the network.", show_default="features"),
+]
+Epochs = Annotated[int | None, typer.Option(metavar="N", help="Epochs.", show_default="5")]
+BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Photos in a batch.", show_default="32")]
+LearningRate = Annotated[
+    str | None,
+    typer.Option(metavar="X[,X…]", help="Learning rates; several are chosen between on val.", show_default="0.001"),
+]
+L2 = Annotated[
+    str | None,
+    typer.Option("--l2", metavar="X[,X…]", help="L2 on the head's kernel; several likewise.", show_default="0"),
+]
+OptimizerOption = Annotated[Optimizer | None, typer.Option(help="Optimiser.", show_default="adam")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC", help="accuracy, balanced_accuracy, recall:CLASS or memorised.", show_default="accuracy"
+    ),
+]
+SelectOption = Annotated[
+    Select | None,
+    typer.Option(
+        help="Epoch and hyper-parameters chosen on noisy val, the last epoch, or the best on test (unattainable).",
+        show_default="selected, or last without val",
+    ),
+]
+Baseline = Annotated[str | None, typer.Option(metavar="SPEC", help="The loss to compare with.", show_default="ce")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output.")]
+SortBy = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Order of rows: noise, rate, loss, mean or drop.", show_default="noise")
+]
+Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)]
+
+DEFAULT_ARTIFACTS = Path("artifacts")
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    """Shows the version, or the help where no command is given."""
+    if version:
+        typer.echo(f"flowernoise {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def prepare(
+    source: Source = None,
+    positive: Positive = None,
+    train: Train = None,
+    val: Val = None,
+    test: Test = None,
+    image_size: ImageSize = None,
+    seed: Seed = None,
+    data_dir: DataDir = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take photos from a source, set duplicates apart, split them into train, val and test."""
+    import flowernoise.steps.prepare as step
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.PrepareSettings, given)
+        session.show_prepare(step.prepare(artifacts, settings, session.progress))
+
+
+@app.command()
+def corrupt(
+    noise: Noise = None,
+    rates: Rates = None,
+    seeds: Seeds = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw noisy labels for train and val; the control (no noise) of every seed is always there."""
+    import flowernoise.steps.corrupt as step
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.CorruptSettings, given)
+        session.show_corrupt(step.corrupt(artifacts, settings, session.progress))
+
+
+@app.command()
+def train(
+    loss: Loss = None,
+    backbone: Backbone = None,
+    mode: ModeOption = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    l2: L2 = None,
+    optimizer: OptimizerOption = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model for every draw and loss: heads on cached features, or the full network."""
+    import flowernoise.steps.train as step
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.TrainSettings, given)
+        session.show_train(step.train(artifacts, settings, session.progress))
+
+
+@app.command()
+def evaluate(
+    artifacts: Artifacts = DEFAULT_ARTIFACTS, quiet: Quiet = False, json: Json = False, debug: Debug = False
+) -> None:
+    """Measure every run on the clean test split."""
+    import flowernoise.steps.evaluate as step
+
+    with _session(_given(locals())) as session:
+        session.show_evaluate(step.evaluate(artifacts, session.progress))
+
+
+@app.command()
+def compare(
+    directories: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR]...", help="Artifacts directories. [default: the one of -a]")
+    ] = None,
+    metric: Metric = None,
+    select: SelectOption = None,
+    baseline: Baseline = None,
+    format: FormatOption = Format.table,
+    sort_by: SortBy = None,
+    output: Output = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show the table of accuracies: a row a noise model and rate, a column a loss."""
+    import flowernoise.steps.compare as step
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.CompareSettings, given)
+        results = [step.compare(directory, settings) for directory in directories or [artifacts]]
+        session.show_comparisons(results, Format.json if json else format, output)
+
+
+@app.command()
+def run(
+    source: Source = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="seed: the first experiment. Options given beside it win.", show_default=False),
+    ] = None,
+    positive: Positive = None,
+    train: Train = None,
+    val: Val = None,
+    test: Test = None,
+    image_size: ImageSize = None,
+    seed: Seed = None,
+    data_dir: DataDir = None,
+    noise: Noise = None,
+    rates: Rates = None,
+    seeds: Seeds = None,
+    loss: Loss = None,
+    backbone: Backbone = None,
+    mode: ModeOption = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    l2: L2 = None,
+    optimizer: OptimizerOption = None,
+    metric: Metric = None,
+    select: SelectOption = None,
+    baseline: Baseline = None,
+    format: FormatOption = Format.table,
+    sort_by: SortBy = None,
+    output: Output = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Do all five stages in order and show the table."""
+    import flowernoise.steps.run as step
+    from flowernoise.steps import presets
+
+    given = _given(locals())
+    with _session(given) as session:
+        if preset is not None:
+            fixed = dict(presets.named(preset).options)
+            if "losses" in given:
+                fixed.pop("control_losses", None)
+            given = {**fixed, **given}
+        settings = step.RunSettings(
+            prepare=_settings(step.PrepareSettings, given),
+            corrupt=_settings(step.CorruptSettings, given),
+            train=_settings(step.TrainSettings, given),
+            compare=_settings(step.CompareSettings, given),
+            preset=preset,
+        )
+        result = step.run(artifacts, settings, session.progress)
+        session.show_run(result, Format.json if json else format, output)
+
+
+def _given(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, under the names of the steps' settings, lists of numbers read."""
+    given = {name: value for name, value in arguments.items() if value is not None and name != "step"}
+    for option, field in (("rates", "rates"), ("learning_rate", "learning_rates"), ("l2", "l2")):
+        if option in given:
+            given[field] = _numbers(f"--{option.replace('_', '-')}", given.pop(option))
+    for option, field in (("noise", "noise"), ("loss", "losses")):
+        if given.get(option):
+            given[field] = tuple(given.pop(option))
+    return given
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    """Reads ``0.1,0.3``; each number once, in the order given."""
+    numbers = []
+    for part in text.split(","):
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            raise BadRequestError(f"{option} {text!r}: {part.strip()!r} is not a number") from None
+    return tuple(dict.fromkeys(numbers))
+
+
+def _settings(kind: Any, given: dict[str, Any]) -> Any:
+    """A step's settings from the options that it knows; the rest keeps its default."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: getattr(value, "value", value) for name, value in given.items() if name in names})
+
+
+def _session(given: dict[str, Any]) -> Session:
+    from flowernoise.show.session import Session
+
+    return Session(quiet=given["quiet"], json=given["json"])
+

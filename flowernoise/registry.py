@@ -1,0 +1,249 @@
+"""Name → thing: registries of what a user can pick, and the parser of their specs.
+
+A thing is one decorated function. Its keyword-only arguments are its parameters: annotation, default and allowed values
+are read from the signature, its help from the docstring, so there is no second list to keep.
+
+>>> from typing import Annotated
+>>> flavours = Registry("flavour")
+>>> @flavours.register()
+... def vanilla(portion, *, sugar: Annotated[float, Between(0, 1)] = 0.5, topping: str = "none"):
+...     "Plain vanilla."
+...     return f"{portion} with {sugar} sugar, {topping}"
+>>> spec = flavours.parse("vanilla:topping=nuts,sugar=0.50")
+>>> str(spec)
+'vanilla:topping=nuts'
+>>> spec("a cone")
+'a cone with 0.5 sugar, nuts'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from flowernoise.errors import BadRequestError
+
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """Allowed range of a number, for ``Annotated``: low ≤ value ≤ high, an end left out where it is ``open``."""
+
+    low: float
+    high: float = math.inf
+    open: str = ""  # "low", "high" or "low high"
+
+    def admits(self, value: float) -> bool:
+        above = value > self.low if "low" in self.open else value >= self.low
+        below = value < self.high if "high" in self.open else value <= self.high
+        return above and below and math.isfinite(value)
+
+    def __str__(self) -> str:
+        lower = f"{'above' if 'low' in self.open else 'at least'} {self.low:g}"
+        if math.isinf(self.high):
+            return lower
+        return f"{lower} and {'below' if 'high' in self.open else 'at most'} {self.high:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One ``key=value`` that a spec takes."""
+
+    name: str
+    type: type
+    default: Any
+    choices: tuple[str, ...] = ()
+    range: Between | None = None
+
+    def parse(self, text: str, owner: str) -> Any:
+        """The value that ``text`` stands for.
+
+        Raises:
+            BadRequestError: not of the parameter's type, not among its choices, or out of its range.
+        """
+        problem = f"{owner}: {self.name}={text}"
+        if self.type is bool:
+            if text not in ("true", "false"):
+                raise BadRequestError(f"{problem} is neither true nor false")
+            return text == "true"
+        try:
+            value = self.type(text)
+        except ValueError:
+            noun = "a whole number" if self.type is int else "a number"
+            raise BadRequestError(f"{problem} is not {noun}") from None
+        if self.choices and value not in self.choices:
+            raise BadRequestError(f"{problem} is not one of {', '.join(self.choices)}{did_you_mean(text, self.choices)}")
+        if self.type is float and not math.isfinite(value):
+            raise BadRequestError(f"{problem} is not a finite number")
+        if self.range and not self.range.admits(value):
+            raise BadRequestError(f"{problem} must be {self.range}")
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One registered thing: its function, its parameters, and what its file says about it."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    parameters: Mapping[str, Parameter]
+    properties: Mapping[str, Any]
+    unkeyed: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A thing with its parameters, as written ``name:key=value,…``; equal specs are equal strings."""
+
+    entry: Entry
+    values: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    def __str__(self) -> str:
+        given = {key: value for key, value in self.values.items() if value != self.entry.parameters[key].default}
+        parts = []
+        if self.entry.unkeyed in given:
+            parts.append(format_value(given.pop(self.entry.unkeyed)))
+        parts += [f"{key}={format_value(given[key])}" for key in sorted(given)]
+        return f"{self.name}:{','.join(parts)}" if parts else self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and str(self) == str(other) and self.entry.kind == other.entry.kind
+
+    def __hash__(self) -> int:
+        return hash((self.entry.kind, str(self)))
+
+    def __call__(self, *data: Any) -> Any:
+        """Calls the thing's function on ``data`` with the spec's parameters."""
+        return self.entry.function(*data, **self.values)
+
+
+class Registry:
+    """The things of one kind, by name, in the order of their registration."""
+
+    def __init__(self, kind: str, plural: str | None = None) -> None:
+        self.kind = kind
+        self.plural = plural or f"{kind}s"
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, *, unkeyed: str | None = None, **properties: Any) -> Callable[[Any], Any]:
+        """Decorator: registers a function under its own name.
+
+        Args:
+            unkeyed: the parameter that a spec may give without its key, as in ``tfds:cifar10``.
+            properties: facts about the thing for whoever uses it, such as what input it needs.
+        """
+
+        def decorate(function: Any) -> Any:
+            name = function.__name__.rstrip("_")
+            if name in self._entries:
+                raise RuntimeError(f"two {self.plural} are called {name}")
+            parameters = {parameter.name: parameter for parameter in _parameters_of(function)}
+            self._entries[name] = Entry(self.kind, name, function, parameters, properties, unkeyed)
+            return function
+
+        return decorate
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise BadRequestError(
+                f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; there are: {', '.join(self.names())}"
+            )
+        return self._entries[name]
+
+    def parse(self, text: str) -> Spec:
+        """Reads ``name`` or ``name:key=value,key=value``.
+
+        Raises:
+            BadRequestError: an unknown name or key (the message lists what there is), a key given twice, a bad value.
+        """
+        name, _, rest = text.strip().partition(":")
+        entry = self[name]
+        values = {key: parameter.default for key, parameter in entry.parameters.items()}
+        given: set[str] = set()
+        for position, part in enumerate(rest.split(",") if rest else []):
+            key, equals, value = part.partition("=")
+            if not equals:
+                if position or entry.unkeyed is None:
+                    raise BadRequestError(f"{self.kind} {text!r}: {part!r} is not of the form key=value")
+                key, value = entry.unkeyed, part
+            if key not in entry.parameters:
+                raise BadRequestError(_unknown_key(entry, key))
+            if key in given:
+                raise BadRequestError(f"{self.kind} {text!r}: {key} is given twice")
+            given.add(key)
+            values[key] = entry.parameters[key].parse(value, f"{self.kind} {name}")
+        missing = [key for key, value in values.items() if value is inspect.Parameter.empty]
+        if missing:
+            raise BadRequestError(f"{self.kind} {name} needs {missing[0]}, as in {name}:{missing[0]}=…")
+        return Spec(entry, types.MappingProxyType(values))
+
+
+def format_value(value: Any) -> str:
+    """The canonical text of a value: shortest decimal that reads back equal, ``true``/``false``, or the string.
+
+    >>> format_value(0.30), format_value(1.0), format_value(1e-3), format_value(True)
+    ('0.3', '1', '0.001', 'true')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``, did you mean …?`` for the nearest of ``choices``, or nothing.
+
+    >>> did_you_mean("symetric", ["symmetric", "uniform"])
+    ' (did you mean symmetric?)'
+    """
+    nearest = difflib.get_close_matches(word, list(choices), n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
+
+
+def _unknown_key(entry: Entry, key: str) -> str:
+    if not entry.parameters:
+        return f"{entry.kind} {entry.name} takes no parameters, so not {key!r}"
+    return (
+        f"{entry.kind} {entry.name} has no parameter {key!r}{did_you_mean(key, entry.parameters)}; "
+        f"it takes: {', '.join(entry.parameters)}"
+    )
+
+
+def _parameters_of(function: Callable[..., Any]) -> Iterator[Parameter]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", parameter.name):
+            raise RuntimeError(f"{function.__name__}: {parameter.name} cannot be a key of a spec")
+        hint, extras = hints[parameter.name], ()
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, *extras = typing.get_args(hint)
+        choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+        ranges = [extra for extra in extras if isinstance(extra, Between)]
+        yield Parameter(
+            parameter.name, str if choices else hint, parameter.default, choices, ranges[0] if ranges else None
+        )

@@ -1,0 +1,257 @@
+"""One command's way to the user: data to stdout, progress and notes to stderr."""
+
+from __future__ import annotations
+
+import io
+import json as json_library
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from flowernoise.errors import FlowernoiseError, PartlyFailedError
+from flowernoise.progress import Progress, Silent
+from flowernoise.show import export, table
+from flowernoise.show.progress import Terminal
+
+WIDE = 400  # columns; enough that nothing is cut where there is no terminal
+MOST_RUNS = 40
+Result = Any  # a step's result; show is told apart from steps
+
+
+class Session:
+    """Shows results as text or JSON, and progress unless it is to be quiet."""
+
+    def __init__(self, *, quiet: bool, json: bool) -> None:
+        self._json = json
+        self.stdout = _console(sys.stdout)
+        self.stderr = Console(file=sys.stderr, highlight=False)
+        self.progress: Progress = Silent() if quiet else Terminal(self.stderr)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stdout.file.flush()
+
+    def show_prepare(self, result: Result) -> None:
+        """Class counts of each split, and what was set apart."""
+        dataset = result.dataset
+        if result.done_before:
+            self.progress.note("prepare: done already, nothing touched")
+        for stage in result.stale[:1]:
+            rest = ", ".join(result.stale)
+            self.progress.note(f"{rest} are of the photos before and stale now; `flowernoise corrupt` comes next ({stage} first)")
+        self._report_set_apart(dataset)
+        if self._json:
+            return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
+        return self._print(_counts(dataset))
+
+    def _report_set_apart(self, dataset: Any) -> None:
+        groups = (
+            (dataset.unreadable, "unreadable file skipped", "unreadable files skipped", lambda item: f"{item.path}: {item.reason}"),
+            (dataset.identical, "photo there more than once, kept once", "photos there more than once, kept once each", " = ".join),
+            (dataset.contradictory, "photo under two classes, dropped", "photos under two classes, dropped", " = ".join),
+        )
+        for items, one, many, describe in groups:
+            if items:
+                listed = "; ".join(describe(item) for item in items[:5])
+                more = f"; and {len(items) - 5} more (in dataset.json)" if len(items) > 5 else ""
+                self.progress.note(f"{len(items)} {one if len(items) == 1 else many}: {listed}{more}")
+
+    def show_corrupt(self, result: Result) -> None:
+        """A row a noise model and rate, with the realised rates."""
+        if not result.made:
+            self.progress.note("corrupt: done already, nothing touched")
+        if self._json:
+            draws = [msgspec.to_builtins(draw) for draw in result.draws]
+            return self._print_json({"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws})
+        return self._print(_draws(result.draws))
+
+    def show_train(self, result: Result) -> None:
+        """How many runs were trained, where, and how long it took; exit code 3 if some failed."""
+        if not result.trained:
+            self.progress.note("train: done already, nothing touched")
+        if self._json:
+            self._print_json(
+                {
+                    "schema": 1,
+                    "trained": result.trained,
+                    "done_before": result.done_before,
+                    "failed": [{**msgspec.to_builtins(key), "reason": reason} for key, reason in result.failed],
+                    "device": result.engine.device,
+                    "engine": result.engine.name,
+                    "feature_seconds": round(result.feature_seconds, 3),
+                    "training_seconds": round(result.training_seconds, 3),
+                }
+            )
+        else:
+            self._print(_trained(result))
+        self._fail_partly(result)
+
+    def show_evaluate(self, result: Result) -> None:
+        """Each run's metrics; as a table only the first ones."""
+        if result.done_before:
+            self.progress.note("evaluate: done already, nothing touched")
+        if self._json:
+            return self._print_json({"schema": 1, "runs": [_run_metrics(result, row) for row in range(len(result.evaluation.runs))]})
+        if len(result.evaluation.runs) > MOST_RUNS:
+            self.progress.note(f"the first {MOST_RUNS} of {len(result.evaluation.runs):,} runs; --json has all of them")
+        return self._print(_runs(result))
+
+    def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
+        """One table for each directory, in the form asked for."""
+        if output is not None:
+            console = Console(file=io.StringIO(), width=WIDE, no_color=True)
+            _write(output, _comparisons(results, form, console))
+            self.progress.note(f"written to {output}")
+        elif form == "table":
+            for result in results:
+                self._print(table.comparison(result, self.stdout))
+        else:
+            self.stdout.file.write(_comparisons(results, form, self.stdout))
+
+    def show_run(self, result: Result, form: str, output: Path | None) -> None:
+        """The table; what the stages did goes to stderr."""
+        if result.prepare.done_before and not (result.corrupt.made or result.train.trained):
+            self.progress.note("run: done already, nothing touched")
+        if not result.prepare.done_before:
+            self._report_set_apart(result.prepare.dataset)
+        if result.train.trained:
+            self.progress.note(_trained(result.train))
+        self.show_comparisons([result.compare], form, output)
+        self._fail_partly(result.train)
+
+    def _fail_partly(self, result: Result) -> None:
+        if result.failed:
+            key, reason = result.failed[0]
+            raise PartlyFailedError(
+                f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the rest is kept; the first is "
+                f"{key.loss} on {key.draw}: {reason}"
+            )
+
+    def _print(self, renderable: RenderableType) -> None:
+        self.stdout.print(renderable)
+
+    def _print_json(self, plain: Any) -> None:
+        self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+
+
+def _console(stream: Any) -> Console:
+    """A console as wide as the terminal, or wide enough for anything where there is none."""
+    console = Console(file=stream, highlight=False)
+    return console if console.is_terminal else Console(file=stream, width=WIDE, highlight=False)
+
+
+def _comparisons(results: Sequence[Result], form: str, console: Console) -> str:
+    if form == "json":
+        parts = [export.as_json(result) for result in results]
+        return parts[0] if len(parts) == 1 else "[\n" + ",\n".join(part.rstrip() for part in parts) + "\n]\n"
+    if form == "csv":
+        parts = [export.as_csv(result) for result in results]
+        return parts[0] + "".join(part.split("\n", 1)[1] for part in parts[1:])
+    if form == "markdown":
+        return "\n".join(export.as_markdown(result) for result in results)
+    with console.capture() as captured:
+        for result in results:
+            console.print(table.comparison(result, console))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FlowernoiseError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _counts(dataset: Any) -> Table:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    shown.add_column("class", footer="all", no_wrap=True)
+    for name, row in zip(("train", "val", "test"), dataset.counts, strict=True):
+        shown.add_column(name, justify="right", footer=f"{sum(row):,}")
+    for label, name in enumerate(dataset.classes):
+        shown.add_row(name, *[f"{row[label]:,}" for row in dataset.counts])
+    return shown
+
+
+def _draws(draws: Sequence[Any]) -> Table:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("noise", no_wrap=True)
+    for name in ("rate", "wrong in train", "wrong in val", "seeds"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    conditions: dict[tuple[str, float], list[Any]] = {}
+    for draw in draws:
+        conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
+    for (noise, rate), members in conditions.items():
+        realised = _span([draw.realised_rate for draw in members])
+        val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
+        name = "control" if noise == "none" else noise
+        shown.add_row(name, f"{rate:g}", realised, _span(val) if val else "–", str(len(members)))
+    return shown
+
+
+def _span(shares: Sequence[float]) -> str:
+    low, high = 100 * min(shares), 100 * max(shares)
+    return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
+
+
+def _trained(result: Result) -> str:
+    text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {result.engine.name}, {result.engine.device}"
+    if not result.trained:
+        return text
+    text += f"; training {result.training_seconds:.1f} s"
+    if result.photos_trained:
+        return f"{text}, {result.photos_trained / result.training_seconds:.1f} photos/s"
+    return f"{text}, features {result.feature_seconds:.1f} s"
+
+
+def _run_metrics(result: Result, row: int) -> dict[str, Any]:
+    run = result.evaluation.runs[row]
+    return {
+        **msgspec.to_builtins(run.key),
+        "realised_rate": run.realised_rate,
+        "failure": run.failure,
+        "metrics": [msgspec.to_builtins(metrics) for metrics in result.of_run(row)],
+    }
+
+
+def _runs(result: Result) -> Table:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("noise", "rate", "seed", "loss"):
+        shown.add_column(name, no_wrap=True)
+    heads = ("accuracy", "balanced", *(f"{name}" for name in result.evaluation.classes), "memorised", "")
+    for name in heads:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row, run in enumerate(result.evaluation.runs[:MOST_RUNS]):
+        key = run.key
+        identity = ("control" if key.noise == "none" else key.noise, f"{key.rate:g}", str(key.seed), key.loss)
+        if run.failure:
+            shown.add_row(*identity, "failed")
+            continue
+        metrics = result.of_run(row)[0]
+        recalls = [_percent(value) for value in metrics.recall.values()]
+        mark = "collapsed" if metrics.collapsed else ""
+        shown.add_row(
+            *identity,
+            _percent(metrics.accuracy),
+            _percent(metrics.balanced_accuracy),
+            *recalls,
+            _percent(metrics.memorised),
+            mark,
+        )
+    return shown
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+

@@ -1,0 +1,286 @@
+"""``prepare``: take photos from a source, set the duplicates apart, split them, keep them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from flowernoise import images
+from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
+from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
+from flowernoise.progress import Progress
+from flowernoise.registry import Spec, did_you_mean
+from flowernoise.store import datasets, files, photos
+from flowernoise.store.layout import Layout
+from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable
+
+DEFAULT_SHARES = (0.70, 0.15, 0.15)
+_CHUNK = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareSettings:
+    """What ``prepare`` is asked for; sizes that are all None mean 70 / 15 / 15 %."""
+
+    source: str = "tf_flowers"
+    positive: str | None = None
+    train: int | None = None
+    val: int | None = None
+    test: int | None = None
+    image_size: int = 224
+    seed: int = 0
+    data_dir: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareResult:
+    """The data set that is now there, and whether it was there already."""
+
+    dataset: Dataset
+    done_before: bool
+    stale: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spooled:
+    """A readable photo, its bytes waiting in a temporary file."""
+
+    id: str
+    path: str
+    label: int
+    offset: int
+    size: int
+
+
+def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Progress) -> PrepareResult:
+    """Prepares photos and splits in an artifacts directory; touches nothing where that is done.
+
+    Raises:
+        BadRequestError: an unknown source or class, or more photos asked for than there are.
+        FlowernoiseError: the source cannot be reached or read.
+    """
+    layout = Layout(artifacts_directory)
+    spec = parse_source(settings.source)
+    request = _request(spec, settings)
+    mark = fingerprint(spec)
+    source_fingerprint = None if mark is None else files.digest(mark.encode())
+    before = _find_before(layout, progress)
+    unchanged = before and (before.request, before.source_fingerprint) == (request, source_fingerprint)
+    if before and unchanged and datasets.is_whole(layout, before):
+        return PrepareResult(before, done_before=True)
+    source: Source = spec(SourceContext(settings.data_dir, show_download=progress.visible))
+    dataset = _take(layout, source, request, source_fingerprint, progress)
+    stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
+    datasets.write(layout, dataset)
+    if before:
+        datasets.remove_replaced(layout, before, dataset)
+    return PrepareResult(dataset, done_before=False, stale=stale)
+
+
+def _find_before(layout: Layout, progress: Progress) -> Dataset | None:
+    try:
+        return datasets.find(layout)
+    except DamagedFileError as error:
+        progress.note(f"{error}; preparing again")
+        return None
+
+
+def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
+    asked = (settings.train, settings.val, settings.test)
+    sizes = None
+    if any(size is not None for size in asked):
+        if not settings.train or not settings.test:
+            raise BadRequestError("--train and --test must both be given, and be at least 1; --val alone may be left out")
+        sizes = (settings.train, settings.val or 0, settings.test)
+    data_dir = None if settings.data_dir is None else str(settings.data_dir)
+    return DatasetRequest(str(spec), data_dir, settings.positive, sizes, settings.image_size, settings.seed)
+
+
+def _take(
+    layout: Layout, source: Source, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
+) -> Dataset:
+    files.ensure_directory(layout.photos)
+    with tempfile.TemporaryFile(dir=layout.photos) as spool:
+        readable, unreadable = _spool(source, request.image_size, spool, progress)
+        kept, identical, contradictory = set_duplicates_apart(readable)
+        _refuse_empty_classes(source, readable, unreadable)
+        splits = split({photo.id: source.classes[photo.label] for photo in kept}, request.sizes, request.seed)
+        classes, relabel = _task(source.classes, request.positive)
+        by_id = {photo.id: photo for photo in kept}
+        ordered = photos.in_order(
+            IndexedPhoto(id, name, relabel[by_id[id].label], by_id[id].path) for id, name in splits.items()
+        )
+
+        def encoded(photo: IndexedPhoto) -> bytes:
+            spool.seek(by_id[photo.id].offset)
+            return spool.read(by_id[photo.id].size)
+
+        archive, placed = photos.write_archive(layout.photos, ordered, encoded)
+    identity = [request.image_size, classes, [(photo.id, photo.split, photo.label) for photo in placed]]
+    train, val, test = (_class_counts(placed, name, len(classes)) for name in SPLITS)
+    return Dataset(
+        id=files.digest_of(identity),
+        request=request,
+        source_fingerprint=source_fingerprint,
+        classes=classes,
+        counts=(train, val, test),
+        found=len(readable) + len(unreadable),
+        archive=archive,
+        index=photos.write_index(layout.photos, placed, classes),
+        identical=identical,
+        contradictory=contradictory,
+        unreadable=unreadable,
+    )
+
+
+def _spool(
+    source: Source, image_size: int, spool: IO[bytes], progress: Progress
+) -> tuple[list[_Spooled], tuple[Unreadable, ...]]:
+    readable: list[_Spooled] = []
+    unreadable: list[Unreadable] = []
+    with (
+        progress.task("reading photos", source.total, "photos") as advance,
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        for chunk in _chunks(source.photos(), _CHUNK):
+            for photo, outcome in zip(chunk, pool.map(lambda photo: _read(photo, image_size), chunk), strict=True):
+                if isinstance(outcome, str):
+                    unreadable.append(Unreadable(photo.path, outcome))
+                    continue
+                offset = spool.tell()
+                spool.write(outcome)
+                readable.append(_Spooled(files.digest(outcome), photo.path, photo.label, offset, len(outcome)))
+            advance(len(chunk))
+    return readable, tuple(unreadable)
+
+
+def _read(photo: Photo, image_size: int) -> bytes | str:
+    """The photo's encoded bytes, or why they are no photo."""
+    try:
+        encoded = photo.read()
+        images.decode(encoded, image_size)
+    except OSError as error:
+        return files.reason(error)
+    except images.UnreadablePhotoError as error:
+        return str(error)
+    return encoded
+
+
+def _chunks(items: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def set_duplicates_apart(
+    found: Sequence[_Spooled],
+) -> tuple[list[_Spooled], tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """Keeps identical photos once, and drops photos that lie under several classes.
+
+    Returns:
+        the photos kept, the paths of each group of identical photos, and those of each group of contradictory ones.
+    """
+    groups: dict[str, list[_Spooled]] = {}
+    for photo in found:
+        groups.setdefault(photo.id, []).append(photo)
+    kept, identical, contradictory = [], [], []
+    for group in groups.values():
+        paths = tuple(sorted(photo.path for photo in group))
+        if len({photo.label for photo in group}) > 1:
+            contradictory.append(paths)
+            continue
+        kept.append(min(group, key=lambda photo: photo.path))
+        if len(group) > 1:
+            identical.append(paths)
+    return kept, tuple(sorted(identical)), tuple(sorted(contradictory))
+
+
+def _refuse_empty_classes(source: Source, readable: Sequence[_Spooled], unreadable: Sequence[Unreadable]) -> None:
+    present = {photo.label for photo in readable}
+    for label, name in enumerate(source.classes):
+        if label not in present and unreadable:
+            example = unreadable[0]
+            raise FlowernoiseError(
+                f"no photo of class {name!r} can be read ({len(unreadable)} unreadable files, such as {example.path}: "
+                f"{example.reason}); mend or remove the folder"
+            )
+
+
+def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: int) -> dict[str, str]:
+    """Assigns photos to train, val and test: stratified, a function of ids and seed and not of their order.
+
+    Args:
+        labels: name of each photo's class, by id.
+        sizes: photos in train, val and test; None for 70 / 15 / 15 %.
+        seed: another seed, another split.
+
+    Returns:
+        the split of each photo that is in one, by id.
+
+    Raises:
+        BadRequestError: more photos asked for than there are.
+
+    >>> sorted(split({"a": "rose", "b": "rose", "c": "tulip", "d": "tulip"}, (2, 0, 2), seed=0).values())
+    ['test', 'test', 'train', 'train']
+    """
+    total = len(labels)
+    if sizes is None:
+        test = max(1, round(DEFAULT_SHARES[2] * total))
+        val = round(DEFAULT_SHARES[1] * total)
+        sizes = (total - val - test, val, test)
+    if sum(sizes) > total or sizes[0] < 1:
+        asked = " + ".join(f"{size} {name}" for size, name in zip(sizes, SPLITS, strict=True))
+        raise BadRequestError(f"{asked} photos are asked for, but there are only {total}; ask for fewer")
+    by_class: dict[str, list[str]] = {}
+    for id, label in labels.items():
+        by_class.setdefault(label, []).append(id)
+    queues = [
+        sorted(ids, key=lambda id: files.digest(f"{seed}:{id}".encode())) for _, ids in sorted(by_class.items())
+    ]
+    assigned: dict[str, str] = {}
+    for name, size in (("test", sizes[2]), ("val", sizes[1]), ("train", sizes[0])):
+        for queue, count in zip(queues, apportion(size, [len(queue) for queue in queues]), strict=True):
+            assigned.update(dict.fromkeys(queue[:count], name))
+            del queue[:count]
+    return assigned
+
+
+def apportion(seats: int, sizes: Sequence[int]) -> list[int]:
+    """Shares out ``seats`` in proportion to ``sizes``, by largest remainder; never more than a size.
+
+    >>> apportion(10, [50, 30, 21])
+    [5, 3, 2]
+    """
+    if seats == 0:
+        return [0] * len(sizes)
+    quotas = np.array(sizes, dtype=float) * seats / sum(sizes)
+    counts = np.floor(quotas).astype(int)
+    for index in np.argsort(-(quotas - counts), kind="stable")[: seats - counts.sum()]:
+        counts[index] += 1
+    return [int(count) for count in counts]
+
+
+def _task(classes: tuple[str, ...], positive: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of the task's classes, and the task's label of each class of the source."""
+    if positive is None:
+        return classes, tuple(range(len(classes)))
+    if positive not in classes:
+        raise BadRequestError(
+            f"--positive {positive!r} is no class of the source{did_you_mean(positive, classes)}; "
+            f"there are: {', '.join(classes)}"
+        )
+    return (f"not {positive}", positive), tuple(int(name == positive) for name in classes)
+
+
+def _class_counts(placed: Sequence[IndexedPhoto], split_name: str, num_classes: int) -> tuple[int, ...]:
+    counts = np.bincount(photos.labels_of(placed, split_name), minlength=num_classes)
+    return tuple(int(count) for count in counts)

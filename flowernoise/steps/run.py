@@ -1,0 +1,64 @@
+"""``run``: prepare, corrupt, train, evaluate and compare, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from flowernoise.progress import Progress
+from flowernoise.steps import presets
+from flowernoise.steps.compare import CompareSettings, Comparison, compare
+from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
+from flowernoise.steps.evaluate import EvaluateResult, evaluate
+from flowernoise.steps.prepare import PrepareResult, PrepareSettings, prepare
+from flowernoise.steps.train import TrainResult, TrainSettings, train
+from flowernoise.store import files
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import Preset
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """The settings of every stage, and the preset that they come from."""
+
+    prepare: PrepareSettings
+    corrupt: CorruptSettings
+    train: TrainSettings
+    compare: CompareSettings
+    preset: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """The result of every stage."""
+
+    prepare: PrepareResult
+    corrupt: CorruptResult
+    train: TrainResult
+    evaluate: EvaluateResult
+    compare: Comparison
+
+
+def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) -> RunResult:
+    """Runs all stages; each leaves alone what is done already.
+
+    Raises:
+        FlowernoiseError: as the stages do.
+    """
+    if settings.preset is not None:
+        presets.named(settings.preset)
+    prepared = prepare(artifacts_directory, settings.prepare, progress)
+    _remember(Layout(artifacts_directory), settings.preset, prepared.dataset.id)
+    corrupted = corrupt(artifacts_directory, settings.corrupt, progress)
+    trained = train(artifacts_directory, settings.train, progress)
+    evaluated = evaluate(artifacts_directory, progress)
+    return RunResult(prepared, corrupted, trained, evaluated, compare(artifacts_directory, settings.compare))
+
+
+def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
+    """Keeps the preset's name, so that ``compare`` can show what was published about it."""
+    if preset is None:
+        return
+    record = Preset(preset, dataset)
+    if not layout.preset.exists() or files.read_record(layout.preset, "preset", Preset) != record:
+        files.write_record(layout.preset, "preset", record)

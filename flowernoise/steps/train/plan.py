@@ -1,0 +1,190 @@
+"""What is to be trained, and what every run of a seed shares."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flowernoise import images
+from flowernoise.catalogue.backbones import Backbone, backbones
+from flowernoise.catalogue.losses import losses
+from flowernoise.errors import BadRequestError
+from flowernoise.randomness import generator
+from flowernoise.registry import Spec
+from flowernoise.steps.train.settings import TrainSettings
+from flowernoise.store import datasets, draws, files, photos, runs
+from flowernoise.store.draws import DrawnLabels, StoredDraw
+from flowernoise.store.layout import Layout
+from flowernoise.store.photos import Archive, IndexedPhoto
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, FeaturesKey, Provenance, Run, RunBlock, RunKey, Selection
+from flowernoise.training import engine
+from flowernoise.training.engine import Engine
+from flowernoise.training.heads import LossGroup
+
+DIVERGED = "diverged: its answers are not finite; try a smaller --learning-rate"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that training a run needs to know."""
+
+    layout: Layout
+    dataset: Dataset
+    index: tuple[IndexedPhoto, ...]
+    settings: TrainSettings
+    backbone_spec: Spec
+    backbone: Backbone
+    engine: Engine
+    losses: Mapping[str, Spec]
+    drawn: Mapping[DrawKey, StoredDraw]
+    generation: int = 1
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the task."""
+        return len(self.dataset.classes)
+
+    @property
+    def archive(self) -> Archive:
+        """The encoded photos."""
+        return Archive(self.layout.photos, self.dataset.archive)
+
+    @property
+    def features_key(self) -> FeaturesKey:
+        """What the photos' features depend on."""
+        return FeaturesKey(
+            photos=files.digest_of([photo.id for photo in self.index]),
+            image_size=self.dataset.request.image_size,
+            decoding=images.DECODING,
+            backbone=str(self.backbone_spec),
+            weights=self.backbone.weights_digest,
+            engine=self.engine.name,
+            device=self.engine.device,
+            precision="float32",
+        )
+
+    @property
+    def inputs(self) -> str:
+        """Digest of what photos and backbone are; with draw, loss and settings it determines a run."""
+        return files.digest_of([self.features_key, self.settings.mode])
+
+    def split(self, name: str) -> list[IndexedPhoto]:
+        """The photos of a split."""
+        return [photo for photo in self.index if photo.split == name]
+
+    def labels(self, keys: Sequence[RunKey]) -> dict[DrawKey, DrawnLabels]:
+        """The labels of the draws that runs are trained on."""
+        wanted = dict.fromkeys(key.draw for key in keys)
+        return draws.read(self.layout, [self.drawn[draw] for draw in wanted])
+
+
+def make(layout: Layout, settings: TrainSettings) -> Plan:
+    """Checks the request against what is there.
+
+    Raises:
+        BadRequestError: settings out of range, unknown loss or backbone, nothing prepared or drawn, a grid to choose
+            from and no validation split to choose on.
+        FlowernoiseError: the backbone's weights cannot be reached.
+    """
+    settings.check()
+    specs = [losses.parse(text) for text in settings.losses]
+    backbone_spec = backbones.parse(settings.backbone)
+    dataset = datasets.need(layout)
+    if len(settings.grid) > 1 and not dataset.sizes[1]:
+        raise BadRequestError(
+            "several --learning-rate or --l2 values are chosen between on the validation split, and there is none; "
+            "prepare with --val N, or give one value each"
+        )
+    drawn = draws.index(layout, dataset.id)
+    if not drawn:
+        raise BadRequestError(f"no draws in {layout.root} for its data set; run `flowernoise corrupt` first")
+    return Plan(
+        layout=layout,
+        dataset=dataset,
+        index=photos.read_index(layout.photos, dataset.index),
+        settings=settings,
+        backbone_spec=backbone_spec,
+        backbone=backbone_spec(),
+        engine=engine.describe(),
+        losses={str(spec): spec for spec in specs},
+        drawn=drawn,
+    )
+
+
+def asked(plan: Plan) -> list[RunKey]:
+    """Runs that are asked for: every draw with every loss, but for a control restricted to some losses."""
+    restricted = plan.settings.control_losses
+    allowed = set(plan.losses) if restricted is None else {str(losses.parse(text)) for text in restricted}
+    return [
+        RunKey(draw.noise, draw.rate, draw.seed, loss, str(plan.backbone_spec), plan.settings.mode)
+        for draw in plan.drawn
+        for loss in plan.losses
+        if draw.noise != CONTROL or loss in allowed
+    ]
+
+
+def is_done(plan: Plan, stored: runs.StoredRun | None) -> bool:
+    """Whether a run is there, trained on the same labels and inputs with the same settings."""
+    return (
+        stored is not None
+        and stored.run.labels == plan.drawn[stored.run.key.draw].draw.labels
+        and (stored.block.inputs, stored.block.settings) == (plan.inputs, plan.settings.recorded)
+        and files.checked_path(plan.layout.runs, stored.block.arrays).is_file()
+    )
+
+
+def write_block(
+    plan: Plan, trained: Sequence[Run], arrays: dict[str, np.ndarray[Any, Any]], selections: tuple[Selection, ...]
+) -> None:
+    """Keeps runs that were trained together."""
+    block = RunBlock(
+        dataset=plan.dataset.id,
+        backbone=str(plan.backbone_spec),
+        mode=plan.settings.mode,
+        inputs=plan.inputs,
+        settings=plan.settings.recorded,
+        selections=selections,
+        runs=tuple(trained),
+        arrays=files.NOT_WRITTEN,
+        generation=plan.generation,
+        provenance=Provenance(plan.engine.versions, plan.engine.backend, plan.engine.device),
+    )
+    runs.write(plan.layout, block, arrays)
+
+
+def loss_group(spec: Spec, count: int) -> LossGroup:
+    """A loss as the trainers take it, for ``count`` neighbouring heads."""
+    properties = spec.entry.properties
+    parameters = tuple(sorted(spec.values.items()))
+    needs = tuple(properties.get("needs", ()))
+    return LossGroup(spec.entry.function, count, parameters, needs, properties.get("update"))
+
+
+def transition_matrix(drawn: DrawnLabels) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The nominal T, or the realised one where the noise model has none."""
+    nominal = drawn.transition_matrix
+    return drawn.realised_transition_matrix if np.isnan(nominal).any() else nominal
+
+
+# Streams of randomness, shared by all losses and draws of a seed, so that comparisons are paired.
+
+
+def batch_order(seed: int, epochs: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Order of the training photos in each epoch [epochs, count]."""
+    stream = generator(seed, "batch order")
+    return np.stack([stream.permutation(count) for _ in range(epochs)])
+
+
+def peer_order(seed: int, epochs: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Photo and label of each example's peer, [epochs, 2, count]."""
+    stream = generator(seed, "peer order")
+    return np.stack([[stream.permutation(count), stream.permutation(count)] for _ in range(epochs)])
+
+
+def initial_kernel(seed: int, dimension: int, num_classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Glorot-uniform kernel of a head [dimension, classes], as Keras initialises a Dense layer."""
+    limit = np.sqrt(6 / (dimension + num_classes))
+    return generator(seed, "initialisation").uniform(-limit, limit, (dimension, num_classes))

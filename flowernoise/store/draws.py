@@ -1,0 +1,106 @@
+"""Draws on disk: batches of noisy labellings of one data set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowernoise.errors import DamagedFileError
+from flowernoise.store import files
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import Draw, DrawBatch, DrawKey
+
+KIND = "draws"
+ARRAYS = (
+    "train_labels",
+    "train_flipped",
+    "val_labels",
+    "val_flipped",
+    "transition_matrix",
+    "realised_transition_matrix",
+)
+Labels = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnLabels:
+    """Labels of one draw: observed ones of train and val, which of them are wrong, nominal and realised T."""
+
+    train_labels: Labels
+    train_flipped: np.ndarray[Any, np.dtype[np.bool_]]
+    val_labels: Labels
+    val_flipped: np.ndarray[Any, np.dtype[np.bool_]]
+    transition_matrix: np.ndarray[Any, np.dtype[np.float64]]
+    realised_transition_matrix: np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredDraw:
+    """A draw and where its labels lie."""
+
+    draw: Draw
+    batch: DrawBatch
+    row: int
+
+
+def write(layout: Layout, dataset: str, drawn: Sequence[tuple[Draw, DrawnLabels]]) -> None:
+    """Writes a batch of draws."""
+    name = files.digest_of([dataset, [draw for draw, _ in drawn]])[:16]
+    stacked = {array: np.stack([getattr(labels, array) for _, labels in drawn]) for array in ARRAYS}
+    batch = DrawBatch(dataset, tuple(draw for draw, _ in drawn), files.write_arrays(layout.draws, name, stacked))
+    files.write_record(layout.draws / f"{name}.json", KIND, batch)
+
+
+def index(
+    layout: Layout, dataset: str, on_damage: Callable[[Path, DamagedFileError], None] | None = None
+) -> dict[DrawKey, StoredDraw]:
+    """The draws of a data set, in the order of their keys.
+
+    Args:
+        on_damage: called with each damaged record, which is then passed over; without it the damage is raised.
+
+    Raises:
+        DamagedFileError: a record is not what was written.
+    """
+    found: dict[DrawKey, StoredDraw] = {}
+    for path in sorted(layout.draws.glob("*.json")):
+        try:
+            batch = files.read_record(path, KIND, DrawBatch)
+        except DamagedFileError as error:
+            if on_damage is None:
+                raise _hint(error) from error
+            on_damage(path, error)
+            continue
+        if batch.dataset == dataset:
+            found.update((draw.key, StoredDraw(draw, batch, row)) for row, draw in enumerate(batch.draws))
+    return dict(sorted(found.items()))
+
+
+def read(layout: Layout, stored: Iterable[StoredDraw]) -> dict[DrawKey, DrawnLabels]:
+    """The labels of draws; each batch is read once.
+
+    Raises:
+        DamagedFileError: arrays are not what was written.
+    """
+    batches: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+    labels: dict[DrawKey, DrawnLabels] = {}
+    for item in stored:
+        ref = item.batch.arrays
+        if ref.name not in batches:
+            try:
+                batches[ref.name] = files.read_arrays(layout.draws, ref, ARRAYS)
+            except DamagedFileError as error:
+                raise _hint(error) from error
+        arrays = batches[ref.name]
+        if any(len(array) != len(item.batch.draws) for array in arrays.values()):
+            raise DamagedFileError(f"{layout.draws / ref.name} does not hold as many draws as its record")
+        labels[item.draw.key] = DrawnLabels(**{name: arrays[name][item.row] for name in ARRAYS})
+    return labels
+
+
+def _hint(error: DamagedFileError) -> DamagedFileError:
+    return DamagedFileError(f"{error}; `flowernoise corrupt` draws it again")

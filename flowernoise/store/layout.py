@@ -1,0 +1,52 @@
+"""Where things lie in an artifacts directory; nothing else knows a path."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The paths of one artifacts directory.
+
+    Records are JSON and point to the files beside them that hold arrays or photos; a file that no record points to
+    is litter.
+    """
+
+    root: Path
+
+    @property
+    def dataset(self) -> Path:
+        """Record of ``prepare``: classes, splits, and where the photos are."""
+        return self.root / "dataset.json"
+
+    @property
+    def photos(self) -> Path:
+        """Folder of the photos (a TAR archive) and of their index (CSV)."""
+        return self.root / "photos"
+
+    @property
+    def features(self) -> Path:
+        """Folder of cached features, one record and some HDF5 shards for each key."""
+        return self.root / "features"
+
+    @property
+    def draws(self) -> Path:
+        """Folder of draws, in batches."""
+        return self.root / "draws"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of trained runs, in blocks."""
+        return self.root / "runs"
+
+    @property
+    def evaluation(self) -> Path:
+        """Record of ``evaluate``: every run's metrics."""
+        return self.root / "evaluation.json"
+
+    @property
+    def preset(self) -> Path:
+        """Which preset of ``run`` made this directory, if any."""
+        return self.root / "preset.json"

@@ -1,0 +1,67 @@
+"""Features: what a frozen backbone makes of photos, extracted once."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from flowernoise import images
+
+BATCH = 32
+FeatureArray = np.ndarray[Any, np.dtype[np.float32]]
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def extract(model: Any, encoded: Iterable[bytes], image_size: int, advance: Callable[[int], None]) -> FeatureArray:
+    """Pooled features of photos; the next batch is decoded while the model works on the present one.
+
+    Args:
+        model: Keras model from float32 images [n, size, size, 3], RGB 0 … 255, to features [n, d].
+        encoded: the photos.
+        image_size: side in pixels.
+        advance: called with the number of photos just done.
+
+    Returns:
+        float32 [n, d].
+    """
+    batches = []
+    for pixels in decoded_batches(encoded, image_size, itertools.repeat(BATCH)):
+        features = model.predict_on_batch(_filled(pixels))
+        batches.append(np.asarray(features, dtype=np.float32)[: len(pixels)])
+        advance(len(pixels))
+    return np.concatenate(batches)
+
+
+def decoded_batches(encoded: Iterable[bytes], image_size: int, sizes: Iterable[int]) -> Iterator[Pixels]:
+    """Decoded photos in batches of the given sizes, always one batch ahead of who takes them.
+
+    Args:
+        encoded: the photos.
+        image_size: side in pixels.
+        sizes: photos in each batch; the last may be smaller, as there are no more.
+
+    Yields:
+        uint8 [photos, size, size, 3].
+    """
+    iterator, remaining_sizes = iter(encoded), iter(sizes)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def submit() -> list[concurrent.futures.Future[Any]]:
+            photos = itertools.islice(iterator, next(remaining_sizes, 0))
+            return [pool.submit(images.decode, data, image_size) for data in photos]
+
+        ahead = submit()
+        while ahead:
+            present, ahead = ahead, submit()
+            yield np.stack([future.result() for future in present])
+
+
+def _filled(pixels: Pixels) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A full batch, the missing photos black: one shape is one compilation, and a photo's features stay the same."""
+    missing = BATCH - len(pixels)
+    return np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))).astype(np.float32)

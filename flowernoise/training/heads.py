@@ -1,0 +1,483 @@
+"""Trains thousands of linear softmax heads on cached features at once.
+
+K heads (Dense with bias, d features to c classes) are held as one kernel (d, K·c), head after head. A step is one
+matrix product forward, the losses' gradient with respect to the logits by autodiff, one matrix product back, and the
+optimiser's step written out with a learning rate and L2 per head. Optimisers work element by element, so every head
+comes out as if Keras had trained it alone. An epoch is one XLA program, compiled once for each shape and set of losses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from flowernoise.errors import FlowernoiseError
+
+Tensor = Any  # a tensor of the Keras backend in use
+
+NEEDS = ("transition_matrix", "inverse_transition_matrix", "targets", "peers")
+"""What a loss can ask for beyond labels and logits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LossGroup:
+    """Neighbouring heads that learn with the same loss.
+
+    Two equal groups share one compilation, so ``function`` should be the same object from call to call.
+
+    Attributes:
+        function: ``function(y_true [n, c], logits [n, c], *extras, **parameters)`` → [n], never averaged.
+        heads: how many heads.
+        parameters: the loss's parameters, as (name, value) pairs.
+        needs: which of ``NEEDS`` the loss takes as ``extras``, in the order given: ``transition_matrix`` and
+            ``inverse_transition_matrix`` [n, c, c]; ``targets`` [n, c], kept from epoch to epoch, zero at first;
+            ``peers``, a pair of one-hot labels and logits [n, c] of other examples.
+        update: ``update(targets, logits, **parameters)`` → the new targets, applied before the loss is taken.
+    """
+
+    function: Callable[..., Any]
+    heads: int
+    parameters: tuple[tuple[str, Any], ...] = ()
+    needs: tuple[str, ...] = ()
+    update: Callable[..., Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeadsTask:
+    """A block of K heads to train; they share photos, batch order and initial kernel.
+
+    Attributes:
+        train_features: [n, d].
+        other_features: [m, d], photos to predict only.
+        labels: [L, n] whole numbers, the observed labellings of the training photos.
+        labelling: [K], which row of ``labels`` each head learns from.
+        num_classes: c.
+        losses: the heads' losses; the first group's heads come first.
+        learning_rates: [K].
+        l2: [K], as ``keras.regularizers.L2`` on the kernel, not on the bias.
+        order: [epochs, n], the order of the training photos in each epoch, permutations of 0 … n − 1.
+        batch_size: the last batch of an epoch may be smaller, as in ``fit``.
+        optimizer: Keras' Adam, or SGD with momentum 0.9.
+        initial_kernel: [d, c], shared by the heads; zeros where None. Biases start at zero.
+        transition_matrices: [K, c, c], T[i, j] = P(observed j | true i), where a loss needs them or their inverses.
+        peer_order: [epochs, 2, n], where a loss needs peers: for the example at each position of ``order``, the photo
+            (first row) and the label (second row) of its peer. Draw both as permutations, from a stream of their own.
+            Peers double the arithmetic of the whole block: give such losses blocks of their own.
+    """
+
+    train_features: np.ndarray
+    other_features: np.ndarray
+    labels: np.ndarray
+    labelling: np.ndarray
+    num_classes: int
+    losses: Sequence[LossGroup]
+    learning_rates: np.ndarray
+    l2: np.ndarray
+    order: np.ndarray
+    batch_size: int = 32
+    optimizer: Literal["adam", "sgd"] = "adam"
+    initial_kernel: np.ndarray | None = None
+    transition_matrices: np.ndarray | None = None
+    peer_order: np.ndarray | None = None
+
+    @property
+    def num_heads(self) -> int:
+        """K."""
+        return len(self.labelling)
+
+    def __post_init__(self) -> None:
+        """Checks that the parts fit together.
+
+        Raises:
+            ValueError: a shape does not fit, or a loss needs what is not there.
+            FlowernoiseError: a loss needs the inverse of a transition matrix that has none (see ``invertible``).
+        """
+        n, d = self.train_features.shape
+        K, classes, epochs = self.num_heads, self.num_classes, len(self.order)
+        expected = {
+            "other_features": (len(self.other_features), d),
+            "labels": (len(self.labels), n),
+            "learning_rates": (K,),
+            "l2": (K,),
+            "order": (epochs, n),
+            "initial_kernel": (d, classes),
+            "transition_matrices": (K, classes, classes),
+            "peer_order": (epochs, 2, n),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ValueError(f"{name} has shape {value.shape}, not {shape}")
+        if not np.array_equal(np.sort(self.order, axis=1), np.tile(np.arange(n), (epochs, 1))):
+            raise ValueError("order does not hold permutations of the training photos")
+        if self.labels.min() < 0 or self.labels.max() >= classes:
+            raise ValueError(f"labels are not all between 0 and {classes - 1}")
+        if sum(group.heads for group in self.losses) != K:
+            raise ValueError(f"losses are for {sum(group.heads for group in self.losses)} heads, not {K}")
+        needs = {need for group in self.losses for need in group.needs}
+        if unknown := needs.difference(NEEDS):
+            raise ValueError(f"a loss needs {', '.join(sorted(unknown))}; there are {', '.join(NEEDS)}")
+        if any(("targets" in group.needs) != (group.update is not None) for group in self.losses):
+            raise ValueError("a loss needs both targets and their update, or neither")
+        matrices = self.transition_matrices
+        if needs & {"transition_matrix", "inverse_transition_matrix"} and matrices is None:
+            raise ValueError("a loss needs transition_matrices")
+        for group, heads in _spans(self.losses):
+            if (
+                matrices is not None
+                and "inverse_transition_matrix" in group.needs
+                and not invertible(matrices[heads]).all()
+            ):
+                raise FlowernoiseError(
+                    "a loss needs the inverse of a transition matrix that has none: with this noise some labels say "
+                    "nothing about the true class; use another loss or a lower rate"
+                )
+        if "peers" in needs and self.peer_order is None:
+            raise ValueError("a loss needs peer_order")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EpochOutputs:
+    """What the heads say after an epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        probabilities: [K, m, c] float32, for ``other_features``; not finite for a head that diverged.
+        predicted: [K, n] uint8 (uint16 above 256 classes), class of each training photo.
+        training_loss: [K] float32, mean over the epoch's batches before each step, as ``fit`` reports it, without L2.
+    """
+
+    epoch: int
+    probabilities: np.ndarray
+    predicted: np.ndarray
+    training_loss: np.ndarray
+
+
+def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutputs]:
+    """Trains the heads; yields their outputs after every epoch, or only after the last.
+
+    Results repeat bit for bit on one machine. A head's neighbours and the size of the block change its probabilities by
+    rounding only.
+
+    Args:
+        task: the heads, their data and settings.
+        history: outputs after every epoch rather than after the last.
+
+    >>> from flowernoise.catalogue.losses import ce
+    >>> task = HeadsTask(
+    ...     train_features=np.eye(4, dtype="float32"), other_features=np.eye(4, dtype="float32")[:1],
+    ...     labels=np.array([[0, 1, 0, 1], [1, 0, 1, 0]]), labelling=np.array([0, 1, 1]), num_classes=2,
+    ...     losses=[LossGroup(ce, heads=3)], learning_rates=np.array([0.1, 0.1, 0.5]), l2=np.zeros(3),
+    ...     order=np.array([[0, 1, 2, 3], [3, 2, 1, 0]]), batch_size=2)
+    >>> [outputs] = train_heads(task)
+    >>> outputs.probabilities.astype("float64").round(2).tolist()
+    [[[0.64, 0.36]], [[0.36, 0.64]], [[0.06, 0.94]]]
+    """
+    import keras
+
+    train_epoch, predict = _compiled(tuple(task.losses), task.num_classes, task.optimizer)
+    as_tensor = keras.ops.convert_to_tensor
+    data = _Data(*map(as_tensor, _data(task)))
+    state = _initial_state(task)
+    others = as_tensor(np.asarray(task.other_features, dtype=np.float32))
+    for epoch in range(len(task.order)):
+        batches = {name: as_tensor(rows) for name, rows in _batches(task, epoch).items()}
+        state = train_epoch(state, data, batches)
+        if history or epoch == len(task.order) - 1:
+            probabilities, predicted = predict(state, data, others)
+            yield EpochOutputs(
+                epoch=epoch + 1,
+                probabilities=keras.ops.convert_to_numpy(probabilities),
+                predicted=keras.ops.convert_to_numpy(predicted).astype(np.min_scalar_type(task.num_classes - 1)),
+                training_loss=keras.ops.convert_to_numpy(state.loss_sum) / np.float32(len(task.train_features)),
+            )
+
+
+def invertible(transition_matrices: np.ndarray) -> np.ndarray:
+    """Which of the matrices [K, c, c] can be inverted in float32, [K].
+
+    >>> invertible(np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]]])).tolist()
+    [True, False]
+    """
+    return np.asarray(np.linalg.cond(transition_matrices) < 1e5)
+
+
+def recommended_heads(num_features: int, num_classes: int) -> int:
+    """How many heads a block should hold to train fastest.
+
+    Kernel and optimiser state should stay in the processor's last cache, and matrix products slow down below some 64
+    columns.
+
+    >>> recommended_heads(1280, 2), recommended_heads(1280, 5), recommended_heads(2048, 1000)
+    (256, 102, 1)
+    """
+    bytes_a_column = 3 * 4 * num_features
+    columns = max(64, _STATE_BYTES // bytes_a_column)
+    return max(1, columns // num_classes)
+
+
+_STATE_BYTES = 8 * 2**20
+
+
+class _Data(NamedTuple):
+    """What stays the same over the epochs. Row n is a blank photo: it fills up the last batch of an epoch."""
+
+    features: Tensor  # [n + 1, d]
+    labels: Tensor  # [n + 1, K]
+    learning_rates: Tensor  # [K]
+    l2: Tensor  # [K]
+    transition_matrices: Tensor  # [K, c, c]
+    inverse_transition_matrices: Tensor  # [K, c, c]
+
+
+class _State(NamedTuple):
+    """What training changes."""
+
+    kernel: Tensor  # [d, K·c]
+    bias: Tensor  # [K·c]
+    kernel_slots: tuple[Tensor, ...]  # the optimiser's memory, each like the kernel
+    bias_slots: tuple[Tensor, ...]
+    targets: dict[int, Tensor]  # [n + 1, heads, c] by the number of the group, for those that need them
+    step: Tensor  # steps taken, a float32
+    loss_sum: Tensor  # [K], over the examples of this epoch
+
+
+def _data(task: HeadsTask) -> _Data:
+    blank = ((0, 1), (0, 0))
+    matrices = task.transition_matrices
+    if matrices is None:
+        matrices = np.tile(np.eye(task.num_classes), (task.num_heads, 1, 1))
+    inverses = np.tile(np.eye(task.num_classes), (task.num_heads, 1, 1))
+    for group, heads in _spans(task.losses):
+        if "inverse_transition_matrix" in group.needs:
+            inverses[heads] = np.linalg.inv(matrices[heads])
+    return _Data(
+        features=np.pad(np.asarray(task.train_features, dtype=np.float32), blank),
+        labels=np.pad(task.labels[task.labelling].T.astype(np.int32), blank),
+        learning_rates=task.learning_rates.astype(np.float32),
+        l2=task.l2.astype(np.float32),
+        transition_matrices=matrices.astype(np.float32),
+        inverse_transition_matrices=inverses.astype(np.float32),
+    )
+
+
+def _initial_state(task: HeadsTask) -> _State:
+    from keras import ops
+
+    (n, d), columns = task.train_features.shape, task.num_heads * task.num_classes
+    kernel = np.zeros((d, task.num_classes)) if task.initial_kernel is None else task.initial_kernel
+    num_slots = _OPTIMIZERS[task.optimizer].num_slots
+    targets = {
+        index: ops.zeros((n + 1, group.heads, task.num_classes))
+        for index, group in enumerate(task.losses)
+        if "targets" in group.needs
+    }
+    return _State(
+        kernel=ops.convert_to_tensor(np.tile(kernel.astype(np.float32), (1, task.num_heads))),
+        bias=ops.zeros((columns,)),
+        kernel_slots=tuple(ops.zeros((d, columns)) for _ in range(num_slots)),
+        bias_slots=tuple(ops.zeros((columns,)) for _ in range(num_slots)),
+        targets=targets,
+        step=ops.zeros(()),
+        loss_sum=ops.zeros((task.num_heads,)),
+    )
+
+
+def _batches(task: HeadsTask, epoch: int) -> dict[str, np.ndarray]:
+    """Rows of the training photos, of their peers and of the peers' labels, [batches, batch size] each."""
+    orders = {"rows": task.order[epoch]}
+    if task.peer_order is not None:
+        orders |= {"peer_rows": task.peer_order[epoch, 0], "peer_label_rows": task.peer_order[epoch, 1]}
+    n = task.order.shape[1]
+    missing = -n % task.batch_size
+    filled = {name: np.pad(order.astype(np.int32), (0, missing), constant_values=n) for name, order in orders.items()}
+    return {name: order.reshape(-1, task.batch_size) for name, order in filled.items()}
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(groups: tuple[LossGroup, ...], num_classes: int, optimizer: str) -> tuple[Callable[..., Any], ...]:
+    """The compiled functions that train an epoch and predict; shapes are told apart by the compiler."""
+    from keras import ops
+
+    def train_epoch(state: _State, data: _Data, batches: dict[str, Tensor]) -> _State:
+        def step(index: Tensor, state: _State) -> _State:
+            batch = {name: rows[index] for name, rows in batches.items()}
+            return _step(groups, num_classes, optimizer, state, data, batch)
+
+        start = state._replace(loss_sum=ops.zeros_like(state.loss_sum))
+        trained: _State = ops.fori_loop(0, batches["rows"].shape[0], step, start)
+        return trained
+
+    def predict(state: _State, data: _Data, others: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = ops.softmax(_logits(others, state, num_classes), axis=-1)
+        predicted = ops.argmax(_logits(data.features[:-1], state, num_classes), axis=-1)
+        return ops.transpose(probabilities, (1, 0, 2)), ops.transpose(predicted)
+
+    return _compile(train_epoch), _compile(predict)
+
+
+def _step(
+    groups: tuple[LossGroup, ...],
+    num_classes: int,
+    optimizer: str,
+    state: _State,
+    data: _Data,
+    batch: dict[str, Tensor],
+) -> _State:
+    """One batch: logits, new targets, gradient, optimiser."""
+    from keras import ops
+
+    rows, size = batch["rows"], batch["rows"].shape[0]
+    photos = ops.concatenate([rows, batch["peer_rows"]]) if "peer_rows" in batch else rows
+    features = ops.take(data.features, photos, axis=0)
+    logits = _logits(features, state, num_classes)
+
+    targets = dict(state.targets)
+    for index, (group, heads) in enumerate(_spans(groups)):
+        if group.update is not None:
+            old = ops.take(targets[index], rows, axis=0)
+            new = group.update(_flat(old), _flat(logits[:size, heads]), **dict(group.parameters))
+            targets[index] = ops.scatter_update(targets[index], rows[:, None], ops.reshape(new, old.shape))
+
+    present = ops.cast(rows < data.features.shape[0] - 1, "float32")  # 0 for the blanks that fill the last batch
+
+    def objective(logits: Tensor) -> tuple[Tensor, Tensor]:
+        losses = _losses(groups, logits, targets, data, batch) * present[:, None]
+        return ops.sum(losses) / ops.sum(present), ops.sum(losses, axis=0)
+
+    loss_sum, logit_gradient = _value_and_gradient(objective, logits)
+    logit_gradient = ops.reshape(logit_gradient, (photos.shape[0], -1))
+
+    step = state.step + 1
+    columns = functools.partial(ops.repeat, repeats=num_classes)
+    move = functools.partial(_OPTIMIZERS[optimizer].move, step=step, learning_rate=columns(data.learning_rates))
+    kernel_gradient = ops.matmul(ops.transpose(features), logit_gradient) + 2 * columns(data.l2) * state.kernel
+    kernel, kernel_slots = move(state.kernel, kernel_gradient, state.kernel_slots)
+    bias, bias_slots = move(state.bias, ops.sum(logit_gradient, axis=0), state.bias_slots)
+    return _State(kernel, bias, kernel_slots, bias_slots, targets, step, state.loss_sum + loss_sum)
+
+
+def _losses(
+    groups: tuple[LossGroup, ...],
+    logits: Tensor,
+    targets: dict[int, Tensor],
+    data: _Data,
+    batch: dict[str, Tensor],
+) -> Tensor:
+    """Loss of each example and head, [batch, K]."""
+    from keras import ops
+
+    rows, size, num_classes = batch["rows"], batch["rows"].shape[0], logits.shape[-1]
+
+    def one_hot(label_rows: Tensor, heads: slice) -> Tensor:
+        return ops.one_hot(ops.reshape(ops.take(data.labels, label_rows, axis=0)[:, heads], (-1,)), num_classes)
+
+    def extra(need: str, index: int, heads: slice) -> Any:
+        if need == "transition_matrix":
+            return ops.tile(data.transition_matrices[heads], (size, 1, 1))
+        if need == "inverse_transition_matrix":
+            return ops.tile(data.inverse_transition_matrices[heads], (size, 1, 1))
+        if need == "targets":
+            return _flat(ops.take(targets[index], rows, axis=0))
+        return one_hot(batch["peer_label_rows"], heads), _flat(logits[size:, heads])
+
+    values = []
+    for index, (group, heads) in enumerate(_spans(groups)):
+        extras = [extra(need, index, heads) for need in group.needs]
+        value = group.function(one_hot(rows, heads), _flat(logits[:size, heads]), *extras, **dict(group.parameters))
+        values.append(ops.reshape(value, (size, group.heads)))
+    return ops.concatenate(values, axis=1)
+
+
+def _spans(groups: Sequence[LossGroup]) -> Iterator[tuple[LossGroup, slice]]:
+    """Each group with the heads it holds."""
+    first = 0
+    for group in groups:
+        yield group, slice(first, first + group.heads)
+        first += group.heads
+
+
+def _logits(features: Tensor, state: _State, num_classes: int) -> Tensor:
+    """[photos, K, c]."""
+    from keras import ops
+
+    return ops.reshape(ops.matmul(features, state.kernel) + state.bias, (features.shape[0], -1, num_classes))
+
+
+def _flat(by_head: Tensor) -> Tensor:
+    """[batch, heads, c] as losses take it, [batch · heads, c]."""
+    from keras import ops
+
+    return ops.reshape(by_head, (-1, by_head.shape[-1]))
+
+
+class _Optimizer(NamedTuple):
+    """One step of a Keras optimiser: ``move(weights, gradient, slots, *, step, learning_rate)``."""
+
+    move: Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
+    num_slots: int
+
+
+def _adam(
+    weights: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], *, step: Tensor, learning_rate: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Keras' Adam: beta 0.9 and 0.999, epsilon 1e-7 added to the uncorrected root."""
+    from keras import ops
+
+    mean, square = slots
+    rate = learning_rate * ops.sqrt(1 - ops.power(0.999, step)) / (1 - ops.power(0.9, step))
+    mean = mean + (gradient - mean) * (1 - 0.9)
+    square = square + (ops.square(gradient) - square) * (1 - 0.999)
+    return weights - mean * rate / (ops.sqrt(square) + 1e-7), (mean, square)
+
+
+def _sgd(
+    weights: Tensor,
+    gradient: Tensor,
+    slots: tuple[Tensor, ...],
+    *,
+    step: Tensor,  # noqa: ARG001 - only Adam counts its steps
+    learning_rate: Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Keras' SGD with momentum 0.9."""
+    momentum = slots[0] * 0.9 - gradient * learning_rate
+    return weights + momentum, (momentum,)
+
+
+_OPTIMIZERS = {"adam": _Optimizer(_adam, 2), "sgd": _Optimizer(_sgd, 1)}
+
+
+def _compile(function: Callable[..., Any]) -> Any:
+    """``function`` as an XLA program."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True, autograph=False)
+    raise FlowernoiseError(f"heads train on tensorflow or jax, not {keras.backend.backend()}: set KERAS_BACKEND to one")
+
+
+def _value_and_gradient(objective: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """``objective`` returns (a scalar, something else); this returns (the something else, the scalar's gradient)."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        gradient, value = jax.grad(objective, has_aux=True)(inputs)
+        return value, gradient
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        scalar, value = objective(inputs)
+    return value, tape.gradient(scalar, inputs)
