@@ -1,4 +1,4 @@
-"""``flowernoise`` and ``python -m flowernoise``: run the command line, turn what goes wrong into one line and a code."""
+"""``flowernoise`` and ``python -m flowernoise``: run the command line; what goes wrong is one line and a code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _run(debug: bool) -> int:
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _tell(f"{message.rstrip('.')}; see `{_command_path(error)} --help`")
-        code = getattr(error, "exit_code", ExitCode.BAD_REQUEST)
+        code = ExitCode(getattr(error, "exit_code", ExitCode.BAD_REQUEST))
     except _Terminated:
         _tell("terminated; what is finished is kept, the same command goes on from there")
         code = ExitCode.TERMINATED
@@ -73,7 +73,7 @@ def _command_path(error: Exception) -> str:
 
 
 def _tell(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
 
 
 def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:

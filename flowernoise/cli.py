@@ -19,8 +19,8 @@ app = typer.Typer(
     name="flowernoise",
     help=(
         "What does mislabelling do to an image classifier, how much can it take, and which loss should it be trained "
-        "with?\n\nThe stages are prepare → corrupt → train → evaluate → compare, over one artifacts directory; run does "
-        "all five. Each leaves alone what is done already."
+        "with?\n\nThe stages are prepare → corrupt → train → evaluate → compare, over one artifacts directory; run "
+        "does all five. Each leaves alone what is done already."
     ),
     no_args_is_help=False,
     invoke_without_command=True,
@@ -80,17 +80,22 @@ Source = Annotated[
     ),
 ]
 Positive = Annotated[
-    str | None, typer.Option(metavar="CLASS", help="Make the task binary: this class or not.", show_default="all classes")
+    str | None,
+    typer.Option(metavar="CLASS", help="Make the task binary: this class or not.", show_default="all classes"),
 ]
 Train = Annotated[int | None, typer.Option(metavar="N", help="Training photos.", show_default="70 %")]
 Val = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="Validation photos, their labels as noisy; none if only the others are given.", show_default="15 %"
+        metavar="N",
+        help="Validation photos, their labels as noisy; none if only the others are given.",
+        show_default="15 %",
     ),
 ]
 Test = Annotated[int | None, typer.Option(metavar="N", help="Test photos, their labels clean.", show_default="15 %")]
-ImageSize = Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the squares photos become.", show_default="224")]
+ImageSize = Annotated[
+    int | None, typer.Option(metavar="PIXELS", help="Side of the squares photos become.", show_default="224")
+]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the split.", show_default="0")]
 DataDir = Annotated[
     Path | None,
@@ -106,7 +111,9 @@ Rates = Annotated[
 Seeds = Annotated[int | None, typer.Option(metavar="N", help="Seeds, from 0.", show_default="3")]
 Loss = Annotated[
     list[str] | None,
-    typer.Option(metavar="SPEC", help="Loss, such as ce, mae or gce:q=0.5; may be repeated.", show_default="ce and mae"),
+    typer.Option(
+        metavar="SPEC", help="Loss, such as ce, mae or gce:q=0.5; may be repeated.", show_default="ce and mae"
+    ),
 ]
 Backbone = Annotated[
     str | None,
@@ -147,9 +154,12 @@ SelectOption = Annotated[
 Baseline = Annotated[str | None, typer.Option(metavar="SPEC", help="The loss to compare with.", show_default="ce")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output.")]
 SortBy = Annotated[
-    str | None, typer.Option(metavar="KEY", help="Order of rows: noise, rate, loss, mean or drop.", show_default="noise")
+    str | None,
+    typer.Option(metavar="KEY", help="Order of rows: noise, rate, loss, mean or drop.", show_default="noise"),
 ]
-Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)]
+Output = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)
+]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
 
@@ -276,7 +286,9 @@ def run(
     source: Source = None,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="seed: the first experiment. Options given beside it win.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="seed: the first experiment. Options given beside it win.", show_default=False
+        ),
     ] = None,
     positive: Positive = None,
     train: Train = None,
@@ -362,4 +374,3 @@ def _session(given: dict[str, Any]) -> Session:
     from flowernoise.show.session import Session
 
     return Session(quiet=given["quiet"], json=given["json"])
-

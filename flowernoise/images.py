@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000
@@ -42,7 +42,7 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
             image.draft("RGB", (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(image).convert("RGB")
             return np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UnreadablePhotoError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
     except UnreadablePhotoError:
         raise

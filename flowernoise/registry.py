@@ -40,6 +40,7 @@ class Between:
     open: str = ""  # "low", "high" or "low high"
 
     def admits(self, value: float) -> bool:
+        """Whether a number lies in the range."""
         above = value > self.low if "low" in self.open else value >= self.low
         below = value < self.high if "high" in self.open else value <= self.high
         return above and below and math.isfinite(value)
@@ -78,7 +79,9 @@ class Parameter:
             noun = "a whole number" if self.type is int else "a number"
             raise BadRequestError(f"{problem} is not {noun}") from None
         if self.choices and value not in self.choices:
-            raise BadRequestError(f"{problem} is not one of {', '.join(self.choices)}{did_you_mean(text, self.choices)}")
+            raise BadRequestError(
+                f"{problem} is not one of {', '.join(self.choices)}{did_you_mean(text, self.choices)}"
+            )
         if self.type is float and not math.isfinite(value):
             raise BadRequestError(f"{problem} is not a finite number")
         if self.range and not self.range.admits(value):
@@ -112,6 +115,7 @@ class Spec:
 
     @property
     def name(self) -> str:
+        """Name of the thing."""
         return self.entry.name
 
     def __str__(self) -> str:
@@ -163,6 +167,7 @@ class Registry:
         return iter(self._entries.values())
 
     def names(self) -> tuple[str, ...]:
+        """Names of the things."""
         return tuple(self._entries)
 
     def __getitem__(self, name: str) -> Entry:
@@ -239,7 +244,8 @@ def _parameters_of(function: Callable[..., Any]) -> Iterator[Parameter]:
             continue
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", parameter.name):
             raise RuntimeError(f"{function.__name__}: {parameter.name} cannot be a key of a spec")
-        hint, extras = hints[parameter.name], ()
+        hint: Any = hints[parameter.name]
+        extras: list[Any] = []
         if typing.get_origin(hint) is typing.Annotated:
             hint, *extras = typing.get_args(hint)
         choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()

@@ -41,8 +41,9 @@ def crossed_bootstrap(
 ) -> list[tuple[float, float]]:
     """95 % percentile intervals of means over test photos and seeds, both drawn anew.
 
-    The statistic is the mean over groups of the group's mean, and then over seeds. All cells share the resampled photos. Where every resample gives the same value (all photos right, say) the
-    interval is Wilson's, so it never shrinks to a point.
+    The statistic is the mean over groups of the group's mean, and then over seeds. All cells share the resampled
+    photos. Where every resample gives the same value (all photos right, say) the interval is Wilson's, so it never
+    shrinks to a point.
 
     Args:
         photos: each run's part on each test photo [runs, n], 0 … 1.
@@ -99,7 +100,6 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float] | None:
     half = quantile * np.std(finite, ddof=1) / np.sqrt(len(finite))
     mean = float(np.mean(finite))
     return mean - float(half), mean + float(half)
-
 
 
 def intervals(

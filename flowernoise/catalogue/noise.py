@@ -39,7 +39,7 @@ class NoiseRequest:
 
 @dataclasses.dataclass(frozen=True)
 class NoisyLabels:
-    """Observed labels [n], and the nominal transition matrix T[i, j] = P(observed j | true i), None if there is none."""
+    """Observed labels [n], and the nominal T[i, j] = P(observed j | true i), None where there is none."""
 
     labels: Labels
     transition_matrix: Matrix | None
@@ -129,4 +129,5 @@ def realised_transition_matrix(true: Labels, observed: Labels, num_classes: int)
     """
     counts = np.bincount(true * num_classes + observed, minlength=num_classes**2).reshape(num_classes, num_classes)
     totals = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    shares: Matrix = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    return shares

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
 import re
@@ -158,7 +159,7 @@ def synthetic(
         for index in range(photos):
             label = index % len(painter.KINDS)
             kind = painter.KINDS[label]
-            yield Photo(f"{kind}/{index:06}.jpg", label, lambda index=index, kind=kind: encoded(index, kind))
+            yield Photo(f"{kind}/{index:06}.jpg", label, functools.partial(encoded, index, kind))
 
     return Source(painter.KINDS, photos, drawn)
 
@@ -208,7 +209,9 @@ def _from_tfds(name: str, context: SourceContext, url: str) -> Source:
             examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
             for index, example in enumerate(tensorflow_datasets.as_numpy(examples)):
                 if example[label_key] >= 0:  # unlabelled test splits carry −1
-                    yield Photo(f"{split}/{index:06}", int(example[label_key]), lambda e=example: bytes(e[image_key]))
+                    yield Photo(
+                        f"{split}/{index:06}", int(example[label_key]), functools.partial(bytes, example[image_key])
+                    )
 
     total = sum(split.num_examples for split in builder.info.splits.values())
     return Source(tuple(builder.info.features[label_key].names), total, photos)
@@ -228,8 +231,8 @@ def _open_builder(library: Any, name: str, prepared: Path | None, context: Sourc
     except Exception as error:  # TFDS raises whatever its readers and its downloads meet
         text = " ".join(str(error).split())[:200]
         raise FlowernoiseError(
-            f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give a "
-            "folder of photos in place of the name"
+            f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
+            "a folder of photos in place of the name"
         ) from error
 
 

@@ -58,7 +58,9 @@ def as_markdown(result: ComparisonLike) -> str:
     """A Markdown table, a row a noise and rate, a column a loss; best in bold."""
     columns = sorted({(r.loss, r.backbone, r.mode) for r in result.rows}, key=lambda c: (c[1:], c[0] != "ce", c[0]))
     cells = {((row.noise, row.rate), (row.loss, row.backbone, row.mode)): row for row in result.rows}
-    conditions = sorted(dict.fromkeys(condition for condition, _ in cells), key=lambda condition: condition[0] != "none")
+    conditions = sorted(
+        dict.fromkeys(condition for condition, _ in cells), key=lambda condition: condition[0] != "none"
+    )
     one_kind = len({column[1:] for column in columns}) == 1
     heads = [loss if one_kind else f"{loss} ({backbone}, {mode})" for loss, backbone, mode in columns]
     lines = [

@@ -20,7 +20,7 @@ from flowernoise.progress import Progress, Silent
 from flowernoise.show import export, table
 from flowernoise.show.progress import Terminal
 
-WIDE = 400  # columns; enough that nothing is cut where there is no terminal
+PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
 MOST_RUNS = 40
 Result = Any  # a step's result; show is told apart from steps
 
@@ -49,7 +49,9 @@ class Session:
             self.progress.note("prepare: done already, nothing touched")
         for stage in result.stale[:1]:
             rest = ", ".join(result.stale)
-            self.progress.note(f"{rest} are of the photos before and stale now; `flowernoise corrupt` comes next ({stage} first)")
+            self.progress.note(
+                f"{rest} are of the photos before and stale now; `flowernoise corrupt` comes next ({stage} first)"
+            )
         self._report_set_apart(dataset)
         if self._json:
             return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
@@ -57,9 +59,24 @@ class Session:
 
     def _report_set_apart(self, dataset: Any) -> None:
         groups = (
-            (dataset.unreadable, "unreadable file skipped", "unreadable files skipped", lambda item: f"{item.path}: {item.reason}"),
-            (dataset.identical, "photo there more than once, kept once", "photos there more than once, kept once each", " = ".join),
-            (dataset.contradictory, "photo under two classes, dropped", "photos under two classes, dropped", " = ".join),
+            (
+                dataset.unreadable,
+                "unreadable file skipped",
+                "unreadable files skipped",
+                lambda item: f"{item.path}: {item.reason}",
+            ),
+            (
+                dataset.identical,
+                "photo there more than once, kept once",
+                "photos there more than once, kept once each",
+                " = ".join,
+            ),
+            (
+                dataset.contradictory,
+                "photo under two classes, dropped",
+                "photos under two classes, dropped",
+                " = ".join,
+            ),
         )
         for items, one, many, describe in groups:
             if items:
@@ -73,7 +90,9 @@ class Session:
             self.progress.note("corrupt: done already, nothing touched")
         if self._json:
             draws = [msgspec.to_builtins(draw) for draw in result.draws]
-            return self._print_json({"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws})
+            return self._print_json(
+                {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
+            )
         return self._print(_draws(result.draws))
 
     def show_train(self, result: Result) -> None:
@@ -102,7 +121,9 @@ class Session:
         if result.done_before:
             self.progress.note("evaluate: done already, nothing touched")
         if self._json:
-            return self._print_json({"schema": 1, "runs": [_run_metrics(result, row) for row in range(len(result.evaluation.runs))]})
+            return self._print_json(
+                {"schema": 1, "runs": [_run_metrics(result, row) for row in range(len(result.evaluation.runs))]}
+            )
         if len(result.evaluation.runs) > MOST_RUNS:
             self.progress.note(f"the first {MOST_RUNS} of {len(result.evaluation.runs):,} runs; --json has all of them")
         return self._print(_runs(result))
@@ -110,12 +131,12 @@ class Session:
     def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
         """One table for each directory, in the form asked for."""
         if output is not None:
-            console = Console(file=io.StringIO(), width=WIDE, no_color=True)
+            console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
             _write(output, _comparisons(results, form, console))
             self.progress.note(f"written to {output}")
         elif form == "table":
             for result in results:
-                self._print(table.comparison(result, self.stdout))
+                table.show(result, self.stdout)
         else:
             self.stdout.file.write(_comparisons(results, form, self.stdout))
 
@@ -134,21 +155,21 @@ class Session:
         if result.failed:
             key, reason = result.failed[0]
             raise PartlyFailedError(
-                f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the rest is kept; the first is "
-                f"{key.loss} on {key.draw}: {reason}"
+                f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the rest is kept; the first "
+                f"is {key.loss} on {key.draw}: {reason}"
             )
 
     def _print(self, renderable: RenderableType) -> None:
-        self.stdout.print(renderable)
+        table.print_whole(self.stdout, renderable)
 
     def _print_json(self, plain: Any) -> None:
         self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")
 
 
 def _console(stream: Any) -> Console:
-    """A console as wide as the terminal, or wide enough for anything where there is none."""
+    """A console as wide as the terminal; where there is none, tables that need more than its width get it."""
     console = Console(file=stream, highlight=False)
-    return console if console.is_terminal else Console(file=stream, width=WIDE, highlight=False)
+    return console if console.is_terminal else Console(file=stream, width=PIPE_WIDTH, highlight=False)
 
 
 def _comparisons(results: Sequence[Result], form: str, console: Console) -> str:
@@ -162,8 +183,8 @@ def _comparisons(results: Sequence[Result], form: str, console: Console) -> str:
         return "\n".join(export.as_markdown(result) for result in results)
     with console.capture() as captured:
         for result in results:
-            console.print(table.comparison(result, console))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+            table.show(result, console)
+    return captured.get()
 
 
 def _write(path: Path, text: str) -> None:
@@ -206,7 +227,8 @@ def _span(shares: Sequence[float]) -> str:
 
 
 def _trained(result: Result) -> str:
-    text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {result.engine.name}, {result.engine.device}"
+    where = f"{result.engine.name}, {result.engine.device}"
+    text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {where}"
     if not result.trained:
         return text
     text += f"; training {result.training_seconds:.1f} s"
@@ -254,4 +276,3 @@ def _runs(result: Result) -> Table:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
-

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+_UNLIMITED = 10_000  # columns
+_SPACES_AT_END = re.compile(r"[ ]+((?:\x1b\[[0-9;]*m)*)$")
 BEST, COLLAPSED, DROP, RISE = "★", "✗", "↓", "↑"
 
 
@@ -77,11 +80,31 @@ class _Grid:
     cells: dict[tuple[tuple[str, float], tuple[str, str, str]], tuple[CellLike, CellLike | None]]
 
 
-def comparison(result: ComparisonLike, console: Console) -> RenderableType:
-    """The table of a comparison, in as many parts side by side under one another as the console's width asks for."""
+def show(result: ComparisonLike, console: Console) -> None:
+    """Prints the table of a comparison, in parts under one another where a terminal is too narrow for all losses."""
     grid = _grid(result)
-    parts = [_part(result, grid, columns) for columns in _fitting(result, grid, console)]
-    return Group(_title(result), *parts, *_beside(result), *_notes(result))
+    console.print(_title(result))
+    for columns in _fitting(result, grid, console):
+        print_whole(console, _part(result, grid, columns))
+    for renderable in (*_beside(result), *_notes(result)):
+        print_whole(console, renderable)
+
+
+def print_whole(console: Console, renderable: RenderableType) -> None:
+    """Prints without cutting words: where no terminal limits the width, as wide as it takes; no spaces at line ends."""
+    width = console.width
+    if isinstance(renderable, Table) and not console.is_terminal:
+        console.width = max(width, _needed(console, renderable))
+    with console.capture() as captured:
+        console.print(renderable)
+    console.width = width
+    lines = (_SPACES_AT_END.sub(r"\1", line) for line in captured.get().splitlines())
+    console.file.write("".join(f"{line}\n" for line in lines))
+
+
+def _needed(console: Console, table: Table) -> int:
+    """Columns that a table takes uncut."""
+    return console.measure(table, options=console.options.update(width=_UNLIMITED)).maximum
 
 
 def _grid(result: ComparisonLike) -> _Grid:
@@ -107,7 +130,7 @@ def _fitting(result: ComparisonLike, grid: _Grid, console: Console) -> list[list
     groups: list[list[tuple[str, str, str]]] = []
     for column in grid.columns:
         wider = [*groups[-1], column] if groups else [column]
-        fits = console.measure(_part(result, grid, wider)).maximum <= console.width
+        fits = not console.is_terminal or _needed(console, _part(result, grid, wider)) <= console.width
         if groups and fits:
             groups[-1].append(column)
         else:
@@ -179,13 +202,12 @@ def _title(result: ComparisonLike) -> Text:
     what = ", ".join(f"{backbone} {mode}" for backbone, mode in kinds)
     title = Text(f"{result.source} · {len(result.classes)} classes · {what}\n", style="bold")
     title.append(
-        f"{result.metric} in %, mean over {many} seed{'' if many == '1' else 's'} [95 % interval] on {photos} clean test "
-        f"photos; epoch and hyper-parameters: {result.select}\n",
+        f"{result.metric} in %, {result.select} epoch; mean over {many} seed{'' if many == '1' else 's'} [95 % interval] "
+        f"on {photos} clean test photos\n",
         style="not bold",
     )
     title.append(
-        f"{DROP} points below the same loss's control · {BEST} best of its row · {COLLAPSED} collapsed · wrong: share of "
-        "training labels",
+        f"{DROP} points below the loss's control · {BEST} best of row · {COLLAPSED} collapsed · wrong: of training labels",
         style="not bold dim",
     )
     return title
@@ -211,4 +233,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _notes(result: ComparisonLike) -> list[RenderableType]:
-    return [Text(f"note: {note}", style="yellow" if "collapsed" in note or "failed" in note else "dim") for note in result.notes]
+    return [
+        Text(f"note: {note}", style="yellow" if "collapsed" in note or "failed" in note else "dim")
+        for note in result.notes
+    ]

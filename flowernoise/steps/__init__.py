@@ -1,0 +1,1 @@
+"""What ``flowernoise`` does: one module a command, same name."""

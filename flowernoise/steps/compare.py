@@ -126,7 +126,9 @@ def compare(artifacts_directory: Path, settings: CompareSettings) -> Comparison:
     rows = mark_best(table.rows(metric), metric.entry.properties["better"])
     binary = len(dataset.classes) == 2 and metric.name == "accuracy"
     ordered = _sorted(rows, settings.sort_by)
-    balanced = {(row.condition, row.column): row for row in table.rows(metrics.parse("balanced_accuracy"))} if binary else {}
+    balanced = (
+        {(row.condition, row.column): row for row in table.rows(metrics.parse("balanced_accuracy"))} if binary else {}
+    )
     beside, why = _beside(layout, dataset, rows)
     effective: Selection = "last" if fallen_back == len(evaluation.runs) else select
     return Comparison(
@@ -323,7 +325,9 @@ def _notes(
     if effective != select:
         notes.append(f"no run has a {select} epoch; the last one is shown")
     elif fallen_back:
-        notes.append(f"{fallen_back} runs have no {select} epoch (fine-tuned ones keep their last); the last one is shown")
+        notes.append(
+            f"{fallen_back} runs have no {select} epoch (fine-tuned ones keep their last); the last one is shown"
+        )
     if effective == "oracle":
         notes.append("oracle picks epoch and hyper-parameters on the test photos: an upper bound nobody can reach")
     collapsed = sorted({row.loss for row in rows if row.collapsed})
@@ -334,7 +338,9 @@ def _notes(
         )
     failures = [(run.key, run.failure) for run in evaluation.runs if run.failure]
     if failures:
-        notes.append(f"{len(failures)} runs failed, such as {failures[0][0].loss} on {failures[0][0].draw}: {failures[0][1]}")
+        notes.append(
+            f"{len(failures)} runs failed, such as {failures[0][0].loss} on {failures[0][0].draw}: {failures[0][1]}"
+        )
     if max((row.seeds for row in rows), default=0) == 1:
         notes.append("one seed: the interval holds the sampling of test photos only, not the luck of draw and training")
     return notes

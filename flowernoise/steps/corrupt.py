@@ -111,7 +111,9 @@ def _draw(
     compact = np.min_scalar_type(num_classes - 1)
     flipped = {split: noisy.labels != truth[split] for split, noisy in (("train", train), ("val", val))}
     realised = realised_transition_matrix(truth["train"], train.labels, num_classes)
-    nominal = np.full((num_classes, num_classes), np.nan) if train.transition_matrix is None else train.transition_matrix
+    nominal = (
+        np.full((num_classes, num_classes), np.nan) if train.transition_matrix is None else train.transition_matrix
+    )
     labels = DrawnLabels(
         train_labels=train.labels.astype(compact),
         train_flipped=flipped["train"],

@@ -93,15 +93,16 @@ def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
     by_block: dict[str, list[StoredRun]] = {}
     for stored in live.values():
         by_block.setdefault(stored.name, []).append(stored)
+    test_labels = photos.labels_of(index, "test")
     rows: dict[Any, dict[str, Any]] = {}
     with progress.task("evaluating", len(live), "runs") as advance:
         for name, members in by_block.items():
             arrays = answers.of_block(name, found[name])
             for stored in members:
-                rows[stored.run.key] = _judge(stored, arrays, labels[stored.run.key.draw])
+                rows[stored.run.key] = _judge(stored, arrays, labels[stored.run.key.draw], test_labels)
             advance(len(members))
     stacked = {name: np.stack([rows[key][name] for key in live]) for name in next(iter(rows.values()))}
-    stacked["test_labels"] = photos.labels_of(index, "test")
+    stacked["test_labels"] = test_labels
     evaluated = tuple(
         EvaluatedRun(key, drawn[key.draw].draw.realised_rate, stored.run.failure) for key, stored in live.items()
     )
@@ -133,8 +134,11 @@ def _find_before(layout: Layout, dataset: Dataset, inputs: str, progress: Progre
         return None
 
 
-def _judge(stored: StoredRun, arrays: Arrays, drawn: DrawnLabels) -> dict[str, Any]:
-    """A run's row of the evaluation's arrays."""
+def _judge(stored: StoredRun, arrays: Arrays, drawn: DrawnLabels, test_labels: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """A run's row of the evaluation's arrays.
+
+    Collapsed: on the test photos it predicts fewer classes than there are both in its training labels and among them.
+    """
     photos_tested, photos_trained = arrays["test_probabilities"].shape[2], len(drawn.train_labels)
     predicted = np.zeros((len(ALL), photos_tested), dtype=arrays["train_predicted"].dtype)
     row: dict[str, Any] = {
@@ -149,13 +153,12 @@ def _judge(stored: StoredRun, arrays: Arrays, drawn: DrawnLabels) -> dict[str, A
     observed = np.broadcast_to(drawn.train_labels, (len(trained), photos_trained))
     flipped = np.broadcast_to(drawn.train_flipped, (len(trained), photos_trained))
     shares = memorised(trained, observed, flipped)
-    held = len(np.unique(drawn.train_labels))
+    expected = np.intersect1d(drawn.train_labels, test_labels)
     for source, selection in enumerate(stored.block.selections):
         column = ALL.index(selection)
         predicted[column] = arrays["test_probabilities"][stored.row, source].argmax(axis=1)
-        answered = np.union1d(predicted[column], trained[source])
         row["memorised"][column] = shares[source]
-        row["collapsed"][column] = len(answered) < held
+        row["collapsed"][column] = len(np.unique(predicted[column])) < len(expected)
         row["available"][column] = True
     return row
 
@@ -210,5 +213,3 @@ def _set_weights(model: Any, weights: Mapping[str, Any], block: RunBlock) -> Non
         if have.shape != want.shape or have.dtype != want.dtype:
             raise DamagedFileError(f"{block.arrays.name} does not hold weights of {block.backbone}")
     model.set_weights(list(weights.values()))
-
-

@@ -99,7 +99,9 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
     sizes = None
     if any(size is not None for size in asked):
         if not settings.train or not settings.test:
-            raise BadRequestError("--train and --test must both be given, and be at least 1; --val alone may be left out")
+            raise BadRequestError(
+                "--train and --test must both be given, and be at least 1; --val alone may be left out"
+            )
         sizes = (settings.train, settings.val or 0, settings.test)
     data_dir = None if settings.data_dir is None else str(settings.data_dir)
     return DatasetRequest(str(spec), data_dir, settings.positive, sizes, settings.image_size, settings.seed)
@@ -243,9 +245,7 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
     by_class: dict[str, list[str]] = {}
     for id, label in labels.items():
         by_class.setdefault(label, []).append(id)
-    queues = [
-        sorted(ids, key=lambda id: files.digest(f"{seed}:{id}".encode())) for _, ids in sorted(by_class.items())
-    ]
+    queues = [sorted(ids, key=lambda id: files.digest(f"{seed}:{id}".encode())) for _, ids in sorted(by_class.items())]
     assigned: dict[str, str] = {}
     for name, size in (("test", sizes[2]), ("val", sizes[1]), ("train", sizes[0])):
         for queue, count in zip(queues, apportion(size, [len(queue) for queue in queues]), strict=True):

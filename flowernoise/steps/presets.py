@@ -58,9 +58,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 Published("corrupted, L1", "uniform", "mae", 0.5938, 0.7917),
             ),
             why=(
-                "The published figures are shares of 96 test photos. Its script drew the noise once for all labels or for "
-                "none, trained the corrupted models from scratch with five outputs and its control from ImageNet with "
-                "one, and compared L1's five outputs with a class number; here only labels and loss differ."
+                "The published figures are shares of 96 test photos. Its script drew the noise once for all labels or "
+                "for none, trained the corrupted models from scratch with five outputs and its control from ImageNet "
+                "with one, and compared L1's five outputs with a class number; here only labels and loss differ."
             ),
         )
     }

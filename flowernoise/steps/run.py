@@ -62,3 +62,6 @@ def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
     record = Preset(preset, dataset)
     if not layout.preset.exists() or files.read_record(layout.preset, "preset", Preset) != record:
         files.write_record(layout.preset, "preset", record)
+
+
+__all__ = ["CompareSettings", "CorruptSettings", "PrepareSettings", "RunResult", "RunSettings", "TrainSettings", "run"]

@@ -14,11 +14,7 @@ SPLITS = ("train", "val", "test")
 CONTROL = "none"
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class DatasetRequest(_Record):
+class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What ``prepare`` was asked for; equal requests are the same work."""
 
     source: str
@@ -29,18 +25,18 @@ class DatasetRequest(_Record):
     seed: int
 
 
-class Unreadable(_Record):
+class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file that is no readable photo, and why."""
 
     path: str
     reason: str
 
 
-class Dataset(_Record):
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Classes, splits and photos.
 
     Args:
-        id: digest of classes, image size, and every photo's id, label and split: what everything downstream is made from.
+        id: digest of classes, image size, and every photo's id, label and split; everything downstream depends on it.
         counts: photos of each class (columns) in train, val and test (rows).
         archive: TAR of the encoded photos, named by their ids.
         index: CSV with a row a photo: id, split, label, class, path, offset and size in the archive.
@@ -72,7 +68,7 @@ class Dataset(_Record):
         return max(self.counts[2]) / sum(self.counts[2])
 
 
-class DrawKey(_Record, order=True):
+class DrawKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
     """Identity of a draw."""
 
     noise: str
@@ -83,7 +79,7 @@ class DrawKey(_Record, order=True):
         return f"{self.noise} at {self.rate:g}, seed {self.seed}"
 
 
-class Draw(_Record):
+class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One noisy labelling of train and val.
 
     Args:
@@ -100,7 +96,7 @@ class Draw(_Record):
     realised_rate_by_class: tuple[float | None, ...]
 
 
-class DrawBatch(_Record):
+class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Draws that were made together; row i of each array belongs to ``draws[i]``.
 
     Arrays: train_labels, train_flipped, val_labels, val_flipped; transition_matrix and realised_transition_matrix
@@ -112,7 +108,7 @@ class DrawBatch(_Record):
     arrays: FileRef
 
 
-class FeaturesKey(_Record):
+class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that features depend on."""
 
     photos: str
@@ -125,7 +121,7 @@ class FeaturesKey(_Record):
     precision: str
 
 
-class Features(_Record):
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Cached features of photos, in shards of consecutive photos."""
 
     key: FeaturesKey
@@ -134,7 +130,7 @@ class Features(_Record):
     shards: tuple[FileRef, ...]
 
 
-class TrainingSettings(_Record):
+class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How runs are trained; other settings supersede a run."""
 
     epochs: int
@@ -144,7 +140,7 @@ class TrainingSettings(_Record):
     l2: tuple[float, ...]
 
 
-class RunKey(_Record, order=True):
+class RunKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
     """Identity of a run."""
 
     noise: str
@@ -160,7 +156,7 @@ class RunKey(_Record, order=True):
         return DrawKey(self.noise, self.rate, self.seed)
 
 
-class Choice(_Record):
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which epoch (from 1) and hyper-parameters a selection took for a run."""
 
     learning_rate: float
@@ -168,7 +164,7 @@ class Choice(_Record):
     epoch: int
 
 
-class Run(_Record):
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One trained model: its draw's labels, what each selection took, and why it failed if it did."""
 
     key: RunKey
@@ -177,7 +173,7 @@ class Run(_Record):
     failure: str | None
 
 
-class Provenance(_Record):
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What made a result: versions of the packages, backend and device."""
 
     versions: dict[str, str]
@@ -185,11 +181,11 @@ class Provenance(_Record):
     device: str
 
 
-class RunBlock(_Record):
+class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Runs that were trained together: of one seed, backbone, mode and settings.
 
-    ``inputs`` is the digest of what the photos became for the model (features' key, or weights and image size). The block
-    of the highest ``generation`` that holds a run is the valid one. Arrays of heads: test_probabilities
+    ``inputs`` is the digest of what photos and backbone are. The block of the highest ``generation`` that holds a run is
+    the valid one. Arrays of heads: test_probabilities
     [run, selection, photo, class], val_probabilities likewise, train_predicted [run, selection, photo], and
     history_* [run, epoch]; of a fine-tuned network: its weights, in the order of ``Model.get_weights``.
     """
@@ -206,14 +202,14 @@ class RunBlock(_Record):
     provenance: Provenance
 
 
-class Predictions(_Record):
+class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a fine-tuned run answers, computed from its weights; arrays as those of heads."""
 
     block: str
     arrays: FileRef
 
 
-class EvaluatedRun(_Record):
+class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A run in an evaluation; row i of each array belongs to ``runs[i]``."""
 
     key: RunKey
@@ -221,7 +217,7 @@ class EvaluatedRun(_Record):
     failure: str | None
 
 
-class Evaluation(_Record):
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Metrics of every run.
 
     Arrays, with one column for each selection, NaN (or 0) where a run has no such selection: predicted
@@ -239,7 +235,7 @@ class Evaluation(_Record):
     arrays: FileRef
 
 
-class Preset(_Record):
+class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The preset that ``run`` was asked for, and the data set that it prepared."""
 
     name: str

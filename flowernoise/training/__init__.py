@@ -1,0 +1,1 @@
+"""Machinery that trains: features, heads, fine-tuning."""

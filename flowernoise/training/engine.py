@@ -30,7 +30,6 @@ class Engine:
         """Whether the device is a GPU."""
         return self.device != "cpu"
 
-
     @property
     def training_precision(self) -> str:
         """Keras dtype policy that fine-tuning uses: float16 where that is safe on GPUs, float32 on CPUs."""

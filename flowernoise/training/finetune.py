@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class Trained:
 
 @contextlib.contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Builds and trains under a Keras dtype policy, such as ``mixed_float16`` (computes in float16 where that is safe)."""
+    """Builds and trains under a Keras dtype policy; ``mixed_float16`` computes in float16 where that is safe."""
     import keras
 
     before = keras.mixed_precision.global_policy()
@@ -140,7 +140,10 @@ def _batches(task: FinetuneTask, epoch: int) -> Iterator[tuple[Array, dict[str, 
     peers = task.peer_order if "peers" in task.loss.needs else None
     starts = range(0, len(task.encoded), task.batch_size)
     rows = [task.order[epoch, start : start + task.batch_size] for start in starts]
-    peer_rows = [own[:0] if peers is None else peers[epoch, 0, s : s + task.batch_size] for s, own in zip(starts, rows, strict=True)]
+    peer_rows = [
+        own[:0] if peers is None else peers[epoch, 0, s : s + task.batch_size]
+        for s, own in zip(starts, rows, strict=True)
+    ]
     photos = (task.encoded[row] for own, peer in zip(rows, peer_rows, strict=True) for row in (*own, *peer))
     sizes = [len(own) + len(peer) for own, peer in zip(rows, peer_rows, strict=True)]
     pixels = features.decoded_batches(photos, task.image_size, sizes)
@@ -190,7 +193,7 @@ def _trainer(model: Any, task: FinetuneTask) -> Any:
     return Trainer()
 
 
-def predict(model: Any, encoded: Sequence[bytes], image_size: int, advance: Callable[[int], None]) -> Array:
+def predict(model: Any, encoded: Iterable[bytes], image_size: int, advance: Callable[[int], None]) -> Array:
     """Probabilities [n, c] float32 of a classifier that gives logits."""
     logits = features.extract(model, encoded, image_size, advance)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -88,7 +88,7 @@ class Selector:
         }
         for name, values in history.items():
             self._history[name][:, epoch - 1] = values
-        finite = np.isfinite(probabilities).all(axis=(1, 2))
+        finite = np.asarray(np.isfinite(probabilities).all(axis=(1, 2)))
         judged: dict[Selection, tuple[Floats, Floats]] = {"oracle": (test_accuracy, test_loss)}
         judged["selected"] = judged["last"] = (val_accuracy, val_loss) if val_photos else (np.zeros(len(finite)),) * 2
         for column, selection in enumerate(self.selections):
@@ -119,11 +119,10 @@ class Selector:
     @property
     def failed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Runs [R] for which a selection found no finite answer."""
-        failed: np.ndarray[Any, np.dtype[np.bool_]] = (self.epoch == 0).any(axis=1)
-        return failed
+        return np.asarray((self.epoch == 0).any(axis=1))
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """What is kept: probabilities and predictions of each selection, and the history of the first one's grid point."""
+        """What is kept: probabilities and predictions of each selection, history of the first one's grid point."""
         if self._probabilities is None or self._predicted is None:
             raise RuntimeError("no epoch has been taken yet")
         val_photos = self.truth.val_labels.shape[1]
@@ -154,4 +153,4 @@ def memorised(predicted: Labels, observed: Labels, flipped: np.ndarray[Any, np.d
     """
     wrong = flipped.sum(axis=1)
     given_back = ((predicted == observed) & flipped).sum(axis=1)
-    return np.divide(given_back, wrong, out=np.full(len(wrong), np.nan), where=wrong > 0)
+    return np.asarray(np.divide(given_back, wrong, out=np.full(len(wrong), np.nan), where=wrong > 0))

@@ -198,7 +198,7 @@ def test_lite0_recognises_daisies(lite0):
     found = lite0.predict(np.stack([np.asarray(photo, np.float32) for photo in photos]), verbose=0)
     state = read_state(lite0_weight_file(), LITE0_SHA256)
     logits = found @ state["_fc.weight"].T + state["_fc.bias"]
-    # 52 of the first 60; 83 % of all 652. Symmetric padding or swapped channels lose points, a wrong layout loses all.
+    # Measured: 52 of the first 60, 83 % of all 652; with red and blue swapped 73 %.
     assert (logits.argmax(axis=1) == DAISY).mean() >= 0.8
 
 

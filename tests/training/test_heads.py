@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib.util
+import itertools
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -65,10 +67,11 @@ def last(task: HeadsTask) -> EpochOutputs:
 def pick(task: HeadsTask, heads: list[int]) -> HeadsTask:
     """The task with some of its heads only."""
     group_of_head = [group for group in task.losses for _ in range(group.heads)]
+    groups = [(group, len(list(own))) for group, own in itertools.groupby(group_of_head[head] for head in heads)]
     per_head = ("labelling", "learning_rates", "l2", "transition_matrices")
     return dataclasses.replace(
         task,
-        losses=[dataclasses.replace(group_of_head[head], heads=1) for head in heads],
+        losses=[dataclasses.replace(group, heads=number) for group, number in groups],
         **{name: getattr(task, name)[heads] for name in per_head},
     )
 
@@ -85,10 +88,10 @@ def plain_keras(task: HeadsTask) -> EpochOutputs:
     matrices = {"transition_matrix": matrix, "inverse_transition_matrix": np.linalg.inv(matrix)}
     extras = [matrices[need].astype("float32") for need in group.needs]
 
-    def loss(y_true, logits):
+    def without_l2(y_true, logits):
         return group.function(y_true, logits, *extras, **dict(group.parameters))
 
-    model.compile(optimizer, loss, metrics=[loss])
+    model.compile(optimizer, without_l2, metrics=[without_l2])
     one_hot = np.eye(task.num_classes, dtype="float32")[labels]
     for order in task.order:
         fitted = model.fit(
@@ -96,8 +99,8 @@ def plain_keras(task: HeadsTask) -> EpochOutputs:
         )
     probabilities = softmax(keras.ops.convert_to_numpy(model(task.other_features)), axis=-1)
     predicted = keras.ops.convert_to_numpy(model(task.train_features)).argmax(axis=-1)
-    [training_loss] = [values for name, values in fitted.history.items() if name != "loss"]
-    return EpochOutputs(len(task.order), probabilities[None], predicted[None], np.array(training_loss[-1:]))
+    training_loss = np.array(fitted.history["without_l2"])
+    return EpochOutputs(len(task.order), probabilities[None], predicted[None], training_loss)
 
 
 def assert_same(crowd: EpochOutputs, head: int, alone: EpochOutputs, tolerance: float = 1e-4) -> None:
@@ -146,7 +149,7 @@ def test_every_stateless_loss_equals_plain_keras(name, every_stateless_loss):
 
 
 def numpy_sgd(task: HeadsTask, gradient_of_batch) -> np.ndarray:
-    """One head by SGD in float64; ``gradient_of_batch(rows, logits, epoch, position)`` sees the whole logits [n, c]."""
+    """One head by SGD in float64; ``gradient_of_batch(rows, position, logits)`` [n, c]."""
     x = task.train_features.astype("float64")
     kernel, bias = task.initial_kernel.astype("float64"), np.zeros(task.num_classes)
     kernel_momentum, bias_momentum = np.zeros_like(kernel), np.zeros_like(bias)
@@ -155,7 +158,7 @@ def numpy_sgd(task: HeadsTask, gradient_of_batch) -> np.ndarray:
         for start in range(0, len(order), task.batch_size):
             position = slice(start, start + task.batch_size)
             rows = order[position]
-            by_row = gradient_of_batch(rows, x @ kernel + bias, epoch, position) / len(rows)
+            by_row = gradient_of_batch(rows, (epoch, position), x @ kernel + bias) / len(rows)
             kernel_momentum = 0.9 * kernel_momentum - rate * (x.T @ by_row + 2 * l2 * kernel)
             bias_momentum = 0.9 * bias_momentum - rate * by_row.sum(axis=0)
             kernel, bias = kernel + kernel_momentum, bias + bias_momentum
@@ -171,7 +174,7 @@ def test_elr_keeps_targets_for_each_photo_and_head():
         labels = np.eye(3)[task.labels[task.labelling[head]]]
         targets = np.zeros_like(labels)
 
-        def gradient(rows, logits, epoch, position, beta=beta, lam=lam, labels=labels, targets=targets):
+        def gradient(rows, _, logits, beta=beta, lam=lam, labels=labels, targets=targets):
             p = softmax(logits[rows], axis=1)
             clamped = np.clip(p, 1e-4, 1 - 1e-4)
             targets[rows] = beta * targets[rows] + (1 - beta) * clamped / clamped.sum(axis=1, keepdims=True)
@@ -191,8 +194,9 @@ def test_peers_are_the_photos_and_labels_that_peer_order_names():
     for head, alpha in {1: 1, 2: 1, 3: 0.4}.items():
         labels = np.eye(3)[task.labels[task.labelling[head]]]
 
-        def gradient(rows, logits, epoch, position, alpha=alpha, labels=labels):
-            photos, label_rows = task.peer_order[epoch][:, position]
+        def gradient(rows, position, logits, alpha=alpha, labels=labels):
+            epoch, batch = position
+            photos, label_rows = task.peer_order[epoch][:, batch]
             p = softmax(logits, axis=1)
             by_row = np.zeros_like(logits)
             by_row[rows] += p[rows] - labels[rows]
@@ -331,7 +335,8 @@ ELSEWHERE = """
 import sys, numpy as np
 sys.path.insert(0, sys.argv[1])
 from test_heads import last, make_task, group_of
-np.save(sys.argv[2], last(make_task([group_of(name) for name in ("ce", "mae", "elr", "peer", "forward")])).probabilities)
+outputs = last(make_task([group_of(name) for name in ("ce", "mae", "elr", "peer", "forward")]))
+np.save(sys.argv[2], outputs.probabilities)
 """
 
 
@@ -342,7 +347,7 @@ def test_jax_and_tensorflow_agree(tmp_path):
     results = []
     for backend in ("jax", "tensorflow"):
         path = tmp_path / f"{backend}.npy"
-        command = [sys.executable, "-c", ELSEWHERE, os.path.dirname(__file__), str(path)]
+        command = [sys.executable, "-c", ELSEWHERE, str(pathlib.Path(__file__).parent), str(path)]
         subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, check=True)
         results.append(np.load(path))
     np.testing.assert_allclose(*results, atol=1e-5)

@@ -1,4 +1,8 @@
-"""Mode ``features``: the backbone is frozen, its features are cached, the heads are trained together."""
+"""Mode ``features``: the backbone is frozen, its features are cached, the heads are trained together.
+
+Heads start at zero: a linear head has no symmetry to break, and with random weights L1 keeps whatever they happen to
+favour. So of a seed's three streams (draw, batch order, initialisation) only fine-tuning uses the last.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +117,7 @@ def _train_block(
             key=key,
             labels=work.drawn[key.draw].draw.labels,
             choices=tuple(
-                Choice(*grid[point], int(epoch))
+                Choice(grid[point][0], grid[point][1], int(epoch))
                 for point, epoch in zip(selector.grid[row], selector.epoch[row], strict=True)
             ),
             failure=plan.DIVERGED if selector.failed[row] else None,
@@ -132,7 +136,7 @@ def _heads_task(
     other_features: FeatureArray,
 ) -> HeadsTask:
     grid, epochs, seed = work.settings.grid, work.settings.epochs, keys[0].seed
-    count, dimension = train_features.shape
+    count = len(train_features)
     groups = [
         plan.loss_group(work.losses[loss], len(list(group)) * len(grid))
         for loss, group in itertools.groupby(keys, key=lambda key: key.loss)
@@ -149,7 +153,6 @@ def _heads_task(
         order=plan.batch_order(seed, epochs, count),
         batch_size=work.settings.batch_size,
         optimizer=work.settings.optimizer,
-        initial_kernel=plan.initial_kernel(seed, dimension, work.num_classes),
         transition_matrices=np.repeat(np.stack([plan.transition_matrix(each) for each in drawn]), len(grid), axis=0),
         peer_order=plan.peer_order(seed, epochs, count),
     )

@@ -19,7 +19,17 @@ from flowernoise.store import datasets, draws, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
-from flowernoise.store.records import CONTROL, Dataset, DrawKey, FeaturesKey, Provenance, Run, RunBlock, RunKey, Selection
+from flowernoise.store.records import (
+    CONTROL,
+    Dataset,
+    DrawKey,
+    FeaturesKey,
+    Provenance,
+    Run,
+    RunBlock,
+    RunKey,
+    Selection,
+)
 from flowernoise.training import engine
 from flowernoise.training.engine import Engine
 from flowernoise.training.heads import LossGroup

@@ -56,7 +56,9 @@ class TrainSettings:
         if not self.learning_rates or not self.l2 or not self.losses:
             raise BadRequestError("--learning-rate, --l2 and --loss each need at least one value")
         if self.mode == "finetune" and len(self.grid) > 1:
-            raise BadRequestError("--mode finetune takes one --learning-rate and one --l2; lists are for --mode features")
+            raise BadRequestError(
+                "--mode finetune takes one --learning-rate and one --l2; lists are for --mode features"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
