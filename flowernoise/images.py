@@ -6,11 +6,26 @@ import io
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.Image import Transpose
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error; ours is below
 DECODING = f"pillow {PIL.__version__}, RGB, whole photo resized to a square, bilinear"
+
+
+# What sets a photo upright, by its EXIF orientation.
+_UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
 
 
 class UnreadablePhotoError(ValueError):
@@ -40,7 +55,8 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePhotoError(f"{image.width} × {image.height} pixels are over {MAX_PIXELS:,}")
             image.draft("RGB", (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            image.load()
+            upright = _upright(_to_rgb(image), image)
             return np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
     except UnidentifiedImageError:
         raise UnreadablePhotoError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
@@ -48,3 +64,17 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
         raise
     except Exception as error:  # decoders of damaged files raise whatever they meet
         raise UnreadablePhotoError(str(error) or type(error).__name__) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow would clip: all but the darkest 255 of 65,535 greys become white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _upright(pixels: Image.Image, image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged EXIF around an intact photo; its parser raises whatever it meets
+        return pixels
+    return pixels.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else pixels

@@ -43,7 +43,7 @@ class Between:
         """Whether a number lies in the range."""
         above = value > self.low if "low" in self.open else value >= self.low
         below = value < self.high if "high" in self.open else value <= self.high
-        return above and below and math.isfinite(value)
+        return above and below and -math.inf < value < math.inf
 
     def __str__(self) -> str:
         lower = f"{'above' if 'low' in self.open else 'at least'} {self.low:g}"
@@ -68,7 +68,7 @@ class Parameter:
         Raises:
             BadRequestError: not of the parameter's type, not among its choices, or out of its range.
         """
-        problem = f"{owner}: {self.name}={text}"
+        problem = f"{owner}: {self.name}={text if text.isprintable() else ascii(text)}"
         if self.type is bool:
             if text not in ("true", "false"):
                 raise BadRequestError(f"{problem} is neither true nor false")
@@ -121,8 +121,10 @@ class Spec:
     def __str__(self) -> str:
         given = {key: value for key, value in self.values.items() if value != self.entry.parameters[key].default}
         parts = []
-        if self.entry.unkeyed in given:
-            parts.append(format_value(given.pop(self.entry.unkeyed)))
+        unkeyed = self.entry.unkeyed
+        if unkeyed in given and (text := format_value(given[unkeyed])) and "=" not in text:
+            parts.append(text)
+            del given[unkeyed]
         parts += [f"{key}={format_value(given[key])}" for key in sorted(given)]
         return f"{self.name}:{','.join(parts)}" if parts else self.name
 
@@ -188,11 +190,11 @@ class Registry:
         values = {key: parameter.default for key, parameter in entry.parameters.items()}
         given: set[str] = set()
         for position, part in enumerate(rest.split(",") if rest else []):
-            key, equals, value = part.partition("=")
+            key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals:
                 if position or entry.unkeyed is None:
                     raise BadRequestError(f"{self.kind} {text!r}: {part!r} is not of the form key=value")
-                key, value = entry.unkeyed, part
+                key, value = entry.unkeyed, part.strip()
             if key not in entry.parameters:
                 raise BadRequestError(_unknown_key(entry, key))
             if key in given:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import io
 import os
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +72,7 @@ def parse_source(text: str) -> Spec:
         BadRequestError: neither a source's name nor a directory.
     """
     name = text.partition(":")[0]
-    is_path = text.startswith((".", "~", "/")) or os.sep in name or Path(text).is_dir()
+    is_path = text.startswith((".", "~", "/")) or os.sep in name or (text != "" and Path(text).is_dir())
     if name in sources.names() and name != "folder" and not text.startswith("."):
         return sources.parse(text)
     if name == "folder" and ":" in text:
@@ -79,7 +80,13 @@ def parse_source(text: str) -> Spec:
     elif not is_path:
         names = ", ".join(entry.name for entry in sources if entry.name not in ("folder", "tfds"))
         raise BadRequestError(f"unknown source {text!r}: not a directory here, and not one of {names}, tfds:NAME")
-    return Spec(sources["folder"], types.MappingProxyType({"path": str(Path(text).expanduser())}))
+    if not text:
+        raise BadRequestError("folder: needs a directory, as in folder:photos")
+    try:
+        path = str(Path(text).expanduser())
+    except RuntimeError as error:
+        raise BadRequestError(f"{text}: {error}".rstrip(".")) from error
+    return Spec(sources["folder"], types.MappingProxyType({"path": path}))
 
 
 @sources.register()
@@ -118,8 +125,8 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
         listing = [(label, file) for label, name in enumerate(names) for file in _image_files(root / name)]
     except OSError as error:
         raise FlowernoiseError(f"cannot read {path}: {error.strerror}") from error
-    counts = [sum(1 for label, _ in listing if label == index) for index in range(len(names))]
-    classes = [name for name, count in zip(names, counts, strict=True) if count]
+    counts = collections.Counter(label for label, _ in listing)
+    classes = [name for label, name in enumerate(names) if counts[label]]
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise BadRequestError(f"{path} needs at least two folders with photos ({' '.join(SUFFIXES)}); there is {found}")
@@ -127,9 +134,9 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
 
     def photos() -> Iterator[Photo]:
         for index, file in listing:
-            yield Photo(_printable(file.relative_to(root)), labels[names[index]], file.read_bytes)
+            yield Photo(printable(file.relative_to(root).as_posix()), labels[names[index]], file.read_bytes)
 
-    return Source(tuple(_printable(Path(name)) for name in classes), len(listing), photos)
+    return Source(tuple(printable(name) for name in classes), len(listing), photos)
 
 
 @sources.register()
@@ -171,23 +178,39 @@ def fingerprint(spec: Spec) -> str | None:
     root = Path(spec.values["path"])
     try:
         names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        files = [file for name in names for file in _image_files(root / name)]
-        return "\n".join(f"{_printable(file)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+        return "\n".join(_state(file) for name in names for file in _image_files(root / name))
     except OSError:
         return None
 
 
+def _state(file: Path) -> str:
+    try:
+        status = file.stat()
+        return f"{printable(str(file))} {status.st_size} {status.st_mtime_ns}"
+    except OSError as error:  # such as a link that leads nowhere: unreadable, but no reason to overlook the others
+        return f"{printable(str(file))} {error.strerror}"
+
+
 def _image_files(directory: Path) -> list[Path]:
-    return sorted(
-        Path(parent) / name
-        for parent, _, names in os.walk(directory)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    )
+    found = []
+    for parent, folders, names in os.walk(directory, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    return sorted(found)
 
 
-def _printable(path: Path) -> str:
-    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+def printable(text: str) -> str:
+    r"""A path as one line of valid text: what is not UTF-8 or not printable is written as its escape.
+
+    >>> print(printable("roses/a\tb.jpg"))
+    roses/a\tb.jpg
+    """
+    valid = text.encode("utf-8", "backslashreplace").decode()
+    return valid if valid.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in valid)
 
 
 def _from_tfds(name: str, context: SourceContext, url: str) -> Source:
@@ -207,7 +230,7 @@ def _from_tfds(name: str, context: SourceContext, url: str) -> Source:
     def photos() -> Iterator[Photo]:
         for split in sorted(builder.info.splits):
             examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-            for index, example in enumerate(tensorflow_datasets.as_numpy(examples)):
+            for index, example in enumerate(_examples(tensorflow_datasets.as_numpy(examples), name, prepared)):
                 if example[label_key] >= 0:  # unlabelled test splits carry −1
                     yield Photo(
                         f"{split}/{index:06}", int(example[label_key]), functools.partial(bytes, example[image_key])
@@ -229,11 +252,22 @@ def _open_builder(library: Any, name: str, prepared: Path | None, context: Sourc
     except library.core.registered.DatasetNotFoundError as error:
         raise BadRequestError(f"TensorFlow Datasets knows no {name!r}") from error
     except Exception as error:  # TFDS raises whatever its readers and its downloads meet
-        text = " ".join(str(error).split())[:200]
-        raise FlowernoiseError(
-            f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
-            "a folder of photos in place of the name"
-        ) from error
+        raise _cannot_provide(name, prepared, error) from error
+
+
+def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iterator[Any]:
+    try:
+        yield from examples
+    except Exception as error:  # as above: records on disk may be damaged or gone
+        raise _cannot_provide(name, prepared, error) from error
+
+
+def _cannot_provide(name: str, prepared: Path | None, error: Exception) -> FlowernoiseError:
+    text = " ".join(str(error).split())[:200]
+    return FlowernoiseError(
+        f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
+        "a folder of photos in place of the name"
+    )
 
 
 def _prepared_directory(name: str, data_dir: Path | None) -> Path | None:

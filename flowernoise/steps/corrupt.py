@@ -18,7 +18,7 @@ from flowernoise.registry import Spec
 from flowernoise.store import datasets, draws, files, photos
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Dataset, Draw, DrawKey
+from flowernoise.store.records import CONTROL, Dataset, Draw, DrawBatch, DrawKey
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
 
@@ -98,10 +98,16 @@ def _intact(layout: Layout, dataset: Dataset, progress: Progress) -> dict[DrawKe
         try:
             files.check_blob(layout.draws, batch.arrays)
         except DamagedFileError as error:
-            progress.note(f"{error}; drawn again")
+            set_aside(layout.draws / batch.arrays.name, error)
+            files.set_aside(_record_of(layout, batch))
             continue
         intact.update((draw.key, draw) for draw in batch.draws)
     return intact
+
+
+def _record_of(layout: Layout, batch: DrawBatch) -> Path:
+    """Path of a batch's record; its arrays carry the same name, followed by their digest."""
+    return layout.draws / f"{batch.arrays.name.rpartition('-')[0]}.json"
 
 
 def _draw(

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from flowernoise import images
-from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
+from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, printable
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, did_you_mean
@@ -24,6 +24,7 @@ from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
+MAX_IMAGE_SIZE = 4096
 _CHUNK = 128
 
 
@@ -75,8 +76,11 @@ def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Prog
     source_fingerprint = None if mark is None else files.digest(mark.encode())
     before = _find_before(layout, progress)
     unchanged = before and (before.request, before.source_fingerprint) == (request, source_fingerprint)
-    if before and unchanged and datasets.is_whole(layout, before):
-        return PrepareResult(before, done_before=True)
+    if before and unchanged:
+        damage = datasets.damage(layout, before)
+        if damage is None:
+            return PrepareResult(before, done_before=True)
+        progress.note(f"{damage}; preparing again")
     source: Source = spec(SourceContext(settings.data_dir, show_download=progress.visible))
     dataset = _take(layout, source, request, source_fingerprint, progress)
     stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
@@ -90,7 +94,8 @@ def _find_before(layout: Layout, progress: Progress) -> Dataset | None:
     try:
         return datasets.find(layout)
     except DamagedFileError as error:
-        progress.note(f"{error}; preparing again")
+        progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
+        files.set_aside(layout.dataset)
         return None
 
 
@@ -98,25 +103,30 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
     asked = (settings.train, settings.val, settings.test)
     sizes = None
     if any(size is not None for size in asked):
-        if not settings.train or not settings.test:
+        train, val, test = (size or 0 for size in asked)
+        if train < 1 or test < 1:
             raise BadRequestError(
                 "--train and --test must both be given, and be at least 1; --val alone may be left out"
             )
-        sizes = (settings.train, settings.val or 0, settings.test)
-    data_dir = None if settings.data_dir is None else str(settings.data_dir)
-    return DatasetRequest(str(spec), data_dir, settings.positive, sizes, settings.image_size, settings.seed)
+        if val < 0:
+            raise BadRequestError(f"--val {val} is less than none; give 0 or more")
+        sizes = (train, val, test)
+    if not 1 <= settings.image_size <= MAX_IMAGE_SIZE:
+        raise BadRequestError(f"--image-size {settings.image_size} is not between 1 and {MAX_IMAGE_SIZE}")
+    data_dir = None if settings.data_dir is None else printable(str(settings.data_dir))
+    return DatasetRequest(printable(str(spec)), data_dir, settings.positive, sizes, settings.image_size, settings.seed)
 
 
 def _take(
     layout: Layout, source: Source, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
 ) -> Dataset:
+    classes, relabel = _task(source.classes, request.positive)
     files.ensure_directory(layout.photos)
     with tempfile.TemporaryFile(dir=layout.photos) as spool:
         readable, unreadable = _spool(source, request.image_size, spool, progress)
         kept, identical, contradictory = set_duplicates_apart(readable)
-        _refuse_empty_classes(source, readable, unreadable)
+        _refuse_empty_classes(source, readable, kept, unreadable)
         splits = split({photo.id: source.classes[photo.label] for photo in kept}, request.sizes, request.seed)
-        classes, relabel = _task(source.classes, request.positive)
         by_id = {photo.id: photo for photo in kept}
         ordered = photos.in_order(
             IndexedPhoto(id, name, relabel[by_id[id].label], by_id[id].path) for id, name in splits.items()
@@ -140,15 +150,16 @@ def _take(
         index=photos.write_index(layout.photos, placed, classes),
         identical=identical,
         contradictory=contradictory,
-        unreadable=unreadable,
+        unreadable=tuple(problem for _, problem in unreadable),
     )
 
 
 def _spool(
     source: Source, image_size: int, spool: IO[bytes], progress: Progress
-) -> tuple[list[_Spooled], tuple[Unreadable, ...]]:
+) -> tuple[list[_Spooled], list[tuple[int, Unreadable]]]:
+    """The readable photos, and the unreadable ones with their labels."""
     readable: list[_Spooled] = []
-    unreadable: list[Unreadable] = []
+    unreadable: list[tuple[int, Unreadable]] = []
     with (
         progress.task("reading photos", source.total, "photos") as advance,
         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -156,13 +167,13 @@ def _spool(
         for chunk in _chunks(source.photos(), _CHUNK):
             for photo, outcome in zip(chunk, pool.map(lambda photo: _read(photo, image_size), chunk), strict=True):
                 if isinstance(outcome, str):
-                    unreadable.append(Unreadable(photo.path, outcome))
+                    unreadable.append((photo.label, Unreadable(photo.path, outcome)))
                     continue
                 offset = spool.tell()
                 spool.write(outcome)
                 readable.append(_Spooled(files.digest(outcome), photo.path, photo.label, offset, len(outcome)))
             advance(len(chunk))
-    return readable, tuple(unreadable)
+    return readable, unreadable
 
 
 def _read(photo: Photo, image_size: int) -> bytes | str:
@@ -206,14 +217,23 @@ def set_duplicates_apart(
     return kept, tuple(sorted(identical)), tuple(sorted(contradictory))
 
 
-def _refuse_empty_classes(source: Source, readable: Sequence[_Spooled], unreadable: Sequence[Unreadable]) -> None:
-    present = {photo.label for photo in readable}
+def _refuse_empty_classes(
+    source: Source,
+    readable: Sequence[_Spooled],
+    kept: Sequence[_Spooled],
+    unreadable: Sequence[tuple[int, Unreadable]],
+) -> None:
+    found, left = {photo.label for photo in readable}, {photo.label for photo in kept}
     for label, name in enumerate(source.classes):
-        if label not in present and unreadable:
-            example = unreadable[0]
+        problems = [problem for its_label, problem in unreadable if its_label == label]
+        if label not in found and problems:
             raise FlowernoiseError(
-                f"no photo of class {name!r} can be read ({len(unreadable)} unreadable files, such as {example.path}: "
-                f"{example.reason}); mend or remove the folder"
+                f"no photo of class {name!r} can be read ({len(problems)} unreadable, such as {problems[0].path}: "
+                f"{problems[0].reason}); mend or remove them"
+            )
+        if label in found and label not in left:
+            raise FlowernoiseError(
+                f"no photo of class {name!r} is left, for each lies under another class too; remove one of the two"
             )
 
 
@@ -236,6 +256,8 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
     """
     total = len(labels)
     if sizes is None:
+        if total < 2:
+            raise BadRequestError(f"{total} photos are too few to split; at least 2 are needed")
         test = max(1, round(DEFAULT_SHARES[2] * total))
         val = round(DEFAULT_SHARES[1] * total)
         sizes = (total - val - test, val, test)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flowernoise.errors import BadRequestError
+import contextlib
+
+from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Dataset
@@ -37,19 +39,21 @@ def write(layout: Layout, dataset: Dataset) -> None:
     files.write_record(layout.dataset, KIND, dataset)
 
 
-def is_whole(layout: Layout, dataset: Dataset) -> bool:
-    """Whether the photos' files are there with the recorded sizes (a look, not a check of every byte)."""
-    for ref in (dataset.archive, dataset.index):
-        path = files.checked_path(layout.photos, ref)
-        if not path.is_file() or path.stat().st_size != ref.size:
-            return False
-    return True
+def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
+    """What is wrong with the photos' files, every byte checked; None where they are whole."""
+    try:
+        for ref in (dataset.archive, dataset.index):
+            files.check_blob(layout.photos, ref)
+    except DamagedFileError as error:
+        return error
+    return None
 
 
 def remove_replaced(layout: Layout, before: Dataset, now: Dataset) -> None:
     """Removes the photos of a data set that was replaced."""
     for ref in {before.archive, before.index} - {now.archive, now.index}:
-        files.checked_path(layout.photos, ref).unlink(missing_ok=True)
+        with contextlib.suppress(DamagedFileError, OSError):
+            files.checked_path(layout.photos, ref).unlink()
 
 
 def made_from_another(layout: Layout) -> tuple[str, ...]:

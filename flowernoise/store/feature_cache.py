@@ -72,7 +72,10 @@ class Extraction:
     def existing(self, start: int) -> FileRef | None:
         """The intact shard that starts at a photo, if an earlier attempt has written it."""
         for path in sorted(self.layout.features.glob(f"{self._stem(start)}-*.h5")):
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
             ref = FileRef(path.name, files.digest(data), len(data))
             if files.blob_name(self._stem(start), ref.sha256, ".h5") == path.name:
                 return ref

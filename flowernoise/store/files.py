@@ -227,14 +227,14 @@ def arrays_of(data: bytes, names: Collection[str], where: str) -> dict[str, np.n
         with h5py.File(io.BytesIO(data), "r") as file:
             if sorted(file.keys()) != sorted(names):
                 raise DamagedFileError(f"{where} holds {sorted(file.keys())}, not {sorted(names)}")
-            return {name: _plain_array(file, name, where) for name in names}
+            return {name: _plain_array(file, name, where, len(data)) for name in names}
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         if isinstance(error, DamagedFileError):
             raise
         raise DamagedFileError(f"{where} cannot be read as HDF5: {error}") from error
 
 
-def _plain_array(file: Any, name: str, where: str) -> np.ndarray[Any, Any]:
+def _plain_array(file: Any, name: str, where: str, most: int) -> np.ndarray[Any, Any]:
     import h5py
 
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -242,6 +242,8 @@ def _plain_array(file: Any, name: str, where: str) -> np.ndarray[Any, Any]:
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual or dataset.dtype.hasobject:
         raise DamagedFileError(f"{where}: {name} is not a plain array")
+    if dataset.nbytes > most:
+        raise DamagedFileError(f"{where}: {name} claims {dataset.nbytes:,} bytes, more than the whole file holds")
     array: np.ndarray[Any, Any] = dataset[()]
     return array
 

@@ -184,10 +184,10 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Runs that were trained together: of one seed, backbone, mode and settings.
 
-    ``inputs`` is the digest of what photos and backbone are. The block of the highest ``generation`` that holds a run is
-    the valid one. Arrays of heads: test_probabilities
-    [run, selection, photo, class], val_probabilities likewise, train_predicted [run, selection, photo], and
-    history_* [run, epoch]; of a fine-tuned network: its weights, in the order of ``Model.get_weights``.
+    ``inputs`` is the digest of what photos and backbone are. Of the blocks that hold a run, the one of the highest
+    ``generation`` counts. Arrays of heads: test_probabilities [run, selection, photo, class], val_probabilities
+    likewise, train_predicted [run, selection, photo], and history_* [run, epoch]; of a fine-tuned network: its weights,
+    in the order of ``Model.get_weights``.
     """
 
     dataset: str

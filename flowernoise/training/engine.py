@@ -69,3 +69,14 @@ def _device(backend: str) -> str:
         return "cpu"
     details = tensorflow.config.experimental.get_device_details(gpus[0])
     return f"gpu: {details.get('device_name', 'unnamed')}"
+
+
+def jit_compile() -> str | bool:
+    """What Keras' ``compile`` is told: XLA's convolutions are many times slower than TensorFlow's own on CPUs."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    import tensorflow
+
+    return "auto" if tensorflow.config.list_physical_devices("GPU") else False

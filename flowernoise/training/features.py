@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise import images
+from flowernoise.training import engine
 
 BATCH = 32
 FeatureArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -29,6 +30,7 @@ def extract(model: Any, encoded: Iterable[bytes], image_size: int, advance: Call
     Returns:
         float32 [n, d].
     """
+    model.compile(jit_compile=engine.jit_compile())
     batches = []
     for pixels in decoded_batches(encoded, image_size, itertools.repeat(BATCH)):
         features = model.predict_on_batch(_filled(pixels))

@@ -10,41 +10,52 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise.training import features
+from flowernoise.training import engine, features
 from flowernoise.training.heads import LossGroup
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FinetuneTask:
-    """One network to train.
+class Network:
+    """What the runs of a loss have in common.
 
     Args:
         build: makes the backbone, a Keras model from images to features.
         image_size: side in pixels.
         num_classes: c.
+        loss: the loss, as heads take it.
+        count: training photos.
+    """
+
+    build: Callable[[int], Any]
+    image_size: int
+    num_classes: int
+    loss: LossGroup
+    count: int
+    batch_size: int = 32
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    l2: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FinetuneTask:
+    """One run.
+
+    Args:
         encoded: the training photos.
         labels: their observed labels [n].
-        loss: the loss, as heads take it.
         order: order of the photos in each epoch [epochs, n].
         initial_kernel: of the head [d, c].
         transition_matrix: T [c, c], for losses that need it.
         peer_order: as in ``HeadsTask``, for losses that need it.
     """
 
-    build: Callable[[int], Any]
-    image_size: int
-    num_classes: int
     encoded: Sequence[bytes]
     labels: Array
-    loss: LossGroup
     order: Array
     initial_kernel: Array
-    batch_size: int = 32
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    l2: float = 0.0
     transition_matrix: Array | None = None
     peer_order: Array | None = None
 
@@ -70,16 +81,13 @@ def precision(policy: str) -> Iterator[None]:
         keras.mixed_precision.set_global_policy(before)
 
 
-def build_classifier(
-    build: Callable[[int], Any], image_size: int, num_classes: int, initial_kernel: Array | None = None, l2: float = 0.0
-) -> Any:
-    """Backbone and linear head in one Keras model, from images to logits [n, c].
+def build_classifier(build: Callable[[int], Any], image_size: int, num_classes: int, l2: float = 0.0) -> Any:
+    """Backbone and linear head in one Keras model, from images to logits [n, c]; the head's weights are zero.
 
     Args:
         build: makes the backbone.
         image_size: side in pixels.
         num_classes: c.
-        initial_kernel: of the head [d, c]; zeros where None.
         l2: ``keras.regularizers.L2`` on the head's kernel.
     """
     import keras
@@ -92,82 +100,100 @@ def build_classifier(
         dtype="float32",
         name="head",
     )
-    model = keras.Model(backbone.input, head(backbone.output), name="classifier")
-    if initial_kernel is not None:
-        head.kernel.assign(initial_kernel.astype(np.float32))
-    return model
+    return keras.Model(backbone.input, head(backbone.output), name="classifier")
 
 
-def finetune(
-    task: FinetuneTask, on_batch: Callable[[int, float], None], on_epoch: Callable[[int, float], None]
-) -> Trained:
-    """Trains all weights of a backbone with a new head.
+class Finetuner:
+    """Trains all weights of a network, run after run; built and compiled once."""
 
-    Args:
-        task: the network, its data and settings.
-        on_batch: called after each batch with its number of photos and the seconds it took.
-        on_epoch: called after each epoch with its number (from 1) and mean training loss.
+    def __init__(self, network: Network) -> None:
+        import keras
 
-    Returns:
-        the weights after the last epoch.
-    """
-    import keras
+        self._network = network
+        self._model = build_classifier(network.build, network.image_size, network.num_classes, network.l2)
+        self._pretrained = self._model.get_weights()
+        optimizers = {
+            "adam": keras.optimizers.Adam(network.learning_rate),
+            "sgd": keras.optimizers.SGD(network.learning_rate, momentum=0.9),
+        }
+        self._trainer = _trainer(self._model, network)
+        self._trainer.compile(optimizer=optimizers[network.optimizer], jit_compile=engine.jit_compile())
+        self._trainer.optimizer.build(self._trainer.trainable_variables)
+        self._fresh = [(variable, np.array(variable)) for variable in self._trainer.optimizer.variables]
 
-    model = build_classifier(task.build, task.image_size, task.num_classes, task.initial_kernel, task.l2)
-    trainer = _trainer(model, task)
-    optimizers = {
-        "adam": keras.optimizers.Adam(task.learning_rate),
-        "sgd": keras.optimizers.SGD(task.learning_rate, momentum=0.9),
-    }
-    trainer.compile(optimizer=optimizers[task.optimizer])
-    losses = []
-    for epoch in range(len(task.order)):
-        trainer.reset_metrics()
-        before = time.perf_counter()
-        for pixels, facts in _batches(task, epoch):
-            mean_loss = float(np.asarray(trainer.train_on_batch(pixels, facts)))
-            now = time.perf_counter()
-            on_batch(len(facts["rows"]), now - before)
-            before = now
-        losses.append(mean_loss)
-        on_epoch(epoch + 1, mean_loss)
-    return Trained(model.get_weights(), np.array(losses, dtype=np.float32))
+    def train(
+        self, task: FinetuneTask, on_batch: Callable[[int, float], None], on_epoch: Callable[[int, float], None]
+    ) -> Trained:
+        """Trains one run from the pretrained weights.
+
+        Args:
+            task: the run.
+            on_batch: called after each batch with its number of photos and the seconds it took.
+            on_epoch: called after each epoch with its number (from 1) and mean training loss.
+
+        Returns:
+            the weights after the last epoch.
+        """
+        self._start(task)
+        losses = []
+        for epoch in range(len(task.order)):
+            self._trainer.reset_metrics()
+            before = time.perf_counter()
+            for pixels, facts in _batches(self._network, task, epoch):
+                mean_loss = float(np.asarray(self._trainer.train_on_batch(pixels, facts)))
+                now = time.perf_counter()
+                on_batch(len(facts["rows"]), now - before)
+                before = now
+            losses.append(mean_loss)
+            on_epoch(epoch + 1, mean_loss)
+        return Trained(self._model.get_weights(), np.array(losses, dtype=np.float32))
+
+    def _start(self, task: FinetuneTask) -> None:
+        self._model.set_weights(self._pretrained)
+        self._model.get_layer("head").kernel.assign(task.initial_kernel.astype(np.float32))
+        for variable, value in self._fresh:
+            variable.assign(value)
+        if "targets" in self._network.loss.needs:
+            self._trainer.targets.assign(np.zeros(self._trainer.targets.shape, dtype=np.float32))
+        if "transition_matrix" in self._network.loss.needs:
+            self._trainer.transition_matrix.assign(task.transition_matrix)
 
 
-def _batches(task: FinetuneTask, epoch: int) -> Iterator[tuple[Array, dict[str, Array]]]:
+def _batches(network: Network, task: FinetuneTask, epoch: int) -> Iterator[tuple[Array, dict[str, Array]]]:
     """Pixels (those of the peers behind, where a loss needs them) and what the loss takes of each batch."""
-    one_hot = np.eye(task.num_classes, dtype=np.float32)[task.labels]
-    peers = task.peer_order if "peers" in task.loss.needs else None
-    starts = range(0, len(task.encoded), task.batch_size)
-    rows = [task.order[epoch, start : start + task.batch_size] for start in starts]
-    peer_rows = [
-        own[:0] if peers is None else peers[epoch, 0, s : s + task.batch_size]
-        for s, own in zip(starts, rows, strict=True)
-    ]
+    one_hot = np.eye(network.num_classes, dtype=np.float32)[task.labels]
+    peers = task.peer_order if "peers" in network.loss.needs else None
+    spans = [slice(start, start + network.batch_size) for start in range(0, network.count, network.batch_size)]
+    rows = [task.order[epoch, span] for span in spans]
+    peer_rows = [rows[0][:0] if peers is None else peers[epoch, 0, span] for span in spans]
     photos = (task.encoded[row] for own, peer in zip(rows, peer_rows, strict=True) for row in (*own, *peer))
     sizes = [len(own) + len(peer) for own, peer in zip(rows, peer_rows, strict=True)]
-    pixels = features.decoded_batches(photos, task.image_size, sizes)
-    for start, own, decoded in zip(starts, rows, pixels, strict=True):
+    pixels = features.decoded_batches(photos, network.image_size, sizes)
+    for span, own, decoded in zip(spans, rows, pixels, strict=True):
         facts = {"labels": one_hot[own], "rows": own.astype(np.int32)}
         if peers is not None:
-            facts["peer_labels"] = one_hot[peers[epoch, 1, start : start + task.batch_size]]
+            facts["peer_labels"] = one_hot[peers[epoch, 1, span]]
         yield decoded.astype(np.float32), facts
 
 
-def _trainer(model: Any, task: FinetuneTask) -> Any:
-    """The classifier with the task's loss, as a Keras model that can be compiled and trained."""
+def _trainer(model: Any, network: Network) -> Any:
+    """The classifier with its loss, as a Keras model that can be compiled and trained."""
     import keras
     from keras import ops
 
-    loss, parameters = task.loss, dict(task.loss.parameters)
+    loss, parameters = network.loss, dict(network.loss.parameters)
 
     class Trainer(keras.Model):  # type: ignore[misc]  # Keras is untyped
         def __init__(self) -> None:
             super().__init__()
             self.classifier = model
+            classes = network.num_classes
+            kept = {"initializer": "zeros", "trainable": False, "dtype": "float32"}
             if "targets" in loss.needs:
-                shape = (len(task.encoded), task.num_classes)
-                self.targets = self.add_weight(shape=shape, initializer="zeros", trainable=False, dtype="float32")
+                self.targets = self.add_weight(shape=(network.count, classes), name="targets", **kept)
+            if "transition_matrix" in loss.needs:
+                self.transition_matrix = self.add_weight(shape=(classes, classes), name="transition_matrix", **kept)
+            self.built = True
 
         def call(self, images: Any, training: bool = False) -> Any:
             return self.classifier(images, training=training)
@@ -185,7 +211,7 @@ def _trainer(model: Any, task: FinetuneTask) -> Any:
 
         def _extra(self, need: str, y: Any, peer_logits: Any) -> Any:
             if need == "transition_matrix":
-                return ops.convert_to_tensor(task.transition_matrix, dtype="float32")
+                return ops.convert_to_tensor(self.transition_matrix)
             if need == "targets":
                 return ops.take(self.targets, y["rows"], axis=0)
             return y["peer_labels"], peer_logits

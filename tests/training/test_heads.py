@@ -91,7 +91,7 @@ def plain_keras(task: HeadsTask) -> EpochOutputs:
     def without_l2(y_true, logits):
         return group.function(y_true, logits, *extras, **dict(group.parameters))
 
-    model.compile(optimizer, without_l2, metrics=[without_l2])
+    model.compile(optimizer, without_l2, metrics=[without_l2], jit_compile=False)
     one_hot = np.eye(task.num_classes, dtype="float32")[labels]
     for order in task.order:
         fitted = model.fit(
@@ -117,7 +117,7 @@ def assert_same(crowd: EpochOutputs, head: int, alone: EpochOutputs, tolerance: 
 def test_a_head_in_a_crowd_equals_plain_keras(num_classes, optimizer):
     task = make_task(num_classes=num_classes, optimizer=optimizer)
     crowd = last(task)
-    for head in (1, 2, 3):  # with and without L2, cross-entropy and L1
+    for head in (1, 4):  # cross-entropy without L2, L1 with it
         assert_same(crowd, head, plain_keras(pick(task, [head])))
 
 
@@ -210,10 +210,9 @@ def test_peers_are_the_photos_and_labels_that_peer_order_names():
 # --- neighbours, repeats, history -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_neighbours_and_block_size_change_rounding_only(optimizer):
+def test_neighbours_and_block_size_change_rounding_only():
     groups = [LossGroup(ce, heads=40), LossGroup(mae, heads=40)]
-    task = make_task(groups, num_classes=5, epochs=5, optimizer=optimizer)
+    task = make_task(groups, num_classes=5, epochs=5)
     crowd = last(task)
     for heads in ([0], [5, 41], list(range(30, 70))):
         few = last(pick(task, heads))
@@ -254,6 +253,23 @@ def test_a_head_that_diverges_does_so_alone(optimizer, rate):
     np.testing.assert_array_equal(wild_outputs.probabilities[others], calm_outputs.probabilities[others])
     np.testing.assert_array_equal(wild_outputs.predicted[others], calm_outputs.predicted[others])
     np.testing.assert_array_equal(wild_outputs.training_loss[others], calm_outputs.training_loss[others])
+
+
+def test_blocks_of_one_shape_share_a_compilation():
+    traced = []
+
+    def counted(y_true, logits):
+        traced.append(logits.shape)
+        return ce(y_true, logits)
+
+    first = make_task([LossGroup(counted, heads=3)], epochs=2)
+    last(first)
+    traces = len(traced)
+    rates = first.learning_rates[::-1]
+    last(
+        dataclasses.replace(first, losses=[LossGroup(counted, heads=3)], labels=1 - first.labels, learning_rates=rates)
+    )
+    assert len(traced) == traces
 
 
 # --- shapes and edges -----------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,30 +18,29 @@ from flowernoise.store.records import Choice, Run, RunKey
 from flowernoise.training import finetune
 from flowernoise.training.selection import ONLY_LAST
 
+OnBatch = Callable[[int, float], None]
 LONG = 120.0  # seconds; fine-tuning that will take longer is announced
 
 
 def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> TrainResult:
-    """Fine-tunes runs, in the order of their seeds."""
+    """Fine-tunes runs, loss by loss (a network is built and compiled once for each), in the order of seeds."""
     started = time.perf_counter()
     encoded = list(work.archive.read(work.split("train")))
     photos_a_run = work.settings.epochs * len(encoded)
     labels = work.labels(missing)
     announce = _announcer(work, len(missing) * photos_a_run, progress)
-    for number, key in enumerate(sorted(missing, key=lambda key: (key.seed, key)), start=1):
-        name = f"run {number} of {len(missing)}, {key.loss} on {key.draw}"
-        with progress.task(f"fine-tuning · {name} · {work.engine.device}", photos_a_run, "photos") as advance:
-
-            def on_batch(count: int, seconds: float, advance: Callable[[int], None] = advance) -> None:
-                advance(count)
-                announce(count, seconds)
-
-            def on_epoch(epoch: int, loss: float, name: str = name) -> None:
-                progress.note(f"{name}: epoch {epoch} of {work.settings.epochs}, training loss {loss:.4f}")
-
-            with finetune.precision(work.engine.training_precision):
-                trained = finetune.finetune(_task(work, key, encoded, labels[key.draw]), on_batch, on_epoch)
-        _keep(work, key, trained)
+    order = sorted(missing, key=lambda key: (list(work.losses).index(key.loss), key.seed, key))
+    number = itertools.count(1)
+    for loss, keys in itertools.groupby(order, key=lambda key: key.loss):
+        with finetune.precision(work.engine.training_precision):
+            finetuner = finetune.Finetuner(_network(work, loss, len(encoded)))
+            for key in keys:
+                name = f"run {next(number)} of {len(missing)}, {key.loss} on {key.draw}"
+                with progress.task(f"fine-tuning · {name} · {work.engine.device}", photos_a_run, "photos") as advance:
+                    on_batch = _both(advance, announce)
+                    on_epoch = functools.partial(_tell_epoch, progress, name, work.settings.epochs)
+                    task = _task(work, key, encoded, labels[key.draw])
+                    _keep(work, key, finetuner.train(task, on_batch, on_epoch))
     return TrainResult(
         trained=len(missing),
         done_before=0,
@@ -50,23 +51,41 @@ def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> 
     )
 
 
-def _task(work: Plan, key: RunKey, encoded: Sequence[bytes], drawn: DrawnLabels) -> finetune.FinetuneTask:
-    seed, settings = key.seed, work.settings
-    return finetune.FinetuneTask(
+def _both(advance: Callable[[int], None], announce: OnBatch) -> OnBatch:
+    def on_batch(count: int, seconds: float) -> None:
+        advance(count)
+        announce(count, seconds)
+
+    return on_batch
+
+
+def _tell_epoch(progress: Progress, name: str, epochs: int, epoch: int, loss: float) -> None:
+    progress.note(f"{name}: epoch {epoch} of {epochs}, training loss {loss:.4f}")
+
+
+def _network(work: Plan, loss: str, count: int) -> finetune.Network:
+    settings = work.settings
+    return finetune.Network(
         build=work.backbone.build,
         image_size=work.dataset.request.image_size,
         num_classes=work.num_classes,
-        encoded=encoded,
-        labels=drawn.train_labels,
-        loss=plan.loss_group(work.losses[key.loss], 1),
-        order=plan.batch_order(seed, settings.epochs, len(encoded)),
-        initial_kernel=plan.initial_kernel(seed, work.backbone.num_features, work.num_classes),
+        loss=plan.loss_group(work.losses[loss], 1),
+        count=count,
         batch_size=settings.batch_size,
         optimizer=settings.optimizer,
         learning_rate=settings.learning_rates[0],
         l2=settings.l2[0],
+    )
+
+
+def _task(work: Plan, key: RunKey, encoded: Sequence[bytes], drawn: DrawnLabels) -> finetune.FinetuneTask:
+    return finetune.FinetuneTask(
+        encoded=encoded,
+        labels=drawn.train_labels,
+        order=plan.batch_order(key.seed, work.settings.epochs, len(encoded)),
+        initial_kernel=plan.initial_kernel(key.seed, work.backbone.num_features, work.num_classes),
         transition_matrix=plan.transition_matrix(drawn),
-        peer_order=plan.peer_order(seed, settings.epochs, len(encoded)),
+        peer_order=plan.peer_order(key.seed, work.settings.epochs, len(encoded)),
     )
 
 
@@ -81,7 +100,7 @@ def _keep(work: Plan, key: RunKey, trained: finetune.Trained) -> None:
     plan.write_block(work, [run], finetune.named(trained.weights), ONLY_LAST)
 
 
-def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> Callable[[int, float], None]:
+def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> OnBatch:
     """Says once, from the second batch (the first holds the compilation), how long a long fine-tuning will take."""
     batches = 0
 

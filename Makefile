@@ -1,0 +1,53 @@
+# Everything runs from .venv, which the first target that needs it makes. PYTHON picks the interpreter (3.11 to 3.13).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARTIFACTS ?= artifacts
+RUN := $(BIN)/flowernoise run
+
+.DEFAULT_GOAL := help
+.PHONY: help demo seed test test-all check format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## The first experiment and a 5-class sweep on drawn photos; no download
+	$(RUN) synthetic:photos=700 --preset seed --backbone efficientnet_lite0 --artifacts $(ARTIFACTS)/demo-seed
+	$(RUN) synthetic --backbone efficientnet_lite0 --noise symmetric --rates 0.2,0.4,0.6 --seeds 5 \
+	  --loss ce --loss mae --epochs 15 --artifacts $(ARTIFACTS)/demo
+
+seed: $(VENV)/.installed ## The first experiment as its author meant it: tf_flowers, ResNet50 from ImageNet (downloads)
+	$(RUN) tf_flowers --preset seed --artifacts $(ARTIFACTS)/seed
+
+test: $(VENV)/.developing ## The tests (what CI runs)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(VENV)/.developing ## The tests, the slow ones too
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.developing ## Lint, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/.developing ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment, caches and everything in artifacts/ but its README
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find flowernoise tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find artifacts -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

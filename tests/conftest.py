@@ -1,0 +1,19 @@
+"""Fixtures every test may use."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Return a folder of 3 classes × 12 tiny JPEGs, all different, as a user would have it."""
+    folder = tmp_path / "photos"
+    for number, name in enumerate(("daisy", "roses", "tulips")):
+        (folder / name).mkdir(parents=True)
+        for k in range(12):
+            pixels = np.random.default_rng([number, k]).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((32, 24)).save(folder / name / f"{k:02}.jpg", quality=90)
+    return folder

@@ -1,0 +1,203 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from flowernoise.images import UnreadablePhotoError, decode
+
+RED, LIME, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+ORIENTATION = 0x0112
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def four_colours(side: int = 32) -> Image.Image:
+    """Red and lime above blue and white, each a quarter."""
+    image = Image.new("RGB", (2, 2))
+    image.putdata([RED, LIME, BLUE, WHITE])
+    return image.resize((side, side), Image.Resampling.NEAREST)
+
+
+def noise(width: int = 40, height: int = 30) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def corners(pixels: np.ndarray) -> list[tuple[int, ...]]:
+    """Colours of the four corners, each channel 0 or 255: top left, top right, bottom left, bottom right."""
+    return [tuple(255 * (pixels[y, x] // 128)) for y in (0, -1) for x in (0, -1)]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """A PNG, its pixels as the format keeps them."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("JPEG", {"quality": 95}),
+        ("JPEG", {"quality": 95, "progressive": True}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"quality": 90}),
+        ("BMP", {}),
+    ],
+)
+def test_each_format_gives_its_colours_where_they_are(form: str, options: dict[str, object]) -> None:
+    pixels = decode(encoded(four_colours(), form, **options), 16)
+    assert (pixels.shape, pixels.dtype) == ((16, 16, 3), np.uint8)
+    assert corners(pixels) == [RED, LIME, BLUE, WHITE]
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "PPM", "ICO"])
+def test_other_formats_are_refused_even_where_pillow_reads_them(form: str) -> None:
+    with pytest.raises(UnreadablePhotoError, match="no JPEG, PNG, WEBP or BMP image"):
+        decode(encoded(four_colours(), form), 8)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 50), (64, 48)])
+def test_the_whole_photo_becomes_a_square_of_the_size_asked_for(width: int, height: int, size: int) -> None:
+    image = Image.new("RGB", (width, height), BLUE)
+    assert (decode(encoded(image, "PNG"), size) == np.array(BLUE)).all()
+    assert decode(encoded(image, "JPEG"), size).shape == (size, size, 3)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, [RED, LIME, BLUE, WHITE]),
+        (2, [LIME, RED, WHITE, BLUE]),
+        (3, [WHITE, BLUE, LIME, RED]),
+        (4, [BLUE, WHITE, RED, LIME]),
+        (5, [RED, BLUE, LIME, WHITE]),
+        (6, [BLUE, RED, WHITE, LIME]),
+        (7, [WHITE, LIME, BLUE, RED]),
+        (8, [LIME, WHITE, RED, BLUE]),
+        (0, [RED, LIME, BLUE, WHITE]),
+        (9, [RED, LIME, BLUE, WHITE]),
+    ],
+)
+def test_photos_are_set_upright_as_exif_says(form: str, orientation: int, expected: list[tuple[int, ...]]) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    assert corners(decode(encoded(four_colours(), form, exif=exif), 8)) == expected
+
+
+@pytest.mark.filterwarnings("ignore")  # as the command line does
+@given(st.binary(max_size=80))
+@settings(deadline=None, max_examples=60)
+def test_damaged_exif_does_not_make_an_intact_photo_unreadable(rubbish: bytes) -> None:
+    image = Image.new("RGB", (8, 8), RED)
+    assert decode(encoded(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + rubbish), 4).shape == (4, 4, 3)
+
+
+def test_transparent_photos_keep_their_colours() -> None:
+    image = Image.new("RGBA", (8, 8), (200, 100, 50, 3))
+    assert (decode(encoded(image, "PNG"), 4) == [200, 100, 50]).all()
+    grey = Image.new("LA", (8, 8), (77, 3))
+    assert (decode(encoded(grey, "PNG"), 4) == 77).all()
+
+
+def test_grey_photos_become_grey_rgb() -> None:
+    for form in ("PNG", "JPEG", "BMP"):
+        assert (decode(encoded(Image.new("L", (8, 8), 77), form), 4) == 77).all()
+
+
+def test_black_and_white_photos_become_rgb() -> None:
+    image = Image.new("1", (8, 8), 1)
+    assert (decode(encoded(image, "PNG"), 4) == 255).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("options", [{}, {"transparency": 2}, {"transparency": bytes([0, 128, 255])}])
+def test_palette_photos_take_their_colours_from_the_palette(options: dict[str, object]) -> None:
+    image = Image.new("P", (8, 8), 2)
+    image.putpalette([*RED, *LIME, *BLUE])
+    assert (decode(encoded(image, "PNG", **options), 4) == np.array(BLUE)).all()
+
+
+def test_cmyk_photos_become_rgb() -> None:
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    assert corners(decode(encoded(image, "JPEG", quality=95), 8)) == [RED] * 4
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0, 0), (0x00FF, 0), (0x4000, 0x40), (0x8000, 0x80), (0xFFFF, 0xFF)])
+def test_16_bit_greys_are_scaled_to_8_bits_and_not_clipped(level: int, expected: int) -> None:
+    rows = (b"\0" + struct.pack(">H", level) * 8) * 8
+    assert (decode(png(8, 8, 16, 0, rows), 4) == expected).all()
+
+
+def test_16_bit_colours_are_scaled_to_8_bits() -> None:
+    rows = (b"\0" + struct.pack(">HHH", 0x4000, 0x8000, 0xFF00) * 8) * 8
+    assert (decode(png(8, 8, 16, 2, rows), 4) == [0x40, 0x80, 0xFF]).all()
+
+
+def test_decoding_twice_gives_the_same_pixels() -> None:
+    data = encoded(noise(300, 200), "JPEG")
+    assert (decode(data, 64) == decode(data, 64)).all()
+
+
+def test_scaling_down_while_decoding_hardly_changes_the_pixels() -> None:
+    """JPEGs are decoded at a fraction of their size where that is enough."""
+    smooth = noise(6, 5).resize((900, 700), Image.Resampling.BICUBIC)
+    data = encoded(smooth, "JPEG", quality=95)
+    with Image.open(io.BytesIO(data)) as image:
+        plain = np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR), dtype=int)
+    assert np.abs(decode(data, 32) - plain).mean() < 3
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.6, 0.9, 0.98])
+def test_truncated_photos_are_refused(form: str, share: float) -> None:
+    data = encoded(noise(), form)
+    with pytest.raises(UnreadablePhotoError):
+        decode(data[: int(share * len(data))], 16)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_flipped_bytes_give_a_photo_or_a_refusal_and_nothing_else(form: str) -> None:
+    data = bytearray(encoded(noise(12, 10), form))
+    outcomes = set()
+    for position in range(len(data)):
+        data[position] ^= 0x41
+        try:
+            outcomes.add(decode(bytes(data), 4).shape)
+        except UnreadablePhotoError as error:
+            outcomes.add(bool(str(error)))
+        data[position] ^= 0x41
+    assert outcomes == {(4, 4, 3), True}
+
+
+@given(st.binary(max_size=100) | st.binary(max_size=60).map(lambda tail: b"\x89PNG\r\n\x1a\n" + tail))
+@settings(deadline=None)
+def test_what_is_no_photo_is_refused(data: bytes) -> None:
+    with pytest.raises(UnreadablePhotoError):
+        decode(data, 8)
+
+
+@pytest.mark.parametrize(("width", "height"), [(10_001, 10_000), (100_000_001, 1), (2**31 - 1, 2**31 - 1)])
+def test_photos_over_100_megapixels_are_refused_from_their_header(width: int, height: int) -> None:
+    with pytest.raises(UnreadablePhotoError, match=f"{width} × {height} pixels are over 100,000,000"):
+        decode(png(width, height, 1, 0, b""), 8)
+
+
+def test_photos_of_exactly_100_megapixels_are_not_too_large() -> None:
+    with pytest.raises(UnreadablePhotoError, match="truncated"):
+        decode(png(10_000, 10_000, 1, 0, b""), 8)
