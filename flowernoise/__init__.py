@@ -1,3 +1,29 @@
-"""Measure what mislabelling does to an image classifier, and which loss to train with."""
+"""Measure what mislabelling does to an image classifier, and which loss to train with.
+
+In Python: :func:`corrupt_labels` draws noisy labels, :func:`loss` gives a robust loss for ``model.compile``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowernoise.api import corrupt_labels as corrupt_labels
+    from flowernoise.api import loss as loss
 
 __version__ = "0.1.0"
+
+_PUBLIC = ("corrupt_labels", "loss")
+
+
+def __getattr__(name: str) -> Any:
+    """The public functions, imported when first used: importing the package costs nothing."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from flowernoise import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

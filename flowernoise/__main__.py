@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 
 from flowernoise.errors import ExitCode, FlowernoiseError
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
+class _StoppedError(BaseException):
+    """SIGINT or SIGTERM arrived; not an Exception, so that nothing on the way takes it for one."""
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 def main() -> None:
@@ -19,7 +24,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if not debug:
         _hush_libraries()
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    _stop_on(signal.SIGTERM, ExitCode.TERMINATED)
+    _stop_on(signal.SIGINT, ExitCode.INTERRUPTED)
     code = _run(debug)
     try:
         sys.stdout.flush()
@@ -29,42 +35,45 @@ def main() -> None:
 
 
 def _run(debug: bool) -> int:
-    from typer.exceptions import TyperException
+    import typer
 
+    from flowernoise import help
     from flowernoise.cli import app
 
     try:
-        code = app(standalone_mode=False)
+        command = typer.main.get_command(app)
+        if {"--help", "-h"} & set(sys.argv[2:]):
+            help.complete(command)
+        code = command(standalone_mode=False)
         return code if isinstance(code, int) else ExitCode.DONE
-    except FlowernoiseError as error:
-        _tell(str(error))
-        code = error.exit_code
-    except TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _tell(f"{message.rstrip('.')}; see `{_command_path(error)} --help`")
-        code = ExitCode(getattr(error, "exit_code", ExitCode.BAD_REQUEST))
-    except _Terminated:
-        _tell("terminated; what is finished is kept, the same command goes on from there")
-        code = ExitCode.TERMINATED
-    except (KeyboardInterrupt, SystemExit) as error:
-        if isinstance(error, SystemExit):
-            return error.code if isinstance(error.code, int) else ExitCode.COULD_NOT
-        _tell("interrupted; what is finished is kept, the same command goes on from there")
-        code = ExitCode.INTERRUPTED
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else ExitCode.COULD_NOT
     except BrokenPipeError:
         _forget_stdout()
         return ExitCode.DONE
-    except Exception as error:
+    except (Exception, _StoppedError) as error:
+        message, code = _explain(error)
+        sys.stderr.write(f"error: {' '.join(message.split())}\n")
         if debug:
-            raise
-        first_line = (str(error).splitlines() or [""])[0]
-        _tell(f"unexpected {type(error).__name__}: {first_line}; the same command with --debug shows where")
-        return ExitCode.COULD_NOT
-    if debug:
-        import traceback
+            traceback.print_exception(error)
+        return code
 
-        traceback.print_exc()
-    return code
+
+def _explain(error: BaseException) -> tuple[str, ExitCode]:
+    """What to tell of an error, and the exit code."""
+    from typer.exceptions import TyperException
+
+    if isinstance(error, FlowernoiseError):
+        return str(error), error.exit_code
+    if isinstance(error, _StoppedError):
+        word = "interrupted" if error.code == ExitCode.INTERRUPTED else "terminated"
+        return f"{word}; what is finished is kept, the same command goes on from there", error.code
+    if isinstance(error, TyperException):
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return f"{message.rstrip('.')}; see `{_command_path(error)} --help`", ExitCode.BAD_REQUEST
+    first_line = (str(error).splitlines() or [""])[0]
+    hint = "the same command with --debug shows where"
+    return f"unexpected {type(error).__name__}: {first_line}; {hint}", ExitCode.COULD_NOT
 
 
 def _command_path(error: Exception) -> str:
@@ -72,12 +81,14 @@ def _command_path(error: Exception) -> str:
     return context.command_path if context is not None else "flowernoise"
 
 
-def _tell(message: str) -> None:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+def _stop_on(number: signal.Signals, code: ExitCode) -> None:
+    """Turns a signal into an exception, unless whoever started us wants it ignored, as shells do in the background."""
 
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _StoppedError(code)
 
-def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+    if signal.getsignal(number) != signal.SIG_IGN:
+        signal.signal(number, stop)
 
 
 def _hush_libraries() -> None:

@@ -62,6 +62,13 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
+
 Artifacts = Annotated[
     Path,
     typer.Option("-a", "--artifacts", metavar="DIR", envvar="FLOWERNOISE_ARTIFACTS", help="The artifacts directory."),
@@ -81,81 +88,98 @@ Source = Annotated[
 ]
 Positive = Annotated[
     str | None,
-    typer.Option(metavar="CLASS", help="Make the task binary: this class or not.", show_default="all classes"),
+    typer.Option(
+        metavar="CLASS", help="Make the task binary: this class or not.  [default: all classes]", show_default=False
+    ),
 ]
-Train = Annotated[int | None, typer.Option(metavar="N", help="Training photos.", show_default="70 %")]
+Train = Annotated[
+    int | None,
+    typer.Option(parser=_whole_number, metavar="N", help="Training photos.  [default: 70 %]", show_default=False),
+]
 Val = Annotated[
     int | None,
     typer.Option(
+        parser=_whole_number,
         metavar="N",
-        help="Validation photos, their labels as noisy; none if only the others are given.",
-        show_default="15 %",
+        help="Validation photos, their labels as noisy; 0 if only the others are given.  [default: 15 %]",
+        show_default=False,
     ),
 ]
-Test = Annotated[int | None, typer.Option(metavar="N", help="Test photos, their labels clean.", show_default="15 %")]
-ImageSize = Annotated[
-    int | None, typer.Option(metavar="PIXELS", help="Side of the squares photos become.", show_default="224")
+Test = Annotated[
+    int | None,
+    typer.Option(
+        parser=_whole_number, metavar="N", help="Test photos, their labels clean.  [default: 15 %]", show_default=False
+    ),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of the split.", show_default="0")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(parser=_whole_number, metavar="PIXELS", help="Side of the squares photos become.", show_default=False),
+]
+Seed = Annotated[
+    int | None, typer.Option(parser=_whole_number, metavar="N", help="Seed of the split.", show_default=False)
+]
 DataDir = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Where TensorFlow Datasets keeps prepared sets.", show_default="its own default"),
+    typer.Option(
+        metavar="DIR", help="Where TensorFlow Datasets keeps prepared sets.  [default: its own]", show_default=False
+    ),
 ]
 Noise = Annotated[
     list[str] | None,
-    typer.Option(metavar="SPEC", help="Noise model: symmetric or uniform; may be repeated.", show_default="symmetric"),
+    typer.Option(metavar="SPEC", help="Noise model: {names}; may be repeated.", show_default=False),
 ]
-Rates = Annotated[
-    str | None, typer.Option(metavar="X[,X…]", help="Nominal noise rates, 0 to 1.", show_default="0.2,0.4,0.6")
+Rates = Annotated[str | None, typer.Option(metavar="X[,X…]", help="Nominal noise rates, 0 to 1.", show_default=False)]
+Seeds = Annotated[
+    int | None, typer.Option(parser=_whole_number, metavar="N", help="Seeds, from 0.", show_default=False)
 ]
-Seeds = Annotated[int | None, typer.Option(metavar="N", help="Seeds, from 0.", show_default="3")]
 Loss = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="SPEC", help="Loss, such as ce, mae or gce:q=0.5; may be repeated.", show_default="ce and mae"
+        metavar="SPEC", help="Loss: {names}, with parameters as in gce:q=0.5; may be repeated.", show_default=False
     ),
 ]
 Backbone = Annotated[
     str | None,
     typer.Option(
         metavar="SPEC",
-        help="resnet50 or efficientnet_lite0; resnet50:weights=imagenet, none or the path of a weight file.",
-        show_default="resnet50",
+        help="Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
+        show_default=False,
     ),
 ]
 ModeOption = Annotated[
     Mode | None,
-    typer.Option(help="Train heads on cached features, or all of the network.", show_default="features"),
+    typer.Option(help="Train heads on cached features, or all of the network.", show_default=False),
 ]
-Epochs = Annotated[int | None, typer.Option(metavar="N", help="Epochs.", show_default="5")]
-BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Photos in a batch.", show_default="32")]
+Epochs = Annotated[int | None, typer.Option(parser=_whole_number, metavar="N", help="Epochs.", show_default=False)]
+BatchSize = Annotated[
+    int | None, typer.Option(parser=_whole_number, metavar="N", help="Photos in a batch.", show_default=False)
+]
 LearningRate = Annotated[
     str | None,
-    typer.Option(metavar="X[,X…]", help="Learning rates; several are chosen between on val.", show_default="0.001"),
+    typer.Option(metavar="X[,X…]", help="Learning rates; several are chosen between on val.", show_default=False),
 ]
 L2 = Annotated[
     str | None,
-    typer.Option("--l2", metavar="X[,X…]", help="L2 on the head's kernel; several likewise.", show_default="0"),
+    typer.Option("--l2", metavar="X[,X…]", help="L2 on the head's kernel; several likewise.", show_default=False),
 ]
-OptimizerOption = Annotated[Optimizer | None, typer.Option(help="Optimiser.", show_default="adam")]
+OptimizerOption = Annotated[Optimizer | None, typer.Option(help="Optimiser.", show_default=False)]
 Metric = Annotated[
     str | None,
-    typer.Option(
-        metavar="SPEC", help="accuracy, balanced_accuracy, recall:CLASS or memorised.", show_default="accuracy"
-    ),
+    typer.Option(metavar="SPEC", help="Metric: {names}.", show_default=False),
 ]
 SelectOption = Annotated[
     Select | None,
     typer.Option(
-        help="Epoch and hyper-parameters chosen on noisy val, the last epoch, or the best on test (unattainable).",
-        show_default="selected, or last without val",
+        help="Epoch and hyper-parameters chosen on noisy val, the last epoch, or the best on test (unattainable).  "
+        "[default: selected; last without val]",
+        show_default=False,
     ),
 ]
-Baseline = Annotated[str | None, typer.Option(metavar="SPEC", help="The loss to compare with.", show_default="ce")]
+Baseline = Annotated[str | None, typer.Option(metavar="SPEC", help="The loss to compare with.", show_default=False)]
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output.")]
 SortBy = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Order of rows: noise, rate, loss, mean or drop.", show_default="noise"),
+    typer.Option(metavar="KEY", help="Order of rows: noise, rate, loss, mean or drop.", show_default=False),
 ]
 Output = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)

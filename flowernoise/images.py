@@ -55,7 +55,6 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePhotoError(f"{image.width} × {image.height} pixels are over {MAX_PIXELS:,}")
             image.draft("RGB", (2 * size, 2 * size))
-            image.load()
             upright = _upright(_to_rgb(image), image)
             return np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
     except UnidentifiedImageError:

@@ -10,7 +10,8 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 LEVEL = 0.95
-RESAMPLES = 2000
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # half a 95 % interval, in standard errors
+RESAMPLES = 1000
 
 
 def wilson(successes: float, trials: int) -> tuple[float, float]:
@@ -25,8 +26,7 @@ def wilson(successes: float, trials: int) -> tuple[float, float]:
     >>> [round(bound, 3) for bound in wilson(90, 100)]
     [0.826, 0.945]
     """
-    z = _z()
-    share = successes / trials
+    z, share = Z, successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
@@ -111,11 +111,8 @@ def _stretch(observed: Floats, resampled: Floats, means: Floats) -> float:
     of_both = (float(resampled.var(axis=1).mean()) - of_photos) / (seeds - 1)  # luck on one photo with one seed
     variance = of_seeds + max(of_photos - of_both, 0.0)
     freedom = (seeds - 1) * (variance / of_seeds) ** 2
-    return max(1.0, float(stdtrit(freedom, (1 + LEVEL) / 2)) * variance**0.5 / (_z() * spread))
-
-
-def _z() -> float:
-    return NormalDist().inv_cdf((1 + LEVEL) / 2)
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * variance**0.5
+    return max(1.0, float(half / (Z * spread)))
 
 
 def over_seeds(values: Sequence[float]) -> tuple[float, float] | None:

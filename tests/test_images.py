@@ -101,7 +101,7 @@ def test_photos_are_set_upright_as_exif_says(form: str, orientation: int, expect
 
 @pytest.mark.filterwarnings("ignore")  # as the command line does
 @given(st.binary(max_size=80))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_damaged_exif_does_not_make_an_intact_photo_unreadable(rubbish: bytes) -> None:
     image = Image.new("RGB", (8, 8), RED)
     assert decode(encoded(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + rubbish), 4).shape == (4, 4, 3)
@@ -186,7 +186,6 @@ def test_flipped_bytes_give_a_photo_or_a_refusal_and_nothing_else(form: str) -> 
 
 
 @given(st.binary(max_size=100) | st.binary(max_size=60).map(lambda tail: b"\x89PNG\r\n\x1a\n" + tail))
-@settings(deadline=None)
 def test_what_is_no_photo_is_refused(data: bytes) -> None:
     with pytest.raises(UnreadablePhotoError):
         decode(data, 8)

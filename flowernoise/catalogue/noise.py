@@ -1,21 +1,35 @@
 """Noise models: how training labels come to be wrong.
 
-A noise model takes a :class:`NoiseRequest` and returns :class:`NoisyLabels`. It draws from the request's generator
+A noise model takes a :class:`NoiseRequest` and returns :class:`NoisyLabels`. It draws from the request's generators
 alone, so the same request gives the same labels, and it leaves the request's labels as they are.
+
+What a model says about itself where it is registered:
+
+- ``needs``: which of the request's optional inputs it takes, as names of fields, or a function that tells it from the
+  parameters (see :func:`needs_of`);
+- ``rated``: False where the model itself says how many labels are wrong, so that the request's rate is not used.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+import itertools
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from flowernoise.registry import Registry
+from flowernoise import transition_matrix
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import Between, Registry, Spec, did_you_mean
+from flowernoise.transition_matrix import Labels, Matrix
 
-Labels = np.ndarray[Any, np.dtype[np.int64]]
-Matrix = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Count = Literal["exact", "bernoulli"]
+Temperature = Annotated[float, Between(0, open="low")]
+
+FLIP_RATE_SPREAD = 0.1  # of `instance`, as in the paper
+MOST_VOTES = 200_000  # ways in which workers can vote, up to which a vote's T is worked out
 
 noise_models = Registry("noise model")
 
@@ -28,13 +42,25 @@ class NoiseRequest:
         labels: true labels [n], 0 … num_classes − 1.
         num_classes: c.
         rate: nominal rate η (or the ρ of ``uniform``), 0 … 1.
-        generator: the only source of randomness.
+        generator: source of what is drawn example by example.
+        shared: source of what train and val of a draw have in common, such as its workers; ``generator`` if None.
+        class_names: names of the classes; their numbers if None.
+        features: of a backbone, [n, d].
+        probabilities: a clean model's answers to examples it was not trained on, [n, c].
+        confusion: mean of such answers over all examples of each true class, [true, answered].
+        observed: the labels that somebody gave [n].
     """
 
     labels: Labels
     num_classes: int
     rate: float
     generator: np.random.Generator
+    shared: np.random.Generator | None = None
+    class_names: tuple[str, ...] | None = None
+    features: np.ndarray[Any, Any] | None = None
+    probabilities: np.ndarray[Any, Any] | None = None
+    confusion: Matrix | None = None
+    observed: Labels | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +71,38 @@ class NoisyLabels:
     transition_matrix: Matrix | None
 
 
+def needs_of(spec: Spec) -> tuple[str, ...]:
+    """Names of the optional inputs that a noise model needs.
+
+    >>> needs_of(noise_models.parse("asymmetric:pairs=0/1")), needs_of(noise_models.parse("instance"))
+    ((), ('features',))
+    """
+    needs = spec.entry.properties.get("needs", ())
+    return tuple(needs(spec.values) if callable(needs) else needs)
+
+
+def is_rated(spec: Spec) -> bool:
+    """Whether a noise model takes rates, or knows itself how many labels are wrong."""
+    return bool(spec.entry.properties.get("rated", True))
+
+
+def check_inputs(spec: Spec, request: NoiseRequest) -> None:
+    """Refuses a request without an input that the noise model needs.
+
+    Raises:
+        BadRequestError: names the model and the input.
+    """
+    for need in needs_of(spec):
+        if getattr(request, need) is None:
+            raise BadRequestError(f"noise model {spec.name} needs {need}, and there are none")
+
+
 @noise_models.register()
 def symmetric(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
     """A wrong label is any of the other classes, all equally likely.
 
-    T = (1 − η) I + η/(c − 1) (J − I), J all ones.
+    T = (1 − η) I + η/(c − 1) (J − I), J all ones. At η = (c − 1)/c the labels say nothing; beyond, the true
+    class is the least likely label.
 
     Args:
         request: what is to be corrupted.
@@ -78,7 +131,8 @@ def symmetric(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
 def uniform(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
     """A share ρ of the labels is drawn anew from all classes, the true one included.
 
-    T = (1 − ρ) I + (ρ/c) J; ρ (1 − 1/c) of the labels become wrong. The first experiment's noise.
+    T = (1 − ρ) I + (ρ/c) J; ρ (1 − 1/c) of the labels become wrong. At ρ = 1 the labels say nothing; no rate inverts
+    them. The first experiment's noise.
 
     Args:
         request: what is to be corrupted; its rate is ρ.
@@ -101,14 +155,333 @@ def uniform(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
     return NoisyLabels(labels, T)
 
 
-def _choose(request: NoiseRequest, count: Count) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which examples are relabelled; rounded once, over all of them."""
+@noise_models.register()
+def pairflip(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
+    """A wrong label is always the next class, and the first one after the last.
+
+    T_ii = 1 − η, T_i,(i + 1 mod c) = η. Above η = 1/2 the next class is likelier than the true one.
+
+    Args:
+        request: what is to be corrupted.
+        count: ``exact`` makes round(η n) labels wrong, ``bernoulli`` tosses a coin for each.
+
+    Source: Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, NeurIPS 2018.
+
+    Example: ``flowernoise corrupt --noise pairflip --rates 0.4``
+
+    >>> pairflip(NoiseRequest(np.array([0, 1, 2]), 3, 1.0, np.random.default_rng(0))).labels.tolist()
+    [1, 2, 0]
+    """
+    c = request.num_classes
+    labels = np.where(_choose(request, count), (request.labels + 1) % c, request.labels)
+    return NoisyLabels(labels, _one_target_matrix(np.roll(np.arange(c), -1), request.rate))
+
+
+@noise_models.register(needs=lambda values: () if values["pairs"] else ("confusion",))
+def asymmetric(
+    request: NoiseRequest,
+    *,
+    pairs: str = "",
+    top: Annotated[int, Between(1)] = 2,
+    backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the confusion)
+    count: Count = "exact",
+) -> NoisyLabels:
+    """Only some classes are mistaken, each for one other: named pairs, or those that a clean model confuses most.
+
+    T_ii = 1 − η and T_ij = η for each pair i/j; the other classes keep their labels.
+
+    Args:
+        request: what is to be corrupted; η is the rate in each of the mistaken classes.
+        pairs: true/observed class by name, as in ``roses/tulips+daisy/dandelion``. Left out, the ``top`` pairs are
+            taken where linear heads trained on clean labels, asked about photos that they were not trained on, give the
+            observed class most probability; each class is mistaken for one other at most.
+        top: how many pairs are taken where none are named.
+        backbone: whose features the clean heads are trained on.
+        count: ``exact`` makes round(η n_i) labels of each mistaken class wrong, ``bernoulli`` tosses a coin for each.
+
+    Source: Patrini, Rozza, Menon, Nock and Qu, Making Deep Neural Networks Robust to Label Noise: A Loss Correction
+    Approach, CVPR 2017 (named pairs). Pairs from out-of-fold confusion are ours.
+
+    Example: ``flowernoise corrupt --noise asymmetric:pairs=roses/tulips+daisy/dandelion --rates 0.2,0.4``
+
+    >>> request = NoiseRequest(np.array([0, 0, 1, 1]), 2, 0.5, np.random.default_rng(0), class_names=("rose", "tulip"))
+    >>> noisy = asymmetric(request, pairs="rose/tulip")
+    >>> (noisy.labels != request.labels).reshape(2, 2).sum(axis=1).tolist()
+    [1, 0]
+    """
+    c, rate = request.num_classes, request.rate
+    targets = np.arange(c)
+    for source, target in _named_pairs(pairs, request) if pairs else most_confused(_needed(request.confusion), top):
+        targets[source] = target
+    mistaken = targets != np.arange(c)
+    if count == "bernoulli":
+        chosen = mistaken[request.labels] & (request.generator.random(len(request.labels)) < rate)
+    else:
+        per_class = np.bincount(request.labels, minlength=c)
+        flips = [round_half_up(rate * n) if flip else 0 for n, flip in zip(per_class, mistaken, strict=True)]
+        chosen = _choose_in_classes(request, np.array(flips))
+    return NoisyLabels(np.where(chosen, targets[request.labels], request.labels), _one_target_matrix(targets, rate))
+
+
+@noise_models.register(rated=False, unkeyed="file")
+def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count = "exact") -> NoisyLabels:
+    """Any transition matrix, from a file.
+
+    The file holds T[i, j] = P(observed j | true i): a row for each true class, in the order of the classes, each
+    summing to 1. Σ n_i (1 − T_ii) labels become wrong; no ``--rates``.
+
+    Args:
+        request: what is to be corrupted; its rate is not used.
+        file: CSV (c rows of c numbers) or JSON (a list of c lists).
+        sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
+        count: ``exact`` makes round(Σ n_i (1 − T_ii)) labels wrong, in each class its share up to one label;
+            ``bernoulli`` draws each label on its own.
+
+    Raises:
+        BadRequestError: no such file, not a stochastic matrix, or not one of c classes.
+
+    Source: Natarajan, Dhillon, Ravikumar and Tewari, Learning with Noisy Labels, NeurIPS 2013 (class-conditional
+    noise).
+
+    Example: ``flowernoise corrupt --noise matrix:T.csv``
+    """
+    T = transition_matrix.read(file, request.num_classes, sha256=sha256, owner="noise model matrix")
+    if count == "bernoulli":
+        return NoisyLabels(_draw_from_rows(request.labels, T, request.generator), T)
+    per_class = np.bincount(request.labels, minlength=len(T))
+    chosen = _choose_in_classes(request, _shared_out(per_class * (1 - np.diag(T)), request.generator))
+    mistakes = T * (1 - np.eye(len(T)))
+    np.fill_diagonal(mistakes, ~mistakes.any(axis=1))  # rows that nobody draws from
+    labels = request.labels.copy()
+    labels[chosen] = _draw_from_rows(request.labels[chosen], mistakes, request.generator)
+    return NoisyLabels(labels, T)
+
+
+@noise_models.register(needs=("features",))
+def instance(
+    request: NoiseRequest,
+    *,
+    temperature: Temperature = 1.0,
+    backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the features)
+    count: Count = "exact",
+) -> NoisyLabels:
+    """Every photo has a rate of its own, and its looks decide what it is mistaken for (part-dependent noise).
+
+    q ~ N(η, 0.1²) truncated to [0, 1] for each photo, W ~ N(0, 1) in R^{c×d×c} for each seed; a = x·W[y] / temperature,
+    a_y = −∞; P = q·softmax(a), P_y = 1 − q. Features x are scaled to length 1, as on 2,048 of them the softmax would
+    saturate; the paper takes pixels as they are, which a low temperature comes near. No T: it differs by photo.
+
+    Args:
+        request: what is to be corrupted.
+        temperature: below 1 a photo is nearly always mistaken for one class, above 1 for any.
+        backbone: whose features.
+        count: ``exact`` makes round(η n) labels wrong, drawn in proportion to q; ``bernoulli`` tosses q's coin for
+            each, and the mean of q is off near the ends (.129 at η = .1). At rates of 0 and 1 q is the rate.
+
+    Source: Xia et al., Part-dependent Label Noise: Towards Instance-dependent Label Noise, NeurIPS 2020, and its code.
+
+    Example: ``flowernoise corrupt --noise instance:backbone=efficientnet_lite0 --rates 0.2,0.4``
+
+    >>> rng = np.random.default_rng(0)
+    >>> request = NoiseRequest(np.zeros(10, int), 3, 0.4, rng, features=rng.normal(size=(10, 4)))
+    >>> int((instance(request).labels != 0).sum())
+    4
+    """
+    rates = _truncated_normal(request.rate, FLIP_RATE_SPREAD, len(request.labels), request.generator)
+    features = _unit_length(_needed(request.features))
+    mistakes = np.zeros_like(request.labels)
+    streams = (request.shared or request.generator).spawn(request.num_classes)
+    for label in np.unique(request.labels):
+        members = np.flatnonzero(request.labels == label)
+        W = streams[label].normal(size=(features.shape[1], request.num_classes))
+        scores = features[members] @ W / temperature
+        scores[:, label] = -np.inf
+        # the largest of scores plus Gumbel noise is a draw from their softmax
+        mistakes[members] = (scores + request.generator.gumbel(size=scores.shape)).argmax(axis=1)
+    chosen = request.generator.random(len(rates)) < rates if count == "bernoulli" else _choose_by(rates, request)
+    return NoisyLabels(np.where(chosen & (request.num_classes > 1), mistakes, request.labels), None)
+
+
+@noise_models.register(needs=("probabilities",))
+def boundary(
+    request: NoiseRequest,
+    *,
+    backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the probabilities)
+    count: Count = "exact",
+) -> NoisyLabels:
+    """The photos of which a clean model is unsure are mistaken, for the class it takes them for next.
+
+    Drawn in proportion to the entropy −Σ_k p_k log p_k of the clean model's answer p to a photo that it was not trained
+    on; the wrong label is the most probable class other than the true one. No T: it differs by photo.
+
+    Args:
+        request: what is to be corrupted.
+        backbone: on whose features the clean model, linear heads in five folds, is trained.
+        count: ``exact`` makes round(η n) labels wrong; ``bernoulli`` tosses a coin for each, of odds in proportion to
+            the entropy (1 at most) and of mean η.
+
+    Source: after Algan and Ulusoy, Label Noise Types and Their Effects on Deep Learning, arXiv:2003.10471, 2020, where
+    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold answers are
+    ours.
+
+    Example: ``flowernoise corrupt --noise boundary --rates 0.2``
+
+    >>> p = np.array([[1.0, 0, 0], [0.4, 0.0, 0.6]])
+    >>> boundary(NoiseRequest(np.zeros(2, int), 3, 0.5, np.random.default_rng(0), probabilities=p)).labels.tolist()
+    [0, 2]
+    """
+    p = np.array(_needed(request.probabilities), dtype=np.float64)
+    doubt = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
+    if count == "bernoulli":
+        chosen = request.generator.random(len(p)) < _with_mean(doubt, request.rate)
+    else:
+        chosen = _choose_by(doubt, request)
+    p[np.arange(len(p)), request.labels] = -1
+    return NoisyLabels(np.where(chosen, p.argmax(axis=1), request.labels), None)
+
+
+@noise_models.register()
+def annotators(
+    request: NoiseRequest,
+    *,
+    workers: Annotated[int, Between(1, 100)] = 3,
+    label: Literal["one", "majority", "dissenting"] = "one",
+    spread: Annotated[float, Between(0, 10)] = 0.5,
+) -> NoisyLabels:
+    """Several workers label every photo, each with errors of their own; one of their labels is taken.
+
+    Worker r has error rate η_r (log-normal, of mean η over the workers, 1 at most) and makes errors of a kind of their
+    own: row i of T_r is 1 − η_r on the diagonal, and η_r shared out over the other classes uniformly at random
+    (Dirichlet(1)). Train and val of a seed have the same workers. T of ``one`` is the mean of the T_r; that of a vote
+    is worked out where the workers can vote in at most 200,000 ways, and is missing otherwise.
+
+    Args:
+        request: what is to be corrupted; η is the workers' mean error rate, so votes are wrong more or less often.
+        workers: how many.
+        label: ``one`` of a worker at random; the ``majority`` (ties at random); or a ``dissenting`` one, a wrong label
+            if any worker gave one, at random among them.
+        spread: standard deviation of log η_r before it is scaled to its mean; 0 makes all workers equally good.
+
+    Source: Dawid and Skene, Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm, Applied
+    Statistics 28, 1979 (a matrix for each worker); Wei et al., Learning with Noisy Labels Revisited, ICLR 2022 (three
+    workers, whose random, aggregate and worst labels are these three). How workers are drawn is ours.
+
+    Example: ``flowernoise corrupt --noise annotators:label=majority,workers=5 --rates 0.3``
+
+    >>> request = NoiseRequest(np.zeros(1000, int), 5, 0.3, np.random.default_rng(0))
+    >>> one, vote = annotators(request).labels, annotators(request, label="majority").labels
+    >>> bool((vote != 0).mean() < (one != 0).mean())
+    True
+    """
+    matrices = _draw_workers(request, workers, spread)
+    answers = np.stack([_draw_from_rows(request.labels, T, request.generator) for T in matrices])
+    scores = _votes(answers, request.labels, label) + request.generator.random(answers.shape)
+    labels = np.take_along_axis(answers, scores.argmax(axis=0)[None], axis=0)[0]
+    if label == "one":
+        return NoisyLabels(labels, matrices.mean(axis=0))
+    feasible = request.num_classes**workers <= MOST_VOTES
+    return NoisyLabels(labels, _vote_matrix(matrices, label) if feasible else None)
+
+
+@noise_models.register(needs=("observed",), rated=False, unkeyed="file")
+def observed(
+    request: NoiseRequest,
+    *,
+    file: str = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
+    field: str = "",  # noqa: ARG001
+    sha256: str = "",  # noqa: ARG001
+) -> NoisyLabels:
+    """The labels that people really gave: no ``--rates``, the same for all seeds, no nominal T.
+
+    From a file, or from a field of the source where that is of TensorFlow Datasets (``tfds:cifar10_n``).
+
+    Args:
+        request: what is to be corrupted; its rate is not used.
+        file: CSV with a header: ``id`` (a photo's id, or its path in the source) and ``label`` or ``observed_label``
+            (a class by name), a row for each photo of train and val; rows of test photos are passed over, and so are
+            other columns. What ``corrupt --export`` writes is such a file.
+        field: name of the source's field, such as ``worse_label``.
+        sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
+
+    Source: as in Wei et al., Learning with Noisy Labels Revisited: A Study Using Real-World Human Annotations,
+    ICLR 2022.
+
+    Example: ``flowernoise corrupt --noise observed:labels.csv``, ``--noise observed:field=worse_label``
+
+    >>> given = np.array([0, 1, 1])
+    >>> request = NoiseRequest(np.array([0, 0, 1]), 2, 0.0, np.random.default_rng(0), observed=given)
+    >>> observed(request, file="labels.csv").labels.tolist()
+    [0, 1, 1]
+    """
+    return NoisyLabels(_needed(request.observed).copy(), None)
+
+
+# --- which labels become wrong ---------------------------------------------------------------------------------------
+
+
+def _choose(request: NoiseRequest, count: Count) -> Mask:
+    """Which examples are relabelled, all equally likely; rounded once, over all of them."""
     n = len(request.labels)
     if count == "bernoulli":
         return request.generator.random(n) < request.rate
     chosen = np.zeros(n, dtype=bool)
     chosen[request.generator.permutation(n)[: round_half_up(request.rate * n)]] = True
     return chosen
+
+
+def _choose_by(weights: Floats, request: NoiseRequest) -> Mask:
+    """Exactly round(η n) examples, drawn one after another in proportion to their weights.
+
+    Sorting waiting times that are exponential with the weights as rates is such a draw. Without weight an example
+    comes after all others.
+    """
+    n = len(weights)
+    waiting = np.log(request.generator.exponential(size=n)) - np.log(np.maximum(weights, 1e-300))
+    chosen = np.zeros(n, dtype=bool)
+    chosen[np.argsort(waiting, kind="stable")[: round_half_up(request.rate * n)]] = True
+    return chosen
+
+
+def _choose_in_classes(request: NoiseRequest, flips: Labels) -> Mask:
+    """``flips[i]`` of the examples of class i, all equally likely."""
+    order = request.generator.permutation(len(request.labels))
+    order = order[np.argsort(request.labels[order], kind="stable")]
+    classes = request.labels[order]
+    rank = np.arange(len(order)) - np.searchsorted(classes, classes)
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order] = rank < flips[classes]
+    return chosen
+
+
+def _shared_out(quotas: Floats, generator: np.random.Generator) -> Labels:
+    """Whole numbers that sum to round(Σ quotas), each its quota rounded down or up (systematic sampling)."""
+    total = float(quotas.sum())
+    whole = np.floor(total + 1e-9)
+    fraction = max(total - whole, 0.0)
+    start = generator.uniform(*((1 - fraction, 1) if round_half_up(total) > whole else (0, 1 - fraction)))
+    order = generator.permutation(len(quotas))
+    shares = np.empty(len(quotas), dtype=np.int64)
+    shares[order] = np.diff(np.floor(np.round(np.cumsum(quotas[order]), 9) + start), prepend=0)
+    return shares
+
+
+def _with_mean(weights: Floats, mean: float) -> Floats:
+    """Probabilities min(1, s·weight), s such that their mean is as asked; equal ones where all weights are 0.
+
+    >>> _with_mean(np.array([1.0, 3.0, 100.0]), 0.5).tolist()
+    [0.125, 0.375, 1.0]
+    """
+    n = len(weights)
+    # weights of 0 count once all others are certain
+    weights = np.maximum(weights, 1e-12 * np.max(weights, initial=0.0)) if weights.any() else np.ones(n)
+    certain = np.zeros(n, dtype=bool)
+    while not certain.all():
+        scale = max(mean * n - certain.sum(), 0) / weights[~certain].sum()
+        over = ~certain & (scale * weights > 1)
+        if not over.any():
+            return np.where(certain, 1.0, scale * weights)
+        certain |= over
+    return np.ones(n)
 
 
 def round_half_up(value: float) -> int:
@@ -120,14 +493,117 @@ def round_half_up(value: float) -> int:
     return int(np.floor(value + 0.5 + 1e-9))
 
 
-def realised_transition_matrix(true: Labels, observed: Labels, num_classes: int) -> Matrix:
-    """Shares of observed labels (columns) among the examples of each true class (rows); NaN rows for absent classes.
+# --- what they become ------------------------------------------------------------------------------------------------
 
-    >>> realised_transition_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
-    array([[0.5, 0.5],
-           [0. , 1. ]])
+
+def _one_target_matrix(targets: Labels, rate: float) -> Matrix:
+    """T where class i becomes ``targets[i]`` at a rate."""
+    T = (1 - rate) * np.eye(len(targets))
+    T[np.arange(len(targets)), targets] += rate
+    return T
+
+
+def _named_pairs(text: str, request: NoiseRequest) -> list[tuple[int, int]]:
+    names = request.class_names or tuple(str(label) for label in range(request.num_classes))
+    pairs: list[tuple[int, int]] = []
+    for part in text.split("+"):
+        ends = [name.strip() for name in part.split("/")]
+        if len(ends) != 2:
+            raise BadRequestError(f"noise model asymmetric: {part!r} in pairs is not of the form true/observed")
+        for name in ends:
+            if name not in names:
+                raise BadRequestError(
+                    f"noise model asymmetric: {name!r} in pairs is no class{did_you_mean(name, names)}; "
+                    f"there are: {', '.join(names)}"
+                )
+        source, target = (names.index(name) for name in ends)
+        if source == target or source in dict(pairs):
+            problem = "mistaken for itself" if source == target else "mistaken for two classes; give each one"
+            raise BadRequestError(f"noise model asymmetric: {ends[0]} in pairs is {problem}")
+        pairs.append((source, target))
+    return pairs
+
+
+def most_confused(confusion: Matrix, top: int) -> list[tuple[int, int]]:
+    """The pairs (true, answered) of most probability, each true class once at most.
+
+    >>> most_confused(np.array([[0.7, 0.2, 0.1], [0.0, 0.9, 0.1], [0.3, 0.1, 0.6]]), 2)
+    [(2, 0), (0, 1)]
     """
-    counts = np.bincount(true * num_classes + observed, minlength=num_classes**2).reshape(num_classes, num_classes)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares: Matrix = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-    return shares
+    wrong = np.nan_to_num(confusion) * (1 - np.eye(len(confusion)))
+    partners, shares = wrong.argmax(axis=1), wrong.max(axis=1)
+    order = [int(i) for i in np.argsort(-shares, kind="stable") if partners[i] != i]
+    return [(i, int(partners[i])) for i in order[:top]]
+
+
+def _draw_from_rows(true: Labels, T: Matrix, generator: np.random.Generator) -> Labels:
+    """A label from row T[true] for each example."""
+    ends = np.cumsum(T, axis=1)
+    ends /= ends[:, -1:]
+    steps = (ends + np.arange(len(T))[:, None]).ravel()  # row i climbs from i to i + 1
+    position: Labels = np.searchsorted(steps, true + generator.random(len(true)) * (1 - 1e-12), side="right")
+    return position - true * len(T)
+
+
+def _unit_length(features: np.ndarray[Any, Any]) -> Floats:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(np.divide(features, length, out=np.zeros(features.shape), where=length > 0))
+
+
+def _truncated_normal(mean: float, spread: float, n: int, generator: np.random.Generator) -> Floats:
+    """N(mean, spread²) given that it lies in [0, 1]; at a mean of 0 or 1 that number itself."""
+    if mean in (0, 1):
+        return np.full(n, float(mean))
+    from scipy.special import ndtr, ndtri
+
+    low, high = ndtr((0 - mean) / spread), ndtr((1 - mean) / spread)
+    return np.asarray(np.clip(mean + spread * ndtri(generator.uniform(low, high, n)), 0, 1))
+
+
+def _draw_workers(request: NoiseRequest, workers: int, spread: float) -> Matrix:
+    """The workers' transition matrices [workers, c, c]."""
+    c, generator = request.num_classes, request.shared or request.generator
+    rates = _with_mean(np.exp(spread * generator.normal(size=workers)), request.rate)
+    matrices = np.zeros((workers, c, c))
+    matrices[:, np.arange(c), np.arange(c)] = 1 - rates[:, None] if c > 1 else 1
+    if c > 1:
+        shares = generator.dirichlet(np.ones(c - 1), size=(workers, c))
+        matrices[:, ~np.eye(c, dtype=bool)] = (rates[:, None, None] * shares).reshape(workers, -1)
+    return matrices
+
+
+def _votes(answers: Labels, true: Labels, label: str) -> np.ndarray[Any, Any]:
+    """Score of each answer [workers, n]; the label taken is that of a best one, at random."""
+    if label == "majority":
+        return np.asarray(np.sum([answers == answer for answer in answers], axis=0))
+    return np.asarray(answers != true) if label == "dissenting" else np.zeros(answers.shape)
+
+
+def _vote_matrix(matrices: Matrix, label: str) -> Matrix:
+    """T of the label taken, over all ways in which the workers can answer."""
+    workers, c, _ = matrices.shape
+    answers = np.array(list(itertools.product(range(c), repeat=workers))).T
+    T = np.empty((c, c))
+    for true in range(c):
+        chance = np.prod([matrices[worker, true][answers[worker]] for worker in range(workers)], axis=0)
+        scores = _votes(answers, np.array(true), label)
+        best = scores == scores.max(axis=0)
+        T[true] = np.bincount(answers.ravel(), weights=(chance * best / best.sum(axis=0)).ravel(), minlength=c)
+    return T
+
+
+def expected_rate(true: Labels, noisy: NoisyLabels) -> float:
+    """The share of wrong labels that the nominal T leads to expect, or the realised one where there is no T.
+
+    >>> expected_rate(np.array([0, 0, 1]), NoisyLabels(np.array([0, 1, 1]), np.array([[0.25, 0.75], [0.0, 1.0]])))
+    0.5
+    """
+    if noisy.transition_matrix is None:
+        return float((noisy.labels != true).mean())
+    return float(1 - np.diag(noisy.transition_matrix)[true].mean())
+
+
+def _needed(value: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+    if value is None:
+        raise RuntimeError("a noise model was called without what it needs; see check_inputs")
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from typing import Any
 
@@ -44,53 +45,74 @@ def as_json(result: ComparisonLike) -> str:
 
 
 def as_csv(result: ComparisonLike) -> str:
-    """A row a cell, with a header; the values of the seeds in one field, separated by spaces."""
+    """A row a cell, with a header; the values of the seeds in one field, separated by spaces.
+
+    Beside the fields of a row: which directory, metric and epoch it is of, the majority score, and balanced accuracy
+    where the task is binary and the metric accuracy.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for row in result.rows:
+    writer.writerow(("directory", "metric", "select", *FIELDS, "balanced_accuracy", "majority"))
+    for position, row in enumerate(result.rows):
         fields = _fields(row) | {"values": " ".join(repr(value) for value in _fields(row)["values"])}
-        writer.writerow(["" if fields[name] is None else fields[name] for name in FIELDS])
+        balanced = result.balanced[position].mean if result.balanced else None
+        around = (result.directory, result.metric, result.select)
+        values = (*around, *(fields[name] for name in FIELDS), balanced, result.majority)
+        writer.writerow(["" if value is None else value for value in values])
     return text.getvalue()
 
 
 def as_markdown(result: ComparisonLike) -> str:
-    """A Markdown table, a row a noise and rate, a column a loss; best in bold."""
+    """A Markdown table, a row a noise and rate, a column a loss; best in bold, the majority score below."""
     columns = sorted({(r.loss, r.backbone, r.mode) for r in result.rows}, key=lambda c: (c[1:], c[0] != "ce", c[0]))
-    cells = {((row.noise, row.rate), (row.loss, row.backbone, row.mode)): row for row in result.rows}
+    cells = {
+        ((row.noise, row.rate), (row.loss, row.backbone, row.mode)): (row, balanced)
+        for row, balanced in itertools.zip_longest(result.rows, result.balanced)
+    }
     conditions = sorted(
         dict.fromkeys(condition for condition, _ in cells), key=lambda condition: condition[0] != "none"
     )
     one_kind = len({column[1:] for column in columns}) == 1
     heads = [loss if one_kind else f"{loss} ({backbone}, {mode})" for loss, backbone, mode in columns]
     lines = [
-        f"{result.metric} in %, mean [95 % interval] on {sum(result.test_counts)} test photos, {result.select}; "
-        f"majority {100 * result.majority:.1f}",
+        f"{result.source}: {result.metric} in %, {result.select} epoch, mean [95 % interval] on "
+        f"{sum(result.test_counts)} clean test photos",
         "",
         "| noise | rate | wrong labels | " + " | ".join(heads) + " |",
         "|---|---:|---:|" + "---|" * len(heads),
     ]
     for condition in conditions:
         found = [cells.get((condition, column)) for column in columns]
-        realised = next(row.realised_rate for row in found if row is not None)
+        realised = next(pair[0].realised_rate for pair in found if pair is not None)
         noise, rate = condition
         name = "control" if noise == "none" else noise
-        shown = " | ".join("–" if row is None else _markdown_cell(row) for row in found)
+        shown = " | ".join("–" if pair is None else _markdown_cell(*pair) for pair in found)
         lines.append(f"| {name} | {rate:g} | {100 * realised:.1f} % | {shown} |")
+    if result.metric == "accuracy":
+        chance = f"{100 * result.majority:.1f}" + (f", balanced {_one_answer(result):.1f}" if result.balanced else "")
+        lines.append("| majority | | |" + f" {chance} |" * len(heads))
     return "\n".join([*lines, *(f"\n{note}" for note in result.notes)]) + "\n"
 
 
-def _markdown_cell(row: CellLike) -> str:
+def _markdown_cell(row: CellLike, balanced: CellLike | None) -> str:
     if row.mean is None:
         return "failed" if row.failed else "–"
     text = f"{100 * row.mean:.1f}"
     text = f"**{text}**" if row.best else text
     if row.ci_low is not None and row.ci_high is not None:
         text += f" [{100 * row.ci_low:.1f}–{100 * row.ci_high:.1f}]"
-    return text + (" (collapsed)" if row.collapsed else "")
+    if balanced is not None and balanced.mean is not None:
+        text += f", balanced {100 * balanced.mean:.1f}"
+    text += f" (collapsed {row.collapsed} of {row.seeds})" if row.collapsed else ""
+    return text + (f" ({row.failed} failed)" if row.failed else "")
 
 
 def _fields(row: CellLike) -> dict[str, Any]:
     fields = {name: getattr(row, name) for name in FIELDS}
     fields["values"] = list(fields["values"])
     return fields
+
+
+def _one_answer(result: ComparisonLike) -> float:
+    """Balanced accuracy, in %, of always answering one class."""
+    return 100 / sum(count > 0 for count in result.test_counts)

@@ -155,21 +155,30 @@ class Session:
         if result.failed:
             key, reason = result.failed[0]
             raise PartlyFailedError(
-                f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the rest is kept; the first "
-                f"is {key.loss} on {key.draw}: {reason}"
+                f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the rest is kept; the "
+                f"first is {key.loss} on {key.draw}: {reason}"
             )
 
     def _print(self, renderable: RenderableType) -> None:
-        table.print_whole(self.stdout, renderable)
+        if isinstance(renderable, str):
+            self.stdout.print(renderable, soft_wrap=True, markup=False)
+        else:
+            table.print_whole(self.stdout, renderable)
 
     def _print_json(self, plain: Any) -> None:
         self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the command line what a reader who left means; Rich would exit with 1."""
+        raise BrokenPipeError
+
+
 def _console(stream: Any) -> Console:
     """A console as wide as the terminal; where there is none, tables that need more than its width get it."""
-    console = Console(file=stream, highlight=False)
-    return console if console.is_terminal else Console(file=stream, width=PIPE_WIDTH, highlight=False)
+    console = _Console(file=stream, highlight=False)
+    return console if console.is_terminal else _Console(file=stream, width=PIPE_WIDTH, highlight=False)
 
 
 def _comparisons(results: Sequence[Result], form: str, console: Console) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,9 @@ def compare(artifacts_directory: Path, settings: CompareSettings) -> Comparison:
     balanced = (
         {(row.condition, row.column): row for row in table.rows(metrics.parse("balanced_accuracy"))} if binary else {}
     )
-    beside, why = _beside(layout, dataset, rows)
-    effective: Selection = "last" if fallen_back == len(evaluation.runs) else select
+    beside, why = _beside(layout, dataset, rows) if metric.name == "accuracy" else ((), "")
+    alive = sum(run.failure is None for run in evaluation.runs)
+    effective: Selection = "last" if alive and fallen_back == alive else select
     return Comparison(
         directory=str(artifacts_directory),
         source=dataset.request.source,
@@ -168,8 +170,8 @@ def _columns(evaluation: Evaluation, arrays: dict[str, Any], select: Selection) 
     """The selection's column of each run; that of ``last`` for runs that have no other, and how many these are."""
     wanted, last = evaluation.selections.index(select), evaluation.selections.index("last")
     available = arrays["available"]
-    columns = np.where(available[:, wanted], wanted, last)
-    return columns, int(((columns == last) & (wanted != last)).sum())
+    fallen_back = available[:, last] & ~available[:, wanted]
+    return np.where(fallen_back, last, wanted), int(fallen_back.sum())
 
 
 class _Table:
@@ -240,7 +242,8 @@ def _cell(key: RunKey) -> tuple[Any, ...]:
 
 def _intervals(measured: Measured, cells: Sequence[Sequence[int]]) -> list[tuple[float, float] | None]:
     if measured.photos is None or measured.groups is None:
-        return [statistics.over_seeds([float(measured.values[run]) for run in cell]) for cell in cells]
+        bounds_of_shares = [statistics.over_seeds([float(measured.values[run]) for run in cell]) for cell in cells]
+        return [bounds and (max(0.0, bounds[0]), min(1.0, bounds[1])) for bounds in bounds_of_shares]
     filled = [cell for cell in cells if cell]
     bounds = iter(statistics.intervals(measured.photos, measured.groups, filled, generator(0, "intervals")))
     return [next(bounds) if cell else None for cell in cells]
@@ -253,7 +256,7 @@ def mark_best(rows: Sequence[Row], better: str) -> list[Row]:
     for row in rows:
         if row.mean is not None and not row.collapsed and not row.failed:
             best[row.condition] = max(best.get(row.condition, -np.inf), sign * row.mean)
-    rivals = {condition: sum(row.condition == condition for row in rows) for condition in best}
+    rivals = Counter(row.condition for row in rows)
     return [
         dataclasses.replace(
             row,
@@ -277,7 +280,7 @@ def _sorted(rows: Sequence[Row], order: str) -> list[Row]:
         if order == "loss":
             return row.loss, *by_noise(row)
         if order == "mean":
-            return -np.inf if row.mean is None else -row.mean, *by_noise(row)
+            return np.inf if row.mean is None else -row.mean, *by_noise(row)
         if order == "drop":
             return np.inf if row.drop is None else row.drop, *by_noise(row)
         return by_noise(row)
@@ -294,16 +297,11 @@ def _beside(layout: Layout, dataset: Dataset, rows: Sequence[Row]) -> tuple[tupl
     preset = presets.named(remembered.name)
     beside = []
     for published in preset.published:
-        values = [
-            (value, row.collapsed)
-            for row in rows
-            for value in row.values
-            if (row.noise, row.loss) == (published.noise, published.loss)
-        ]
+        ours = [row for row in rows if (row.noise, row.loss) == (published.noise, published.loss)]
+        values = [value for row in ours for value in row.values]
         if values:
-            numbers = [value for value, _ in values]
-            collapsed = sum(bool(count) for _, count in values)
-            beside.append(Beside(published, min(numbers), max(numbers), len(numbers), collapsed))
+            collapsed = sum(row.collapsed for row in ours)
+            beside.append(Beside(published, min(values), max(values), len(values), collapsed))
     return tuple(beside), preset.why
 
 
@@ -323,24 +321,30 @@ def _notes(
     if baseline not in {row.loss for row in rows}:
         notes.append(f"no runs with the baseline {baseline}: without it nothing shows what a loss gains")
     if effective != select:
-        notes.append(f"no run has a {select} epoch; the last one is shown")
+        notes.append(f"no run has the {select} epoch; the last one is shown")
     elif fallen_back:
         notes.append(
-            f"{fallen_back} runs have no {select} epoch (fine-tuned ones keep their last); the last one is shown"
+            f"{_runs(fallen_back, 'has', 'have')} no {select} epoch (fine-tuning keeps the last one); the last is shown"
         )
     if effective == "oracle":
         notes.append("oracle picks epoch and hyper-parameters on the test photos: an upper bound nobody can reach")
-    collapsed = sorted({row.loss for row in rows if row.collapsed})
+    collapsed = sum(row.collapsed for row in rows)
     if collapsed:
+        guilty = ", ".join(sorted({row.loss for row in rows if row.collapsed}))
         notes.append(
-            f"collapsed: {', '.join(collapsed)} predicts fewer classes than its training labels hold in "
-            f"{sum(row.collapsed for row in rows)} runs; such accuracy is no robustness"
+            f"{_runs(collapsed, 'has', 'have')} collapsed ({guilty}), predicting fewer classes than the training "
+            "labels hold; such accuracy is no robustness"
         )
     failures = [(run.key, run.failure) for run in evaluation.runs if run.failure]
     if failures:
         notes.append(
-            f"{len(failures)} runs failed, such as {failures[0][0].loss} on {failures[0][0].draw}: {failures[0][1]}"
+            f"{_runs(len(failures), 'has', 'have')} failed, such as {failures[0][0].loss} on {failures[0][0].draw}: "
+            f"{failures[0][1]}"
         )
     if max((row.seeds for row in rows), default=0) == 1:
         notes.append("one seed: the interval holds the sampling of test photos only, not the luck of draw and training")
     return notes
+
+
+def _runs(count: int, singular: str, plural: str) -> str:
+    return f"1 run {singular}" if count == 1 else f"{count:,} runs {plural}"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+import types
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from flowernoise.catalogue.noise import NoiseRequest, NoisyLabels, noise_models, realised_transition_matrix
+from flowernoise import transition_matrix
+from flowernoise.catalogue.noise import NoisyLabels, expected_rate, is_rated, noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.randomness import generator
 from flowernoise.registry import Spec
-from flowernoise.store import datasets, draws, files, photos
+from flowernoise.steps.noise_inputs import NoiseInputs, settled
+from flowernoise.store import datasets, draws, files
+from flowernoise.store import labels as labels_csv
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, Draw, DrawBatch, DrawKey
@@ -25,11 +27,17 @@ DEFAULT_RATES = (0.2, 0.4, 0.6)
 
 @dataclasses.dataclass(frozen=True)
 class CorruptSettings:
-    """Which draws are asked for; the control (rate 0) of each seed always is."""
+    """Which draws are asked for; the control (rate 0) of each seed always is.
+
+    ``import_`` is a CSV file with labels of one's own, a draw of ``observed``; ``export`` a CSV file to write the noisy
+    draws to, or the controls where those are all that is asked for.
+    """
 
     noise: tuple[str, ...] = ("symmetric",)
     rates: tuple[float, ...] = DEFAULT_RATES
     seeds: int = 3
+    import_: Path | None = None
+    export: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,40 +57,64 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     """Draws the noisy labellings that are asked for and not there yet.
 
     Raises:
-        BadRequestError: nothing prepared, an unknown noise model, a rate outside 0 … 1.
+        BadRequestError: nothing prepared, an unknown noise model, a rate outside 0 … 1, a file that is not as it should
+            be.
+        FlowernoiseError: the weights of a noise model's backbone cannot be reached; a file cannot be written.
     """
-    keys = requested(settings)
+    specs = _specs(settings)
     layout = Layout(artifacts_directory)
     dataset = datasets.need(layout)
+    inputs = NoiseInputs(layout, dataset, progress)
+    asked = requested(settings, [settled(spec) for spec in specs], lambda spec: _own_rate(spec, inputs))
     there = _intact(layout, dataset, progress)
-    missing = [key for key in keys if key not in there]
+    missing = [key for key in asked if key not in there]
     if missing:
-        index = photos.read_index(layout.photos, dataset.index)
-        truth = {split: photos.labels_of(index, split) for split in ("train", "val")}
-        draws.write(layout, dataset.id, [_draw(key, truth, len(dataset.classes)) for key in missing])
+        draws.write(layout, dataset.id, [_draw(key, asked[key], inputs) for key in missing])
         there = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
-    return CorruptResult(tuple(there[key] for key in keys), len(keys) - len(missing))
+    if settings.export is not None:
+        _export(settings.export, list(asked), layout, inputs, progress)
+    return CorruptResult(tuple(there[key] for key in asked), len(asked) - len(missing))
 
 
-def requested(settings: CorruptSettings) -> list[DrawKey]:
-    """Keys of the draws that are asked for, the controls first.
-
-    Raises:
-        BadRequestError: an unknown noise model, a rate outside 0 … 1, fewer than one seed.
-
-    >>> [str(key) for key in requested(CorruptSettings(rates=(0.2,), seeds=1))]
-    ['none at 0, seed 0', 'symmetric at 0.2, seed 0']
-    """
+def _specs(settings: CorruptSettings) -> list[Spec]:
+    """The noise models that are asked for, after a look at all that can be wrong without the data set."""
     if settings.seeds < 1:
         raise BadRequestError(f"--seeds {settings.seeds} is too few; at least 1")
     for rate in settings.rates:
         if not 0 <= rate <= 1:
             raise BadRequestError(f"--rates: {rate:g} is not between 0 and 1")
-    specs: Sequence[Spec] = [noise_models.parse(text) for text in settings.noise]
-    rates = [rate for rate in settings.rates if rate > 0]
-    controls = [DrawKey(CONTROL, 0.0, seed) for seed in range(settings.seeds)]
-    noisy = [DrawKey(str(s), rate, seed) for s, rate, seed in itertools.product(specs, rates, range(settings.seeds))]
-    return list(dict.fromkeys(controls + noisy))
+    specs = [noise_models.parse(text) for text in settings.noise]
+    if settings.import_ is not None:
+        given = types.MappingProxyType({"file": str(settings.import_), "field": "", "sha256": ""})
+        specs.append(Spec(noise_models["observed"], given))
+    wants_rates = settings.rates != DEFAULT_RATES and any(rate > 0 for rate in settings.rates)
+    if specs and wants_rates and not any(is_rated(spec) for spec in specs):
+        raise BadRequestError(
+            f"--rates: noise model {specs[0].name} takes none, it says itself how many labels are wrong; leave it out"
+        )
+    return specs
+
+
+def requested(
+    settings: CorruptSettings, specs: Sequence[Spec], own_rate: Callable[[Spec], float]
+) -> dict[DrawKey, Spec | None]:
+    """Keys of the draws that are asked for with their noise models, the controls first.
+
+    >>> specs = [noise_models.parse("symmetric")]
+    >>> [str(key) for key in requested(CorruptSettings(rates=(0.2,), seeds=1), specs, own_rate=lambda spec: 0.0)]
+    ['none at 0, seed 0', 'symmetric at 0.2, seed 0']
+    """
+    seeds = range(settings.seeds)
+    asked: dict[DrawKey, Spec | None] = {DrawKey(CONTROL, 0.0, seed): None for seed in seeds}
+    for spec in specs:
+        rates = [rate for rate in settings.rates if rate > 0] if is_rated(spec) else [own_rate(spec)]
+        asked.update((DrawKey(str(spec), rate, seed), spec) for rate, seed in itertools.product(rates, seeds))
+    return asked
+
+
+def _own_rate(spec: Spec, inputs: NoiseInputs) -> float:
+    """The rate that a model without ``--rates`` amounts to on the training labels, to 4 digits."""
+    return round(expected_rate(inputs.truth["train"], spec(inputs.request(spec, 0.0, 0, "train"))), 4)
 
 
 def _intact(layout: Layout, dataset: Dataset, progress: Progress) -> dict[DrawKey, Draw]:
@@ -110,13 +142,12 @@ def _record_of(layout: Layout, batch: DrawBatch) -> Path:
     return layout.draws / f"{batch.arrays.name.rpartition('-')[0]}.json"
 
 
-def _draw(
-    key: DrawKey, truth: dict[str, np.ndarray[Any, np.dtype[np.int64]]], num_classes: int
-) -> tuple[Draw, DrawnLabels]:
-    train, val = (_corrupt_split(key, split, truth[split], num_classes) for split in ("train", "val"))
+def _draw(key: DrawKey, spec: Spec | None, inputs: NoiseInputs) -> tuple[Draw, DrawnLabels]:
+    truth, num_classes = inputs.truth, len(inputs.dataset.classes)
+    train, val = (_corrupt_split(key, spec, inputs, split) for split in ("train", "val"))
     compact = np.min_scalar_type(num_classes - 1)
     flipped = {split: noisy.labels != truth[split] for split, noisy in (("train", train), ("val", val))}
-    realised = realised_transition_matrix(truth["train"], train.labels, num_classes)
+    realised = transition_matrix.realised(truth["train"], train.labels, num_classes)
     nominal = (
         np.full((num_classes, num_classes), np.nan) if train.transition_matrix is None else train.transition_matrix
     )
@@ -139,11 +170,17 @@ def _draw(
     return draw, labels
 
 
-def _corrupt_split(
-    key: DrawKey, split: str, labels: np.ndarray[Any, np.dtype[np.int64]], num_classes: int
-) -> NoisyLabels:
-    if key.noise == CONTROL:
-        return NoisyLabels(labels, np.eye(num_classes))
-    stream = generator(key.seed, "draw", key.noise, split)
-    result: NoisyLabels = noise_models.parse(key.noise)(NoiseRequest(labels, num_classes, key.rate, stream))
+def _corrupt_split(key: DrawKey, spec: Spec | None, inputs: NoiseInputs, split: str) -> NoisyLabels:
+    if spec is None:
+        return NoisyLabels(inputs.truth[split], np.eye(len(inputs.dataset.classes)))
+    result: NoisyLabels = spec(inputs.request(spec, key.rate, key.seed, split))
     return result
+
+
+def _export(path: Path, asked: Sequence[DrawKey], layout: Layout, inputs: NoiseInputs, progress: Progress) -> None:
+    """Writes the noisy draws, or the controls where there are no others."""
+    keys = [key for key in asked if key.noise != CONTROL] or list(asked)
+    stored = draws.index(layout, inputs.dataset.id)
+    drawn = draws.read(layout, [stored[key] for key in keys])
+    if labels_csv.write(path, labels_csv.written(inputs.index, inputs.dataset.classes, drawn)):
+        progress.note(f"labels of {len(keys)} {'draw' if len(keys) == 1 else 'draws'} written to {path}")

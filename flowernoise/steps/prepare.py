@@ -268,27 +268,33 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
     for id, label in labels.items():
         by_class.setdefault(label, []).append(id)
     queues = [sorted(ids, key=lambda id: files.digest(f"{seed}:{id}".encode())) for _, ids in sorted(by_class.items())]
+    class_sizes = [len(queue) for queue in queues]
     assigned: dict[str, str] = {}
     for name, size in (("test", sizes[2]), ("val", sizes[1]), ("train", sizes[0])):
-        for queue, count in zip(queues, apportion(size, [len(queue) for queue in queues]), strict=True):
+        for queue, count in zip(queues, apportion(size, class_sizes, [len(queue) for queue in queues]), strict=True):
             assigned.update(dict.fromkeys(queue[:count], name))
             del queue[:count]
     return assigned
 
 
-def apportion(seats: int, sizes: Sequence[int]) -> list[int]:
-    """Shares out ``seats`` in proportion to ``sizes``, by largest remainder; never more than a size.
+def apportion(seats: int, sizes: Sequence[int], available: Sequence[int]) -> list[int]:
+    """Shares out ``seats`` in proportion to ``sizes``, by largest remainder; never more than is ``available``.
 
-    >>> apportion(10, [50, 30, 21])
+    >>> apportion(10, [50, 30, 21], [50, 30, 21])
     [5, 3, 2]
+    >>> apportion(10, [50, 30, 21], [50, 30, 1])
+    [5, 4, 1]
     """
     if seats == 0:
         return [0] * len(sizes)
-    quotas = np.array(sizes, dtype=float) * seats / sum(sizes)
-    counts = np.floor(quotas).astype(int)
-    for index in np.argsort(-(quotas - counts), kind="stable")[: seats - counts.sum()]:
-        counts[index] += 1
-    return [int(count) for count in counts]
+    total = sum(sizes)
+    counts = [min(seats * size // total, most) for size, most in zip(sizes, available, strict=True)]
+    while missing := seats - sum(counts):
+        with_room = [index for index, most in enumerate(available) if counts[index] < most]
+        with_room.sort(key=lambda index: counts[index] * total - seats * sizes[index])
+        for index in with_room[:missing]:
+            counts[index] += 1
+    return counts
 
 
 def _task(classes: tuple[str, ...], positive: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:

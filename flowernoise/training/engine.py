@@ -8,8 +8,10 @@ import json
 import os
 from pathlib import Path
 
+from flowernoise import __version__
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-_PACKAGES = ("flowernoise", "keras", "numpy", "pillow", "h5py")
+_PACKAGES = ("keras", "numpy", "pillow", "h5py")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ def describe() -> Engine:
     """The engine of this process. Imports the backend only on machines with an NVIDIA driver."""
     backend = backend_name()
     versions = {package: importlib.metadata.version(package) for package in (*_PACKAGES, backend)}
+    versions["flowernoise"] = __version__
     return Engine(backend, _device(backend), versions)
 
 

@@ -119,7 +119,9 @@ class Finetuner:
         self._trainer = _trainer(self._model, network)
         self._trainer.compile(optimizer=optimizers[network.optimizer], jit_compile=engine.jit_compile())
         self._trainer.optimizer.build(self._trainer.trainable_variables)
-        self._fresh = [(variable, np.array(variable)) for variable in self._trainer.optimizer.variables]
+        self._fresh = [
+            (variable, keras.ops.convert_to_numpy(variable)) for variable in self._trainer.optimizer.variables
+        ]
 
     def train(
         self, task: FinetuneTask, on_batch: Callable[[int, float], None], on_epoch: Callable[[int, float], None]
@@ -137,15 +139,17 @@ class Finetuner:
         self._start(task)
         losses = []
         for epoch in range(len(task.order)):
-            self._trainer.reset_metrics()
+            total = 0.0
             before = time.perf_counter()
             for pixels, facts in _batches(self._network, task, epoch):
-                mean_loss = float(np.asarray(self._trainer.train_on_batch(pixels, facts)))
+                self._trainer.reset_metrics()  # or Keras returns its running mean
+                photos = len(facts["rows"])
+                total += photos * float(np.asarray(self._trainer.train_on_batch(pixels, facts)))
                 now = time.perf_counter()
-                on_batch(len(facts["rows"]), now - before)
+                on_batch(photos, now - before)
                 before = now
-            losses.append(mean_loss)
-            on_epoch(epoch + 1, mean_loss)
+            losses.append(total / self._network.count)
+            on_epoch(epoch + 1, losses[-1])
         return Trained(self._model.get_weights(), np.array(losses, dtype=np.float32))
 
     def _start(self, task: FinetuneTask) -> None:
@@ -155,8 +159,9 @@ class Finetuner:
             variable.assign(value)
         if "targets" in self._network.loss.needs:
             self._trainer.targets.assign(np.zeros(self._trainer.targets.shape, dtype=np.float32))
-        if "transition_matrix" in self._network.loss.needs:
-            self._trainer.transition_matrix.assign(task.transition_matrix)
+        for need, variable in self._trainer.matrices.items():
+            matrix = np.asarray(task.transition_matrix)
+            variable.assign(np.linalg.inv(matrix) if need.startswith("inverse") else matrix)
 
 
 def _batches(network: Network, task: FinetuneTask, epoch: int) -> Iterator[tuple[Array, dict[str, Array]]]:
@@ -191,8 +196,11 @@ def _trainer(model: Any, network: Network) -> Any:
             kept = {"initializer": "zeros", "trainable": False, "dtype": "float32"}
             if "targets" in loss.needs:
                 self.targets = self.add_weight(shape=(network.count, classes), name="targets", **kept)
-            if "transition_matrix" in loss.needs:
-                self.transition_matrix = self.add_weight(shape=(classes, classes), name="transition_matrix", **kept)
+            self.matrices = {
+                need: self.add_weight(shape=(classes, classes), name=need, **kept)
+                for need in ("transition_matrix", "inverse_transition_matrix")
+                if need in loss.needs
+            }
             self.built = True
 
         def call(self, images: Any, training: bool = False) -> Any:
@@ -210,8 +218,8 @@ def _trainer(model: Any, network: Network) -> Any:
             return ops.mean(values) + sum(self.losses)
 
         def _extra(self, need: str, y: Any, peer_logits: Any) -> Any:
-            if need == "transition_matrix":
-                return ops.convert_to_tensor(self.transition_matrix)
+            if need in self.matrices:
+                return ops.convert_to_tensor(self.matrices[need])
             if need == "targets":
                 return ops.take(self.targets, y["rows"], axis=0)
             return y["peer_labels"], peer_logits

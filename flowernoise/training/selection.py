@@ -41,7 +41,7 @@ class Selector:
     """Follows R runs, each on a grid of G hyper-parameters, epoch by epoch, and keeps what the selections take.
 
     Heads are ordered run by run, the grid innermost. ``grid`` and ``epoch`` [R, S] tell what was taken, ``failed`` [R]
-    which runs never gave a finite answer.
+    which runs a selection found no finite answer for.
     """
 
     truth: Truth

@@ -1,5 +1,8 @@
 """``corrupt`` over small artifacts directories: what is drawn, what is kept, what is left alone."""
 
+import csv
+import dataclasses
+import re
 import subprocess
 import sys
 
@@ -7,13 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import flowernoise
+from flowernoise.catalogue.noise import is_rated, noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
+from flowernoise.steps import features, noise_inputs
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.store import datasets, draws, photos
+from flowernoise.store import datasets, draws, feature_cache, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import DrawKey
+from flowernoise.training import out_of_fold
 
 
 class Listening(Silent):
@@ -166,7 +173,7 @@ def test_no_seed_is_refused(artifacts):
 
 def test_an_unknown_model_lists_what_there_is_and_suggests_the_nearest(artifacts):
     with pytest.raises(
-        BadRequestError, match=r"'symetric' \(did you mean symmetric\?\); there are: symmetric, uniform"
+        BadRequestError, match=r"'symetric' \(did you mean symmetric\?\); there are: symmetric, uniform, "
     ):
         corrupt(artifacts, asked("symetric"), Silent())
 
@@ -238,3 +245,289 @@ def test_corrupt_imports_neither_tensorflow_nor_keras(artifacts):
         "assert not {'tensorflow', 'keras', 'jax', 'torch', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# --- noise models that need more -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def extractions(monkeypatch):
+    """Features made up in place of a network's: the counts of photos asked for, call by call."""
+    calls = []
+
+    def extract(work, key, progress):
+        del progress
+        archive = photos.Archive(work.layout.photos, work.dataset.archive)
+        rows = [np.frombuffer(data[-64:], dtype=np.uint8).astype(np.float32) for data in archive.read(work.index)]
+        calls.append(len(rows))
+        extraction = feature_cache.Extraction(work.layout, key, len(rows))
+        return extraction.finish((extraction.write(0, np.stack(rows)),))
+
+    monkeypatch.setattr(features, "_extract", extract)
+    return calls
+
+
+NONE = "efficientnet_lite0:weights=none"
+
+
+def test_features_come_from_the_cache_that_training_uses(artifacts, extractions):
+    from flowernoise.steps.train import TrainSettings, on_features, plan
+
+    noise = f"instance:backbone={NONE}"
+    result = corrupt(artifacts, asked(noise, (0.5,), 2), Silent())
+    assert extractions == [36]
+    assert [draw.realised_rate for draw in result.draws] == [0, 0, 0.5, 0.5]
+    assert corrupt(artifacts, asked(noise, (0.5, 0.7), 2), Silent()).made == 2
+    work = plan.make(Layout(artifacts), TrainSettings(backbone=NONE))
+    assert on_features.cached_features(work, Silent()).shape == (36, 64)
+    assert extractions == [36]
+
+
+def test_nothing_is_extracted_for_draws_that_are_there_or_need_nothing(artifacts, extractions):
+    corrupt(artifacts, asked((f"asymmetric:backbone={NONE},pairs=roses/daisy", "symmetric"), (0.5,), 1), Silent())
+    assert extractions == []
+    corrupt(artifacts, asked(f"boundary:backbone={NONE}"), Silent())
+    (artifacts / "features").rename(artifacts / "gone")
+    before = contents(artifacts)
+    assert corrupt(artifacts, asked(f"boundary:backbone={NONE}"), Silent()).made == 0
+    assert contents(artifacts) == before
+    assert extractions == [36]
+
+
+@pytest.mark.usefixtures("extractions")
+def test_one_clean_model_of_train_and_val_serves_all_models_and_seeds(artifacts, monkeypatch):
+    asked_for = []
+
+    def probabilities(given, labels, num_classes, loss, stream):
+        del loss, stream
+        asked_for.append((given.shape, labels.tolist()))
+        return np.full((len(labels), num_classes), [0.7, 0.2, 0.1])
+
+    monkeypatch.setattr(out_of_fold, "probabilities", probabilities)
+    corrupt(artifacts, asked((f"boundary:backbone={NONE}", f"asymmetric:backbone={NONE}"), (1.0,), 2), Silent())
+    both = np.concatenate([truth(artifacts), truth(artifacts, "val")])
+    assert asked_for == [((27, 64), both.tolist())]
+    drawn = labels_of(artifacts)
+    unsure = drawn[DrawKey(f"boundary:backbone={NONE}", 1.0, 0)]
+    np.testing.assert_array_equal(unsure.val_labels, np.where(truth(artifacts, "val") == 0, 1, 0))
+    assert np.isnan(unsure.transition_matrix).all()
+    pairs = drawn[DrawKey(f"asymmetric:backbone={NONE}", 1.0, 0)]
+    np.testing.assert_array_equal(pairs.transition_matrix, [[1, 0, 0], [1, 0, 0], [1, 0, 0]])
+
+
+@pytest.mark.usefixtures("extractions")
+def test_backbones_are_written_in_their_canonical_form(artifacts):
+    result = corrupt(artifacts, asked(f"instance:backbone={NONE},temperature=1.0"), Silent())
+    assert result.draws[-1].key.noise == f"instance:backbone={NONE}"
+    assert noise_inputs.settled(
+        noise_models.parse("instance:backbone=resnet50:weights=imagenet")
+    ) == noise_models.parse("instance")
+    with pytest.raises(BadRequestError, match=r"unknown backbone 'resnet5' \(did you mean resnet50\?\)"):
+        corrupt(artifacts, asked("instance:backbone=resnet5"), Silent())
+
+
+def test_train_and_val_have_the_same_workers_and_seeds_others(artifacts):
+    corrupt(artifacts, asked("annotators", (0.5,), 2), Silent())
+    first, second = (labels_of(artifacts)[DrawKey("annotators", 0.5, seed)].transition_matrix for seed in (0, 1))
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize(
+    "text", ["symmetric", "pairflip", "annotators:label=majority", "asymmetric:pairs=roses/tulips"]
+)
+def test_the_python_api_draws_the_training_labels_that_corrupt_draws(artifacts, text):
+    corrupt(artifacts, asked(text), Silent())
+    [drawn] = [drawn for key, drawn in labels_of(artifacts).items() if key.noise == text]
+    names = ("daisy", "roses", "tulips")
+    ours = flowernoise.corrupt_labels(truth(artifacts), text, rate=0.5, class_names=names)
+    np.testing.assert_array_equal(ours.labels, drawn.train_labels)
+    np.testing.assert_array_equal(ours.transition_matrix, drawn.transition_matrix)
+    np.testing.assert_array_equal(ours.realised_transition_matrix, drawn.realised_transition_matrix)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_matrix_takes_no_rates_and_is_known_by_its_content(artifacts, tmp_path):
+    path = tmp_path / "T.csv"
+    path.write_text("0.5,0.5,0\n0,1,0\n0,0,1\n")
+    settings = CorruptSettings(noise=(f"matrix:{path}",), seeds=2)
+    first = corrupt(artifacts, settings, Silent())
+    assert [draw.key.rate for draw in first.draws] == [0, 0, 0.1667, 0.1667]
+    assert first.draws[-1].realised_rate == 3 / 18
+    assert re.fullmatch(rf"matrix:{path},sha256=[0-9a-f]{{12}}", first.draws[-1].key.noise)
+    assert corrupt(artifacts, settings, Silent()).made == 0
+    path.write_text("1,0,0\n0,1,0\n0.5,0,0.5\n")
+    second = corrupt(artifacts, settings, Silent())
+    assert second.made == 2
+    assert second.draws[-1].key.noise != first.draws[-1].key.noise
+    with pytest.raises(BadRequestError, match="it is another file now"):
+        corrupt(artifacts, asked(first.draws[-1].key.noise, CorruptSettings().rates), Silent())
+
+
+def test_rates_for_models_that_take_none_are_refused_unless_another_takes_them(artifacts, tmp_path):
+    (tmp_path / "T.csv").write_text("1,0,0\n0,1,0\n0,0,1\n")
+    matrix = f"matrix:{tmp_path / 'T.csv'}"
+    with pytest.raises(BadRequestError, match="--rates: noise model matrix takes none"):
+        corrupt(artifacts, asked(matrix, (0.3,)), Silent())
+    rates = [draw.key.rate for draw in corrupt(artifacts, asked((matrix, "symmetric"), (0.3,)), Silent()).draws]
+    assert rates == [0, 0, 0.3]
+
+
+def test_which_models_take_no_rates():
+    unrated = [name for name in noise_models.names() if not noise_models[name].properties.get("rated", True)]
+    assert unrated == ["matrix", "observed"]
+    assert is_rated(noise_models.parse("symmetric"))
+
+
+def exported(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_an_export_has_a_row_a_photo_with_what_the_draw_says(artifacts, tmp_path):
+    path = tmp_path / "out" / "labels.csv"
+    progress = Listening()
+    corrupt(artifacts, dataclasses.replace(asked(), export=path), progress)
+    assert progress.notes == [f"labels of 1 draw written to {path}"]
+    rows = exported(path)
+    assert path.read_text().splitlines()[0] == "id,path,split,clean_label,observed_label,flipped,noise,rate,seed"
+    names = ("daisy", "roses", "tulips")
+    drawn = labels_of(artifacts)[DrawKey("symmetric", 0.5, 0)]
+    expected = np.concatenate([drawn.train_labels, drawn.val_labels, truth(artifacts, "test")])
+    assert [row["observed_label"] for row in rows] == [names[label] for label in expected]
+    assert [row["path"].split("/")[0] for row in rows] == [row["clean_label"] for row in rows]
+    assert [row["flipped"] for row in rows] == [
+        str(row["clean_label"] != row["observed_label"]).lower() for row in rows
+    ]
+    assert [row["split"] for row in rows] == ["train"] * 18 + ["val"] * 9 + ["test"] * 9
+    assert {(row["noise"], row["rate"], row["seed"]) for row in rows} == {("symmetric", "0.5", "0")}
+
+
+def test_exporting_again_touches_nothing(artifacts, tmp_path):
+    settings = dataclasses.replace(asked(), export=tmp_path / "labels.csv")
+    corrupt(artifacts, settings, Silent())
+    before = contents(tmp_path)
+    progress = Listening()
+    corrupt(artifacts, settings, progress)
+    assert contents(tmp_path) == before
+    assert progress.notes == []
+
+
+def test_several_draws_are_exported_one_after_another_and_controls_only_alone(artifacts, tmp_path):
+    path = tmp_path / "labels.csv"
+    corrupt(artifacts, dataclasses.replace(asked(seeds=2, rates=(0.2, 0.4)), export=path), Silent())
+    assert len(exported(path)) == 4 * 36
+    corrupt(artifacts, dataclasses.replace(asked(rates=(0.0,)), export=path), Silent())
+    assert {row["noise"] for row in exported(path)} == {"none"}
+    assert len(exported(path)) == 36
+
+
+def test_what_was_exported_is_imported_as_it_was(artifacts, tmp_path):
+    path = tmp_path / "labels.csv"
+    corrupt(artifacts, dataclasses.replace(asked(), export=path), Silent())
+    settings = CorruptSettings(noise=(), seeds=2, import_=path)
+    result = corrupt(artifacts, settings, Silent())
+    assert (result.made, result.done_before) == (3, 1)
+    key = result.draws[-1].key
+    assert re.fullmatch(rf"observed:{path},sha256=[0-9a-f]{{12}}", key.noise)
+    assert key.rate == 0.5
+    drawn = labels_of(artifacts)
+    for seed in (0, 1):
+        ours, theirs = drawn[DrawKey(key.noise, 0.5, seed)], drawn[DrawKey("symmetric", 0.5, 0)]
+        np.testing.assert_array_equal(ours.train_labels, theirs.train_labels)
+        np.testing.assert_array_equal(ours.val_labels, theirs.val_labels)
+        np.testing.assert_array_equal(ours.realised_transition_matrix, theirs.realised_transition_matrix)
+        assert np.isnan(ours.transition_matrix).all()
+    assert corrupt(artifacts, settings, Silent()).made == 0
+
+
+def test_labels_of_ones_own_may_go_by_path(artifacts, tmp_path):
+    index = photos.read_index(Layout(artifacts).photos, datasets.need(Layout(artifacts)).index)
+    path = tmp_path / "own.csv"
+    path.write_text("label,id,who\n" + "".join(f"roses,{photo.path},me\n" for photo in index))
+    result = corrupt(artifacts, CorruptSettings(noise=(f"observed:{path}",), seeds=1), Silent())
+    drawn = labels_of(artifacts)[result.draws[-1].key]
+    assert set(drawn.train_labels) == set(drawn.val_labels) == {1}
+
+
+def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):
+    (tmp_path / "labels.csv").write_text("id,label\n")
+    with pytest.raises(BadRequestError, match=r"labels\.csv has no label for 27 of the 27 photos"):
+        corrupt(artifacts, CorruptSettings(import_=tmp_path / "labels.csv"), Silent())
+    assert not (artifacts / "draws").exists()
+    with pytest.raises(BadRequestError, match=r"noise model observed: cannot read .*nowhere\.csv: No such file"):
+        corrupt(artifacts, CorruptSettings(import_=tmp_path / "nowhere.csv"), Silent())
+
+    for text in ("observed", "observed:field=worse_label,file=labels.csv"):
+        (tmp_path / "labels.csv").write_text("id,label\n")
+        with pytest.raises(BadRequestError, match="observed needs a file or a field|cannot read labels.csv"):
+            corrupt(artifacts, CorruptSettings(noise=(text,)), Silent())
+    with pytest.raises(BadRequestError, match="has no fields, as tfds:NAME has"):
+        corrupt(artifacts, CorruptSettings(noise=("observed:field=worse_label",)), Silent())
+
+
+def test_a_field_of_a_tfds_source_is_read_in_the_order_of_its_photos(tmp_path):
+    import io
+
+    import tensorflow_datasets
+
+    names = ["a", "b", "c"]
+    chance = np.random.default_rng(0)
+
+    def photo():
+        stream = io.BytesIO()
+        Image.fromarray(chance.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(stream, "PNG")
+        return stream.getvalue()
+
+    class Crowd(tensorflow_datasets.core.GeneratorBasedBuilder):
+        """Photos with a second label each, always the next class; the last three have none."""
+
+        VERSION = tensorflow_datasets.core.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "image": tensorflow_datasets.features.Image(shape=(16, 16, 3), encoding_format="png"),
+                "label": tensorflow_datasets.features.ClassLabel(names=names),
+                "worse_label": tensorflow_datasets.features.ClassLabel(num_classes=3),
+                "named_label": tensorflow_datasets.features.ClassLabel(names=names[::-1]),
+                "partial_label": tensorflow_datasets.features.ClassLabel(names=names),
+            }
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self,
+                features=tensorflow_datasets.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+            )
+
+        def _split_generators(self, manager):
+            del manager
+            return {"train": self._generate_examples(40), "test": self._generate_examples(20)}
+
+        def _generate_examples(self, count):
+            for number in range(count):
+                label = number % 3
+                yield (
+                    number,
+                    {
+                        "image": photo(),
+                        "label": label,
+                        "worse_label": (label + 1) % 3,
+                        "named_label": names[(label + 1) % 3],
+                        "partial_label": label if number < 10 else -1,
+                    },
+                )
+
+    Crowd(data_dir=tmp_path / "tfds").download_and_prepare()
+    directory = tmp_path / "artifacts"
+    settings = PrepareSettings("tfds:crowd", train=30, val=15, test=15, image_size=16, data_dir=tmp_path / "tfds")
+    prepare(directory, settings, Silent())
+    for field in ("worse_label", "named_label"):
+        result = corrupt(directory, CorruptSettings(noise=(f"observed:field={field}",), seeds=1), Silent())
+        assert str(result.draws[-1].key) == f"observed:field={field} at 1, seed 0"
+        drawn = labels_of(directory)[result.draws[-1].key]
+        np.testing.assert_array_equal(drawn.train_labels, (truth(directory) + 1) % 3)
+        np.testing.assert_array_equal(drawn.val_labels, (truth(directory, "val") + 1) % 3)
+    with pytest.raises(BadRequestError, match=r"tfds:crowd, field partial_label has no label for \d+ of the 45 photos"):
+        corrupt(directory, CorruptSettings(noise=("observed:field=partial_label",)), Silent())
+    with pytest.raises(BadRequestError, match=r"has no field 'worst_label' .*did you mean worse_label"):
+        corrupt(directory, CorruptSettings(noise=("observed:field=worst_label",)), Silent())

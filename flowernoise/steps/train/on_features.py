@@ -12,16 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
+from flowernoise.steps import features
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.settings import TrainResult
-from flowernoise.store import feature_cache, photos
+from flowernoise.store import photos
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.feature_cache import FeatureArray
-from flowernoise.store.records import SPLITS, Choice, DrawKey, Features, FeaturesKey, Run, RunKey
-from flowernoise.training import features, heads
+from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
+from flowernoise.training import heads
 from flowernoise.training.heads import HeadsTask
 from flowernoise.training.selection import Selector, Truth
 
@@ -32,30 +32,7 @@ def cached_features(work: Plan, progress: Progress) -> FeatureArray:
     Raises:
         DamagedFileError: photos that are not what was prepared.
     """
-    key = work.features_key
-    try:
-        cached = feature_cache.find(work.layout, key)
-        if cached is not None:
-            return feature_cache.read(work.layout, cached)
-    except DamagedFileError as error:
-        progress.note(f"{error}; extracting it again")
-    return feature_cache.read(work.layout, _extract(work, key, progress))
-
-
-def _extract(work: Plan, key: FeaturesKey, progress: Progress) -> Features:
-    extraction = feature_cache.Extraction(work.layout, key, len(work.index))
-    shards = {start: extraction.existing(start) for start in extraction.starts()}
-    description = f"extracting features · {work.backbone_spec} · {work.engine.device}"
-    with progress.task(description, len(work.index), "photos") as advance:
-        model = work.backbone.build(key.image_size) if None in shards.values() else None
-        for start, shard in shards.items():
-            chunk = work.index[start : start + feature_cache.SHARD]
-            if shard is not None:
-                advance(len(chunk))
-                continue
-            array = features.extract(model, work.archive.read(chunk), key.image_size, advance)
-            shards[start] = extraction.write(start, array)
-    return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
+    return features.cached(work.feature_work, progress)
 
 
 def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> TrainResult:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone, backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
+from flowernoise.steps.features import FeatureWork
 from flowernoise.steps.train.settings import TrainSettings
 from flowernoise.store import datasets, draws, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
@@ -63,18 +63,14 @@ class Plan:
         return Archive(self.layout.photos, self.dataset.archive)
 
     @property
+    def feature_work(self) -> FeatureWork:
+        """The features that runs are trained on."""
+        return FeatureWork(self.layout, self.dataset, self.index, self.backbone_spec, self.backbone, self.engine)
+
+    @property
     def features_key(self) -> FeaturesKey:
         """What the photos' features depend on."""
-        return FeaturesKey(
-            photos=files.digest_of([photo.id for photo in self.index]),
-            image_size=self.dataset.request.image_size,
-            decoding=images.DECODING,
-            backbone=str(self.backbone_spec),
-            weights=self.backbone.weights_digest,
-            engine=self.engine.name,
-            device=self.engine.device,
-            precision="float32",
-        )
+        return self.feature_work.key
 
     @property
     def inputs(self) -> str:

@@ -1,0 +1,77 @@
+"""Features of all photos of a data set: the one cache that ``train`` and ``corrupt`` share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from flowernoise import images
+from flowernoise.catalogue.backbones import Backbone
+from flowernoise.errors import DamagedFileError
+from flowernoise.progress import Progress
+from flowernoise.registry import Spec
+from flowernoise.store import feature_cache, files
+from flowernoise.store.feature_cache import FeatureArray
+from flowernoise.store.layout import Layout
+from flowernoise.store.photos import Archive, IndexedPhoto
+from flowernoise.store.records import Dataset, Features, FeaturesKey
+from flowernoise.training import features
+from flowernoise.training.engine import Engine
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureWork:
+    """Which photos' features, of which backbone, made by which engine."""
+
+    layout: Layout
+    dataset: Dataset
+    index: tuple[IndexedPhoto, ...]
+    backbone_spec: Spec
+    backbone: Backbone
+    engine: Engine
+
+    @property
+    def key(self) -> FeaturesKey:
+        """What the photos' features depend on."""
+        return FeaturesKey(
+            photos=files.digest_of([photo.id for photo in self.index]),
+            image_size=self.dataset.request.image_size,
+            decoding=images.DECODING,
+            backbone=str(self.backbone_spec),
+            weights=self.backbone.weights_digest,
+            engine=self.engine.name,
+            device=self.engine.device,
+            precision="float32",
+        )
+
+
+def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
+    """Features of all photos [photo, dimension], from the cache or extracted now; what is damaged is made again.
+
+    Raises:
+        DamagedFileError: photos that are not what was prepared.
+    """
+    key = work.key
+    try:
+        found = feature_cache.find(work.layout, key)
+        if found is not None:
+            return feature_cache.read(work.layout, found)
+    except DamagedFileError as error:
+        progress.note(f"{error}; extracting it again")
+    return feature_cache.read(work.layout, _extract(work, key, progress))
+
+
+def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Features:
+    extraction = feature_cache.Extraction(work.layout, key, len(work.index))
+    shards = {start: extraction.existing(start) for start in extraction.starts()}
+    archive = Archive(work.layout.photos, work.dataset.archive)
+    description = f"extracting features · {work.backbone_spec} · {work.engine.device}"
+    with progress.task(description, len(work.index), "photos") as advance:
+        model = work.backbone.build(key.image_size) if None in shards.values() else None
+        for start, shard in shards.items():
+            chunk = work.index[start : start + feature_cache.SHARD]
+            if shard is not None:
+                advance(len(chunk))
+                continue
+            array = features.extract(model, archive.read(chunk), key.image_size, advance)
+            shards[start] = extraction.write(start, array)
+    return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))

@@ -1,0 +1,132 @@
+"""What noise models are given of a data set, made when a model that needs it is drawn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from typing import Any
+
+import numpy as np
+
+from flowernoise import transition_matrix
+from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import ce
+from flowernoise.catalogue.noise import NoiseRequest, needs_of
+from flowernoise.errors import BadRequestError
+from flowernoise.progress import Progress
+from flowernoise.randomness import generator
+from flowernoise.registry import Spec
+from flowernoise.steps import features, source_fields
+from flowernoise.steps.features import FeatureWork
+from flowernoise.store import labels as labels_csv
+from flowernoise.store import photos
+from flowernoise.store.labels import NOISY_SPLITS
+from flowernoise.store.layout import Layout
+from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.records import Dataset
+from flowernoise.training import engine, out_of_fold
+from flowernoise.training.heads import LossGroup
+
+Array = np.ndarray[Any, Any]
+
+
+def settled(spec: Spec) -> Spec:
+    """The spec with what it points to made part of it, so that what has changed is something else.
+
+    A ``backbone`` gets its canonical form, a ``file`` the start of its SHA-256.
+
+    Raises:
+        BadRequestError: an unknown backbone, a file that cannot be read or is not the one with the SHA-256 given.
+    """
+    values = dict(spec.values)
+    owner = f"{spec.entry.kind} {spec.name}"
+    if "backbone" in values:
+        values["backbone"] = str(backbones.parse(values["backbone"]))
+    if values.get("file"):
+        transition_matrix.read_bytes(values["file"], owner, values["sha256"])
+        values["sha256"] = transition_matrix.file_digest(values["file"], owner)
+    return dataclasses.replace(spec, values=types.MappingProxyType(values))
+
+
+class NoiseInputs:
+    """The labels and other inputs of a data set's train and val; what took time is kept for the next draw."""
+
+    def __init__(self, layout: Layout, dataset: Dataset, progress: Progress) -> None:
+        self.dataset = dataset
+        self._layout, self._progress = layout, progress
+        self._made: dict[tuple[str, str], Any] = {}
+
+    @functools.cached_property
+    def index(self) -> tuple[IndexedPhoto, ...]:
+        """The photos."""
+        return photos.read_index(self._layout.photos, self.dataset.index)
+
+    @functools.cached_property
+    def truth(self) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+        """True labels of train and val."""
+        return {split: photos.labels_of(self.index, split) for split in NOISY_SPLITS}
+
+    def request(self, spec: Spec, rate: float, seed: int, split: str) -> NoiseRequest:
+        """What a noise model is to corrupt: a split, with streams of its seed, and what the model needs."""
+        return NoiseRequest(
+            labels=self.truth[split],
+            num_classes=len(self.dataset.classes),
+            rate=rate,
+            generator=generator(seed, "draw", str(spec), split),
+            shared=generator(seed, "draw", str(spec), "shared"),
+            class_names=self.dataset.classes,
+            **{need: self._supply(need, spec, split) for need in needs_of(spec)},
+        )
+
+    def _supply(self, need: str, spec: Spec, split: str) -> Array:
+        makers = {
+            "features": self._features,
+            "probabilities": self._probabilities,
+            "confusion": self._confusion,
+            "observed": self._observed,
+        }
+        source = spec.values.get("backbone", str(spec))
+        if (need, source) not in self._made:
+            self._made[need, source] = makers[need](spec)
+        made = self._made[need, source]
+        supplied: Array = made if need == "confusion" else made[split]  # confusion is of both splits together
+        return supplied
+
+    def _by_split(self, of_all: Array) -> dict[str, Array]:
+        """Rows of train and val, from one array of both."""
+        train = len(self.truth["train"])
+        return {"train": of_all[:train], "val": of_all[train:]}
+
+    def _features(self, spec: Spec) -> dict[str, Array]:
+        backbone_spec = backbones.parse(spec.values["backbone"])
+        work = FeatureWork(self._layout, self.dataset, self.index, backbone_spec, backbone_spec(), engine.describe())
+        of_all = features.cached(work, self._progress)
+        rows = {split: [row for row, photo in enumerate(self.index) if photo.split == split] for split in NOISY_SPLITS}
+        return {split: of_all[rows[split]] for split in NOISY_SPLITS}
+
+    def _probabilities(self, spec: Spec) -> dict[str, Array]:
+        by_split = [self._supply("features", spec, split) for split in NOISY_SPLITS]
+        labels = np.concatenate([self.truth[split] for split in NOISY_SPLITS])
+        # one clean model for all seeds: it stands for the photos, not for chance
+        stream = generator(0, "out of fold", spec.values["backbone"])
+        loss = LossGroup(ce, heads=1)
+        answers = out_of_fold.probabilities(np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream)
+        return self._by_split(answers)
+
+    def _confusion(self, spec: Spec) -> Array:
+        answers = np.concatenate([self._supply("probabilities", spec, split) for split in NOISY_SPLITS])
+        return out_of_fold.confusion(answers, np.concatenate([self.truth[split] for split in NOISY_SPLITS]))
+
+    def _observed(self, spec: Spec) -> dict[str, Array]:
+        file, field, dataset = spec.values["file"], spec.values["field"], self.dataset
+        if bool(file) == bool(field):
+            raise BadRequestError(
+                "noise model observed needs a file or a field, as in observed:labels.csv or observed:field=worse_label"
+            )
+        if field:
+            return dict(source_fields.read(dataset, self.index, field))
+        data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
+        groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
+        set_aside = {path for group in groups for path in group}
+        return dict(labels_csv.read(data, file, self.index, dataset.classes, set_aside))

@@ -1,0 +1,153 @@
+"""Labels as a CSV file that people exchange: what ``corrupt --export`` writes and ``--import`` reads.
+
+A row a photo and draw: ``id`` (SHA-256 of the encoded photo), ``path`` in the source, ``split``, ``clean_label`` and
+``observed_label`` (classes by name), ``flipped`` (true or false), and the draw: ``noise``, ``rate``, ``seed``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.registry import did_you_mean, format_value
+from flowernoise.store import files
+from flowernoise.store.draws import DrawnLabels
+from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.records import DrawKey
+
+DRAW_COLUMNS = ("noise", "rate", "seed")
+COLUMNS = ("id", "path", "split", "clean_label", "observed_label", "flipped", *DRAW_COLUMNS)
+LABEL_COLUMNS = ("observed_label", "label")
+NOISY_SPLITS = ("train", "val")
+
+Labels = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def written(
+    index: Sequence[IndexedPhoto], classes: Sequence[str], drawn: Mapping[DrawKey, DrawnLabels]
+) -> Iterator[tuple[str, ...]]:
+    """Rows of draws, each with all photos in the order of the index; test labels are the clean ones."""
+    for key, labels in drawn.items():
+        observed = iter(np.concatenate([labels.train_labels, labels.val_labels]))
+        for photo in index:
+            given = int(next(observed)) if photo.split in NOISY_SPLITS else photo.label
+            wrong = "true" if given != photo.label else "false"
+            names = (classes[photo.label], classes[given])
+            yield (photo.id, photo.path, photo.split, *names, wrong, key.noise, format_value(key.rate), str(key.seed))
+
+
+def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
+    """Writes a file whole, or leaves it alone where it holds just that; tells whether it was written.
+
+    Raises:
+        FlowernoiseError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    data = text.getvalue().encode()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        if path.is_file() and path.read_bytes() == data:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise FlowernoiseError(f"cannot write {path}: {files.reason(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return True
+
+
+def read(
+    data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], set_aside: Collection[str] = ()
+) -> dict[str, Labels]:
+    """Observed labels of train and val, in the order of the index.
+
+    Args:
+        data: a CSV file with a header: ``id`` (a photo's id, or its path) and ``observed_label`` or ``label``.
+        name: of the file, for messages.
+        index: the photos; those of test may have rows, which are passed over.
+        classes: names of the classes.
+        set_aside: paths that may have rows, too, as ``prepare`` knows them but dropped them.
+
+    Raises:
+        BadRequestError: names the line and what is wrong with it, or a photo that has no row.
+    """
+    given = _given(data, name, index, classes, set_aside)
+    noisy = [photo for photo in index if photo.split in NOISY_SPLITS]
+    missing = [photo for photo in noisy if photo.id not in given]
+    if missing:
+        raise BadRequestError(
+            f"{name} has no label for {len(missing)} of the {len(noisy)} photos of train and val, "
+            f"such as {missing[0].path}; every one needs a row"
+        )
+    return {
+        split: np.array([given[photo.id] for photo in noisy if photo.split == split], dtype=np.int64)
+        for split in NOISY_SPLITS
+    }
+
+
+def _given(
+    data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], set_aside: Collection[str]
+) -> dict[str, int]:
+    """Labels by id."""
+    photos = {photo.path: photo for photo in index} | {photo.id: photo for photo in index}
+    numbers = {label: number for number, label in enumerate(classes)}
+    passed_over = set(set_aside)
+    given: dict[str, int] = {}
+    draws: dict[str, tuple[str | None, ...]] = {}
+    for line, row, label in _rows(data, name):
+        id = row["id"]
+        if id not in photos:
+            if id in passed_over:
+                continue
+            raise BadRequestError(f"{name}, line {line}: no photo of this data set has the id or path {id!r}")
+        photo = photos[id]
+        if photo.split not in NOISY_SPLITS:
+            continue
+        draw = tuple(row.get(column) for column in DRAW_COLUMNS)
+        if photo.id in given:
+            several = "; the file holds several draws, keep the rows of one" if draw != draws[photo.id] else ""
+            raise BadRequestError(f"{name}, line {line}: photo {id} has a label already{several}")
+        if label not in numbers:
+            raise BadRequestError(
+                f"{name}, line {line}: {label!r} is no class{did_you_mean(label, classes)}; "
+                f"there are: {', '.join(classes)}"
+            )
+        given[photo.id], draws[photo.id] = numbers[label], draw
+    return given
+
+
+def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str], str]]:
+    """Line number, cells and label of each row."""
+    try:
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        header = reader.fieldnames or ()
+        column = next((column for column in LABEL_COLUMNS if column in header), None)
+        if "id" not in header or column is None:
+            raise BadRequestError(
+                f"{name} needs a header with id and observed_label (or label); its first line is "
+                f"{','.join(header)[:80]!r}"
+            )
+        for row in reader:
+            if None in row or None in row.values():
+                raise BadRequestError(f"{name}, line {reader.line_num}: not {len(header)} cells as in the header")
+            yield reader.line_num, row, row[column]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadRequestError(f"{name} is not a CSV file in UTF-8: {error}") from error

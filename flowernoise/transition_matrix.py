@@ -1,0 +1,112 @@
+"""Transition matrices: T[i, j] = P(observed label j | true label i), so that rows sum to 1."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowernoise.errors import BadRequestError
+
+Labels = np.ndarray[Any, np.dtype[np.int64]]
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+
+DIGITS = 12  # of a file's SHA-256 that tell it from others
+TOLERANCE = 1e-6  # by which a row's sum may miss 1
+
+
+def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
+    """Shares of observed labels (columns) among the examples of each true class (rows); NaN rows for absent classes.
+
+    >>> realised(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    array([[0.5, 0.5],
+           [0. , 1. ]])
+    """
+    counts = np.bincount(true * num_classes + observed, minlength=num_classes**2).reshape(num_classes, num_classes)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares: Matrix = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    return shares
+
+
+def read(file: str, num_classes: int | None, *, owner: str, sha256: str = "") -> Matrix:
+    """A transition matrix [c, c] from a file.
+
+    Args:
+        file: CSV (c rows of c numbers), or JSON (a list of c lists) if its name ends so.
+        num_classes: c; any if None.
+        owner: who wants it, for messages.
+        sha256: start of the file's digest, if it is to be that very file.
+
+    Raises:
+        BadRequestError: it cannot be read, is another file, or does not hold a stochastic matrix of c classes.
+    """
+    data = read_bytes(file, owner, sha256)
+    try:
+        text = data.decode("utf-8-sig")
+        is_json = file.lower().endswith(".json")
+        rows = json.loads(text) if is_json else [row for row in csv.reader(text.splitlines()) if row]
+        T = np.array([[float(cell) for cell in row] for row in rows])
+    except (ValueError, TypeError, RecursionError, csv.Error) as error:
+        raise BadRequestError(f"{owner}: {file} does not hold rows of equally many numbers ({error})") from error
+    return checked(T, num_classes, f"{owner}: {file}")
+
+
+def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
+    """T as an array whose rows sum to 1; of any number of classes if that is None.
+
+    Raises:
+        BadRequestError: not [c, c], an entry outside 0 … 1, or a row that does not sum to 1.
+
+    >>> checked([[0.9, 0.2], [0.1, 0.8]], 2, "T")
+    Traceback (most recent call last):
+    flowernoise.errors.BadRequestError: T: row 1 sums to 1.1, not 1; its columns do, so it may be transposed
+    """
+    try:
+        values = np.array(T, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadRequestError(f"{name} is not a matrix of numbers") from error
+    c = num_classes or max(values.shape, default=1)
+    if values.shape != (c, c):
+        shape = " × ".join(map(str, values.shape)) or "a single number"
+        raise BadRequestError(f"{name} is {shape}, where {c} classes need {c} × {c}")
+    outside = np.argwhere(~((values >= 0) & (values <= 1)))
+    if len(outside):
+        row, column = outside[0]
+        problem = f"{values[row, column]:g}, not between 0 and 1"
+        raise BadRequestError(f"{name}: row {row + 1}, column {column + 1} is {problem}")
+    sums = values.sum(axis=1)
+    off = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
+    if len(off):
+        columns_do = (np.abs(values.sum(axis=0) - 1) <= TOLERANCE).all()
+        hint = "; its columns do, so it may be transposed" if columns_do else ""
+        raise BadRequestError(f"{name}: row {off[0] + 1} sums to {sums[off[0]]:.6g}, not 1{hint}")
+    return np.asarray(values / sums[:, None])
+
+
+def read_bytes(file: str, owner: str, sha256: str = "") -> bytes:
+    """A file that a user named.
+
+    Raises:
+        BadRequestError: it cannot be read, or is not the file whose SHA-256 starts with ``sha256``.
+    """
+    try:
+        data = Path(file).expanduser().read_bytes()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadRequestError(f"{owner}: cannot read {file}: {reason}") from error
+    if not hashlib.sha256(data).hexdigest().startswith(sha256):
+        raise BadRequestError(f"{owner}: the SHA-256 of {file} does not start with {sha256}; it is another file now")
+    return data
+
+
+def file_digest(file: str, owner: str) -> str:
+    """The first digits of the SHA-256 of a file that a user named.
+
+    Raises:
+        BadRequestError: it cannot be read.
+    """
+    return hashlib.sha256(read_bytes(file, owner)).hexdigest()[:DIGITS]

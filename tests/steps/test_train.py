@@ -1,0 +1,263 @@
+"""Training on a tiny prepared directory: what is trained, what is left alone, what is kept."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowernoise.errors import BadRequestError
+from flowernoise.progress import Silent
+from flowernoise.steps.corrupt import CorruptSettings, corrupt
+from flowernoise.steps.evaluate import evaluate
+from flowernoise.steps.prepare import PrepareSettings, prepare
+from flowernoise.steps.train import TrainSettings, train
+from flowernoise.store import datasets, runs
+from flowernoise.store.layout import Layout
+
+BACKBONE = "efficientnet_lite0:weights=none"
+ON_FEATURES = TrainSettings(backbone=BACKBONE, epochs=2, batch_size=8)
+FINETUNE = dataclasses.replace(ON_FEATURES, mode="finetune", epochs=1, losses=("ce",))
+
+
+class Notes(Silent):
+    """Keeps the notes, so that a test can read them."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, photo_folder: Path) -> Path:
+    """An artifacts directory with 36 tiny photos of 3 classes and draws at one rate, one seed."""
+    directory = tmp_path / "artifacts"
+    prepare(directory, PrepareSettings(str(photo_folder), train=24, val=6, test=6, image_size=32), Silent())
+    corrupt(directory, CorruptSettings(rates=(0.5,), seeds=1), Silent())
+    return directory
+
+
+def live_runs(directory: Path) -> dict[runs.RunKey, runs.StoredRun]:
+    layout = Layout(directory)
+    return runs.live(runs.blocks(layout, datasets.need(layout).id))
+
+
+def mtimes(directory: Path) -> dict[str, int]:
+    return {str(path.relative_to(directory)): path.stat().st_mtime_ns for path in directory.rglob("*")}
+
+
+def probabilities(directory: Path) -> dict[str, np.ndarray]:
+    """Test probabilities of every run, by its name."""
+    layout = Layout(directory)
+    found = {}
+    for key, stored in live_runs(directory).items():
+        arrays = runs.read_arrays(layout, stored.block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))
+        found[f"{key.loss} {key.draw}"] = arrays["test_probabilities"][stored.row]
+    return found
+
+
+def test_every_draw_is_trained_with_every_loss(prepared: Path) -> None:
+    result = train(prepared, ON_FEATURES, Silent())
+    assert (result.trained, result.done_before, result.failed) == (4, 0, ())
+    assert {(key.loss, key.rate) for key in live_runs(prepared)} == {
+        ("ce", 0.0),
+        ("ce", 0.5),
+        ("mae", 0.0),
+        ("mae", 0.5),
+    }
+
+
+def test_a_second_time_touches_nothing(prepared: Path) -> None:
+    train(prepared, ON_FEATURES, Silent())
+    before = mtimes(prepared)
+    result = train(prepared, ON_FEATURES, Silent())
+    assert (result.trained, result.done_before) == (0, 4)
+    assert mtimes(prepared) == before
+
+
+def test_the_same_command_gives_the_same_numbers(prepared: Path) -> None:
+    train(prepared, ON_FEATURES, Silent())
+    first = probabilities(prepared)
+    for path in (prepared / "runs").iterdir():
+        path.unlink()
+    train(prepared, ON_FEATURES, Silent())
+    again = probabilities(prepared)
+    assert first.keys() == again.keys()
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+def test_another_loss_is_added_and_leaves_the_others_alone(prepared: Path) -> None:
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",)), Silent())
+    before = mtimes(prepared / "runs")
+    result = train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce", "mae")), Silent())
+    assert (result.trained, result.done_before) == (2, 2)
+    after = mtimes(prepared / "runs")
+    assert before.items() <= after.items()
+
+
+def test_other_settings_supersede_the_runs_of_the_same_loss_only(prepared: Path) -> None:
+    train(prepared, ON_FEATURES, Silent())
+    result = train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",), epochs=3), Silent())
+    assert (result.trained, result.done_before) == (2, 0)
+    epochs = {key.loss: stored.block.settings.epochs for key, stored in live_runs(prepared).items()}
+    assert epochs == {"ce": 3, "mae": 2}
+
+
+def test_a_new_draw_trains_only_its_own_runs(prepared: Path) -> None:
+    train(prepared, ON_FEATURES, Silent())
+    corrupt(prepared, CorruptSettings(rates=(0.25,), seeds=1), Silent())
+    result = train(prepared, ON_FEATURES, Silent())
+    assert (result.trained, result.done_before) == (2, 4)
+
+
+def test_another_split_makes_runs_stale_and_keeps_them(prepared: Path, photo_folder: Path) -> None:
+    train(prepared, ON_FEATURES, Silent())
+    files_before = set(mtimes(prepared / "runs"))
+    other = PrepareSettings(str(photo_folder), train=24, val=6, test=6, image_size=32, seed=1)
+    assert prepare(prepared, other, Silent()).stale == ("draws", "features", "runs")
+    with pytest.raises(BadRequestError, match="run `flowernoise corrupt` first"):
+        train(prepared, ON_FEATURES, Silent())
+    assert set(mtimes(prepared / "runs")) == files_before
+    corrupt(prepared, CorruptSettings(rates=(0.5,), seeds=1), Silent())
+    assert train(prepared, ON_FEATURES, Silent()).trained == 4
+
+
+def test_features_are_extracted_once_and_again_only_where_they_are_damaged(prepared: Path) -> None:
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",)), Silent())
+    (shard,) = (prepared / "features").glob("*.h5")
+    written = shard.stat().st_mtime_ns
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("mae",)), Silent())
+    assert shard.stat().st_mtime_ns == written
+    original = shard.read_bytes()
+    shard.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    notes = Notes()
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("gce",)), notes)
+    assert any(shard.name in line and "damaged" in line for line in notes.lines)
+    assert shard.read_bytes() == original
+
+
+def test_an_interrupted_extraction_goes_on_at_the_first_missing_shard(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flowernoise.store import feature_cache
+    from flowernoise.training import features
+
+    monkeypatch.setattr(feature_cache, "SHARD", 10)
+    extract, calls = features.extract, []
+
+    def interrupted_at_the_third(*arguments: object) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return extract(*arguments)
+
+    monkeypatch.setattr(features, "extract", interrupted_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, ON_FEATURES, Silent())
+    written = {path.name for path in (prepared / "features").glob("*.h5")}
+    assert len(written) == 2
+    calls.append(1)
+    train(prepared, ON_FEATURES, Silent())
+    assert len(calls) - 4 == 2  # shards three and four of 36 photos
+    assert written <= {path.name for path in (prepared / "features").glob("*.h5")}
+
+
+def test_a_control_can_be_restricted_to_some_losses(prepared: Path) -> None:
+    result = train(prepared, dataclasses.replace(ON_FEATURES, control_losses=("ce",)), Silent())
+    assert result.trained == 3
+    assert {key.loss for key in live_runs(prepared) if key.noise == "none"} == {"ce"}
+
+
+def test_a_grid_needs_a_validation_split(tmp_path: Path, photo_folder: Path) -> None:
+    directory = tmp_path / "without-val"
+    prepare(directory, PrepareSettings(str(photo_folder), train=24, test=6, image_size=32), Silent())
+    corrupt(directory, CorruptSettings(rates=(), seeds=1), Silent())
+    with pytest.raises(BadRequestError, match="validation split"):
+        train(directory, dataclasses.replace(ON_FEATURES, learning_rates=(1e-3, 1e-2)), Silent())
+
+
+def test_a_grid_is_chosen_from_on_validation(prepared: Path) -> None:
+    settings = dataclasses.replace(ON_FEATURES, learning_rates=(1e-6, 1e-2), l2=(0.0, 1e-3))
+    assert train(prepared, settings, Silent()).trained == 4
+    for stored in live_runs(prepared).values():
+        assert stored.block.selections == ("selected", "last", "oracle")
+        for choice in stored.run.choices:
+            assert (choice.learning_rate, choice.l2) in settings.grid
+            assert 1 <= choice.epoch <= 2
+        assert stored.run.choices[1].epoch == 2
+
+
+def test_a_diverging_run_is_marked_failed_and_the_rest_goes_on(prepared: Path) -> None:
+    settings = dataclasses.replace(ON_FEATURES, optimizer="sgd", learning_rates=(1e30,), l2=(0.1,), losses=("ce",))
+    result = train(prepared, settings, Silent())
+    assert result.trained == 2
+    assert [reason for _, reason in result.failed] == [reason for _, reason in result.failed if "diverged" in reason]
+    assert len(result.failed) == 2
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("mae",)), Silent())
+    evaluated = evaluate(prepared, Silent())
+    assert {run.key.loss: bool(run.failure) for run in evaluated.evaluation.runs} == {"ce": True, "mae": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"losses": ("cee",)}, "unknown loss 'cee'"),
+        ({"backbone": "resnet"}, "unknown backbone 'resnet'"),
+        ({"epochs": 0}, "--epochs 0"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"learning_rates": (0.0,)}, "--learning-rate 0"),
+        ({"learning_rates": (float("nan"),)}, "--learning-rate nan"),
+        ({"l2": (-1.0,)}, "--l2 -1"),
+        ({"mode": "finetune", "learning_rates": (1e-3, 1e-2)}, "--mode finetune takes one"),
+    ],
+)
+def test_a_bad_request_is_named(prepared: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(BadRequestError, match=message):
+        train(prepared, dataclasses.replace(ON_FEATURES, **changes), Silent())
+
+
+def test_nothing_prepared_or_drawn_says_what_comes_first(tmp_path: Path, photo_folder: Path) -> None:
+    with pytest.raises(BadRequestError, match="run `flowernoise prepare` first"):
+        train(tmp_path / "empty", ON_FEATURES, Silent())
+    prepare(tmp_path / "prepared", PrepareSettings(str(photo_folder), image_size=32), Silent())
+    with pytest.raises(BadRequestError, match="run `flowernoise corrupt` first"):
+        train(tmp_path / "prepared", ON_FEATURES, Silent())
+
+
+def test_fine_tuning_changes_convolutions_and_lands_in_the_same_evaluation(prepared: Path) -> None:
+    notes = Notes()
+    train(prepared, ON_FEATURES, Silent())
+    result = train(prepared, FINETUNE, notes)
+    assert (result.trained, result.photos_trained) == (2, 48)
+    assert sum("epoch 1 of 1, training loss" in line for line in notes.lines) == 2
+    evaluated = evaluate(prepared, Silent())
+    assert {run.key.mode for run in evaluated.evaluation.runs} == {"features", "finetune"}
+    rows = [row for row, run in enumerate(evaluated.evaluation.runs) if run.key.mode == "finetune"]
+    assert all([metrics.selection for metrics in evaluated.of_run(row)] == ["last"] for row in rows)
+    before = mtimes(prepared)
+    assert train(prepared, FINETUNE, Silent()).done_before == 2
+    assert evaluate(prepared, Silent()).done_before
+    assert mtimes(prepared) == before
+
+
+def test_an_interrupted_fine_tuning_keeps_what_is_finished(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowernoise.training import finetune
+
+    original, trained = finetune.Finetuner.train, []
+
+    def interrupted_at_the_second(self: object, *arguments: object) -> object:
+        trained.append(1)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(finetune.Finetuner, "train", interrupted_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepared, FINETUNE, Silent())
+    finished = mtimes(prepared / "runs")
+    assert len(live_runs(prepared)) == 1
+    result = train(prepared, FINETUNE, Silent())
+    assert (result.trained, result.done_before) == (1, 1)
+    assert finished.items() <= mtimes(prepared / "runs").items()

@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowernoise.errors import DamagedFileError
+from flowernoise.store import draws, files
+from flowernoise.store.draws import DrawnLabels
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import Draw, DrawBatch, DrawKey
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+def drawn(rate: float, seed: int, noise: str = "symmetric") -> tuple[Draw, DrawnLabels]:
+    stream = np.random.default_rng([int(1000 * rate), seed])
+    train, val = (stream.integers(0, 3, count).astype(np.uint8) for count in (8, 4))
+    key = DrawKey(noise, rate, seed)
+    labels = DrawnLabels(train, train == 0, val, val == 0, np.full((3, 3), np.nan), np.eye(3) * rate)
+    return Draw(key, files.digest(train.tobytes()), rate, None, (rate, None, 0.0)), labels
+
+
+def test_draws_and_their_labels_read_back(layout: Layout) -> None:
+    batches = [[drawn(0.2, 0), drawn(0.4, 0)], [drawn(0.2, 1)]]
+    for batch in batches:
+        draws.write(layout, "data", batch)
+    index = draws.index(layout, "data")
+    labels = draws.read(layout, index.values())
+    for draw, written in (item for batch in batches for item in batch):
+        assert index[draw.key].draw == draw
+        for name in draws.ARRAYS:
+            np.testing.assert_array_equal(getattr(labels[draw.key], name), getattr(written, name))
+            assert getattr(labels[draw.key], name).dtype == getattr(written, name).dtype
+
+
+def test_an_empty_validation_split_reads_back(layout: Layout) -> None:
+    draw, labels = drawn(0.2, 0)
+    nothing = np.array([], dtype=np.uint8)
+    draws.write(
+        layout, "data", [(draw, DrawnLabels(**{**vars(labels), "val_labels": nothing, "val_flipped": nothing}))]
+    )
+    read = draws.read(layout, draws.index(layout, "data").values())
+    assert read[draw.key].val_labels.shape == (0,)
+
+
+def test_the_index_is_in_the_order_of_keys_and_of_one_data_set(layout: Layout) -> None:
+    draws.write(layout, "data", [drawn(0.4, 1), drawn(0.4, 0), drawn(0.0, 0, "none"), drawn(0.2, 5)])
+    draws.write(layout, "other", [drawn(0.9, 0)])
+    assert [str(key) for key in draws.index(layout, "data")] == [
+        "none at 0, seed 0",
+        "symmetric at 0.2, seed 5",
+        "symmetric at 0.4, seed 0",
+        "symmetric at 0.4, seed 1",
+    ]
+
+
+def test_without_draws_the_index_is_empty(layout: Layout) -> None:
+    assert draws.index(layout, "data") == {}
+
+
+def test_each_batch_is_read_once(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws.write(layout, "data", [drawn(0.2, seed) for seed in range(5)])
+    opened = []
+    plain = files.read_arrays
+    monkeypatch.setattr(files, "read_arrays", lambda *given: (opened.append(given[1]), plain(*given))[1])
+    assert len(draws.read(layout, draws.index(layout, "data").values())) == 5
+    assert len(opened) == 1
+
+
+def test_only_the_batches_asked_for_are_read(layout: Layout) -> None:
+    draws.write(layout, "data", [drawn(0.2, 0)])
+    draws.write(layout, "data", [drawn(0.4, 0)])
+    index = draws.index(layout, "data")
+    wanted, other = index.values()
+    (layout.draws / other.batch.arrays.name).unlink()
+    assert list(draws.read(layout, [wanted])) == [wanted.draw.key]
+
+
+def test_a_damaged_record_is_raised_with_the_way_out(layout: Layout) -> None:
+    draws.write(layout, "data", [drawn(0.2, 0)])
+    (record,) = layout.draws.glob("*.json")
+    record.write_bytes(record.read_bytes().replace(b"symmetric", b"symmetrix"))
+    with pytest.raises(DamagedFileError, match=r"is damaged: .*; `flowernoise corrupt` draws it again"):
+        draws.index(layout, "data")
+
+
+def test_a_damaged_record_can_be_passed_over_and_is_told(layout: Layout) -> None:
+    draws.write(layout, "data", [drawn(0.2, 0)])
+    draws.write(layout, "data", [drawn(0.4, 0)])
+    damaged = sorted(layout.draws.glob("*.json"))[0]
+    damaged.write_bytes(b"{")
+    told: list[tuple[Path, DamagedFileError]] = []
+    index = draws.index(layout, "data", on_damage=lambda path, error: told.append((path, error)))
+    assert len(index) == 1
+    assert [path for path, _ in told] == [damaged]
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:500] + b"\xff" + data[501:]])
+def test_damaged_labels_are_raised_with_the_way_out(layout: Layout, change: object) -> None:
+    draws.write(layout, "data", [drawn(0.2, 0)])
+    (arrays,) = layout.draws.glob("*.h5")
+    arrays.write_bytes(change(arrays.read_bytes()))
+    with pytest.raises(DamagedFileError, match=f"{arrays.name} is damaged: .*; `flowernoise corrupt` draws it again"):
+        draws.read(layout, draws.index(layout, "data").values())
+
+
+def test_a_record_that_lists_more_draws_than_there_are_labels_is_refused(layout: Layout) -> None:
+    draws.write(layout, "data", [drawn(0.2, 0)])
+    (stored,) = draws.index(layout, "data").values()
+    lie = DrawBatch("data", (stored.draw, drawn(0.4, 0)[0]), stored.batch.arrays)
+    files.write_record(layout.draws / "lie.json", draws.KIND, lie)
+    with pytest.raises(DamagedFileError, match="does not hold as many draws"):
+        draws.read(layout, draws.index(layout, "data").values())

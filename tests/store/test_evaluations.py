@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from flowernoise.errors import DamagedFileError
+from flowernoise.store import evaluations, files
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import EvaluatedRun, Evaluation, Provenance, RunBlock, RunKey, TrainingSettings
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+def evaluation(count: int = 2) -> Evaluation:
+    runs = (
+        EvaluatedRun(RunKey("symmetric", 0.2, seed, "ce", "resnet50", "features"), 0.2, "diverged" if seed else None)
+        for seed in range(count)
+    )
+    counts = ((2, 2), (0, 0), (2, 2))
+    selections = ("selected", "last", "oracle")
+    return Evaluation("data", "folder:x", ("a", "b"), counts, "inputs", selections, tuple(runs), files.NOT_WRITTEN)
+
+
+def arrays(runs: int = 2, fill: int = 0) -> dict[str, np.ndarray]:
+    return {
+        "predicted": np.full((runs, 3, 4), fill, dtype=np.uint8),
+        "memorised": np.full((runs, 3), np.nan),
+        "collapsed": np.zeros((runs, 3), dtype=bool),
+        "available": np.ones((runs, 3), dtype=bool),
+        "test_labels": np.array([0, 0, 1, 1]),
+    }
+
+
+def block(name: str = "x", generation: int = 1) -> RunBlock:
+    return RunBlock(
+        dataset="data",
+        backbone="resnet50",
+        mode="features",
+        inputs="inputs",
+        settings=TrainingSettings(5, 32, "adam", (0.001,), (0.0,)),
+        selections=("last",),
+        runs=(),
+        arrays=files.FileRef(name, files.digest(name.encode()), 1),
+        generation=generation,
+        provenance=Provenance({}, "tensorflow", "cpu"),
+    )
+
+
+def test_an_evaluation_reads_back_as_it_was_written(layout: Layout) -> None:
+    written = evaluations.write(layout, evaluation(), arrays())
+    assert msgspec.structs.replace(written, arrays=files.NOT_WRITTEN) == evaluation()
+    assert evaluations.find(layout) == written
+    read = evaluations.read(layout, written)
+    for name, array in arrays().items():
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_without_an_evaluation_none_is_found(layout: Layout) -> None:
+    assert evaluations.find(layout) is None
+
+
+def test_a_new_evaluation_leaves_no_arrays_of_the_one_before(layout: Layout) -> None:
+    evaluations.write(layout, evaluation(), arrays(fill=0))
+    (layout.root / "evaluation-notes.txt").write_text("mine")
+    now = evaluations.write(layout, evaluation(), arrays(fill=1))
+    assert {path.name for path in layout.root.iterdir()} == {
+        "evaluation.json",
+        "evaluation-notes.txt",
+        now.arrays.name,
+    }
+    assert evaluations.read(layout, now)["predicted"].all()
+
+
+def test_a_damaged_record_is_refused(layout: Layout) -> None:
+    evaluations.write(layout, evaluation(), arrays())
+    layout.evaluation.write_bytes(layout.evaluation.read_bytes().replace(b"0.2", b"0.3", 1))
+    with pytest.raises(DamagedFileError, match=r"evaluation\.json is damaged"):
+        evaluations.find(layout)
+
+
+def test_damaged_arrays_are_refused(layout: Layout) -> None:
+    written = evaluations.write(layout, evaluation(), arrays())
+    path = layout.root / written.arrays.name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match=f"{path.name} is damaged"):
+        evaluations.read(layout, written)
+
+
+@pytest.mark.parametrize("name", ["predicted", "memorised", "collapsed", "available"])
+def test_arrays_of_fewer_runs_than_recorded_are_refused(layout: Layout, name: str) -> None:
+    fewer = {**arrays(), name: arrays(runs=1)[name]}
+    with pytest.raises(DamagedFileError, match="does not hold as many runs"):
+        evaluations.read(layout, evaluations.write(layout, evaluation(), fewer))
+
+
+def test_what_an_evaluation_is_made_from_changes_with_any_block_but_not_with_their_order() -> None:
+    inputs = evaluations.inputs_of({"a": block("x"), "b": block("y")})
+    assert evaluations.inputs_of({"b": block("y"), "a": block("x")}) == inputs
+    others = [
+        {"a": block("x")},
+        {"a": block("x"), "c": block("y")},
+        {"a": block("x"), "b": block("z")},
+        {"a": block("x"), "b": block("y", generation=2)},
+        {},
+    ]
+    assert inputs not in {evaluations.inputs_of(other) for other in others}

@@ -1,0 +1,343 @@
+"""The real command, in a process of its own: contract of options, streams, exit codes, and what it leaves on disk."""
+
+import dataclasses
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from flowernoise import cli, help
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.noise import noise_models
+
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
+TINY = ("--train", "20", "--val", "10", "--test", "10", "--image-size", "32")
+TRAINED = ("--backbone", "efficientnet_lite0:weights=none", "--epochs", "2")
+
+
+def flowernoise(
+    *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flowernoise", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})}, cwd=cwd)
+
+
+def mtimes(directory: Path) -> dict[str, int]:
+    return {str(path.relative_to(directory)): path.stat().st_mtime_ns for path in directory.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifacts directory in which every stage was run by its command, one after another, on 40 drawn photos."""
+    directory = tmp_path_factory.mktemp("finished")
+    stages = (
+        ("prepare", "synthetic:photos=40,size=32", *TINY),
+        ("corrupt", "--rates", "0.4", "--seeds", "2"),
+        ("train", *TRAINED),
+        ("evaluate",),
+    )
+    for stage in stages:
+        done = flowernoise(*stage, "--artifacts", str(directory))
+        assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_has_help(command: str) -> None:
+    shown = flowernoise(command, "--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert command in shown.stdout
+    group = typer.main.get_command(cli.app)
+    assert all(parameter.help for parameter in group.commands[command].params if parameter.name != "help")
+    for option in ("--artifacts", "--quiet", "--json", "--debug"):
+        assert option in shown.stdout
+
+
+def test_help_lists_what_is_registered() -> None:
+    shown = flowernoise("run", "--help").stdout.split()
+    words = {word.strip(",.;()").partition(":")[0] for word in shown}
+    assert {entry.name for entry in losses} | {entry.name for entry in noise_models} <= words
+    assert "{names}" not in " ".join(shown)
+
+
+def test_defaults_in_the_help_are_those_of_the_steps() -> None:
+    group = typer.main.get_command(cli.app)
+    help.complete(group)
+    texts = {parameter.name: parameter.help for parameter in group.commands["run"].params}
+    for option, default in (
+        ("epochs", "5"),
+        ("batch_size", "32"),
+        ("learning_rate", "0.001"),
+        ("rates", "0.2,0.4,0.6"),
+    ):
+        assert f"[default: {default}]" in texts[option]
+
+
+def test_without_a_command_it_shows_help() -> None:
+    shown = flowernoise()
+    assert shown.returncode == 0
+    assert all(command in shown.stdout for command in COMMANDS)
+
+
+def test_a_chain_by_hand_equals_run_and_a_second_run_touches_nothing(finished: Path, tmp_path: Path) -> None:
+    options = ("synthetic:photos=40,size=32", *TINY, "--rates", "0.4", "--seeds", "2", *TRAINED)
+    first = flowernoise("run", *options, "-a", str(tmp_path), "--json")
+    assert first.returncode == 0, first.stderr
+    by_hand = flowernoise("compare", str(finished), "--json")
+    assert json.loads(first.stdout) == json.loads(by_hand.stdout)
+    before = mtimes(tmp_path)
+    second = flowernoise("run", *options, "-a", str(tmp_path), "--json")
+    assert second.stdout == first.stdout
+    assert "done already" in second.stderr
+    assert mtimes(tmp_path) == before
+
+
+def test_each_stage_says_that_it_is_done_and_touches_nothing(finished: Path) -> None:
+    before = mtimes(finished)
+    stages = (
+        ("prepare", "synthetic:photos=40,size=32", *TINY),
+        ("corrupt", "--rates", "0.4", "--seeds", "2"),
+        ("train", *TRAINED),
+        ("evaluate",),
+    )
+    for stage in stages:
+        again = flowernoise(*stage, "-a", str(finished))
+        assert (again.returncode, f"{stage[0]}: done already" in again.stderr) == (0, True)
+    assert mtimes(finished) == before
+
+
+def test_nothing_that_is_done_imports_tensorflow(finished: Path) -> None:
+    for stage in (("corrupt", "--rates", "0.4", "--seeds", "2"), ("train", *TRAINED), ("evaluate",), ("compare",)):
+        code = (
+            "import sys, runpy\n"
+            f"sys.argv = ['flowernoise', *{[*stage, '-a', str(finished), '-q']!r}]\n"
+            "try:\n    runpy.run_module('flowernoise', run_name='__main__')\n"
+            "except SystemExit as stop:\n    assert not stop.code\n"
+            "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "corrupt", "train", "evaluate", "compare"])
+def test_json_is_all_there_is_on_stdout(finished: Path, stage: str) -> None:
+    options = {
+        "prepare": ("synthetic:photos=40,size=32", *TINY),
+        "corrupt": ("--rates", "0.4", "--seeds", "2"),
+        "train": TRAINED,
+    }
+    shown = flowernoise(stage, *options.get(stage, ()), "-a", str(finished), "--json")
+    assert shown.returncode == 0
+    assert json.loads(shown.stdout)["schema"] == 1
+
+
+def test_the_comparison_keeps_the_contract(finished: Path) -> None:
+    by_flag = flowernoise("compare", "-a", str(finished), "--json").stdout
+    assert by_flag == flowernoise("compare", "-a", str(finished), "--format", "json").stdout
+    shown = json.loads(by_flag)
+    assert (shown["metric"], shown["select"], shown["majority"]) == ("accuracy", "selected", 0.2)
+    assert {(row["noise"], row["rate"], row["loss"]) for row in shown["rows"]} == {
+        (noise, rate, loss) for noise, rate in (("none", 0.0), ("symmetric", 0.4)) for loss in ("ce", "mae")
+    }
+    contract = {"noise", "rate", "realised_rate", "loss", "backbone", "mode", "seeds", "values", "mean", "ci_low"}
+    contract |= {"ci_high", "drop", "collapsed"}
+    for row in shown["rows"]:
+        assert contract <= row.keys()
+        assert (row["seeds"], len(row["values"])) == (2, 2)
+        assert (row["backbone"], row["mode"]) == ("efficientnet_lite0:weights=none", "features")
+
+
+def test_the_artifacts_directory_comes_from_the_environment(finished: Path) -> None:
+    shown = flowernoise("compare", "--json", env={"FLOWERNOISE_ARTIFACTS": str(finished)})
+    assert json.loads(shown.stdout)["rows"]
+
+
+def test_the_default_directory_is_artifacts(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "FLOWERNOISE_ARTIFACTS"}
+    command = [sys.executable, "-m", "flowernoise", "prepare", "synthetic:photos=20,size=16", "-q"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "artifacts" / "dataset.json").is_file()
+
+
+def test_output_goes_to_a_file(finished: Path, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "table.csv"
+    shown = flowernoise("compare", "-a", str(finished), "--format", "csv", "--output", str(target))
+    assert (shown.returncode, shown.stdout) == (0, "")
+    assert target.read_text().startswith("directory,metric,")
+
+
+def test_a_pipe_gets_no_escape_codes_and_no_progress(finished: Path) -> None:
+    shown = flowernoise("compare", "-a", str(finished))
+    assert "\x1b" not in shown.stdout + shown.stderr
+    assert shown.stderr == ""
+
+
+def test_quiet_keeps_stderr_empty(finished: Path) -> None:
+    shown = flowernoise("evaluate", "-a", str(finished), "--quiet")
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+BAD = [
+    (("train", "--loss", "cee"), "unknown loss 'cee'"),
+    (("train", "--backbone", "resnet51"), "unknown backbone 'resnet51'"),
+    (("train", "--learning-rate", "fast"), "'fast' is not a number"),
+    (("train", "--l2", "0,,1"), "'' is not a number"),
+    (("train", "--epochs", "0"), "--epochs 0"),
+    (("train", "--epochs", "many"), "many"),
+    (("train", "--mode", "finetuned"), "finetuned"),
+    (("corrupt", "--noise", "symetric"), "did you mean symmetric?"),
+    (("corrupt", "--rates", "1.5"), "1.5"),
+    (("corrupt", "--rates", "a"), "'a' is not a number"),
+    (("corrupt", "--seeds", "0"), "--seeds 0"),
+    (("prepare", "no-such-source"), "unknown source 'no-such-source'"),
+    (("prepare", "./no-such-folder"), "no-such-folder"),
+    (("prepare", "synthetic", "--positive", "sunflower"), "did you mean sunflowers?"),
+    (("prepare", "synthetic:photos=20,size=16", "--train", "10"), "--test"),
+    (("prepare", "synthetic:photos=20,size=16", "--train", "19", "--test", "9"), "there are only 20"),
+    (("prepare", "synthetic:photos=3"), "photos=3"),
+    (("prepare", "tfds:../../etc"), "tfds:../../etc"),
+    (("compare", "--metric", "acuracy"), "did you mean accuracy?"),
+    (("compare", "--metric", "recall:roze"), "did you mean roses?"),
+    (("compare", "--select", "best"), "best"),
+    (("compare", "--sort-by", "luck"), "luck"),
+    (("compare", "--baseline", "xe"), "unknown loss 'xe'"),
+    (("run", "--preset", "sed"), "did you mean seed?"),
+    (("run", "--no-such-option"), "--no-such-option"),
+    (("no-such-command",), "no-such-command"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "names"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
+    finished: Path, tmp_path: Path, arguments: tuple[str, ...], names: str
+) -> None:
+    directory = tmp_path if arguments[0] == "prepare" else finished
+    before = mtimes(finished)
+    shown = flowernoise(*arguments, env={"FLOWERNOISE_ARTIFACTS": str(directory)})
+    assert shown.returncode == 2
+    assert shown.stdout == ""
+    assert shown.stderr.count("\n") == 1
+    assert shown.stderr.startswith("error: ")
+    assert names in shown.stderr
+    assert mtimes(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "first"), [("corrupt", "prepare"), ("train", "prepare"), ("evaluate", "prepare"), ("compare", "prepare")]
+)
+def test_a_missing_stage_is_named(tmp_path: Path, stage: str, first: str) -> None:
+    shown = flowernoise(stage, "-a", str(tmp_path / "nothing"))
+    assert (shown.returncode, shown.stderr.count("\n")) == (2, 1)
+    assert f"run `flowernoise {first}` first" in shown.stderr
+
+
+def test_weights_that_cannot_be_reached_name_the_ways_on(finished: Path, tmp_path: Path) -> None:
+    nowhere = {"KERAS_HOME": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    shown = flowernoise("train", "--backbone", "resnet50", "-a", str(finished), env=nowhere)
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert "efficientnet_lite0" in shown.stderr
+    assert "weights=PATH" in shown.stderr
+
+
+def test_tf_flowers_without_a_network_says_so_within_ten_seconds(tmp_path: Path) -> None:
+    nowhere = {"TFDS_DATA_DIR": str(tmp_path / "none"), "HTTP_PROXY": "http://127.0.0.1:9"}
+    nowhere |= {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    started = time.monotonic()
+    shown = flowernoise("prepare", "tf_flowers", "-a", str(tmp_path / "a"), env=nowhere)
+    assert time.monotonic() - started < 10
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert "--data-dir" in shown.stderr
+    assert "folder of photos" in shown.stderr
+
+
+def test_runs_that_fail_exit_3_and_keep_the_rest(tmp_path: Path) -> None:
+    options = ("synthetic:photos=40,size=32", *TINY, "--rates", "0.4", "--seeds", "1", *TRAINED, "--loss", "ce")
+    diverging = ("--optimizer", "sgd", "--learning-rate", "1e30", "--l2", "0.1")
+    shown = flowernoise("run", *options, *diverging, "-a", str(tmp_path))
+    assert shown.returncode == 3
+    assert shown.stderr.splitlines()[-1].startswith("error: 2 of 2 runs failed")
+    assert "failed" in shown.stdout
+
+
+def test_the_traceback_is_shown_with_debug_only(tmp_path: Path) -> None:
+    plain = flowernoise("evaluate", "-a", str(tmp_path))
+    debug = flowernoise("evaluate", "-a", str(tmp_path), "--debug")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert plain.returncode == debug.returncode == 2
+
+
+def test_a_reader_that_leaves_is_no_error(finished: Path) -> None:
+    command = f"{sys.executable} -m flowernoise compare -a {finished} | head -n 1"
+    shown = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_stops_it_and_the_same_command_goes_on(
+    tmp_path: Path, number: signal.Signals, code: int, word: str
+) -> None:
+    environment = {"FLOWERNOISE_ARTIFACTS": str(tmp_path)}
+    flowernoise("prepare", "synthetic:photos=40,size=32", *TINY, env=environment)
+    flowernoise("corrupt", "--rates", "0.2,0.4", "--seeds", "1", env=environment)
+    train = ("train", "--mode", "finetune", "--loss", "ce", "--epochs", "1", *TRAINED[:2])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowernoise", *train],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "run 1 of 3" in line and "epoch 1" in line:
+            break
+    while not list((tmp_path / "runs").glob("*.json")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert stderr.splitlines()[-1].startswith(f"error: {word}")
+    kept = mtimes(tmp_path / "runs")
+    resumed = flowernoise(*train, "--json", env=environment)
+    result = json.loads(resumed.stdout)
+    assert result["trained"] + result["done_before"] == 3
+    assert result["done_before"] >= 1
+    assert kept.items() <= mtimes(tmp_path / "runs").items()
+
+
+def test_the_preset_is_the_first_experiment(tmp_path: Path) -> None:
+    options = ("synthetic:photos=700,size=32", "--image-size", "32", "--backbone", TRAINED[1], "-a", str(tmp_path))
+    shown = flowernoise("run", *options, "--preset", "seed", "--json")
+    assert shown.returncode == 0, shown.stderr
+    rows = json.loads(shown.stdout)["rows"]
+    assert sum(row["seeds"] for row in rows) == 11
+    assert {row["loss"] for row in rows if row["noise"] == "none"} == {"ce"}
+    assert {row["rate"] for row in rows if row["noise"] == "uniform"} == {0.1, 0.3, 0.5, 0.7, 0.9}
+    dataset = json.loads((tmp_path / "dataset.json").read_text())["body"]
+    assert dataset["classes"] == ["not sunflowers", "sunflowers"]
+    assert [sum(row) for row in dataset["counts"]] == [600, 0, 100]
+    table = flowernoise("compare", "-a", str(tmp_path)).stdout
+    for published in ("94.79", "0.00 to 66.66", "59.38 to 79.17"):
+        assert published in table
+
+
+def test_settings_of_the_steps_are_all_options_of_run() -> None:
+    group = typer.main.get_command(cli.app)
+    options = {cli_name(parameter.name) for parameter in group.commands["run"].params}
+    for module, name in help.SETTINGS:
+        for field in dataclasses.fields(getattr(importlib.import_module(module), name)):
+            if field.name != "control_losses":  # belongs to presets alone
+                assert field.name in options, field.name
+
+
+def cli_name(option: str) -> str:
+    return {"loss": "losses", "learning_rate": "learning_rates"}.get(option, option)

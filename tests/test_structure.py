@@ -1,0 +1,204 @@
+"""The one-way imports of the design, read from the source, and that nothing heavy is loaded before it is needed."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flowernoise
+from flowernoise.store import datasets, draws, files, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import Choice, Provenance, Run, RunBlock, RunKey, Selection, TrainingSettings
+
+PACKAGE = Path(flowernoise.__file__).parent
+HEAVY = ("tensorflow", "keras", "h5py", "scipy", "tensorflow_datasets", "matplotlib", "sklearn", "torch", "jax")
+
+# Every module at the top but these is a leaf: all may import it, it imports no more than errors and registry.
+NO_LEAVES = {"__init__", "__main__", "api", "cli", "help", "statistics"}
+LEAVES = {path.stem for path in PACKAGE.glob("*.py")} - NO_LEAVES | {"__version__"}
+# What a part of the package may import, by the first parts of the names; its own folder is named where it may.
+ALLOWED = {
+    **{leaf: {"errors", "registry"} for leaf in LEAVES},
+    "statistics": set(),
+    "catalogue": LEAVES,
+    "training": LEAVES | {"training", "store.records", "store.files"},
+    "store": LEAVES | {"store"},
+    "show": LEAVES | {"show"},
+    "steps": LEAVES | {"statistics", "catalogue", "training", "store", "steps"},
+    "cli": LEAVES | {"steps", "show"},
+    "help": LEAVES | {"steps", "catalogue"},  # part of the command line: texts made from registries and settings
+    "__main__": LEAVES | {"cli", "help"},
+    "api": LEAVES | {"catalogue", "training"},
+    "__init__": {"api"},  # when first used
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Dotted name within the package, and file, of every module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts), path
+
+
+def for_type_checkers(tree: ast.Module) -> set[ast.AST]:
+    """The nodes under ``if TYPE_CHECKING:``."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+
+
+def imports(name: str, source: str) -> set[str]:
+    """What a module imports or names of the package, anywhere in its text: modules, or names within modules."""
+    tree = ast.parse(source)
+    passed_over = for_type_checkers(tree) if name == "cli" else set()
+    found = set()
+    for node in ast.walk(tree):
+        if node in passed_over:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import in line {node.lineno}"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # importlib.import_module("…")
+            found |= {node.value} if re.fullmatch(r"flowernoise(\.\w+)+", node.value) else set()
+    return {full.removeprefix("flowernoise.") for full in found if full.startswith("flowernoise.")}
+
+
+def forbidden(name: str, source: str) -> set[str]:
+    """The imports of a module that its place in the house does not allow."""
+    allowed = ALLOWED.get(name.partition(".")[0], set())
+    return {
+        target
+        for target in imports(name, source)
+        if not any(target == each or target.startswith(f"{each}.") for each in allowed)
+    }
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*each, id=each[0]) for each in modules()])
+def test_every_module_imports_only_what_lies_below_it(name: str, path: Path) -> None:
+    assert name.partition(".")[0] in ALLOWED, f"{name} has no place in the design; say here what it may import"
+    assert forbidden(name, path.read_text()) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "expected"),
+    [
+        ("catalogue.x", "from flowernoise.store import files", {"store.files"}),
+        ("catalogue.x", "def f():\n    import flowernoise.steps.train", {"steps.train"}),
+        ("store.x", "if TYPE_CHECKING:\n    from flowernoise.training.heads import x", {"training.heads.x"}),
+        ("training.x", "from flowernoise.store import runs, records", {"store.runs"}),
+        ("show.x", "from flowernoise.steps.run import RunResult", {"steps.run.RunResult"}),
+        ("steps.x", "from flowernoise import cli, registry", {"cli"}),
+        ("painter", "importlib.import_module('flowernoise.steps.prepare')", {"steps.prepare"}),
+        ("statistics", "from flowernoise.errors import BadRequestError", {"errors.BadRequestError"}),
+        ("errors", "from flowernoise.progress import Silent", {"progress.Silent"}),
+        ("cli", "if TYPE_CHECKING:\n    from flowernoise.store import runs", set()),
+    ],
+)
+def test_forbidden_imports_are_found_wherever_they_stand(name: str, source: str, expected: set[str]) -> None:
+    assert forbidden(name, source) == expected
+
+
+def test_only_the_entry_point_imports_the_command_line() -> None:
+    assert [name for name, path in modules() if any(t.startswith("cli") for t in imports(name, path.read_text()))] == [
+        "__main__"
+    ]
+
+
+# What is loaded
+
+
+def loaded_after(code: str, *arguments: str) -> set[str]:
+    """Heavy modules that are loaded once ``code`` has run in a fresh interpreter; it may end by SystemExit(0)."""
+    script = (
+        "import json, os, sys\n"
+        "answer = os.fdopen(os.dup(1), 'w')\n"
+        f"try:\n    exec({code!r})\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        f"answer.write('\\n' + json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n"
+        "answer.flush()\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return set(json.loads(finished.stdout.splitlines()[-1]))
+
+
+RUN = "import runpy; sys.argv[0] = 'flowernoise'; runpy.run_module('flowernoise', run_name='__main__')"
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
+
+
+def test_the_check_sees_a_heavy_module() -> None:
+    assert "h5py" in loaded_after("import h5py")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    assert loaded_after(RUN, *filter(None, [command]), "--help") == set()
+
+
+def test_every_command_is_checked() -> None:
+    from typer.main import get_command
+
+    from flowernoise.cli import app
+
+    assert set(get_command(app).commands) == set(COMMANDS)  # type: ignore[attr-defined]
+
+
+def test_importing_every_module_loads_nothing_heavy() -> None:
+    names = [f"flowernoise.{name}" for name, _ in modules() if name not in ("__init__", "__main__")]
+    assert loaded_after(f"import importlib\nfor name in {names!r}: importlib.import_module(name)") == set()
+
+
+def train_by_hand(artifacts: Path) -> None:
+    """Writes a block with a made-up head for every draw, as `train` would; it takes no network."""
+    layout = Layout(artifacts)
+    dataset = datasets.need(layout)
+    drawn = draws.index(layout, dataset.id)
+    selections: tuple[Selection, ...] = ("selected", "last", "oracle")
+    keys = [RunKey(key.noise, key.rate, key.seed, "ce", "resnet50", "features") for key in drawn]
+    choices = (Choice(0.001, 0.0, 1),) * 3
+    block = RunBlock(
+        dataset=dataset.id,
+        backbone="resnet50",
+        mode="features",
+        inputs="inputs",
+        settings=TrainingSettings(1, 32, "adam", (0.001,), (0.0,)),
+        selections=selections,
+        runs=tuple(Run(key, drawn[key.draw].draw.labels, choices, None) for key in keys),
+        arrays=files.NOT_WRITTEN,
+        generation=1,
+        provenance=Provenance({}, "tensorflow", "cpu"),
+    )
+    answers = np.random.default_rng(0)
+    train, val, test = dataset.sizes
+    arrays = {
+        "test_probabilities": answers.dirichlet(np.ones(3), (len(keys), 3, test)).astype(np.float32),
+        "val_probabilities": answers.dirichlet(np.ones(3), (len(keys), 3, val)).astype(np.float32),
+        "train_predicted": answers.integers(0, 3, (len(keys), 3, train), dtype=np.uint8),
+    }
+    runs.write(layout, block, {**arrays, **{name: np.zeros((len(keys), 1)) for name in runs.HISTORY_ARRAYS}})
+
+
+def test_no_step_but_training_loads_tensorflow_or_keras(photo_folder: Path, tmp_path: Path) -> None:
+    artifacts = tmp_path / "artifacts"
+
+    def loaded_by(*arguments: str) -> set[str]:
+        return loaded_after(RUN, *arguments, "--artifacts", str(artifacts))
+
+    assert loaded_by("prepare", str(photo_folder), "--image-size", "16") == set()
+    assert loaded_by("corrupt") <= {"h5py"}
+    train_by_hand(artifacts)
+    assert loaded_by("evaluate") <= {"h5py", "scipy"}
+    assert loaded_by("compare", "--json") <= {"h5py", "scipy"}
