@@ -365,6 +365,26 @@ def run(
         session.show_run(result, Format.json if json else format, output)
 
 
+@app.command(name="list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help="sources, noise, backbones, losses or metrics; all without it."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of them, in full: formula, defaults, source, example.")
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List what there is to pick: sources, noise models, backbones, losses, metrics."""
+    import flowernoise.steps.list as step
+
+    with _session(_given(locals())) as session:
+        session.show_list(step.list_things(kind, name), in_full=name is not None)
+
+
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, under the names of the steps' settings, lists of numbers read."""
     given = {name: value for name, value in arguments.items() if value is not None and name != "step"}

@@ -6,14 +6,9 @@ import dataclasses
 import importlib
 from typing import Any
 
-from flowernoise.registry import Registry, format_value
+from flowernoise.registry import format_value
 
-REGISTRIES = {
-    "noise": ("flowernoise.catalogue.noise", "noise_models"),
-    "backbone": ("flowernoise.catalogue.backbones", "backbones"),
-    "loss": ("flowernoise.catalogue.losses", "losses"),
-    "metric": ("flowernoise.catalogue.metrics", "metrics"),
-}
+KINDS = {"noise": "noise", "backbone": "backbones", "loss": "losses", "metric": "metrics"}
 SETTINGS = (
     ("flowernoise.steps.prepare", "PrepareSettings"),
     ("flowernoise.steps.corrupt", "CorruptSettings"),
@@ -37,9 +32,11 @@ def complete(group: Any) -> None:
 
 
 def _names(option: str) -> str:
-    module, attribute = REGISTRIES[option]
-    registry: Registry = getattr(importlib.import_module(module), attribute)
-    *most, last = (f"{entry.name}:{entry.unkeyed.upper()}" if entry.unkeyed else entry.name for entry in registry)
+    from flowernoise.steps.list import REGISTRIES
+
+    *most, last = (
+        f"{entry.name}:{entry.unkeyed.upper()}" if entry.unkeyed else entry.name for entry in REGISTRIES[KINDS[option]]
+    )
     return f"{', '.join(most)} or {last}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
     if values.shape != (c, c):
         shape = " × ".join(map(str, values.shape)) or "a single number"
         raise BadRequestError(f"{name} is {shape}, where {c} classes need {c} × {c}")
-    outside = np.argwhere(~((values >= 0) & (values <= 1)))
+    outside = np.argwhere(~((values >= 0) & (values <= 1 + TOLERANCE)))
     if len(outside):
         row, column = outside[0]
         problem = f"{values[row, column]:g}, not between 0 and 1"
@@ -85,6 +86,23 @@ def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
         hint = "; its columns do, so it may be transposed" if columns_do else ""
         raise BadRequestError(f"{name}: row {off[0] + 1} sums to {sums[off[0]]:.6g}, not 1{hint}")
     return np.asarray(values / sums[:, None])
+
+
+def break_even(T: Matrix, classes: Sequence[str]) -> str | None:
+    """What it means that a wrong label is as likely as the right one, or likelier; None where it is nowhere.
+
+    >>> break_even(np.array([[0.4, 0.6, 0.0], [0.0, 1.0, 0.0], [0.0, 0.2, 0.8]]), ("daisy", "rose", "tulip"))
+    'daisy is labelled rose more often than daisy'
+    """
+    if len(T) > 1 and np.allclose(T, T[0]):
+        return "every class gets the same labels, so they say nothing about it"
+    wrong = T * (1 - np.eye(len(T)))
+    lead = wrong.max(axis=1) - np.diag(T)
+    i = int(lead.argmax())
+    if lead[i] < -1e-9:
+        return None
+    comparison = "as often as" if lead[i] < 1e-9 else "more often than"
+    return f"{classes[i]} is labelled {classes[int(wrong[i].argmax())]} {comparison} {classes[i]}"
 
 
 def read_bytes(file: str, owner: str, sha256: str = "") -> bytes:

@@ -13,7 +13,6 @@ What a model says about itself where it is registered:
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -287,19 +286,18 @@ def instance(
     >>> int((instance(request).labels != 0).sum())
     4
     """
-    rates = _truncated_normal(request.rate, FLIP_RATE_SPREAD, len(request.labels), request.generator)
-    features = _unit_length(_needed(request.features))
-    mistakes = np.zeros_like(request.labels)
-    streams = (request.shared or request.generator).spawn(request.num_classes)
-    for label in np.unique(request.labels):
-        members = np.flatnonzero(request.labels == label)
-        W = streams[label].normal(size=(features.shape[1], request.num_classes))
-        scores = features[members] @ W / temperature
+    c, features, labels = request.num_classes, _needed(request.features), request.labels.copy()
+    rates = _truncated_normal(request.rate, FLIP_RATE_SPREAD, len(labels), request.generator)
+    chosen = request.generator.random(len(rates)) < rates if count == "bernoulli" else _choose_by(rates, request)
+    streams = (request.shared or request.generator).spawn(c)
+    for label in np.unique(request.labels[chosen]) if c > 1 else ():
+        members = np.flatnonzero(chosen & (request.labels == label))
+        W = streams[label].normal(size=(features.shape[1], c))
+        scores = _unit_length(features[members]) @ W / temperature
         scores[:, label] = -np.inf
         # the largest of scores plus Gumbel noise is a draw from their softmax
-        mistakes[members] = (scores + request.generator.gumbel(size=scores.shape)).argmax(axis=1)
-    chosen = request.generator.random(len(rates)) < rates if count == "bernoulli" else _choose_by(rates, request)
-    return NoisyLabels(np.where(chosen & (request.num_classes > 1), mistakes, request.labels), None)
+        labels[members] = (scores + request.generator.gumbel(size=scores.shape)).argmax(axis=1)
+    return NoisyLabels(labels, None)
 
 
 @noise_models.register(needs=("probabilities",))
@@ -436,9 +434,11 @@ def _choose_by(weights: Floats, request: NoiseRequest) -> Mask:
     comes after all others.
     """
     n = len(weights)
+    count = round_half_up(request.rate * n)
     waiting = np.log(request.generator.exponential(size=n)) - np.log(np.maximum(weights, 1e-300))
     chosen = np.zeros(n, dtype=bool)
-    chosen[np.argsort(waiting, kind="stable")[: round_half_up(request.rate * n)]] = True
+    if count:
+        chosen[np.argpartition(waiting, count - 1)[:count]] = True
     return chosen
 
 
@@ -582,7 +582,7 @@ def _votes(answers: Labels, true: Labels, label: str) -> np.ndarray[Any, Any]:
 def _vote_matrix(matrices: Matrix, label: str) -> Matrix:
     """T of the label taken, over all ways in which the workers can answer."""
     workers, c, _ = matrices.shape
-    answers = np.array(list(itertools.product(range(c), repeat=workers))).T
+    answers = np.arange(c**workers) // c ** np.arange(workers)[:, None] % c
     T = np.empty((c, c))
     for true in range(c):
         chance = np.prod([matrices[worker, true][answers[worker]] for worker in range(workers)], axis=0)

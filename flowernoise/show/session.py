@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import itertools
 import json as json_library
 import sys
 from collections.abc import Sequence
@@ -128,6 +130,17 @@ class Session:
             self.progress.note(f"the first {MOST_RUNS} of {len(result.evaluation.runs):,} runs; --json has all of them")
         return self._print(_runs(result))
 
+    def show_list(self, things: Sequence[Result], in_full: bool) -> None:
+        """A line a thing, or one thing in full."""
+        if self._json:
+            return self._print_json({"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]})
+        if in_full:
+            (thing,) = things
+            head = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
+            return self._print(f"{head}\n\n{thing.details}")
+        # Unlike tables of figures, this one may fold its last column.
+        return self.stdout.print(_things(things)) if self.stdout.is_terminal else self._print(_things(things))
+
     def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
         """One table for each directory, in the form asked for."""
         if output is not None:
@@ -211,6 +224,18 @@ def _counts(dataset: Any) -> Table:
         shown.add_column(name, justify="right", footer=f"{sum(row):,}")
     for label, name in enumerate(dataset.classes):
         shown.add_row(name, *[f"{row[label]:,}" for row in dataset.counts])
+    return shown
+
+
+def _things(things: Sequence[Result]) -> Table:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in ("kind", "name", "parameters"):
+        shown.add_column(head, no_wrap=head != "parameters")
+    shown.add_column("")
+    for kind, group in itertools.groupby(things, key=lambda thing: thing.kind):
+        for position, thing in enumerate(group):
+            shown.add_row(kind if position == 0 else "", thing.name, " ".join(thing.parameters), thing.summary)
+        shown.add_section()
     return shown
 
 

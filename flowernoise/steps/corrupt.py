@@ -69,7 +69,9 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     there = _intact(layout, dataset, progress)
     missing = [key for key in asked if key not in there]
     if missing:
-        draws.write(layout, dataset.id, [_draw(key, asked[key], inputs) for key in missing])
+        drawn = [_draw(key, asked[key], inputs) for key in missing]
+        draws.write(layout, dataset.id, drawn)
+        _note_break_even(drawn, dataset, progress)
         there = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
     if settings.export is not None:
         _export(settings.export, list(asked), layout, inputs, progress)
@@ -175,6 +177,18 @@ def _corrupt_split(key: DrawKey, spec: Spec | None, inputs: NoiseInputs, split: 
         return NoisyLabels(inputs.truth[split], np.eye(len(inputs.dataset.classes)))
     result: NoisyLabels = spec(inputs.request(spec, key.rate, key.seed, split))
     return result
+
+
+def _note_break_even(drawn: Sequence[tuple[Draw, DrawnLabels]], dataset: Dataset, progress: Progress) -> None:
+    """Says once for each noise model and rate where a wrong label is as likely as the right one."""
+    meanings = {
+        (draw.key.noise, draw.key.rate): transition_matrix.break_even(labels.transition_matrix, dataset.classes)
+        for draw, labels in drawn
+        if not np.isnan(labels.transition_matrix).any()
+    }
+    for (noise, rate), meaning in meanings.items():
+        if meaning:
+            progress.note(f"{noise} at {rate:g}: {meaning}")
 
 
 def _export(path: Path, asked: Sequence[DrawKey], layout: Layout, inputs: NoiseInputs, progress: Progress) -> None:

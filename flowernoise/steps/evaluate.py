@@ -97,9 +97,12 @@ def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
     rows: dict[Any, dict[str, Any]] = {}
     with progress.task("evaluating", len(live), "runs") as advance:
         for name, members in by_block.items():
-            arrays = answers.of_block(name, found[name])
+            arrays = answers.of_block(name, found[name]) if any(not each.run.failure for each in members) else {}
             for stored in members:
-                rows[stored.run.key] = _judge(stored, arrays, labels[stored.run.key.draw], test_labels)
+                row = _blank(len(test_labels), len(dataset.classes))
+                if not stored.run.failure:
+                    _judge(row, stored, arrays, labels[stored.run.key.draw], test_labels)
+                rows[stored.run.key] = row
             advance(len(members))
     stacked = {name: np.stack([rows[key][name] for key in live]) for name in next(iter(rows.values()))}
     stacked["test_labels"] = test_labels
@@ -134,33 +137,34 @@ def _find_before(layout: Layout, dataset: Dataset, inputs: str, progress: Progre
         return None
 
 
-def _judge(stored: StoredRun, arrays: Arrays, drawn: DrawnLabels, test_labels: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """A run's row of the evaluation's arrays.
-
-    Collapsed: on the test photos it predicts fewer classes than there are both in its training labels and among them.
-    """
-    photos_tested, photos_trained = arrays["test_probabilities"].shape[2], len(drawn.train_labels)
-    predicted = np.zeros((len(ALL), photos_tested), dtype=arrays["train_predicted"].dtype)
-    row: dict[str, Any] = {
-        "predicted": predicted,
+def _blank(photos_tested: int, num_classes: int) -> Arrays:
+    """The row of a run without answers in the evaluation's arrays."""
+    return {
+        "predicted": np.zeros((len(ALL), photos_tested), dtype=np.min_scalar_type(num_classes - 1)),
         "memorised": np.full(len(ALL), np.nan),
         "collapsed": np.zeros(len(ALL), dtype=bool),
         "available": np.zeros(len(ALL), dtype=bool),
     }
-    if stored.run.failure is not None:
-        return row
+
+
+def _judge(
+    row: Arrays, stored: StoredRun, arrays: Arrays, drawn: DrawnLabels, test_labels: np.ndarray[Any, Any]
+) -> None:
+    """Fills in a run's row of the evaluation's arrays.
+
+    Collapsed: on the test photos it predicts fewer classes than there are both in its training labels and among them.
+    """
     trained = arrays["train_predicted"][stored.row]
-    observed = np.broadcast_to(drawn.train_labels, (len(trained), photos_trained))
-    flipped = np.broadcast_to(drawn.train_flipped, (len(trained), photos_trained))
+    observed = np.broadcast_to(drawn.train_labels, trained.shape)
+    flipped = np.broadcast_to(drawn.train_flipped, trained.shape)
     shares = memorised(trained, observed, flipped)
     expected = np.intersect1d(drawn.train_labels, test_labels)
     for source, selection in enumerate(stored.block.selections):
         column = ALL.index(selection)
-        predicted[column] = arrays["test_probabilities"][stored.row, source].argmax(axis=1)
+        row["predicted"][column] = arrays["test_probabilities"][stored.row, source].argmax(axis=1)
         row["memorised"][column] = shares[source]
-        row["collapsed"][column] = len(np.unique(predicted[column])) < len(expected)
+        row["collapsed"][column] = len(np.unique(row["predicted"][column])) < len(expected)
         row["available"][column] = True
-    return row
 
 
 class _Answers:

@@ -149,6 +149,15 @@ def test_one_class_has_no_wrong_label(name):
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("count", ["exact", "bernoulli"])
+def test_no_labels_at_all(name, count):
+    text = spec_of(name, 3)
+    if "count" in noise_models[name].parameters:
+        text += f"{',' if ':' in text else ':'}count={count}"
+    assert draw(text, [], 3, 0.4).labels.shape == (0,)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_million_labels_take_less_than_a_second(name):
     labels = np.random.default_rng(0).integers(0, 10, 1_000_000)
     request = request_for(labels, 10, 0.4)

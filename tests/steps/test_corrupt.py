@@ -154,6 +154,17 @@ def test_rates_0_and_1_and_a_rate_given_twice(artifacts):
     assert [draw.realised_rate for draw in result.draws] == [0.0, 1.0]
 
 
+def test_rates_at_and_past_break_even_say_what_they_mean(artifacts):
+    progress = Listening()
+    corrupt(artifacts, asked(("symmetric", "pairflip"), (0.3, 2 / 3, 1.0), 2), progress)
+    assert progress.notes == [
+        "symmetric at 0.666667: every class gets the same labels, so they say nothing about it",
+        "symmetric at 1: daisy is labelled roses more often than daisy",
+        "pairflip at 0.666667: daisy is labelled roses more often than daisy",
+        "pairflip at 1: daisy is labelled roses more often than daisy",
+    ]
+
+
 def test_equal_specs_are_one_model(artifacts):
     result = corrupt(artifacts, asked(("symmetric", "symmetric:count=exact")), Silent())
     assert len(result.draws) == 2
@@ -459,9 +470,8 @@ def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):
     with pytest.raises(BadRequestError, match=r"noise model observed: cannot read .*nowhere\.csv: No such file"):
         corrupt(artifacts, CorruptSettings(import_=tmp_path / "nowhere.csv"), Silent())
 
-    for text in ("observed", "observed:field=worse_label,file=labels.csv"):
-        (tmp_path / "labels.csv").write_text("id,label\n")
-        with pytest.raises(BadRequestError, match="observed needs a file or a field|cannot read labels.csv"):
+    for text in ("observed", f"observed:field=worse_label,file={tmp_path / 'labels.csv'}"):
+        with pytest.raises(BadRequestError, match="observed needs a file or a field"):
             corrupt(artifacts, CorruptSettings(noise=(text,)), Silent())
     with pytest.raises(BadRequestError, match="has no fields, as tfds:NAME has"):
         corrupt(artifacts, CorruptSettings(noise=("observed:field=worse_label",)), Silent())

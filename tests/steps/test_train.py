@@ -261,3 +261,14 @@ def test_an_interrupted_fine_tuning_keeps_what_is_finished(prepared: Path, monke
     result = train(prepared, FINETUNE, Silent())
     assert (result.trained, result.done_before) == (1, 1)
     assert finished.items() <= mtimes(prepared / "runs").items()
+
+
+@pytest.mark.parametrize("mode", ["features", "finetune"])
+def test_a_matrix_without_inverse_fails_its_run_alone(prepared: Path, mode: str) -> None:
+    corrupt(prepared, CorruptSettings(noise=("uniform",), rates=(1.0,), seeds=1), Silent())
+    settings = dataclasses.replace(ON_FEATURES, mode=mode, losses=("backward",), epochs=1)
+    result = train(prepared, settings, Silent())
+    assert [(key.noise, "cannot be inverted" in reason) for key, reason in result.failed] == [("uniform", True)]
+    failures = {run.key.noise: run.failure for run in evaluate(prepared, Silent()).evaluation.runs}
+    assert failures["none"] is failures["symmetric"] is None
+    assert failures["uniform"]

@@ -19,6 +19,7 @@ from flowernoise.training import finetune
 from flowernoise.training.selection import ONLY_LAST
 
 OnBatch = Callable[[int, float], None]
+NOTHING = finetune.Trained([], np.zeros(0, dtype=np.float32))
 LONG = 120.0  # seconds; fine-tuning that will take longer is announced
 
 
@@ -28,8 +29,11 @@ def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> 
     encoded = list(work.archive.read(work.split("train")))
     photos_a_run = work.settings.epochs * len(encoded)
     labels = work.labels(missing)
+    failures = plan.untrainable(work, missing, labels)
+    for key, failure in failures.items():
+        _keep(work, key, NOTHING, failure)
     announce = _announcer(work, len(missing) * photos_a_run, progress)
-    order = sorted(missing, key=lambda key: (list(work.losses).index(key.loss), key.seed, key))
+    order = sorted(set(missing) - set(failures), key=lambda key: (list(work.losses).index(key.loss), key.seed, key))
     number = itertools.count(1)
     for loss, keys in itertools.groupby(order, key=lambda key: key.loss):
         with finetune.precision(work.engine.training_precision):
@@ -89,13 +93,13 @@ def _task(work: Plan, key: RunKey, encoded: Sequence[bytes], drawn: DrawnLabels)
     )
 
 
-def _keep(work: Plan, key: RunKey, trained: finetune.Trained) -> None:
+def _keep(work: Plan, key: RunKey, trained: finetune.Trained, failure: str | None = None) -> None:
     finite = all(np.isfinite(weights).all() for weights in trained.weights)
     run = Run(
         key=key,
         labels=work.drawn[key.draw].draw.labels,
         choices=(Choice(*work.settings.grid[0], work.settings.epochs),),
-        failure=None if finite else plan.DIVERGED,
+        failure=failure or (None if finite else plan.DIVERGED),
     )
     plan.write_block(work, [run], finetune.named(trained.weights), ONLY_LAST)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,8 +86,11 @@ def _train_block(
         flipped=np.stack([each.train_flipped for each in drawn]),
     )
     grid, epochs = work.settings.grid, work.settings.epochs
+    failures = plan.untrainable(work, keys, labels)
     selector = Selector(truth, len(grid), epochs)
-    task = _heads_task(work, keys, drawn, truth, train_features, other_features)
+    identity = np.eye(work.num_classes)
+    matrices = [identity if key in failures else plan.transition_matrix(labels[key.draw]) for key in keys]
+    task = _heads_task(work, keys, matrices, truth, train_features, other_features)
     for outputs in heads.train_heads(task, history=bool(work.dataset.sizes[1])):
         selector.update(outputs.epoch, outputs.probabilities, outputs.predicted, outputs.training_loss)
     trained = [
@@ -97,7 +101,7 @@ def _train_block(
                 Choice(grid[point][0], grid[point][1], int(epoch))
                 for point, epoch in zip(selector.grid[row], selector.epoch[row], strict=True)
             ),
-            failure=plan.DIVERGED if selector.failed[row] else None,
+            failure=failures.get(key, plan.DIVERGED if selector.failed[row] else None),
         )
         for row, key in enumerate(keys)
     ]
@@ -107,7 +111,7 @@ def _train_block(
 def _heads_task(
     work: Plan,
     keys: Sequence[RunKey],
-    drawn: Sequence[DrawnLabels],
+    matrices: Sequence[np.ndarray[Any, Any]],
     truth: Truth,
     train_features: FeatureArray,
     other_features: FeatureArray,
@@ -130,6 +134,6 @@ def _heads_task(
         order=plan.batch_order(seed, epochs, count),
         batch_size=work.settings.batch_size,
         optimizer=work.settings.optimizer,
-        transition_matrices=np.repeat(np.stack([plan.transition_matrix(each) for each in drawn]), len(grid), axis=0),
+        transition_matrices=np.repeat(np.stack(matrices), len(grid), axis=0),
         peer_order=plan.peer_order(seed, epochs, count),
     )

@@ -30,10 +30,11 @@ from flowernoise.store.records import (
     RunKey,
     Selection,
 )
-from flowernoise.training import engine
+from flowernoise.training import engine, heads
 from flowernoise.training.engine import Engine
 from flowernoise.training.heads import LossGroup
 
+SINGULAR = "its transition matrix cannot be inverted: at this rate the labels say nothing about some classes"
 DIVERGED = "diverged: its answers are not finite; try a smaller --learning-rate"
 
 
@@ -167,6 +168,16 @@ def loss_group(spec: Spec, count: int) -> LossGroup:
     parameters = tuple(sorted(spec.values.items()))
     needs = tuple(properties.get("needs", ()))
     return LossGroup(spec.entry.function, count, parameters, needs, properties.get("update"))
+
+
+def untrainable(work: Plan, keys: Sequence[RunKey], labels: Mapping[DrawKey, DrawnLabels]) -> dict[RunKey, str]:
+    """Runs that cannot be trained, with the reason: their loss inverts T, and T has no inverse."""
+    inverting = {name for name, spec in work.losses.items() if "inverse_transition_matrix" in loss_group(spec, 1).needs}
+    return {
+        key: SINGULAR
+        for key in keys
+        if key.loss in inverting and not heads.invertible(transition_matrix(labels[key.draw])[None])[0]
+    }
 
 
 def transition_matrix(drawn: DrawnLabels) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,0 +1,59 @@
+"""``list``: what a user can pick, from the registries."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.metrics import metrics
+from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.sources import sources
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import Entry, Registry, did_you_mean, format_value
+
+REGISTRIES: Mapping[str, Registry] = MappingProxyType(
+    {"sources": sources, "noise": noise_models, "backbones": backbones, "losses": losses, "metrics": metrics}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """One thing: its kind, name, parameters as ``key=default``, first line of help, and all of it."""
+
+    kind: str
+    name: str
+    parameters: tuple[str, ...]
+    summary: str
+    details: str
+
+
+def list_things(kind: str | None = None, name: str | None = None) -> tuple[Listed, ...]:
+    """What there is, of all kinds, of one, or one thing of it.
+
+    Raises:
+        BadRequestError: no such kind or name; the message lists what there is.
+
+    >>> [listed.name for listed in list_things("backbones")]
+    ['resnet50', 'efficientnet_lite0']
+    """
+    if kind is not None and kind not in REGISTRIES:
+        raise BadRequestError(
+            f"unknown kind {kind!r}{did_you_mean(kind, REGISTRIES)}; there are: {', '.join(REGISTRIES)}"
+        )
+    kinds = [kind] if kind is not None else list(REGISTRIES)
+    if name is not None:
+        return (_listed(kinds[0], REGISTRIES[kinds[0]][name]),)
+    return tuple(_listed(each, entry) for each in kinds for entry in REGISTRIES[each])
+
+
+def _listed(kind: str, entry: Entry) -> Listed:
+    parameters = tuple(
+        f"{key}=…" if parameter.default is inspect.Parameter.empty else f"{key}={format_value(parameter.default)}"
+        for key, parameter in entry.parameters.items()
+    )
+    details = (inspect.getdoc(entry.function) or "").replace("``", "`")
+    return Listed(kind, entry.name, parameters, entry.summary.replace("``", "`"), details)
