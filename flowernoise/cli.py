@@ -128,9 +128,27 @@ Noise = Annotated[
     list[str] | None,
     typer.Option(metavar="SPEC", help="Noise model: {names}; may be repeated.", show_default=False),
 ]
-Rates = Annotated[str | None, typer.Option(metavar="X[,X…]", help="Nominal noise rates, 0 to 1.", show_default=False)]
+Rates = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X[,X…]", help="Nominal noise rates, 0 to 1; not for matrix and observed.", show_default=False
+    ),
+]
 Seeds = Annotated[
     int | None, typer.Option(parser=_whole_number, metavar="N", help="Seeds, from 0.", show_default=False)
+]
+Import = Annotated[
+    Path | None,
+    typer.Option(
+        "--import",
+        metavar="FILE",
+        help="Noisy labels of your own: a CSV file with id (or path) and label. Alone, no other noise is drawn.",
+        show_default=False,
+    ),
+]
+Export = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the noisy draws' labels there, as a CSV file.", show_default=False),
 ]
 Loss = Annotated[
     list[str] | None,
@@ -230,6 +248,8 @@ def corrupt(
     noise: Noise = None,
     rates: Rates = None,
     seeds: Seeds = None,
+    import_: Import = None,
+    export: Export = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,
     json: Json = False,
@@ -324,6 +344,8 @@ def run(
     noise: Noise = None,
     rates: Rates = None,
     seeds: Seeds = None,
+    import_: Import = None,
+    export: Export = None,
     loss: Loss = None,
     backbone: Backbone = None,
     mode: ModeOption = None,
@@ -391,6 +413,8 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     for option, field in (("rates", "rates"), ("learning_rate", "learning_rates"), ("l2", "l2")):
         if option in given:
             given[field] = _numbers(f"--{option.replace('_', '-')}", given.pop(option))
+    if "import_" in given:
+        given.setdefault("noise", ())
     for option, field in (("noise", "noise"), ("loss", "losses")):
         if given.get(option):
             given[field] = tuple(given.pop(option))

@@ -357,13 +357,13 @@ def agce(
 
 
 @losses.register(needs=("transition_matrix",))
-def forward(y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str = "true") -> Tensor:
+def forward(y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str = "true", sha256: str = "") -> Tensor:
     """Forward correction: the predictions are made as noisy as the labels, then compared.
 
     Formula: −log (p T)_y; T = I is cross-entropy.
 
-    Defaults: the true T of the draw. ``T=estimated``, or a file with a matrix; whoever calls the loss reads this
-    parameter and passes the matrix.
+    Defaults: the true T of the draw. ``T=estimated``: from a first stage with cross-entropy; or a file (CSV, JSON) with
+    the matrix, whose ``sha256`` is added. Whoever calls the loss reads these and passes the matrix.
 
     Source: Patrini, Rozza, Menon, Nock, Qu, Making Deep Neural Networks Robust to Label Noise: A Loss Correction
     Approach, CVPR 2017.
@@ -371,7 +371,7 @@ def forward(y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str
     >>> round(float(forward([[0.0, 1.0]], [[2.0, 0.0]], [[0.8, 0.2], [0.1, 0.9]])[0]), 3)
     1.261
     """
-    del T
+    del T, sha256
     log_p = _log_p(logits)
     from_each = _pick(ops.expand_dims(ops.cast(y_true, log_p.dtype), -2), ops.cast(transition_matrix, log_p.dtype))
     possible = from_each > 0
@@ -380,20 +380,22 @@ def forward(y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str
 
 
 @losses.register(needs=("inverse_transition_matrix",))
-def backward(y_true: Tensor, logits: Tensor, inverse_transition_matrix: Tensor, *, T: str = "true") -> Tensor:
+def backward(
+    y_true: Tensor, logits: Tensor, inverse_transition_matrix: Tensor, *, T: str = "true", sha256: str = ""
+) -> Tensor:
     """Backward correction: an unbiased estimate of the clean cross-entropy; may be negative.
 
     Formula: Σ_k (T⁻¹)[y, k] · (−log p_k).
 
-    Defaults: the true T of the draw. ``T=estimated``, or a file with a matrix; whoever calls the loss reads this
-    parameter and passes the inverse.
+    Defaults: the true T of the draw. ``T=estimated``: from a first stage with cross-entropy; or a file (CSV, JSON) with
+    the matrix, whose ``sha256`` is added. Whoever calls the loss reads these and passes the inverse.
 
     Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: A Loss Correction Approach, CVPR 2017.
 
     >>> round(float(backward([[0.0, 1.0]], [[2.0, 0.0]], [[1.25, -0.25], [0.0, 1.0]])[0]), 3)
     2.127
     """
-    del T
+    del T, sha256
     log_p = _log_p(logits)
     inverse = ops.cast(inverse_transition_matrix, log_p.dtype)
     weights = ops.sum(ops.expand_dims(ops.cast(y_true, log_p.dtype), -1) * inverse, axis=-2)

@@ -287,7 +287,7 @@ def _feature_keys(library: Any, name: str, info: Any) -> tuple[str, str]:
     labels = [key for key, feature in info.features.items() if isinstance(feature, library.features.ClassLabel)]
     supervised = info.supervised_keys or ()
     image = next((key for key in images if key in supervised), images[0] if images else None)
-    label = next((key for key in labels if key in supervised), labels[0] if labels else None)
+    label = next((key for key in (*supervised, "label") if key in labels), labels[0] if labels else None)
     if image is None or label is None:
         raise BadRequestError(f"tfds:{name} has no image with a class label, so nothing can be classified")
     return image, label

@@ -7,7 +7,8 @@ import io
 import itertools
 import json as json_library
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -135,11 +136,11 @@ class Session:
         if self._json:
             return self._print_json({"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]})
         if in_full:
-            (thing,) = things
-            head = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
-            return self._print(f"{head}\n\n{thing.details}")
-        # Unlike tables of figures, this one may fold its last column.
-        return self.stdout.print(_things(things)) if self.stdout.is_terminal else self._print(_things(things))
+            return self._print(f"{_spec(things[0])}\n\n{things[0].details}")
+        for shown in _things(things):
+            # Unlike tables of figures, these may fold their last column.
+            self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
+        return None
 
     def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
         """One table for each directory, in the form asked for."""
@@ -227,16 +228,21 @@ def _counts(dataset: Any) -> Table:
     return shown
 
 
-def _things(things: Sequence[Result]) -> Table:
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for head in ("kind", "name", "parameters"):
-        shown.add_column(head, no_wrap=head != "parameters")
-    shown.add_column("")
+def _things(things: Sequence[Result]) -> Iterator[Table]:
+    """A table for each kind, of specs with their defaults and what they mean."""
     for kind, group in itertools.groupby(things, key=lambda thing: thing.kind):
-        for position, thing in enumerate(group):
-            shown.add_row(kind if position == 0 else "", thing.name, " ".join(thing.parameters), thing.summary)
-        shown.add_section()
-    return shown
+        shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+        shown.add_column(kind, no_wrap=True)
+        shown.add_column("")
+        for thing in group:
+            shown.add_row(_spec(thing), thing.summary)
+        yield shown
+
+
+def _spec(thing: Result) -> str:
+    """``name:key=default,…``, over several lines where it is long."""
+    text = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
+    return "\n".join(textwrap.wrap(text.replace(",", ", "), 36, subsequent_indent="  ")).replace(", ", ",")
 
 
 def _draws(draws: Sequence[Any]) -> Table:

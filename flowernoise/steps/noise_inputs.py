@@ -13,7 +13,7 @@ from flowernoise import transition_matrix
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import ce
 from flowernoise.catalogue.noise import NoiseRequest, needs_of
-from flowernoise.errors import BadRequestError
+from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
@@ -100,7 +100,12 @@ class NoiseInputs:
 
     def _features(self, spec: Spec) -> dict[str, Array]:
         backbone_spec = backbones.parse(spec.values["backbone"])
-        work = FeatureWork(self._layout, self.dataset, self.index, backbone_spec, backbone_spec(), engine.describe())
+        try:
+            backbone = backbone_spec()
+        except FlowernoiseError as error:
+            way_out = f"in its spec as {spec.name}:backbone=…"
+            raise type(error)(f"noise model {spec.name}: {error}, {way_out}") from error
+        work = FeatureWork(self._layout, self.dataset, self.index, backbone_spec, backbone, engine.describe())
         of_all = features.cached(work, self._progress)
         rows = {split: [row for row, photo in enumerate(self.index) if photo.split == split] for split in NOISY_SPLITS}
         return {split: of_all[rows[split]] for split in NOISY_SPLITS}

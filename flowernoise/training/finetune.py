@@ -152,6 +152,12 @@ class Finetuner:
             on_epoch(epoch + 1, losses[-1])
         return Trained(self._model.get_weights(), np.array(losses, dtype=np.float32))
 
+    def answers(self, encoded: Sequence[bytes]) -> Array:
+        """Probabilities [n, c] of photos, by the run trained last."""
+        model = build_classifier(self._network.build, self._network.image_size, self._network.num_classes)
+        model.set_weights(self._model.get_weights())
+        return predict(model, encoded, self._network.image_size, lambda _: None)
+
     def _start(self, task: FinetuneTask) -> None:
         self._model.set_weights(self._pretrained)
         self._model.get_layer("head").kernel.assign(task.initial_kernel.astype(np.float32))

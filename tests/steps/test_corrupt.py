@@ -12,7 +12,7 @@ from PIL import Image
 
 import flowernoise
 from flowernoise.catalogue.noise import is_rated, noise_models
-from flowernoise.errors import BadRequestError
+from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Silent
 from flowernoise.steps import features, noise_inputs
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
@@ -337,10 +337,21 @@ def test_backbones_are_written_in_their_canonical_form(artifacts):
         corrupt(artifacts, asked("instance:backbone=resnet5"), Silent())
 
 
-def test_train_and_val_have_the_same_workers_and_seeds_others(artifacts):
-    corrupt(artifacts, asked("annotators", (0.5,), 2), Silent())
-    first, second = (labels_of(artifacts)[DrawKey("annotators", 0.5, seed)].transition_matrix for seed in (0, 1))
-    assert (first != second).any()
+def test_weights_that_cannot_be_had_are_named_with_the_way_out(artifacts, tmp_path):
+    noise = f"instance:backbone=resnet50:weights={tmp_path / 'nowhere.h5'}"
+    with pytest.raises(FlowernoiseError, match=r"noise model instance: .*nowhere\.h5.* as instance:backbone=…"):
+        corrupt(artifacts, asked(noise), Silent())
+    assert not (artifacts / "draws").exists()
+
+
+def test_train_and_val_share_one_stream_and_have_one_each(artifacts):
+    spec, layout = noise_models.parse("annotators"), Layout(artifacts)
+    inputs = noise_inputs.NoiseInputs(layout, datasets.need(layout), Silent())
+    requests = [inputs.request(spec, 0.5, seed, split) for seed in (0, 1) for split in ("train", "val")]
+    shared = [request.shared.random() for request in requests]
+    assert (shared[0], shared[2]) == (shared[1], shared[3])
+    own = [request.generator.random() for request in requests]
+    assert len({*shared, *own}) == 6
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,40 @@ def test_a_bad_request_is_named(prepared: Path, changes: dict[str, object], mess
         train(prepared, dataclasses.replace(ON_FEATURES, **changes), Silent())
 
 
+@pytest.mark.parametrize("mode", ["features", "finetune"])
+@pytest.mark.parametrize("loss", ["forward", "backward"])
+def test_an_estimated_or_given_matrix_trains_another_model_than_the_true_one(
+    prepared: Path, tmp_path: Path, mode: str, loss: str
+) -> None:
+    file = tmp_path / "T.csv"
+    file.write_text("0.6,0.2,0.2\n0,0.7,0.3\n0.1,0,0.9\n")
+    # From random features an estimate need not have an inverse.
+    names = (loss, f"{loss}:T={file}") if loss == "backward" else (loss, f"{loss}:T={file}", f"{loss}:T=estimated")
+    settings = dataclasses.replace(ON_FEATURES, mode=mode, losses=names, epochs=1, learning_rates=(1e-2,))
+    assert train(prepared, settings, Silent()).failed == ()
+    evaluate(prepared, Silent())
+    stored = [each for key, each in live_runs(prepared).items() if key.noise == "symmetric"]
+    assert [each.run.key.loss.partition(",")[0] for each in stored] == sorted(names)
+    if mode == "features":
+        trained = {name: array for name, array in probabilities(prepared).items() if "symmetric" in name}
+        kinds = {array.tobytes() for array in trained.values()}
+        assert len(kinds) == len(names)
+    file.write_text("0.6,0.2,0.2\n0,0.7,0.3\n0.2,0,0.8\n")
+    assert train(prepared, settings, Silent()).trained == 2  # another content is another loss
+
+
+def test_the_estimate_is_the_answer_to_the_surest_photos_short_of_outliers() -> None:
+    from flowernoise.steps.train import matrices
+
+    stream = np.random.default_rng(0)
+    T = np.array([[0.7, 0.2, 0.1], [0.0, 0.8, 0.2], [0.3, 0.0, 0.7]])
+    answers = np.repeat(T, 200, axis=0) + stream.uniform(0, 0.02, (600, 3))
+    answers[:3] = np.eye(3)
+    estimated = matrices.estimate(answers / answers.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(estimated, T, atol=0.03)
+    np.testing.assert_allclose(estimated.sum(axis=1), 1)
+
+
 def test_nothing_prepared_or_drawn_says_what_comes_first(tmp_path: Path, photo_folder: Path) -> None:
     with pytest.raises(BadRequestError, match="run `flowernoise prepare` first"):
         train(tmp_path / "empty", ON_FEATURES, Silent())

@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from flowernoise.progress import Progress
-from flowernoise.steps.train import plan
+from flowernoise.registry import Spec
+from flowernoise.steps.train import matrices, plan
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.settings import TrainResult
 from flowernoise.store.draws import DrawnLabels
-from flowernoise.store.records import Choice, Run, RunKey
+from flowernoise.store.records import Choice, DrawKey, Run, RunKey
 from flowernoise.training import finetune
 from flowernoise.training.selection import ONLY_LAST
+from flowernoise.transition_matrix import Matrix
 
 OnBatch = Callable[[int, float], None]
 NOTHING = finetune.Trained([], np.zeros(0, dtype=np.float32))
@@ -27,32 +29,66 @@ def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> 
     """Fine-tunes runs, loss by loss (a network is built and compiled once for each), in the order of seeds."""
     started = time.perf_counter()
     encoded = list(work.archive.read(work.split("train")))
-    photos_a_run = work.settings.epochs * len(encoded)
     labels = work.labels(missing)
-    failures = plan.untrainable(work, missing, labels)
-    for key, failure in failures.items():
-        _keep(work, key, NOTHING, failure)
-    announce = _announcer(work, len(missing) * photos_a_run, progress)
-    order = sorted(set(missing) - set(failures), key=lambda key: (list(work.losses).index(key.loss), key.seed, key))
-    number = itertools.count(1)
-    for loss, keys in itertools.groupby(order, key=lambda key: key.loss):
-        with finetune.precision(work.engine.training_precision):
-            finetuner = finetune.Finetuner(_network(work, loss, len(encoded)))
+    to_estimate = matrices.to_estimate(work, missing)
+    photos_in_all = (len(missing) + len(to_estimate)) * work.settings.epochs * len(encoded)
+    announce = _announcer(work, photos_in_all, progress)
+    with finetune.precision(work.engine.training_precision):
+        estimates = _estimates(work, to_estimate, encoded, labels, announce, progress)
+        of_runs = matrices.of_runs(work, labels, estimates, missing)
+        failures = matrices.without_inverse(work, of_runs)
+        for key, failure in failures.items():
+            _keep(work, key, NOTHING, failure)
+        order = sorted(of_runs.keys() - failures, key=lambda key: (list(work.losses).index(key.loss), key.seed, key))
+        number = itertools.count(1)
+        for loss, keys in itertools.groupby(order, key=lambda key: key.loss):
+            finetuner = finetune.Finetuner(_network(work, work.losses[loss], len(encoded)))
             for key in keys:
-                name = f"run {next(number)} of {len(missing)}, {key.loss} on {key.draw}"
-                with progress.task(f"fine-tuning · {name} · {work.engine.device}", photos_a_run, "photos") as advance:
-                    on_batch = _both(advance, announce)
-                    on_epoch = functools.partial(_tell_epoch, progress, name, work.settings.epochs)
-                    task = _task(work, key, encoded, labels[key.draw])
-                    _keep(work, key, finetuner.train(task, on_batch, on_epoch))
+                name = f"run {next(number)} of {len(order)}, {key.loss} on {key.draw}"
+                task = _task(work, key.draw, encoded, labels[key.draw], of_runs[key])
+                _keep(work, key, _train(work, finetuner, task, name, announce, progress))
     return TrainResult(
         trained=len(missing),
         done_before=0,
         failed=(),
         engine=work.engine,
         training_seconds=time.perf_counter() - started,
-        photos_trained=len(missing) * photos_a_run,
+        photos_trained=photos_in_all - len(failures) * work.settings.epochs * len(encoded),
     )
+
+
+def _estimates(
+    work: Plan,
+    to_estimate: Sequence[DrawKey],
+    encoded: Sequence[bytes],
+    labels: Mapping[DrawKey, DrawnLabels],
+    announce: OnBatch,
+    progress: Progress,
+) -> dict[DrawKey, Matrix]:
+    """Transition matrices estimated from networks that were fine-tuned with cross-entropy first."""
+    if not to_estimate:
+        return {}
+    finetuner = finetune.Finetuner(_network(work, matrices.FIRST_STAGE, len(encoded)))
+    estimates = {}
+    for draw in to_estimate:
+        task = _task(work, draw, encoded, labels[draw], np.eye(work.num_classes))
+        _train(work, finetuner, task, f"first stage on {draw}", announce, progress)
+        estimates[draw] = matrices.estimate(finetuner.answers(encoded))
+    return estimates
+
+
+def _train(
+    work: Plan,
+    finetuner: finetune.Finetuner,
+    task: finetune.FinetuneTask,
+    name: str,
+    announce: OnBatch,
+    progress: Progress,
+) -> finetune.Trained:
+    description = f"fine-tuning · {name} · {work.engine.device}"
+    with progress.task(description, task.order.size, "photos") as advance:
+        on_epoch = functools.partial(_tell_epoch, progress, name, work.settings.epochs)
+        return finetuner.train(task, _both(advance, announce), on_epoch)
 
 
 def _both(advance: Callable[[int], None], announce: OnBatch) -> OnBatch:
@@ -67,13 +103,13 @@ def _tell_epoch(progress: Progress, name: str, epochs: int, epoch: int, loss: fl
     progress.note(f"{name}: epoch {epoch} of {epochs}, training loss {loss:.4f}")
 
 
-def _network(work: Plan, loss: str, count: int) -> finetune.Network:
+def _network(work: Plan, loss: Spec, count: int) -> finetune.Network:
     settings = work.settings
     return finetune.Network(
         build=work.backbone.build,
         image_size=work.dataset.request.image_size,
         num_classes=work.num_classes,
-        loss=plan.loss_group(work.losses[loss], 1),
+        loss=plan.loss_group(loss, 1),
         count=count,
         batch_size=settings.batch_size,
         optimizer=settings.optimizer,
@@ -82,14 +118,16 @@ def _network(work: Plan, loss: str, count: int) -> finetune.Network:
     )
 
 
-def _task(work: Plan, key: RunKey, encoded: Sequence[bytes], drawn: DrawnLabels) -> finetune.FinetuneTask:
+def _task(
+    work: Plan, draw: DrawKey, encoded: Sequence[bytes], drawn: DrawnLabels, matrix: Matrix
+) -> finetune.FinetuneTask:
     return finetune.FinetuneTask(
         encoded=encoded,
         labels=drawn.train_labels,
-        order=plan.batch_order(key.seed, work.settings.epochs, len(encoded)),
-        initial_kernel=plan.initial_kernel(key.seed, work.backbone.num_features, work.num_classes),
-        transition_matrix=plan.transition_matrix(drawn),
-        peer_order=plan.peer_order(key.seed, work.settings.epochs, len(encoded)),
+        order=plan.batch_order(draw.seed, work.settings.epochs, len(encoded)),
+        initial_kernel=plan.initial_kernel(draw.seed, work.backbone.num_features, work.num_classes),
+        transition_matrix=matrix,
+        peer_order=plan.peer_order(draw.seed, work.settings.epochs, len(encoded)),
     )
 
 

@@ -6,6 +6,7 @@ favour. So of a seed's three streams (draw, batch order, initialisation) only fi
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from flowernoise.progress import Progress
+from flowernoise.registry import Spec
 from flowernoise.steps import features
-from flowernoise.steps.train import plan
+from flowernoise.steps.train import matrices, plan
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.settings import TrainResult
 from flowernoise.store import photos
@@ -25,30 +27,32 @@ from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
 from flowernoise.training import heads
 from flowernoise.training.heads import HeadsTask
 from flowernoise.training.selection import Selector, Truth
+from flowernoise.transition_matrix import Matrix
 
 
-def cached_features(work: Plan, progress: Progress) -> FeatureArray:
-    """Features of all photos [photo, dimension], from the cache or extracted now; what is damaged is made again.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Data:
+    """What all blocks of a sweep share."""
 
-    Raises:
-        DamagedFileError: photos that are not what was prepared.
-    """
-    return features.cached(work.feature_work, progress)
+    train: FeatureArray
+    val: FeatureArray
+    test: FeatureArray
+    test_labels: np.ndarray[Any, np.dtype[np.int64]]
+    labels: Mapping[DrawKey, DrawnLabels]
+    matrices: Mapping[RunKey, Matrix]
+    failures: Mapping[RunKey, str]
 
 
 def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> TrainResult:
     """Trains runs as linear heads on cached features, block by block; each finished block is kept."""
     started = time.perf_counter()
-    extracted = cached_features(work, progress)
+    extracted = features.cached(work.feature_work, progress)
     featured = time.perf_counter()
-    rows = {name: [row for row, photo in enumerate(work.index) if photo.split == name] for name in SPLITS}
-    train_features, other_features = extracted[rows["train"]], extracted[rows["val"] + rows["test"]]
-    labels = work.labels(missing)
+    data = _data(work, missing, extracted)
     models = len(work.settings.grid)
-    most = max(1, heads.recommended_heads(extracted.shape[1], work.num_classes) // models)
     with progress.task(f"training heads · {work.engine.device}", len(missing) * models, "models") as advance:
-        for block in blocks(missing, list(work.losses), most):
-            _train_block(work, block, labels, train_features, other_features)
+        for block in blocks(missing, work.losses, _heads_a_block(work, extracted) // models):
+            _train_block(work, block, data)
             advance(len(block) * models)
     return TrainResult(
         trained=len(missing),
@@ -60,39 +64,65 @@ def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> Tr
     )
 
 
-def blocks(keys: Sequence[RunKey], loss_order: Sequence[str], most: int) -> Iterator[list[RunKey]]:
-    """Runs to train together: of one seed, neighbours by loss, at most ``most``."""
-    by_seed: dict[int, list[RunKey]] = {}
-    for key in keys:
-        by_seed.setdefault(key.seed, []).append(key)
-    for seed in sorted(by_seed):
-        ordered = sorted(by_seed[seed], key=lambda key: loss_order.index(key.loss))
-        for start in range(0, len(ordered), most):
-            yield ordered[start : start + most]
-
-
-def _train_block(
-    work: Plan,
-    keys: Sequence[RunKey],
-    labels: Mapping[DrawKey, DrawnLabels],
-    train_features: FeatureArray,
-    other_features: FeatureArray,
-) -> None:
-    drawn = [labels[key.draw] for key in keys]
-    truth = Truth(
-        val_labels=np.stack([each.val_labels for each in drawn]),
+def _data(work: Plan, missing: Sequence[RunKey], extracted: FeatureArray) -> _Data:
+    split = np.array([photo.split for photo in work.index])
+    train, val, test = (extracted[split == name] for name in SPLITS)
+    data = _Data(
+        train=train,
+        val=val,
+        test=test,
         test_labels=photos.labels_of(work.index, "test"),
-        train_labels=np.stack([each.train_labels for each in drawn]),
-        flipped=np.stack([each.train_flipped for each in drawn]),
+        labels=work.labels(missing),
+        matrices={},
+        failures={},
     )
-    grid, epochs = work.settings.grid, work.settings.epochs
-    failures = plan.untrainable(work, keys, labels)
-    selector = Selector(truth, len(grid), epochs)
+    estimates = _estimates(work, matrices.to_estimate(work, missing), data)
+    of_runs = matrices.of_runs(work, data.labels, estimates, missing)
+    failures = matrices.without_inverse(work, of_runs)
     identity = np.eye(work.num_classes)
-    matrices = [identity if key in failures else plan.transition_matrix(labels[key.draw]) for key in keys]
-    task = _heads_task(work, keys, matrices, truth, train_features, other_features)
-    for outputs in heads.train_heads(task, history=bool(work.dataset.sizes[1])):
-        selector.update(outputs.epoch, outputs.probabilities, outputs.predicted, outputs.training_loss)
+    usable = {key: identity if key in failures else matrix for key, matrix in of_runs.items()}
+    return dataclasses.replace(data, matrices=usable, failures=failures)
+
+
+def _heads_a_block(work: Plan, extracted: FeatureArray) -> int:
+    return heads.recommended_heads(extracted.shape[1], work.num_classes)
+
+
+def _estimates(work: Plan, draws: Sequence[DrawKey], data: _Data) -> dict[DrawKey, Matrix]:
+    """Transition matrices estimated from cross-entropy heads, chosen on the noisy validation split as runs are."""
+    estimates: dict[DrawKey, Matrix] = {}
+    loss = str(matrices.FIRST_STAGE)
+    keys = [RunKey(draw.noise, draw.rate, draw.seed, loss, str(work.backbone_spec), "features") for draw in draws]
+    first_stage = {loss: matrices.FIRST_STAGE}
+    for block in blocks(keys, first_stage, _heads_a_block(work, data.train) // len(work.settings.grid)):
+        # Asked about the training photos in place of the test photos.
+        nothing = np.zeros(len(data.train), dtype=np.int64)
+        asked = dataclasses.replace(data, test=data.train, test_labels=nothing)
+        selector = _trained(dataclasses.replace(work, losses=first_stage), block, asked)
+        answers = selector.arrays()["test_probabilities"][:, 0]
+        estimates.update((key.draw, matrices.estimate(answers[row])) for row, key in enumerate(block))
+    return estimates
+
+
+def blocks(keys: Sequence[RunKey], losses: Mapping[str, Spec], most: int) -> Iterator[list[RunKey]]:
+    """Runs to train together: of one seed, neighbours by loss, at most ``most``.
+
+    Losses that need peers have blocks of their own, as all heads of such a block are asked about the peers.
+    """
+    names = list(losses)
+
+    def company(key: RunKey) -> tuple[int, bool]:
+        return key.seed, "peers" in losses[key.loss].entry.properties.get("needs", ())
+
+    ordered = sorted(keys, key=lambda key: (company(key), names.index(key.loss)))
+    for _, group in itertools.groupby(ordered, key=company):
+        together = list(group)
+        size = max(1, most)
+        yield from (together[start : start + size] for start in range(0, len(together), size))
+
+
+def _train_block(work: Plan, keys: Sequence[RunKey], data: _Data) -> None:
+    selector, grid = _trained(work, keys, data), work.settings.grid
     trained = [
         Run(
             key=key,
@@ -101,30 +131,38 @@ def _train_block(
                 Choice(grid[point][0], grid[point][1], int(epoch))
                 for point, epoch in zip(selector.grid[row], selector.epoch[row], strict=True)
             ),
-            failure=failures.get(key, plan.DIVERGED if selector.failed[row] else None),
+            failure=data.failures.get(key, plan.DIVERGED if selector.failed[row] else None),
         )
         for row, key in enumerate(keys)
     ]
     plan.write_block(work, trained, selector.arrays(), selector.selections)
 
 
-def _heads_task(
-    work: Plan,
-    keys: Sequence[RunKey],
-    matrices: Sequence[np.ndarray[Any, Any]],
-    truth: Truth,
-    train_features: FeatureArray,
-    other_features: FeatureArray,
-) -> HeadsTask:
+def _trained(work: Plan, keys: Sequence[RunKey], data: _Data) -> Selector:
+    drawn = [data.labels[key.draw] for key in keys]
+    truth = Truth(
+        val_labels=np.stack([each.val_labels for each in drawn]),
+        test_labels=data.test_labels,
+        train_labels=np.stack([each.train_labels for each in drawn]),
+        flipped=np.stack([each.train_flipped for each in drawn]),
+    )
+    selector = Selector(truth, len(work.settings.grid), work.settings.epochs)
+    for outputs in heads.train_heads(_heads_task(work, keys, data, truth), history=bool(work.dataset.sizes[1])):
+        selector.update(outputs.epoch, outputs.probabilities, outputs.predicted, outputs.training_loss)
+    return selector
+
+
+def _heads_task(work: Plan, keys: Sequence[RunKey], data: _Data, truth: Truth) -> HeadsTask:
     grid, epochs, seed = work.settings.grid, work.settings.epochs, keys[0].seed
-    count = len(train_features)
+    count, identity = len(data.train), np.eye(work.num_classes)
     groups = [
         plan.loss_group(work.losses[loss], len(list(group)) * len(grid))
         for loss, group in itertools.groupby(keys, key=lambda key: key.loss)
     ]
+    transition_matrices = np.stack([data.matrices.get(key, identity) for key in keys])
     return HeadsTask(
-        train_features=train_features,
-        other_features=other_features,
+        train_features=data.train,
+        other_features=np.concatenate([data.val, data.test]),
         labels=truth.train_labels,
         labelling=np.repeat(np.arange(len(keys)), len(grid)),
         num_classes=work.num_classes,
@@ -134,6 +172,6 @@ def _heads_task(
         order=plan.batch_order(seed, epochs, count),
         batch_size=work.settings.batch_size,
         optimizer=work.settings.optimizer,
-        transition_matrices=np.repeat(np.stack(matrices), len(grid), axis=0),
+        transition_matrices=np.repeat(transition_matrices, len(grid), axis=0),
         peer_order=plan.peer_order(seed, epochs, count),
     )

@@ -14,6 +14,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.steps.features import FeatureWork
+from flowernoise.steps.train import matrices
 from flowernoise.steps.train.settings import TrainSettings
 from flowernoise.store import datasets, draws, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
@@ -30,11 +31,10 @@ from flowernoise.store.records import (
     RunKey,
     Selection,
 )
-from flowernoise.training import engine, heads
+from flowernoise.training import engine
 from flowernoise.training.engine import Engine
 from flowernoise.training.heads import LossGroup
 
-SINGULAR = "its transition matrix cannot be inverted: at this rate the labels say nothing about some classes"
 DIVERGED = "diverged: its answers are not finite; try a smaller --learning-rate"
 
 
@@ -97,7 +97,7 @@ def make(layout: Layout, settings: TrainSettings) -> Plan:
         FlowernoiseError: the backbone's weights cannot be reached.
     """
     settings.check()
-    specs = [losses.parse(text) for text in settings.losses]
+    specs = [matrices.pinned(losses.parse(text)) for text in settings.losses]
     backbone_spec = backbones.parse(settings.backbone)
     dataset = datasets.need(layout)
     if len(settings.grid) > 1 and not dataset.sizes[1]:
@@ -124,7 +124,7 @@ def make(layout: Layout, settings: TrainSettings) -> Plan:
 def asked(plan: Plan) -> list[RunKey]:
     """Runs that are asked for: every draw with every loss, but for a control restricted to some losses."""
     restricted = plan.settings.control_losses
-    allowed = set(plan.losses) if restricted is None else {str(losses.parse(text)) for text in restricted}
+    allowed = set(plan.losses) if restricted is None else {str(matrices.pinned(losses.parse(t))) for t in restricted}
     return [
         RunKey(draw.noise, draw.rate, draw.seed, loss, str(plan.backbone_spec), plan.settings.mode)
         for draw in plan.drawn
@@ -168,22 +168,6 @@ def loss_group(spec: Spec, count: int) -> LossGroup:
     parameters = tuple(sorted(spec.values.items()))
     needs = tuple(properties.get("needs", ()))
     return LossGroup(spec.entry.function, count, parameters, needs, properties.get("update"))
-
-
-def untrainable(work: Plan, keys: Sequence[RunKey], labels: Mapping[DrawKey, DrawnLabels]) -> dict[RunKey, str]:
-    """Runs that cannot be trained, with the reason: their loss inverts T, and T has no inverse."""
-    inverting = {name for name, spec in work.losses.items() if "inverse_transition_matrix" in loss_group(spec, 1).needs}
-    return {
-        key: SINGULAR
-        for key in keys
-        if key.loss in inverting and not heads.invertible(transition_matrix(labels[key.draw])[None])[0]
-    }
-
-
-def transition_matrix(drawn: DrawnLabels) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The nominal T, or the realised one where the noise model has none."""
-    nominal = drawn.transition_matrix
-    return drawn.realised_transition_matrix if np.isnan(nominal).any() else nominal
 
 
 # Streams of randomness, shared by all losses and draws of a seed, so that comparisons are paired.

@@ -1,0 +1,113 @@
+"""The transition matrix that a loss is given: the draw's own, one from a file, or one estimated in a first stage."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowernoise import transition_matrix
+from flowernoise.catalogue.losses import losses
+from flowernoise.registry import Spec
+from flowernoise.store.draws import DrawnLabels
+from flowernoise.store.records import DrawKey, RunKey
+from flowernoise.training import heads
+from flowernoise.transition_matrix import Matrix
+
+if TYPE_CHECKING:
+    from flowernoise.steps.train.plan import Plan
+
+TRUE, ESTIMATED = "true", "estimated"
+PERCENTILE = 97
+FIRST_STAGE = losses.parse("ce")
+SINGULAR = "its transition matrix cannot be inverted: the labels say nothing about some classes"
+
+
+def pinned(spec: Spec) -> Spec:
+    """The spec with its matrix file's digest, so that another content of the file is another loss.
+
+    Raises:
+        BadRequestError: the file cannot be read, or is not the one of the digest that the spec has.
+    """
+    if spec.values.get("T", TRUE) in (TRUE, ESTIMATED):
+        return spec
+    values = dict(spec.values)
+    transition_matrix.read_bytes(values["T"], _owner(spec), values["sha256"])
+    values["sha256"] = transition_matrix.file_digest(values["T"], _owner(spec))
+    return Spec(spec.entry, types.MappingProxyType(values))
+
+
+def to_estimate(work: Plan, keys: Iterable[RunKey]) -> list[DrawKey]:
+    """Draws for which a run's loss wants an estimated matrix, in order and each once."""
+    wanted = (key.draw for key in keys if work.losses[key.loss].values.get("T") == ESTIMATED)
+    return sorted(set(wanted))
+
+
+def estimate(answers: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> Matrix:
+    """T estimated from what a first-stage model answers to the training photos.
+
+    Row i is the answer to the photo whose probability of class i is the 97th percentile: a photo that is surely of
+    class i, short of the outliers.
+
+    Args:
+        answers: probabilities [n, c].
+
+    Source: Patrini, Rozza, Menon, Nock, Qu, CVPR 2017, section 4.3, and its published code (the percentile).
+
+    >>> estimate(np.array([[0.8, 0.2], [0.1, 0.9]])).tolist()
+    [[0.8, 0.2], [0.1, 0.9]]
+    """
+    thresholds = np.percentile(answers, PERCENTILE, axis=0, method="nearest")
+    rows = np.abs(answers - thresholds).argmin(axis=0)
+    chosen = answers[rows].astype(np.float64)
+    return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
+
+
+def of_runs(
+    work: Plan, labels: Mapping[DrawKey, DrawnLabels], estimates: Mapping[DrawKey, Matrix], keys: Iterable[RunKey]
+) -> dict[RunKey, Matrix]:
+    """The matrix of each run; that of the draw for losses that do not ask for one.
+
+    Raises:
+        BadRequestError: a file without a stochastic matrix of as many classes as there are.
+    """
+    return {key: _of_run(work, key, labels[key.draw], estimates) for key in keys}
+
+
+def without_inverse(work: Plan, matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
+    """Runs that cannot be trained, with the reason: their loss inverts T, and T has no inverse."""
+    inverting = {
+        name
+        for name, spec in work.losses.items()
+        if "inverse_transition_matrix" in spec.entry.properties.get("needs", ())
+    }
+    return {
+        key: SINGULAR
+        for key, matrix in matrices.items()
+        if key.loss in inverting and not heads.invertible(matrix[None])[0]
+    }
+
+
+def _of_run(work: Plan, key: RunKey, drawn: DrawnLabels, estimates: Mapping[DrawKey, Matrix]) -> Matrix:
+    spec = work.losses[key.loss]
+    choice = spec.values.get("T", TRUE)
+    if choice == TRUE:
+        return _true(drawn)
+    if choice == ESTIMATED:
+        return estimates[key.draw]
+    return transition_matrix.read(choice, work.num_classes, owner=_owner(spec), sha256=spec.values["sha256"])
+
+
+def _true(drawn: DrawnLabels) -> Matrix:
+    """The nominal T, or the realised one where the noise model has none; a class without photos keeps its labels."""
+    nominal = drawn.transition_matrix
+    if not np.isnan(nominal).any():
+        return nominal
+    realised = drawn.realised_transition_matrix
+    return np.where(np.isnan(realised), np.eye(len(realised)), realised)
+
+
+def _owner(spec: Spec) -> str:
+    return f"{spec.entry.kind} {spec.name}"
