@@ -136,7 +136,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 
 RUN = "import runpy; sys.argv[0] = 'flowernoise'; runpy.run_module('flowernoise', run_name='__main__')"
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list")
 
 
 def test_the_check_sees_a_heavy_module() -> None:

@@ -50,15 +50,18 @@ class Session:
         dataset = result.dataset
         if result.done_before:
             self.progress.note("prepare: done already, nothing touched")
-        for stage in result.stale[:1]:
-            rest = ", ".join(result.stale)
-            self.progress.note(
-                f"{rest} are of the photos before and stale now; `flowernoise corrupt` comes next ({stage} first)"
-            )
-        self._report_set_apart(dataset)
+        else:
+            self._report_set_apart(result.dataset)
+        self._report_stale(result)
         if self._json:
             return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
         return self._print(_counts(dataset))
+
+    def _report_stale(self, result: Result) -> None:
+        if result.stale:
+            self.progress.note(
+                f"stale, as they belong to other photos: {', '.join(result.stale)}; `flowernoise corrupt` comes next"
+            )
 
     def _report_set_apart(self, dataset: Any) -> None:
         groups = (
@@ -159,6 +162,7 @@ class Session:
         if result.prepare.done_before and not (result.corrupt.made or result.train.trained):
             self.progress.note("run: done already, nothing touched")
         if not result.prepare.done_before:
+            self._report_stale(result.prepare)
             self._report_set_apart(result.prepare.dataset)
         if result.train.trained:
             self.progress.note(_trained(result.train))

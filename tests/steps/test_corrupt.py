@@ -282,7 +282,8 @@ NONE = "efficientnet_lite0:weights=none"
 
 
 def test_features_come_from_the_cache_that_training_uses(artifacts, extractions):
-    from flowernoise.steps.train import TrainSettings, on_features, plan
+    from flowernoise.steps import features
+    from flowernoise.steps.train import TrainSettings, plan
 
     noise = f"instance:backbone={NONE}"
     result = corrupt(artifacts, asked(noise, (0.5,), 2), Silent())
@@ -290,7 +291,7 @@ def test_features_come_from_the_cache_that_training_uses(artifacts, extractions)
     assert [draw.realised_rate for draw in result.draws] == [0, 0, 0.5, 0.5]
     assert corrupt(artifacts, asked(noise, (0.5, 0.7), 2), Silent()).made == 2
     work = plan.make(Layout(artifacts), TrainSettings(backbone=NONE))
-    assert on_features.cached_features(work, Silent()).shape == (36, 64)
+    assert features.cached(work.feature_work, Silent()).shape == (36, 64)
     assert extractions == [36]
 
 

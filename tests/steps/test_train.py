@@ -218,26 +218,30 @@ def test_a_bad_request_is_named(prepared: Path, changes: dict[str, object], mess
         train(prepared, dataclasses.replace(ON_FEATURES, **changes), Silent())
 
 
-@pytest.mark.parametrize("mode", ["features", "finetune"])
 @pytest.mark.parametrize("loss", ["forward", "backward"])
 def test_an_estimated_or_given_matrix_trains_another_model_than_the_true_one(
-    prepared: Path, tmp_path: Path, mode: str, loss: str
+    prepared: Path, tmp_path: Path, loss: str
 ) -> None:
     file = tmp_path / "T.csv"
     file.write_text("0.6,0.2,0.2\n0,0.7,0.3\n0.1,0,0.9\n")
     # From random features an estimate need not have an inverse.
     names = (loss, f"{loss}:T={file}") if loss == "backward" else (loss, f"{loss}:T={file}", f"{loss}:T=estimated")
-    settings = dataclasses.replace(ON_FEATURES, mode=mode, losses=names, epochs=1, learning_rates=(1e-2,))
+    settings = dataclasses.replace(ON_FEATURES, losses=names, epochs=1, learning_rates=(1e-2,))
     assert train(prepared, settings, Silent()).failed == ()
     evaluate(prepared, Silent())
     stored = [each for key, each in live_runs(prepared).items() if key.noise == "symmetric"]
     assert [each.run.key.loss.partition(",")[0] for each in stored] == sorted(names)
-    if mode == "features":
-        trained = {name: array for name, array in probabilities(prepared).items() if "symmetric" in name}
-        kinds = {array.tobytes() for array in trained.values()}
-        assert len(kinds) == len(names)
+    trained = {name: array for name, array in probabilities(prepared).items() if "symmetric" in name}
+    assert len({array.tobytes() for array in trained.values()}) == len(names)
     file.write_text("0.6,0.2,0.2\n0,0.7,0.3\n0.2,0,0.8\n")
     assert train(prepared, settings, Silent()).trained == 2  # another content is another loss
+
+
+def test_fine_tuning_estimates_the_matrix_in_a_first_stage(prepared: Path) -> None:
+    notes = Notes()
+    settings = dataclasses.replace(FINETUNE, losses=("forward:T=estimated",))
+    assert train(prepared, settings, notes).trained == 2
+    assert sum("first stage on" in line and "epoch 1 of 1" in line for line in notes.lines) == 2
 
 
 def test_the_estimate_is_the_answer_to_the_surest_photos_short_of_outliers() -> None:

@@ -39,6 +39,17 @@ def pinned(spec: Spec) -> Spec:
     return Spec(spec.entry, types.MappingProxyType(values))
 
 
+def check_files(specs: Iterable[Spec], num_classes: int) -> None:
+    """Reads the matrix files of losses, so that a bad one is found before anything is trained.
+
+    Raises:
+        BadRequestError: a file without a stochastic matrix of as many classes as there are.
+    """
+    for spec in specs:
+        if spec.values.get("T", TRUE) not in (TRUE, ESTIMATED):
+            _from_file(spec, num_classes)
+
+
 def to_estimate(work: Plan, keys: Iterable[RunKey]) -> list[DrawKey]:
     """Draws for which a run's loss wants an estimated matrix, in order and each once."""
     wanted = (key.draw for key in keys if work.losses[key.loss].values.get("T") == ESTIMATED)
@@ -97,7 +108,12 @@ def _of_run(work: Plan, key: RunKey, drawn: DrawnLabels, estimates: Mapping[Draw
         return _true(drawn)
     if choice == ESTIMATED:
         return estimates[key.draw]
-    return transition_matrix.read(choice, work.num_classes, owner=_owner(spec), sha256=spec.values["sha256"])
+    return _from_file(spec, work.num_classes)
+
+
+def _from_file(spec: Spec, num_classes: int) -> Matrix:
+    values = spec.values
+    return transition_matrix.read(values["T"], num_classes, owner=_owner(spec), sha256=values["sha256"])
 
 
 def _true(drawn: DrawnLabels) -> Matrix:
