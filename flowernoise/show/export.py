@@ -6,11 +6,13 @@ import csv
 import io
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from flowernoise.show.table import CellLike, ComparisonLike
 
 SCHEMA = 1
+MOST_COLUMNS = 6  # losses side by side in Markdown
 FIELDS = (
     "noise",
     "rate",
@@ -63,7 +65,10 @@ def as_csv(result: ComparisonLike) -> str:
 
 
 def as_markdown(result: ComparisonLike) -> str:
-    """A Markdown table, a row a noise and rate, a column a loss; best in bold, the majority score below."""
+    """A Markdown table, a row a noise and rate, a column a loss; best in bold, the majority score below.
+
+    Where there are more losses than a page has room for side by side, a row a loss.
+    """
     columns = sorted({(r.loss, r.backbone, r.mode) for r in result.rows}, key=lambda c: (c[1:], c[0] != "ce", c[0]))
     cells = {
         ((row.noise, row.rate), (row.loss, row.backbone, row.mode)): (row, balanced)
@@ -73,25 +78,40 @@ def as_markdown(result: ComparisonLike) -> str:
         dict.fromkeys(condition for condition, _ in cells), key=lambda condition: condition[0] != "none"
     )
     one_kind = len({column[1:] for column in columns}) == 1
-    heads = [loss if one_kind else f"{loss} ({backbone}, {mode})" for loss, backbone, mode in columns]
-    lines = [
-        f"{result.source}: {result.metric} in %, {result.select} epoch, mean [95 % interval] on "
-        f"{sum(result.test_counts)} clean test photos",
-        "",
-        "| noise | rate | wrong labels | " + " | ".join(heads) + " |",
-        "|---|---:|---:|" + "---|" * len(heads),
+    losses = [loss if one_kind else f"{loss} ({backbone}, {mode})" for loss, backbone, mode in columns]
+    realised = {condition: row.realised_rate for (condition, _), (row, _) in cells.items()}
+    noises = [_condition(*condition, realised[condition]) for condition in conditions]
+    shown = [
+        [_markdown_cell(*cells[condition, column]) if (condition, column) in cells else "–" for column in columns]
+        for condition in conditions
     ]
-    for condition in conditions:
-        found = [cells.get((condition, column)) for column in columns]
-        realised = next(pair[0].realised_rate for pair in found if pair is not None)
-        noise, rate = condition
-        name = "control" if noise == "none" else noise
-        shown = " | ".join("–" if pair is None else _markdown_cell(*pair) for pair in found)
-        lines.append(f"| {name} | {rate:g} | {100 * realised:.1f} % | {shown} |")
-    if result.metric == "accuracy":
-        chance = f"{100 * result.majority:.1f}" + (f", balanced {_one_answer(result):.1f}" if result.balanced else "")
-        lines.append("| majority | | |" + f" {chance} |" * len(heads))
-    return "\n".join([*lines, *(f"\n{note}" for note in result.notes)]) + "\n"
+    title = (
+        f"{result.source}: {result.metric} in %, {result.select} epoch, mean [95 % interval] on "
+        f"{sum(result.test_counts)} clean test photos"
+    )
+    if len(losses) > MOST_COLUMNS:
+        table = _markdown_table("loss", noises, losses, list(zip(*shown, strict=True)))
+    else:
+        table = _markdown_table("noise, rate, wrong labels", losses, noises, shown)
+    return "\n".join([title, "", *table, *(f"\n{note}" for note in (*_majority(result), *result.notes))]) + "\n"
+
+
+def _condition(noise: str, rate: float, realised: float) -> str:
+    return "control" if noise == "none" else f"{noise} {rate:g} ({100 * realised:.1f} %)"
+
+
+def _markdown_table(
+    corner: str, heads: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[str]]
+) -> list[str]:
+    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    return lines + [f"| {name} | " + " | ".join(row) + " |" for name, row in zip(names, cells, strict=True)]
+
+
+def _majority(result: ComparisonLike) -> list[str]:
+    if result.metric != "accuracy":
+        return []
+    balanced = f", balanced {_one_answer(result):.1f}" if result.balanced else ""
+    return [f"majority: {100 * result.majority:.1f}{balanced}"]
 
 
 def _markdown_cell(row: CellLike, balanced: CellLike | None) -> str:

@@ -16,7 +16,7 @@ WORTH_A_LINE = 2.0  # seconds
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.1f} {task.fields['unit']}/s", style="cyan")
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s", style="cyan", no_wrap=True)
 
 
 class Terminal:
@@ -28,7 +28,7 @@ class Terminal:
         self._open = 0
         self._display = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(compact=True),
@@ -44,7 +44,7 @@ class Terminal:
         if not self._open:
             self._display.start()
         self._open += 1
-        task = self._display.add_task(escape(description), total=total, unit=unit)
+        task = self._display.add_task(escape(description), total=total)
 
         def advance(count: int) -> None:
             nonlocal done
@@ -63,5 +63,5 @@ class Terminal:
             self.note(f"{description}: {done:,} {unit} in {seconds:,.1f} s ({done / seconds:,.1f} {unit}/s)")
 
     def note(self, text: str) -> None:
-        """A line above the bars."""
-        self._console.print(Text(text), soft_wrap=True, style="dim")
+        """A line above the bars; in a pipe it stays one line."""
+        self._console.print(Text(text), soft_wrap=not self.visible)

@@ -1,0 +1,55 @@
+"""Progress: bars where there is a terminal, whole lines where there is none, and no line for what is quick."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flowernoise.progress import Silent
+from flowernoise.show import progress
+
+
+def shown(terminal: bool, monkeypatch: pytest.MonkeyPatch, worth_a_line: float) -> str:
+    monkeypatch.setattr(progress, "WORTH_A_LINE", worth_a_line)
+    stream = io.StringIO()
+    display = progress.Terminal(Console(file=stream, force_terminal=terminal, width=80))
+    with display.task("counting [petals]", 3, "petals") as advance:
+        advance(1)
+        display.note("a note that is longer than the width of the console, " * 3)
+        with display.task("counting leaves", 1, "leaves") as inner:
+            inner(1)
+        advance(2)
+    return stream.getvalue()
+
+
+def test_a_pipe_gets_whole_lines_and_no_escape_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(False, monkeypatch, worth_a_line=0)
+    assert "\x1b" not in text
+    note, leaves, petals = text.splitlines()
+    assert len(note) > 150
+    assert leaves.startswith("counting leaves: 1 leaves in ")
+    assert petals.startswith("counting [petals]: 3 petals in ")
+
+
+def test_quick_work_gets_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "counting" not in shown(False, monkeypatch, worth_a_line=60)
+
+
+def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(True, monkeypatch, worth_a_line=60)
+    assert "counting [petals]" in text
+    assert "━" in text
+
+
+def test_an_error_passes_through_and_ends_the_display() -> None:
+    display = progress.Terminal(Console(file=io.StringIO(), force_terminal=True))
+    with pytest.raises(KeyError), display.task("failing", 1, "things"):
+        raise KeyError
+    with display.task("going on", 1, "things") as advance:
+        advance(1)
+
+
+def test_silence_takes_everything() -> None:
+    with Silent().task("counting", None, "petals") as advance:
+        advance(5)
+    Silent().note("nobody hears this")
