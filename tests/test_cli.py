@@ -1,13 +1,16 @@
 """The real command, in a process of its own: contract of options, streams, exit codes, and what it leaves on disk."""
 
+import csv
 import dataclasses
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,17 @@ import typer
 from flowernoise import cli, help
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
+from flowernoise.steps.list import REGISTRIES
 
 COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
 TINY = ("--train", "20", "--val", "10", "--test", "10", "--image-size", "32")
 TRAINED = ("--backbone", "efficientnet_lite0:weights=none", "--epochs", "2")
+STAGES = (
+    ("prepare", "synthetic:photos=40,size=32", *TINY),
+    ("corrupt", "--rates", "0.4", "--seeds", "2"),
+    ("train", *TRAINED),
+    ("evaluate",),
+)
 
 
 def flowernoise(
@@ -37,13 +47,7 @@ def mtimes(directory: Path) -> dict[str, int]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifacts directory in which every stage was run by its command, one after another, on 40 drawn photos."""
     directory = tmp_path_factory.mktemp("finished")
-    stages = (
-        ("prepare", "synthetic:photos=40,size=32", *TINY),
-        ("corrupt", "--rates", "0.4", "--seeds", "2"),
-        ("train", *TRAINED),
-        ("evaluate",),
-    )
-    for stage in stages:
+    for stage in STAGES:
         done = flowernoise(*stage, "--artifacts", str(directory))
         assert done.returncode == 0, done.stderr
     return directory
@@ -101,13 +105,7 @@ def test_a_chain_by_hand_equals_run_and_a_second_run_touches_nothing(finished: P
 
 def test_each_stage_says_that_it_is_done_and_touches_nothing(finished: Path) -> None:
     before = mtimes(finished)
-    stages = (
-        ("prepare", "synthetic:photos=40,size=32", *TINY),
-        ("corrupt", "--rates", "0.4", "--seeds", "2"),
-        ("train", *TRAINED),
-        ("evaluate",),
-    )
-    for stage in stages:
+    for stage in STAGES:
         again = flowernoise(*stage, "-a", str(finished))
         assert (again.returncode, f"{stage[0]}: done already" in again.stderr) == (0, True)
     assert mtimes(finished) == before
@@ -193,6 +191,19 @@ BAD = [
     (("train", "--mode", "finetuned"), "finetuned"),
     (("corrupt", "--noise", "symetric"), "did you mean symmetric?"),
     (("corrupt", "--rates", "1.5"), "1.5"),
+    (("corrupt", "--noise", "matrix"), "file"),
+    (("corrupt", "--noise", "matrix:no-such.csv"), "no-such.csv"),
+    (("corrupt", "--noise", "matrix:{not_stochastic}"), "row 1 sums to 1.1"),
+    (("corrupt", "--noise", "matrix:{two_classes}"), "2 × 2"),
+    (("corrupt", "--noise", "symmetric:count=some"), "count=some"),
+    (("corrupt", "--noise", "instance:temperature=0"), "temperature=0"),
+    (("corrupt", "--noise", "asymmetric:pairs=roses/tulpis"), "did you mean tulips?"),
+    (("corrupt", "--import", "no-such.csv"), "no-such.csv"),
+    (("train", "--loss", "gce:q=2"), "q=2"),
+    (("train", "--loss", "gce:p=1"), "has no parameter 'p'"),
+    (("train", "--loss", "forward:T={two_classes}"), "2 × 2"),
+    (("train", "--loss", "forward:T=no-such.csv"), "no-such.csv"),
+    (("list", "lossses"), "did you mean losses?"),
     (("corrupt", "--rates", "a"), "'a' is not a number"),
     (("corrupt", "--seeds", "0"), "--seeds 0"),
     (("prepare", "no-such-source"), "unknown source 'no-such-source'"),
@@ -218,6 +229,14 @@ def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
     finished: Path, tmp_path: Path, arguments: tuple[str, ...], names: str
 ) -> None:
     directory = tmp_path if arguments[0] == "prepare" else finished
+    files = {
+        "not_stochastic": "0.3,0.2,0.2,0.2,0.2\n" + 4 * "0.2,0.2,0.2,0.2,0.2\n",
+        "two_classes": "0.9,0.1\n0.2,0.8\n",
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.csv").write_text(content)
+    paths = {name: str(tmp_path / f"{name}.csv") for name in files}
+    arguments = tuple(argument.format(**paths) for argument in arguments)
     before = mtimes(finished)
     shown = flowernoise(*arguments, env={"FLOWERNOISE_ARTIFACTS": str(directory)})
     assert shown.returncode == 2
@@ -312,6 +331,41 @@ def test_a_signal_stops_it_and_the_same_command_goes_on(
     assert result["trained"] + result["done_before"] == 3
     assert result["done_before"] >= 1
     assert kept.items() <= mtimes(tmp_path / "runs").items()
+
+
+def test_labels_go_out_and_come_back(tmp_path: Path) -> None:
+    environment = {"FLOWERNOISE_ARTIFACTS": str(tmp_path / "artifacts")}
+    file = tmp_path / "labels.csv"
+    flowernoise("prepare", "synthetic:photos=40,size=32", *TINY, env=environment)
+    out = flowernoise("corrupt", "--rates", "0.4", "--seeds", "1", "--export", str(file), "--json", env=environment)
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert len(rows) == 40
+    for row in rows:
+        assert (row["flipped"] == "true") == (row["clean_label"] != row["observed_label"])
+    wrong = Counter(row["split"] for row in rows if row["flipped"] == "true")
+    assert wrong == {"train": 8, "val": 4}
+    back = flowernoise("corrupt", "--import", str(file), "--seeds", "1", "--json", env=environment)
+    sent, received = (json.loads(done.stdout)["draws"][-1] for done in (out, back))
+    assert (sent["labels"], sent["realised_rate"]) == (received["labels"], received["realised_rate"])
+    assert received["key"]["noise"].startswith(f"observed:{file}")
+
+
+def test_noise_that_needs_features_takes_them_from_the_cache_of_train(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    before = mtimes(tmp_path / "copy" / "features")
+    noise = f"instance:backbone={TRAINED[1]}"
+    shown = flowernoise("corrupt", "--noise", noise, "--rates", "0.4", "--seeds", "1", "-a", str(tmp_path / "copy"))
+    assert shown.returncode == 0, shown.stderr
+    assert mtimes(tmp_path / "copy" / "features") == before
+
+
+def test_list_shows_everything_and_one_thing_in_full() -> None:
+    everything = flowernoise("list").stdout
+    assert all(entry.name in everything for registry in REGISTRIES.values() for entry in registry)
+    gce = flowernoise("list", "losses", "gce").stdout
+    assert all(word in gce for word in ("(1 − p_y^q) / q", "q=0.7", "Zhang, Sabuncu", ">>>"))
+    shown = json.loads(flowernoise("list", "noise", "--json").stdout)
+    assert [thing["name"] for thing in shown["things"]] == list(REGISTRIES["noise"].names())
 
 
 def test_the_preset_is_the_first_experiment(tmp_path: Path) -> None:

@@ -30,13 +30,13 @@ def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> 
     started = time.perf_counter()
     encoded = list(work.archive.read(work.split("train")))
     labels = work.labels(missing)
-    to_estimate = matrices.to_estimate(work, missing)
+    to_estimate = matrices.to_estimate(work.losses, missing)
     photos_in_all = (len(missing) + len(to_estimate)) * work.settings.epochs * len(encoded)
     announce = _announcer(work, photos_in_all, progress)
     with finetune.precision(work.engine.training_precision):
         estimates = _estimates(work, to_estimate, encoded, labels, announce, progress)
-        of_runs = matrices.of_runs(work, labels, estimates, missing)
-        failures = matrices.without_inverse(work, of_runs)
+        of_runs = matrices.of_runs(work.losses, labels, estimates, missing)
+        failures = matrices.without_inverse(work.losses, of_runs)
         for key, failure in failures.items():
             _keep(work, key, NOTHING, failure)
         order = sorted(of_runs.keys() - failures, key=lambda key: (list(work.losses).index(key.loss), key.seed, key))

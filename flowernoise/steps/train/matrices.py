@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import DrawKey, RunKey
 from flowernoise.training import heads
 from flowernoise.transition_matrix import Matrix
-
-if TYPE_CHECKING:
-    from flowernoise.steps.train.plan import Plan
 
 TRUE, ESTIMATED = "true", "estimated"
 PERCENTILE = 97
@@ -50,9 +47,9 @@ def check_files(specs: Iterable[Spec], num_classes: int) -> None:
             _from_file(spec, num_classes)
 
 
-def to_estimate(work: Plan, keys: Iterable[RunKey]) -> list[DrawKey]:
+def to_estimate(specs: Mapping[str, Spec], keys: Iterable[RunKey]) -> list[DrawKey]:
     """Draws for which a run's loss wants an estimated matrix, in order and each once."""
-    wanted = (key.draw for key in keys if work.losses[key.loss].values.get("T") == ESTIMATED)
+    wanted = (key.draw for key in keys if specs[key.loss].values.get("T") == ESTIMATED)
     return sorted(set(wanted))
 
 
@@ -77,22 +74,29 @@ def estimate(answers: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> Matrix:
 
 
 def of_runs(
-    work: Plan, labels: Mapping[DrawKey, DrawnLabels], estimates: Mapping[DrawKey, Matrix], keys: Iterable[RunKey]
+    specs: Mapping[str, Spec],
+    labels: Mapping[DrawKey, DrawnLabels],
+    estimates: Mapping[DrawKey, Matrix],
+    keys: Iterable[RunKey],
 ) -> dict[RunKey, Matrix]:
     """The matrix of each run; that of the draw for losses that do not ask for one.
+
+    Args:
+        specs: the losses by name.
+        labels: of every draw.
+        estimates: of the draws that :func:`to_estimate` names.
+        keys: the runs.
 
     Raises:
         BadRequestError: a file without a stochastic matrix of as many classes as there are.
     """
-    return {key: _of_run(work, key, labels[key.draw], estimates) for key in keys}
+    return {key: _of_run(specs[key.loss], key.draw, labels[key.draw], estimates) for key in keys}
 
 
-def without_inverse(work: Plan, matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
+def without_inverse(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
     """Runs that cannot be trained, with the reason: their loss inverts T, and T has no inverse."""
     inverting = {
-        name
-        for name, spec in work.losses.items()
-        if "inverse_transition_matrix" in spec.entry.properties.get("needs", ())
+        name for name, spec in specs.items() if "inverse_transition_matrix" in spec.entry.properties.get("needs", ())
     }
     return {
         key: SINGULAR
@@ -101,14 +105,13 @@ def without_inverse(work: Plan, matrices: Mapping[RunKey, Matrix]) -> dict[RunKe
     }
 
 
-def _of_run(work: Plan, key: RunKey, drawn: DrawnLabels, estimates: Mapping[DrawKey, Matrix]) -> Matrix:
-    spec = work.losses[key.loss]
+def _of_run(spec: Spec, draw: DrawKey, drawn: DrawnLabels, estimates: Mapping[DrawKey, Matrix]) -> Matrix:
     choice = spec.values.get("T", TRUE)
     if choice == TRUE:
         return _true(drawn)
     if choice == ESTIMATED:
-        return estimates[key.draw]
-    return _from_file(spec, work.num_classes)
+        return estimates[draw]
+    return _from_file(spec, len(drawn.realised_transition_matrix))
 
 
 def _from_file(spec: Spec, num_classes: int) -> Matrix:
