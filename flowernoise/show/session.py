@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 import json as json_library
 import sys
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.table import Table
 
 from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
-from flowernoise.show import export, table
+from flowernoise.show import export, summaries, table
 from flowernoise.show.progress import Terminal
 
 PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
-MOST_RUNS = 40
 Result = Any  # a step's result; show is told apart from steps
 
 
@@ -55,7 +50,7 @@ class Session:
         self._report_stale(result)
         if self._json:
             return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
-        return self._print(_counts(dataset))
+        return self._print(summaries.counts(dataset))
 
     def _report_stale(self, result: Result) -> None:
         if result.stale:
@@ -99,7 +94,7 @@ class Session:
             return self._print_json(
                 {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
             )
-        return self._print(_draws(result.draws))
+        return self._print(summaries.draws(result.draws))
 
     def show_train(self, result: Result) -> None:
         """How many runs were trained, where, and how long it took; exit code 3 if some failed."""
@@ -119,7 +114,7 @@ class Session:
                 }
             )
         else:
-            self._print(_trained(result))
+            self._print(summaries.trained(result))
         self._fail_partly(result)
 
     def show_evaluate(self, result: Result) -> None:
@@ -128,19 +123,24 @@ class Session:
             self.progress.note("evaluate: done already, nothing touched")
         if self._json:
             return self._print_json(
-                {"schema": 1, "runs": [_run_metrics(result, row) for row in range(len(result.evaluation.runs))]}
+                {
+                    "schema": 1,
+                    "runs": [summaries.run_metrics(result, row) for row in range(len(result.evaluation.runs))],
+                }
             )
-        if len(result.evaluation.runs) > MOST_RUNS:
-            self.progress.note(f"the first {MOST_RUNS} of {len(result.evaluation.runs):,} runs; --json has all of them")
-        return self._print(_runs(result))
+        if len(result.evaluation.runs) > summaries.MOST_RUNS:
+            self.progress.note(
+                f"the first {summaries.MOST_RUNS} of {len(result.evaluation.runs):,} runs; --json has all of them"
+            )
+        return self._print(summaries.runs(result))
 
     def show_list(self, things: Sequence[Result], in_full: bool) -> None:
         """A line a thing, or one thing in full."""
         if self._json:
             return self._print_json({"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]})
         if in_full:
-            return self._print(f"{_spec(things[0])}\n\n{things[0].details}")
-        for shown in _things(things):
+            return self._print(f"{summaries.spec(things[0])}\n\n{things[0].details}")
+        for shown in summaries.things(things):
             # Unlike tables of figures, these may fold their last column.
             self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
         return None
@@ -152,7 +152,8 @@ class Session:
             _write(output, _comparisons(results, form, console))
             self.progress.note(f"written to {output}")
         elif form == "table":
-            for result in results:
+            for position, result in enumerate(results):
+                self.stdout.file.write("\n" if position else "")
                 table.show(result, self.stdout)
         else:
             self.stdout.file.write(_comparisons(results, form, self.stdout))
@@ -165,7 +166,7 @@ class Session:
             self._report_stale(result.prepare)
             self._report_set_apart(result.prepare.dataset)
         if result.train.trained:
-            self.progress.note(_trained(result.train))
+            self.progress.note(summaries.trained(result.train))
         self.show_comparisons([result.compare], form, output)
         self._fail_partly(result.train)
 
@@ -220,103 +221,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise FlowernoiseError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _counts(dataset: Any) -> Table:
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    shown.add_column("class", footer="all", no_wrap=True)
-    for name, row in zip(("train", "val", "test"), dataset.counts, strict=True):
-        shown.add_column(name, justify="right", footer=f"{sum(row):,}")
-    for label, name in enumerate(dataset.classes):
-        shown.add_row(name, *[f"{row[label]:,}" for row in dataset.counts])
-    return shown
-
-
-def _things(things: Sequence[Result]) -> Iterator[Table]:
-    """A table for each kind, of specs with their defaults and what they mean."""
-    for kind, group in itertools.groupby(things, key=lambda thing: thing.kind):
-        shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-        shown.add_column(kind, no_wrap=True)
-        shown.add_column("")
-        for thing in group:
-            shown.add_row(_spec(thing), thing.summary)
-        yield shown
-
-
-def _spec(thing: Result) -> str:
-    """``name:key=default,…``, over several lines where it is long."""
-    text = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
-    return "\n".join(textwrap.wrap(text.replace(",", ", "), 36, subsequent_indent="  ")).replace(", ", ",")
-
-
-def _draws(draws: Sequence[Any]) -> Table:
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("noise", no_wrap=True)
-    for name in ("rate", "wrong in train", "wrong in val", "seeds"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    conditions: dict[tuple[str, float], list[Any]] = {}
-    for draw in draws:
-        conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
-    for (noise, rate), members in conditions.items():
-        realised = _span([draw.realised_rate for draw in members])
-        val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
-        name = "control" if noise == "none" else noise
-        shown.add_row(name, f"{rate:g}", realised, _span(val) if val else "–", str(len(members)))
-    return shown
-
-
-def _span(shares: Sequence[float]) -> str:
-    low, high = 100 * min(shares), 100 * max(shares)
-    return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
-
-
-def _trained(result: Result) -> str:
-    where = f"{result.engine.name}, {result.engine.device}"
-    text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {where}"
-    if not result.trained:
-        return text
-    text += f"; training {result.training_seconds:.1f} s"
-    if result.photos_trained:
-        return f"{text}, {result.photos_trained / result.training_seconds:.1f} photos/s"
-    return f"{text}, features {result.feature_seconds:.1f} s"
-
-
-def _run_metrics(result: Result, row: int) -> dict[str, Any]:
-    run = result.evaluation.runs[row]
-    return {
-        **msgspec.to_builtins(run.key),
-        "realised_rate": run.realised_rate,
-        "failure": run.failure,
-        "metrics": [msgspec.to_builtins(metrics) for metrics in result.of_run(row)],
-    }
-
-
-def _runs(result: Result) -> Table:
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("noise", "rate", "seed", "loss"):
-        shown.add_column(name, no_wrap=True)
-    heads = ("accuracy", "balanced", *(f"{name}" for name in result.evaluation.classes), "memorised", "")
-    for name in heads:
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row, run in enumerate(result.evaluation.runs[:MOST_RUNS]):
-        key = run.key
-        identity = ("control" if key.noise == "none" else key.noise, f"{key.rate:g}", str(key.seed), key.loss)
-        if run.failure:
-            shown.add_row(*identity, "failed")
-            continue
-        metrics = result.of_run(row)[0]
-        recalls = [_percent(value) for value in metrics.recall.values()]
-        mark = "collapsed" if metrics.collapsed else ""
-        shown.add_row(
-            *identity,
-            _percent(metrics.accuracy),
-            _percent(metrics.balanced_accuracy),
-            *recalls,
-            _percent(metrics.memorised),
-            mark,
-        )
-    return shown
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"

@@ -1,0 +1,120 @@
+"""What each stage did, in a table or a line."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+MOST_RUNS = 40
+Result = Any  # a step's result; show is told apart from steps
+
+
+def counts(dataset: Any) -> Table:
+    """Photos of each class in each split."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    shown.add_column("class", footer="all", no_wrap=True)
+    for name, row in zip(("train", "val", "test"), dataset.counts, strict=True):
+        shown.add_column(name, justify="right", footer=f"{sum(row):,}")
+    for label, name in enumerate(dataset.classes):
+        shown.add_row(name, *[f"{row[label]:,}" for row in dataset.counts])
+    return shown
+
+
+def things(listed: Sequence[Result]) -> Iterator[Table]:
+    """A table for each kind, of specs with their defaults and what they mean."""
+    for kind, group in itertools.groupby(listed, key=lambda thing: thing.kind):
+        shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+        shown.add_column(kind, no_wrap=True)
+        shown.add_column("")
+        for thing in group:
+            shown.add_row(spec(thing), thing.summary)
+        yield shown
+
+
+def spec(thing: Result) -> str:
+    """``name:key=default,…``, over several lines where it is long."""
+    text = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
+    return "\n".join(textwrap.wrap(text.replace(",", ", "), 36, subsequent_indent="  ")).replace(", ", ",")
+
+
+def draws(drawn: Sequence[Any]) -> Table:
+    """A row a noise model and rate, with the realised rates."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("noise", no_wrap=True)
+    for name in ("rate", "wrong in train", "wrong in val", "seeds"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    conditions: dict[tuple[str, float], list[Any]] = {}
+    for draw in drawn:
+        conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
+    for (noise, rate), members in conditions.items():
+        realised = _span([draw.realised_rate for draw in members])
+        val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
+        name = "control" if noise == "none" else noise
+        shown.add_row(name, f"{rate:g}", realised, _span(val) if val else "–", str(len(members)))
+    return shown
+
+
+def _span(shares: Sequence[float]) -> str:
+    low, high = 100 * min(shares), 100 * max(shares)
+    return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
+
+
+def trained(result: Result) -> str:
+    """How many runs, on what, and how long it took."""
+    where = f"{result.engine.name}, {result.engine.device}"
+    text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {where}"
+    if not result.trained:
+        return text
+    text += f"; training {result.training_seconds:.1f} s"
+    if result.photos_trained:
+        return f"{text}, {result.photos_trained / result.training_seconds:.1f} photos/s"
+    return f"{text}, features {result.feature_seconds:.1f} s"
+
+
+def run_metrics(result: Result, row: int) -> dict[str, Any]:
+    """All metrics of a run, as plain data."""
+    run = result.evaluation.runs[row]
+    return {
+        **msgspec.to_builtins(run.key),
+        "realised_rate": run.realised_rate,
+        "failure": run.failure,
+        "metrics": [msgspec.to_builtins(metrics) for metrics in result.of_run(row)],
+    }
+
+
+def runs(result: Result) -> Table:
+    """A row a run, the first ones where there are many."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("noise", "rate", "seed", "loss"):
+        shown.add_column(name, no_wrap=True)
+    heads = ("accuracy", "balanced", *(f"{name}" for name in result.evaluation.classes), "memorised", "")
+    for name in heads:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row, run in enumerate(result.evaluation.runs[:MOST_RUNS]):
+        key = run.key
+        identity = ("control" if key.noise == "none" else key.noise, f"{key.rate:g}", str(key.seed), key.loss)
+        if run.failure:
+            shown.add_row(*identity, "failed")
+            continue
+        metrics = result.of_run(row)[0]
+        recalls = [_percent(value) for value in metrics.recall.values()]
+        mark = "collapsed" if metrics.collapsed else ""
+        shown.add_row(
+            *identity,
+            _percent(metrics.accuracy),
+            _percent(metrics.balanced_accuracy),
+            *recalls,
+            _percent(metrics.memorised),
+            mark,
+        )
+    return shown
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
