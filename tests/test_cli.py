@@ -96,6 +96,11 @@ def test_a_chain_by_hand_equals_run_and_a_second_run_touches_nothing(finished: P
     assert first.returncode == 0, first.stderr
     by_hand = flowernoise("compare", str(finished), "--json")
     assert json.loads(first.stdout) == json.loads(by_hand.stdout)
+    digests = {
+        json.loads(flowernoise("evaluate", "-a", str(directory), "--json").stdout)["digest"]
+        for directory in (finished, tmp_path)
+    }
+    assert len(digests) == 1
     before = mtimes(tmp_path)
     second = flowernoise("run", *options, "-a", str(tmp_path), "--json")
     assert second.stdout == first.stdout

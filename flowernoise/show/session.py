@@ -125,6 +125,7 @@ class Session:
             return self._print_json(
                 {
                     "schema": 1,
+                    "digest": result.evaluation.arrays.sha256,
                     "runs": [summaries.run_metrics(result, row) for row in range(len(result.evaluation.runs))],
                 }
             )

@@ -23,6 +23,7 @@ from flowernoise.training import engine, finetune
 from flowernoise.training.selection import ALL, memorised
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+FEW = 10  # test photos of a class that a fair model may all miss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,21 +151,35 @@ def _blank(photos_tested: int, num_classes: int) -> Arrays:
 def _judge(
     row: Arrays, stored: StoredRun, arrays: Arrays, drawn: DrawnLabels, test_labels: np.ndarray[Any, Any]
 ) -> None:
-    """Fills in a run's row of the evaluation's arrays.
-
-    Collapsed: on the test photos it predicts fewer classes than there are both in its training labels and among them.
-    """
+    """Fills in a run's row of the evaluation's arrays."""
     trained = arrays["train_predicted"][stored.row]
     observed = np.broadcast_to(drawn.train_labels, trained.shape)
     flipped = np.broadcast_to(drawn.train_flipped, trained.shape)
     shares = memorised(trained, observed, flipped)
-    expected = np.intersect1d(drawn.train_labels, test_labels)
     for source, selection in enumerate(stored.block.selections):
         column = ALL.index(selection)
         row["predicted"][column] = arrays["test_probabilities"][stored.row, source].argmax(axis=1)
         row["memorised"][column] = shares[source]
-        row["collapsed"][column] = len(np.unique(row["predicted"][column])) < len(expected)
+        row["collapsed"][column] = _has_collapsed(
+            row["predicted"][column], test_labels, trained[source], drawn.train_labels
+        )
         row["available"][column] = True
+
+
+def _has_collapsed(
+    predicted: np.ndarray[Any, Any],
+    test_labels: np.ndarray[Any, Any],
+    train_predicted: np.ndarray[Any, Any],
+    train_labels: np.ndarray[Any, Any],
+) -> bool:
+    """Whether a class that training labels name and test photos show is never predicted for a test photo.
+
+    A class with few test photos may be missed on all of them by chance; it also counts as predicted if it is predicted
+    for a training photo.
+    """
+    shown, photos_of = np.unique(test_labels, return_counts=True)
+    rare = np.intersect1d(shown[photos_of < FEW], train_predicted)
+    return bool(np.setdiff1d(np.intersect1d(train_labels, shown), np.union1d(predicted, rare)).size)
 
 
 class _Answers:

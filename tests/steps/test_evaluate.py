@@ -141,6 +141,17 @@ def test_memorised_is_the_share_of_wrong_labels_that_a_run_gives_back(tmp_path):
     assert evaluated(other).of_run(0)[0].memorised == 0.5
 
 
+def test_a_class_of_few_test_photos_counts_as_predicted_where_training_photos_are(tmp_path, monkeypatch):
+    layout = prepare(tmp_path)
+    write_block(layout, {"mae": [ALL_BUT_TULIPS] * 3})
+    assert 2 in TINY
+    assert not evaluated(layout).of_run(0)[0].collapsed
+    other = prepare(tmp_path / "other")
+    monkeypatch.setitem(globals(), "TINY", TINY % 2)
+    write_block(other, {"mae": [ALL_BUT_TULIPS] * 3})
+    assert evaluated(other).of_run(0)[0].collapsed
+
+
 def test_nothing_is_memorised_where_no_label_is_wrong(tmp_path):
     layout = prepare(tmp_path, observed=TRAIN)
     write_block(layout, {"ce": [ALL_RIGHT] * 3})
@@ -157,8 +168,9 @@ def test_nothing_is_memorised_where_no_label_is_wrong(tmp_path):
     ],
 )
 def test_collapsed_is_fewer_classes_than_training_labels_and_test_photos_share(
-    tmp_path, predicted, test, observed, collapsed
+    tmp_path, monkeypatch, predicted, test, observed, collapsed
 ):
+    monkeypatch.setattr("flowernoise.steps.evaluate.FEW", 1)
     layout = prepare(tmp_path, test=test, observed=observed)
     write_block(layout, {"mae": [predicted] * 3})
     assert [metrics.collapsed for metrics in evaluated(layout).of_run(0)] == [collapsed] * 3
