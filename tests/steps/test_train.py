@@ -3,11 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
+from flowernoise.catalogue.backbones import Backbone, backbones
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
+from flowernoise.registry import Registry
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
@@ -15,9 +18,28 @@ from flowernoise.steps.train import TrainSettings, train
 from flowernoise.store import datasets, runs
 from flowernoise.store.layout import Layout
 
-BACKBONE = "efficientnet_lite0:weights=none"
-ON_FEATURES = TrainSettings(backbone=BACKBONE, epochs=2, batch_size=8)
+ON_FEATURES = TrainSettings(backbone="tiny", epochs=2, batch_size=8)
 FINETUNE = dataclasses.replace(ON_FEATURES, mode="finetune", epochs=1, losses=("ce",))
+
+
+def tiny() -> Backbone:
+    """A network that is built and compiled in a moment."""
+
+    def build(size: int) -> keras.Model:
+        images = keras.Input((size, size, 3))
+        x = keras.layers.Rescaling(1 / 255)(images)
+        x = keras.layers.Conv2D(8, 3, strides=2, kernel_initializer=keras.initializers.GlorotUniform(seed=0))(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+
+    return Backbone("tiny", "none:tiny", 32, 8, build)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    aside = Registry("backbone")
+    aside.register()(tiny)
+    monkeypatch.setitem(backbones._entries, "tiny", aside["tiny"])
 
 
 class Notes(Silent):
@@ -264,12 +286,36 @@ def test_nothing_prepared_or_drawn_says_what_comes_first(tmp_path: Path, photo_f
         train(tmp_path / "prepared", ON_FEATURES, Silent())
 
 
+def assert_convolutions_changed(directory: Path) -> None:
+    """Every kernel of every fine-tuned run differs from the pretrained one."""
+    layout = Layout(directory)
+    for stored in live_runs(directory).values():
+        if stored.block.mode == "finetune":
+            pretrained = backbones.parse(stored.block.backbone)().build(32)
+            count = len(pretrained.get_weights()) + 2  # and the head's kernel and bias
+            names = tuple(f"{position:04}" for position in range(count))
+            trained = runs.read_arrays(layout, stored.block, names)
+            kernels = [each for each in zip(pretrained.get_weights(), trained.values()) if each[0].ndim == 4]  # noqa: B905
+            assert kernels
+            assert all(np.abs(before - after).max() > 0 for before, after in kernels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["resnet50:weights=none", "efficientnet_lite0"])
+def test_the_real_backbones_are_fine_tuned_end_to_end(prepared: Path, backbone: str) -> None:
+    result = train(prepared, dataclasses.replace(FINETUNE, backbone=backbone), Silent())
+    assert (result.trained, result.failed) == (2, ())
+    assert_convolutions_changed(prepared)
+    assert len(evaluate(prepared, Silent()).evaluation.runs) == 2
+
+
 def test_fine_tuning_changes_convolutions_and_lands_in_the_same_evaluation(prepared: Path) -> None:
     notes = Notes()
     train(prepared, ON_FEATURES, Silent())
     result = train(prepared, FINETUNE, notes)
     assert (result.trained, result.photos_trained) == (2, 48)
     assert sum("epoch 1 of 1, training loss" in line for line in notes.lines) == 2
+    assert_convolutions_changed(prepared)
     evaluated = evaluate(prepared, Silent())
     assert {run.key.mode for run in evaluated.evaluation.runs} == {"features", "finetune"}
     rows = [row for row, run in enumerate(evaluated.evaluation.runs) if run.key.mode == "finetune"]
