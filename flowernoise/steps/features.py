@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone
@@ -14,20 +15,20 @@ from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import Dataset, Features, FeaturesKey
-from flowernoise.training import features
-from flowernoise.training.engine import Engine
+from flowernoise.training import features, inference
+from flowernoise.training.engine import Extractor
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureWork:
-    """Which photos' features, of which backbone, made by which engine."""
+    """Which photos' features, of which backbone, extracted by what."""
 
     layout: Layout
     dataset: Dataset
     index: tuple[IndexedPhoto, ...]
     backbone_spec: Spec
     backbone: Backbone
-    engine: Engine
+    extractor: Extractor
 
     @property
     def key(self) -> FeaturesKey:
@@ -38,9 +39,9 @@ class FeatureWork:
             decoding=images.DECODING,
             backbone=str(self.backbone_spec),
             weights=self.backbone.weights_digest,
-            engine=self.engine.name,
-            device=self.engine.device,
-            precision="float32",
+            engine=self.extractor.name,
+            device=self.extractor.device,
+            precision=self.extractor.precision,
         )
 
 
@@ -64,9 +65,9 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
     extraction = feature_cache.Extraction(work.layout, key, len(work.index))
     shards = {start: extraction.existing(start) for start in extraction.starts()}
     archive = Archive(work.layout.photos, work.dataset.archive)
-    description = f"extracting features · {work.backbone_spec} · {work.engine.device}"
+    description = f"extracting features · {work.backbone_spec} · {work.extractor}"
     with progress.task(description, len(work.index), "photos") as advance:
-        model = work.backbone.build(key.image_size) if None in shards.values() else None
+        model = _network(work) if None in shards.values() else None
         for start, shard in shards.items():
             chunk = work.index[start : start + feature_cache.SHARD]
             if shard is not None:
@@ -75,3 +76,8 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
             array = features.extract(model, archive.read(chunk), key.image_size, advance)
             shards[start] = extraction.write(start, array)
     return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
+
+
+def _network(work: FeatureWork) -> Any:
+    model = work.backbone.build(work.dataset.request.image_size)
+    return inference.Network(model, work.extractor.precision) if work.extractor.is_openvino else model

@@ -59,6 +59,7 @@ def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> Tr
         done_before=0,
         failed=(),
         engine=work.engine,
+        extractor=work.extractor,
         feature_seconds=featured - started,
         training_seconds=time.perf_counter() - featured,
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from flowernoise.errors import BadRequestError
 from flowernoise.store.records import Mode, RunKey, TrainingSettings
-from flowernoise.training.engine import Engine
+from flowernoise.training.engine import Engine, Extractor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +63,13 @@ class TrainSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What was trained: counts of runs, the engine, and the seconds that features and training took."""
+    """What was trained: counts of runs, the engines, and the seconds that features and training took."""
 
     trained: int
     done_before: int
     failed: tuple[tuple[RunKey, str], ...]
     engine: Engine
+    extractor: Extractor | None = None
     feature_seconds: float = 0.0
     training_seconds: float = 0.0
     photos_trained: int = 0
