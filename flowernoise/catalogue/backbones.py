@@ -61,8 +61,8 @@ class Backbone:
         native_size: pixels a side of the images that the weights were trained on.
         num_features: numbers an image becomes.
         build: image size in pixels → Keras model; imports Keras.
-        bfloat16: whether a fast engine may use it: if features stay within cosine 0.9999 of float32's. Measured:
-            ResNet50 0.99999 (random weights), EfficientNet-Lite0 0.9970.
+        bfloat16: whether a fast engine should try it, which keeps it if features stay within cosine 0.9999 of
+            float32's. Measured: ResNet50 0.99999 (random weights), EfficientNet-Lite0 0.9970.
     """
 
     name: str

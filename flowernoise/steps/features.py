@@ -16,7 +16,9 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import Dataset, Features, FeaturesKey
 from flowernoise.training import features, inference
-from flowernoise.training.engine import Extractor
+from flowernoise.training.engine import BFLOAT16, LEAST_COSINE, Extractor
+
+SAMPLE = 32  # photos on which bfloat16 is tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +68,8 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
     shards = {start: extraction.existing(start) for start in extraction.starts()}
     archive = Archive(work.layout.photos, work.dataset.archive)
     description = f"extracting features · {work.backbone_spec} · {work.extractor}"
+    model = _network(work, archive, progress) if None in shards.values() else None
     with progress.task(description, len(work.index), "photos") as advance:
-        model = _network(work) if None in shards.values() else None
         for start, shard in shards.items():
             chunk = work.index[start : start + feature_cache.SHARD]
             if shard is not None:
@@ -78,6 +80,21 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
     return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
 
 
-def _network(work: FeatureWork) -> Any:
-    model = work.backbone.build(work.dataset.request.image_size)
-    return inference.Network(model, work.extractor.precision) if work.extractor.is_openvino else model
+def _network(work: FeatureWork, archive: Archive, progress: Progress) -> Any:
+    """The backbone as the extractor runs it; in bfloat16 only if the first photos' features bear it out."""
+    size, precision = work.dataset.request.image_size, work.extractor.precision
+    model = work.backbone.build(size)
+    if not work.extractor.is_openvino:
+        return model
+    converted = inference.convert(model)
+    network = inference.Network(converted, "bf16" if precision == BFLOAT16 else precision)
+    if precision == BFLOAT16:
+        exact = inference.Network(converted, "f32")
+        of_sample = [
+            features.extract(each, archive.read(work.index[:SAMPLE]), size, lambda _: None) for each in (network, exact)
+        ]
+        cosine = inference.least_cosine(*of_sample)
+        if cosine < LEAST_COSINE:
+            progress.note(f"bfloat16 features of {work.backbone_spec} have cosine {cosine:.5f}: float32 instead")
+            return exact
+    return network

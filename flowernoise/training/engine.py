@@ -14,6 +14,8 @@ from flowernoise.errors import BadRequestError
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 PROCESSOR = Path("/proc/cpuinfo")
 CHOICE = "FLOWERNOISE_ENGINE"  # environment variable that can refuse OpenVINO
+LEAST_COSINE = 0.9999  # between features in bfloat16 and in float32
+BFLOAT16 = f"bf16 if cosine >= {LEAST_COSINE}"  # the precision of features for which bfloat16 is tried
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # processor flags; without them bfloat16 is emulated
 _PACKAGES = ("keras", "numpy", "pillow", "h5py")
 
@@ -64,7 +66,7 @@ class Extractor:
         return self.name.startswith("openvino")
 
     def __str__(self) -> str:
-        return f"{self.name.partition(',')[0]}, {self.precision}" if self.is_openvino else self.device
+        return f"{self.name.partition(',')[0]}, {self.precision.partition(' ')[0]}" if self.is_openvino else self.device
 
 
 def keras_extractor(engine: Engine) -> Extractor:
@@ -77,7 +79,7 @@ def extractor(engine: Engine, bfloat16: bool) -> Extractor:
 
     Args:
         engine: what Keras runs on.
-        bfloat16: whether the network keeps its features in bfloat16, which is used where the processor has it.
+        bfloat16: whether to try bfloat16 where the processor has it.
 
     Raises:
         BadRequestError: ``FLOWERNOISE_ENGINE`` is set, but not to ``keras``.
@@ -88,7 +90,7 @@ def extractor(engine: Engine, bfloat16: bool) -> Extractor:
     version = _openvino_version()
     if choice or version is None or engine.has_gpu or engine.backend != "tensorflow":
         return keras_extractor(engine)
-    precision = "bf16" if bfloat16 and _has_bfloat16() else "f32"
+    precision = BFLOAT16 if bfloat16 and _has_bfloat16() else "f32"
     return Extractor(f"openvino {version} on cpu, from {engine.name}", engine.device, precision)
 
 

@@ -18,25 +18,22 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Network:
-    """A Keras model of the TensorFlow backend, converted; its weights are those that Keras code has checked.
+    """A converted model, compiled for this processor.
 
     Args:
-        model: from float32 images [n, size, size, 3] to features [n, d].
+        converted: what :func:`convert` gives.
         precision: of the arithmetic, ``bf16`` or ``f32``.
 
     Raises:
         FlowernoiseError: on this processor OpenVINO would compute in another precision.
     """
 
-    def __init__(self, model: Any, precision: str) -> None:
+    def __init__(self, converted: Any, precision: str) -> None:
         import openvino
 
-        core = openvino.Core()
-        converted = _converted(model, core)
-        converted.reshape([REQUEST, *model.input_shape[1:]])
         # Several requests at once, each on few cores, measured faster than one at a time on all of them.
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
-        self._compiled = core.compile_model(converted, "CPU", hints)
+        self._compiled = openvino.Core().compile_model(converted, "CPU", hints)
         found = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if found != precision:
             raise FlowernoiseError(
@@ -78,11 +75,28 @@ def filled(pixels: Pixels, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))).astype(np.float32)
 
 
-def _converted(model: Any, core: Any) -> Any:
-    """OpenVINO's form of a Keras model.
+def convert(model: Any) -> Any:
+    """OpenVINO's form of a Keras model of the TensorFlow backend; its weights are those that Keras code has checked.
 
     By way of a directory that nobody else can write to, as ``openvino.convert_model`` reports its use to the makers.
+
+    Args:
+        model: from float32 images [n, size, size, 3] to features [n, d].
     """
+    import openvino
+
     with tempfile.TemporaryDirectory(prefix="flowernoise-") as folder:
         model.export(folder, verbose=False)
-        return core.read_model(folder)
+        converted = openvino.Core().read_model(folder)
+    converted.reshape([REQUEST, *model.input_shape[1:]])
+    return converted
+
+
+def least_cosine(features: FeatureArray, exact: FeatureArray) -> float:
+    """The least cosine between a photo's features and its exact ones, over photos [n, d].
+
+    >>> round(least_cosine(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[1.0, 0.0], [4.0, 3.0]])), 2)
+    0.96
+    """
+    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(exact, axis=1)
+    return float(((features * exact).sum(axis=1) / lengths).min())

@@ -102,6 +102,7 @@ def make(layout: Layout, settings: TrainSettings) -> Plan:
     backbone_spec = backbones.parse(settings.backbone)
     dataset = datasets.need(layout)
     matrices.check_files(specs, len(dataset.classes))
+    settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
         raise BadRequestError(
             "several --learning-rate or --l2 values are chosen between on the validation split, and there is none; "
