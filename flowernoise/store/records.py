@@ -202,6 +202,14 @@ class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: Provenance
 
 
+class BlockHead(msgspec.Struct, frozen=True):
+    """The fields of :class:`RunBlock` that tell it from others; the rest is passed over."""
+
+    dataset: str
+    arrays: FileRef
+    generation: int
+
+
 class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a fine-tuned run answers, computed from its weights; arrays as those of heads."""
 
