@@ -20,7 +20,7 @@ Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # half a 95 % interval, in standard e
 RESAMPLES = 1000
 SHARE = (0.0, 1.0)  # where a mean of shares can lie
 DELTA = 0.02  # how much accuracy a tolerated rate may cost
-FLOOR = 1e-11  # no p-value below: there rounding would show
+FLOOR = 1e-10  # no p-value below: there rounding would show
 _SAME = 1e-6  # means in single precision that differ by less are the same
 _AT_ONCE = 1 << 21  # resampled means held at once, 8 MiB; measured best
 
@@ -228,7 +228,7 @@ def _over_resampled_seeds(
     of_photos = away.mean(axis=1).var(axis=1)
     of_seeds = observed.var(axis=1, ddof=1) / seeds
     means *= _stretch(means.std(axis=1), of_seeds, of_photos, of_each.mean(axis=1), seeds)[:, None]
-    return np.clip(means + centre.astype(np.float32), *bounds)
+    return np.asarray(np.clip(means + centre.astype(np.float32), *bounds))
 
 
 def _stretch(spread: Floats, of_seeds: Floats, of_photos: Floats, of_each: Floats, seeds: int) -> Floats:
@@ -282,7 +282,7 @@ def student_quantile(freedom: Any) -> Floats:
 
 
 def student_two_sided(t: Any, freedom: Any) -> Floats:
-    """Two-sided p-values of Student's t, no less than 1e-11.
+    """Two-sided p-values of Student's t, no less than 1e-10.
 
     Formula, Source: as of :func:`student_quantile`.
 
@@ -296,7 +296,7 @@ def student_two_sided(t: Any, freedom: Any) -> Floats:
 
 def _degrees(freedom: Any) -> Floats:
     """As an array; from 1e9 on Student's distribution is taken for the normal one, as it is to nine digits."""
-    return np.minimum(np.asarray(freedom, dtype=float), 1e9)
+    return np.asarray(np.minimum(np.asarray(freedom, dtype=float), 1e9))
 
 
 def _arc(x: Any, degrees: Floats) -> Floats:
@@ -424,7 +424,7 @@ def sign_flip(differences: Floats, generator: np.random.Generator) -> Floats:
         generator: source of the drawn signs.
 
     Returns:
-        one a row, no less than 1e-11.
+        one a row, no less than 1e-10.
 
     Source: Fisher, The design of experiments, section 21, 1935; the added one: Phipson and Smyth, Permutation p-values
     should never be zero, Statistical Applications in Genetics and Molecular Biology 9, 2010.
