@@ -78,7 +78,7 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Members:
-    """The runs of a cell: rows of those that did not fail, with their seeds, and how many did."""
+    """The runs of a cell: of those that did not fail the rows in the answers and the seeds; how many did fail."""
 
     rows: list[int]
     seeds: list[int]
@@ -155,88 +155,87 @@ def _test_photos(directory: Directory) -> str:
 
 def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[str]) -> Group:
     asked: Selection = select or ("selected" if any(each.directory.dataset.sizes[1] for each in members) else "last")
-    columns = [_columns(each, asked) for each in members]
-    taken = [np.arange(len(each.evaluation.runs)) for each in members]
-    collapsed = np.concatenate(
-        [each.arrays["collapsed"][rows, column] for each, rows, (column, _) in zip(members, taken, columns, strict=True)]
-    )
-
-    def joined(name: str) -> Array:
-        each_one = zip(members, taken, columns, strict=True)
-        return np.concatenate([each.arrays[name][rows, column] for each, rows, (column, _) in each_one])
-
-    further = {name: joined(name) for name in needs if name != "probabilities"}
-    if "probabilities" in needs:
-        loaded = [_probabilities(each, column) for each, (column, _) in zip(members, columns, strict=True)]
-        further["probabilities"] = np.concatenate(loaded)
-    fallen_back = sum(count for _, count in columns)
-    alive = sum(run.failure is None for each in members for run in each.evaluation.runs)
+    taken = [_Taken(each, asked) for each in members]
+    fallen_back = sum(each.fallen_back for each in taken)
+    further = {name: np.concatenate([each.further(name) for each in taken]) for name in needs}
+    predicted = np.concatenate([each.array("predicted") for each in taken])
     return Group(
         directories=tuple(each.position for each in members),
         dataset=members[0].directory.dataset,
-        answers=Answers(joined("predicted"), members[0].arrays["test_labels"], members[0].evaluation.classes, **further),
-        cells=_cells(members, collapsed),
+        answers=Answers(predicted, members[0].arrays["test_labels"], members[0].evaluation.classes, **further),
+        cells=_cells(members, np.concatenate([each.array("collapsed") for each in taken])),
         asked=asked,
-        selected="last" if alive and fallen_back == alive else asked,
+        selected="last" if len(predicted) and fallen_back == len(predicted) else asked,
         fallen_back=fallen_back,
         failures=[run for each in members for run in each.evaluation.runs if run.failure],
     )
 
 
-def _columns(each: _Read, select: Selection) -> tuple[Array, int]:
-    """The selection's column of each run; that of ``last`` for runs that have no other, and how many these are."""
-    selections = each.evaluation.selections
-    wanted, last = selections.index(select), selections.index("last")
-    available = each.arrays["available"]
-    fallen_back = available[:, last] & ~available[:, wanted]
-    return np.where(fallen_back, last, wanted), int(fallen_back.sum())
+class _Taken:
+    """Of one directory the runs that did not fail, each under the selection asked for, or the last it has no such."""
+
+    def __init__(self, read: _Read, select: Selection) -> None:
+        evaluation, available = read.evaluation, read.arrays["available"]
+        wanted, last = evaluation.selections.index(select), evaluation.selections.index("last")
+        missing = available[:, last] & ~available[:, wanted]
+        self._read = read
+        self._rows = np.array([row for row, run in enumerate(evaluation.runs) if run.failure is None], dtype=int)
+        self._columns = np.where(missing, last, wanted)[self._rows]
+        self.fallen_back = int(missing.sum())
+
+    def array(self, name: str) -> Array:
+        """Their part of an array of the evaluation."""
+        part: Array = self._read.arrays[name][self._rows, self._columns]
+        return part
+
+    def further(self, name: str) -> Array:
+        """What some metrics need beside predictions."""
+        return self._probabilities() if name == "probabilities" else self.array(name)
+
+    def _probabilities(self) -> Array:
+        """Answers to the test photos [runs, photos, classes]."""
+        layout, evaluation = self._read.directory.layout, self._read.evaluation
+        if evaluation.inputs != self._read.directory.inputs:
+            raise BadRequestError(
+                f"probabilities of the evaluated runs are needed, but in {layout.root} runs were added or changed "
+                "since; run `flowernoise evaluate` first"
+            )
+        found = runs.blocks(layout, evaluation.dataset)
+        live = runs.live(found)
+        stored = [live[evaluation.runs[row].key] for row in self._rows]
+        by_block: dict[str, list[int]] = {}
+        for place, each in enumerate(stored):
+            by_block.setdefault(each.name, []).append(place)
+        shape = (len(stored), len(self._read.arrays["test_labels"]), len(evaluation.classes))
+        probabilities = np.empty(shape, dtype=np.float32)
+        for name, places in by_block.items():
+            selections = [found[name].selections.index(evaluation.selections[self._columns[k]]) for k in places]
+            probabilities[places] = _answers(layout, name, found[name])[[stored[k].row for k in places], selections]
+        return probabilities
 
 
 def _cells(members: Sequence[_Read], collapsed: Array) -> dict[Cell, Members]:
-    found: dict[tuple[Any, ...], list[int]] = {}
-    every: list[EvaluatedRun] = []
+    found: dict[tuple[Any, ...], list[tuple[int, EvaluatedRun]]] = {}
+    alive = 0
     for each in members:
-        for row, run in enumerate(each.evaluation.runs, start=len(every)):
+        for run in each.evaluation.runs:
             key = run.key
             cell = (each.position, key.noise, key.rate, key.loss, key.backbone, key.mode)
-            found.setdefault(cell, []).append(row)
-        every += each.evaluation.runs
-    cells = {}
-    for cell, rows in found.items():
-        alive = [row for row in rows if every[row].failure is None]
-        cells[Cell(*cell)] = Members(
-            rows=alive,
-            seeds=[every[row].key.seed for row in alive],
-            failed=len(rows) - len(alive),
-            realised_rate=float(np.mean([every[row].realised_rate for row in rows])),
-            collapsed=int(collapsed[alive].sum()),
-        )
-    return cells
+            found.setdefault(cell, []).append((alive, run))
+            alive += run.failure is None
+    return {Cell(*cell): _members(pairs, collapsed) for cell, pairs in found.items()}
 
 
-def _probabilities(each: _Read, columns: Array) -> Array:
-    """Answers of the runs to the test photos [runs, photos, classes] under the selection of each run; NaN if it failed."""
-    layout, evaluation = each.directory.layout, each.evaluation
-    if evaluation.inputs != each.directory.inputs:
-        raise BadRequestError(
-            f"probabilities of the evaluated runs are needed, but in {layout.root} runs were added or changed since; "
-            "run `flowernoise evaluate` first"
-        )
-    found = runs.blocks(layout, evaluation.dataset)
-    live = runs.live(found)
-    shape = (len(evaluation.runs), len(each.arrays["test_labels"]), len(evaluation.classes))
-    probabilities = np.full(shape, np.nan, dtype=np.float32)
-    by_block: dict[str, list[tuple[int, runs.StoredRun]]] = {}
-    for row, run in enumerate(evaluation.runs):
-        if run.failure is None:
-            stored = live[run.key]
-            by_block.setdefault(stored.name, []).append((row, stored))
-    for name, rows in by_block.items():
-        block = found[name]
-        answers = _answers(layout, name, block)
-        selections = [block.selections.index(evaluation.selections[columns[row]]) for row, _ in rows]
-        probabilities[[row for row, _ in rows]] = answers[[stored.row for _, stored in rows], selections]
-    return probabilities
+def _members(pairs: Sequence[tuple[int, EvaluatedRun]], collapsed: Array) -> Members:
+    alive = [(row, run.key.seed) for row, run in pairs if run.failure is None]
+    rows = [row for row, _ in alive]
+    return Members(
+        rows=rows,
+        seeds=[seed for _, seed in alive],
+        failed=len(pairs) - len(alive),
+        realised_rate=sum(run.realised_rate for _, run in pairs) / len(pairs),
+        collapsed=int(collapsed[rows].sum()),
+    )
 
 
 def _answers(layout: Layout, name: str, block: RunBlock) -> Array:
