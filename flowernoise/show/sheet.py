@@ -41,7 +41,7 @@ BLANK = Title("")
 class Sheet:
     """Columns of labels, columns of cells with headings of several lines, and the lines below.
 
-    ``rights`` says of each column of labels, and of each part of a cell, whether it ends at the right. Lines without
+    ``title`` stands above. ``rights`` says of each column of labels, and of each part of a cell, whether it ends at the right. Lines without
     any cell in a block of columns are left out there.
     """
 
@@ -50,6 +50,7 @@ class Sheet:
     headings: Sequence[str]
     part_rights: tuple[bool, ...]
     lines: Sequence[Line | Title]
+    title: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,8 @@ def blocks(widths: Widths, most: int | None) -> list[list[int]]:
 
 def render(sheet: Sheet, widths: Widths, columns: Sequence[int]) -> Text:
     """A block of columns as text, its lines without spaces at the end."""
-    lines = [*_headings(sheet, widths, columns), Text("─" * widths.of(columns))]
+    lines = [Text(sheet.title, style="bold")] if sheet.title else []
+    lines += [*_headings(sheet, widths, columns), Text("─" * widths.of(columns))]
     kept = [line for line in sheet.lines if isinstance(line, Title) or any(line.cells[c] for c in columns)]
     for position, line in enumerate(kept):
         if isinstance(line, Line):

@@ -52,7 +52,8 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
     corrupted = corrupt(artifacts_directory, settings.corrupt, progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
-    return RunResult(prepared, corrupted, trained, evaluated, compare(artifacts_directory, settings.compare))
+    compared = compare([artifacts_directory], settings.compare, progress)
+    return RunResult(prepared, corrupted, trained, evaluated, compared)
 
 
 def _remember(layout: Layout, preset: str | None, dataset: str) -> None:

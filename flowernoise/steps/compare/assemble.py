@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,11 @@ def assemble(
         judge(group, metric, cells, settings.baseline, settings.delta / 100)
         for group, cells in zip(groups, shown, strict=True)
     ]
-    differences = _differences(groups, judged, better)
+    differences, tied = _differences(groups, judged, better), _tied(judged)
     rows = [
         row
         for number, (group, cells, found) in enumerate(zip(groups, shown, judged, strict=True))
-        for row in _Rows(number, group, found, differences[number], variants, metric).of(cells)
+        for row in _Rows(number, group, found, differences[number], tied[number], variants, metric).of(cells)
     ]
     order = _Order(rows, settings.sort_by, settings.baseline, better, chosen_rows, chosen_columns)
     beside, why = _beside(directories, rows) if metric.name == "accuracy" else ((), "")
@@ -142,6 +142,16 @@ def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str)
     return differences
 
 
+def _tied(judged: Sequence[Judged]) -> list[set[Cell]]:
+    """The cells not significantly worse than the best under their noise, the tests corrected over all of them."""
+    every = [(number, cell, found.p) for number, one in enumerate(judged) for cell, found in one.behind.items()]
+    tied: list[set[Cell]] = [set() for _ in judged]
+    for (number, cell, _), p_holm in zip(every, statistics.holm([p for *_, p in every]), strict=True):
+        if p_holm >= SIGNIFICANT:
+            tied[number].add(cell)
+    return tied
+
+
 def _verdict(found: Paired, p_holm: float, members: Members, better: str) -> Verdict | None:
     if p_holm >= SIGNIFICANT or not found.difference:
         return None
@@ -159,11 +169,12 @@ class _Rows:
         group: Group,
         judged: Judged,
         differences: Mapping[Cell, Difference],
+        tied: Collection[Cell],
         variants: Sequence[str],
         metric: Spec,
     ) -> None:
         self._number, self._group, self._judged = number, group, judged
-        self._differences, self._variants = differences, variants
+        self._differences, self._tied, self._variants = differences, tied, variants
         self._balanced: dict[Cell, Value] = {}
         if len(group.dataset.classes) == 2 and metric.name == "accuracy":
             alive = {cell: members for cell, members in group.cells.items() if members.rows}
@@ -176,7 +187,8 @@ class _Rows:
 
     def _row(self, cell: Cell, members: Members) -> Row:
         judged, value = self._judged, self._judged.values.get(cell, NO_VALUE)
-        balanced = self._balanced.get(cell)
+        balanced, difference = self._balanced.get(cell), self._differences.get(cell)
+        worse = difference is not None and difference.verdict == "worse"  # then the best is not tied with it either
         return Row(
             noise=cell.noise,
             rate=cell.rate,
@@ -193,8 +205,8 @@ class _Rows:
             collapsed=members.collapsed,
             failed=members.failed,
             best=cell in judged.best,
-            tied=cell in judged.tied,
-            difference=self._differences.get(cell),
+            tied=cell in self._tied and not worse,
+            difference=difference,
             balanced=balanced and Beneath(*_triple(balanced), _drop(self._balanced, cell)),
             variant=self._variants[cell.directory],
             dataset=self._number,
@@ -243,7 +255,9 @@ class _Order:
         self._chosen_rows = chosen_rows
         conditions = {row.condition for row in rows}
         self.conditions = tuple(sorted(conditions, key=self._of_condition))
-        first = {row.column: min(r.directory for r in rows if r.column == row.column) for row in _one_each(rows)}
+        first: dict[Column, int] = {}
+        for row in rows:
+            first[row.column] = min(row.directory, first.get(row.column, row.directory))
         means = _means_of_columns(rows, sort_by, self._sign) if sort_by in ("mean", "drop") else {}
 
         def of_column(column: Column) -> tuple[Any, ...]:
@@ -277,11 +291,6 @@ class _Order:
         """Where a line comes in lists."""
         place = self._place_of_noise(tolerated.noise)
         return tolerated.dataset, place, tolerated.noise, self._place[tolerated.column]
-
-
-def _one_each(rows: Sequence[Row]) -> Iterable[Row]:
-    """A row of each column."""
-    return {row.column: row for row in rows}.values()
 
 
 def _means_of_columns(rows: Sequence[Row], field: str, sign: int) -> dict[Column, float]:
@@ -357,7 +366,7 @@ def _notes(
 
 
 def _crossovers(rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str) -> list[str]:
-    """From which rate losses beat the baseline, of those that do so significantly at some rate."""
+    """From which rate losses are ahead of the baseline, of those that are so significantly at some rate."""
     proven = {
         (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
     }
@@ -367,9 +376,9 @@ def _crossovers(rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: s
             text = _from(line.crossover)
             if text:
                 name = " ".join(filter(None, (line.loss, line.variant)))
-                by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} from {text}")
+                by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
-        f"{noise}: beats {baseline}, as far as the rates tell: {', '.join(items)} of wrong labels"
+        f"{noise}: ahead of {baseline} from this share of wrong labels on: {', '.join(items)}"
         for (_, noise), items in by_noise.items()
     ]
 
@@ -378,7 +387,7 @@ def _from(crossover: RateEstimate) -> str:
     point = crossover.point
     if point.rate is None:
         return ""
-    return f"below {100 * point.rate:.1f} %" if point.censoring == "below" else f"{100 * point.rate:.1f} %"
+    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f} %"
 
 
 def _runs(count: int, singular: str, plural: str) -> str:

@@ -113,8 +113,12 @@ class _Read:
     arrays: dict[str, Array]
 
 
-def read_groups(directories: Sequence[Directory], select: Selection | None, needs: Sequence[str]) -> list[Group]:
+def read_groups(
+    directories: Sequence[Directory], select: Selection | None, needs: Sequence[str]
+) -> tuple[list[Group], tuple[str, ...]]:
     """Reads what was evaluated, and groups it by test photos, in the order of the directories.
+
+    Also returns for each directory the digest of the runs that were evaluated.
 
     Args:
         select: what to show; None for the usual.
@@ -126,12 +130,15 @@ def read_groups(directories: Sequence[Directory], select: Selection | None, need
         DamagedFileError: not what was written.
     """
     by_photos: dict[str, list[_Read]] = {}
+    inputs = []
     alone = len({directory.dataset.id for directory in directories}) == 1
     for position, directory in enumerate(directories):
         dataset = directory.dataset
         photos_id = dataset.id if alone else _test_photos(directory)
-        by_photos.setdefault(photos_id, []).append(_Read(position, directory, *_read(directory)))
-    return [_group(members, select, needs) for members in by_photos.values()]
+        evaluation, arrays = _read(directory)
+        by_photos.setdefault(photos_id, []).append(_Read(position, directory, evaluation, arrays))
+        inputs.append(evaluation.inputs)
+    return [_group(members, select, needs) for members in by_photos.values()], tuple(inputs)
 
 
 def _read(directory: Directory) -> tuple[Evaluation, dict[str, Array]]:

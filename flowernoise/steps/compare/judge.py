@@ -57,13 +57,13 @@ class OfRates:
 class Judged:
     """What was found about the cells of a group.
 
-    ``best`` and ``tied`` as in :class:`flowernoise.steps.compare.result.Row`; ``against`` are the tests against the
-    baseline, not yet corrected.
+    ``best`` as in :class:`flowernoise.steps.compare.result.Row`; ``behind`` are the tests of others against the best
+    under their noise, ``against`` those against the baseline, none of them corrected yet.
     """
 
     values: dict[Cell, Value]
     best: set[Cell]
-    tied: set[Cell]
+    behind: dict[Cell, Paired]
     against: dict[Cell, Paired]
     rates: dict[Line, OfRates]
 
@@ -115,13 +115,14 @@ def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delt
     values = measure(measured, alive, bounds)
     known = {cell: members for cell, members in alive.items() if values[cell].mean is not None}
     sign = 1 if properties["better"] == "higher" else -1
-    best, tied = _best(measured, group, [cell for cell in shown if cell in known], values, sign, bounds)
+    best, others = _best(group, [cell for cell in shown if cell in known], values, sign)
+    behind = _tests(measured, known, others, "best", bounds)
     baselines = Baselines(known, baseline)
     pairs = {cell: other for cell in shown if cell in known and (other := baselines.against(cell))}
     against = _tests(measured, known, pairs, "baseline", bounds)
     tolerable = (properties["better"], properties["unit"]) == ("higher", "share")
     rates = _Rates(measured, known, baselines, sign, bounds).of(shown, delta if tolerable else None, baseline)
-    return Judged(values, best, tied, against, rates)
+    return Judged(values, best, behind, against, rates)
 
 
 def measure(measured: Measured, cells: Mapping[Cell, Members], bounds: tuple[float, float]) -> dict[Cell, Value]:
@@ -144,20 +145,13 @@ def _clipped(span: tuple[float, float] | None, bounds: tuple[float, float]) -> t
     return span and (max(bounds[0], span[0]), min(bounds[1], span[1]))
 
 
-def _best(
-    measured: Measured,
-    group: Group,
-    cells: Sequence[Cell],
-    values: Mapping[Cell, Value],
-    sign: int,
-    bounds: tuple[float, float],
-) -> tuple[set[Cell], set[Cell]]:
-    """The best under each noise, and those not significantly worse; what collapsed or failed in any seed is neither."""
+def _best(group: Group, cells: Sequence[Cell], values: Mapping[Cell, Value], sign: int) -> tuple[set[Cell], dict[Cell, Cell]]:
+    """The best under each noise, and the others, each with the best; what collapsed or failed in any seed is neither."""
     conditions: dict[tuple[str, float], list[Cell]] = {}
     for cell in cells:
         conditions.setdefault((cell.noise, cell.rate), []).append(cell)
     best: set[Cell] = set()
-    pairs: dict[Cell, Cell] = {}
+    others: dict[Cell, Cell] = {}
     for rivals in conditions.values():
         fair = [cell for cell in rivals if not group.cells[cell].collapsed and not group.cells[cell].failed]
         if len(rivals) < 2 or not fair:
@@ -165,16 +159,8 @@ def _best(
         heights = [sign * (values[cell].mean or 0.0) for cell in fair]
         first = fair[int(np.argmax(heights))]
         best |= {cell for cell, height in zip(fair, heights, strict=True) if height > max(heights) - _EQUAL}
-        pairs |= {cell: first for cell in fair if cell not in best}
-    found = _tests(measured, group.cells, pairs, "best", bounds)
-    by_condition: dict[tuple[str, float], list[Cell]] = {}
-    for cell in found:
-        by_condition.setdefault((cell.noise, cell.rate), []).append(cell)
-    tied = set()
-    for rivals in by_condition.values():
-        corrected = statistics.holm([found[cell].p for cell in rivals])
-        tied |= {cell for cell, p in zip(rivals, corrected, strict=True) if p >= SIGNIFICANT}
-    return best, tied
+        others |= {cell: first for cell in fair if cell not in best}
+    return best, others
 
 
 def _tests(

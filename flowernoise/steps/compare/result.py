@@ -62,8 +62,8 @@ class Row:
 
     ``ci_low`` and ``ci_high`` are None where there is nothing to compute them from, ``drop`` where the loss has no
     control; ``collapsed`` and ``failed`` count runs, and failed ones have no value. ``best`` is the best mean under the
-    noise, ``tied`` any other that is not significantly worse (Holm over the noise's cells); collapsed and failed losses
-    are neither. ``dataset`` and ``directory`` are positions in those of the comparison.
+    noise, ``tied`` any other that is not significantly worse (Holm over all of the comparison) nor worse than the
+    baseline; collapsed and failed losses are neither. ``dataset`` and ``directory`` are positions in those of the comparison.
     """
 
     noise: str
