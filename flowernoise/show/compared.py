@@ -284,6 +284,6 @@ def _troubles(result: ComparisonLike) -> list[str]:
     return [f"{COLLAPSED} 1/3 collapsed in 1 of 3 seeds" if several else f"{COLLAPSED} collapsed"]
 
 
-def tolerance_title(result: ComparisonLike) -> str:
-    """What a tolerated rate is."""
-    return f"wrong labels tolerated, at most {100 * result.delta:g} points below {result.baseline}'s control"
+def tolerance(result: ComparisonLike) -> str:
+    """What is tolerated."""
+    return f"at most {100 * result.delta:g} points below {result.baseline}'s control"

@@ -228,7 +228,7 @@ def _upright(result: ComparisonLike, cells: _Cells) -> Sheet:
             for noise in noises
             if any((dataset, noise, column) in cells.tolerated for column in columns)
         ]
-        lines += [Title(compared.tolerance_title(result)), *tolerances] if tolerances else []
+        lines += [Title(_tolerance_title(result)), *tolerances] if tolerances else []
     return Sheet(("noise", "rate", "wrong\nlabels"), (False, True, True), headings, _PARTS, lines)
 
 
@@ -269,7 +269,7 @@ def _turned(result: ComparisonLike, cells: _Cells) -> list[Sheet]:
             lines += [Title(_section(result, photos))] if len(result.datasets) > 1 and found else []
             lines += found
         rights = (False,) * len(parts)
-        title = "" if lines_of is _losses else compared.tolerance_title(result)
+        title = "" if lines_of is _losses else _tolerance_title(result)
         sheets += [Sheet(tuple(names[part] for part in parts), rights, headings, _PARTS, lines, title)] if headings else []
     return sheets
 
@@ -304,6 +304,10 @@ def _heading(condition: Condition, rows: Mapping[tuple[int, Condition, Column], 
     noise, rate = condition
     wrong = f"{compared.wrong_labels([row for (_, of, _), row in rows.items() if of == condition])} wrong"
     return f"control\n{wrong}" if noise == CONTROL else f"{folded(noise)}\n{rate:g} · {wrong}"
+
+
+def _tolerance_title(result: ComparisonLike) -> str:
+    return f"wrong labels tolerated, {compared.tolerance(result)}"
 
 
 def _section(result: ComparisonLike, photos: PhotosLike) -> str:

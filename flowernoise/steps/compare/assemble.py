@@ -378,7 +378,7 @@ def _crossovers(rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: s
                 name = " ".join(filter(None, (line.loss, line.variant)))
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
-        f"{noise}: ahead of {baseline} from this share of wrong labels on: {', '.join(items)}"
+        f"{noise}: ahead of {baseline} from this share of wrong labels on, in %: {', '.join(items)}"
         for (_, noise), items in by_noise.items()
     ]
 
@@ -387,7 +387,7 @@ def _from(crossover: RateEstimate) -> str:
     point = crossover.point
     if point.rate is None:
         return ""
-    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f} %"
+    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f}"
 
 
 def _runs(count: int, singular: str, plural: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -128,7 +129,7 @@ def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delt
 def measure(measured: Measured, cells: Mapping[Cell, Members], bounds: tuple[float, float]) -> dict[Cell, Value]:
     """Each cell's value; a mean that is no number is none."""
     of_runs = {cell: tuple(measured.values[members.rows].tolist()) for cell, members in cells.items()}
-    means = {cell: sum(values) / len(values) for cell, values in of_runs.items()}
+    means = {cell: math.fsum(values) / len(values) for cell, values in of_runs.items()}
     known = [cell for cell, mean in means.items() if np.isfinite(mean)]
     if measured.photos is None or measured.groups is None:
         spans = [_clipped(statistics.over_seeds(of_runs[cell]), bounds) for cell in known]
