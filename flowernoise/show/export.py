@@ -11,16 +11,8 @@ from typing import Any
 import msgspec
 
 from flowernoise.show import compared
-from flowernoise.show.compared import (
-    CONTROL,
-    CellLike,
-    Column,
-    ComparisonLike,
-    Condition,
-    EstimateLike,
-    ToleratedLike,
-    ValueLike,
-)
+from flowernoise.show.compared import Value
+from flowernoise.store.records import CONTROL, Column, Comparison, Condition, RateInterval, Row, Tolerated
 
 SCHEMA = 1
 MOST_COLUMNS = 6  # losses side by side in Markdown
@@ -45,7 +37,7 @@ FIELDS = (
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict")
 
 
-def as_json(result: ComparisonLike) -> str:
+def as_json(result: Comparison) -> str:
     """The object of ``compare --json``; shares are fractions, what is not there is null.
 
     It is the same for one directory and for several: rows and tolerated rates name their directory and data set, and
@@ -79,20 +71,20 @@ def as_json(result: ComparisonLike) -> str:
     return msgspec.json.format(text, indent=1) + "\n"  # json's own indenting is many times slower
 
 
-def _row(result: ComparisonLike, row: CellLike) -> dict[str, Any]:
+def _row(result: Comparison, row: Row) -> dict[str, Any]:
     fields = _fields(row) | _difference(row)
     if row.balanced:
         fields["balanced_accuracy"] = row.balanced.mean
     return fields | {"directory": result.directories[row.directory], "dataset": result.datasets[row.dataset].name}
 
 
-def _fields(row: CellLike) -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
     fields = {name: getattr(row, name) for name in FIELDS}
     fields["values"] = list(fields["values"])
     return fields
 
 
-def _difference(row: CellLike) -> dict[str, Any]:
+def _difference(row: Row) -> dict[str, Any]:
     """How a row differs from the baseline; null where it was not tested."""
     found = row.difference
     if found is None:
@@ -101,7 +93,7 @@ def _difference(row: CellLike) -> dict[str, Any]:
     return dict(zip(DIFFERENCE, values, strict=True))
 
 
-def _tolerated(result: ComparisonLike, line: ToleratedLike) -> dict[str, Any]:
+def _tolerated(result: Comparison, line: Tolerated) -> dict[str, Any]:
     return {
         "noise": line.noise,
         "loss": line.loss,
@@ -115,7 +107,7 @@ def _tolerated(result: ComparisonLike, line: ToleratedLike) -> dict[str, Any]:
     }
 
 
-def _rate(estimate: EstimateLike | None) -> dict[str, Any] | None:
+def _rate(estimate: RateInterval | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
     plain: dict[str, Any] = {"rate": estimate.point.rate, "censoring": estimate.point.censoring}
@@ -124,7 +116,7 @@ def _rate(estimate: EstimateLike | None) -> dict[str, Any] | None:
     return plain
 
 
-def as_csv(result: ComparisonLike) -> str:
+def as_csv(result: Comparison) -> str:
     """A row a cell, with a header; the values of the seeds in one field, separated by spaces.
 
     Beside the fields of a row: which directory, metric and epoch it is of, how it differs from the baseline, the
@@ -146,7 +138,7 @@ def as_csv(result: ComparisonLike) -> str:
     return text.getvalue()
 
 
-def as_markdown(result: ComparisonLike) -> str:
+def as_markdown(result: Comparison) -> str:
     """A Markdown table, a row a noise and rate, a column a loss; best in bold, the majority score below.
 
     Where there are more losses than a page has room for side by side, a row a loss. Data sets come one after another.
@@ -156,18 +148,12 @@ def as_markdown(result: ComparisonLike) -> str:
     return "\n\n".join([*parts, *([" · ".join(signs)] if signs else []), *result.notes]) + "\n"
 
 
-def _section(result: ComparisonLike, dataset: int) -> Iterator[str]:
+def _section(result: Comparison, dataset: int) -> Iterator[str]:
     photos = result.datasets[dataset]
-    cells = {
-        ((row.noise, row.rate), compared.column_of(row)): row for row in result.rows if row.dataset == dataset
-    }
+    cells = {(row.condition, row.column): row for row in result.rows if row.dataset == dataset}
     columns = [column for column in result.columns if any(column == of for _, of in cells)]
     conditions = [condition for condition in result.conditions if any(condition == of for of, _ in cells)]
-    lines = {
-        (line.noise, compared.column_of(line)): line
-        for line in result.tolerated
-        if line.dataset == dataset and line.tolerance
-    }
+    lines = {(line.noise, line.column): line for line in result.tolerated if line.dataset == dataset and line.tolerance}
     noises = list(dict.fromkeys(noise for noise, _ in lines))
     yield (
         f"{photos.name}: {compared.measure(result)}, {photos.select} epoch, {compared.seeds(result)} on "
@@ -189,7 +175,7 @@ def _section(result: ComparisonLike, dataset: int) -> Iterator[str]:
         yield f"majority: {100 * photos.majority:.1f}{one_answer}"
 
 
-def _has_balanced(result: ComparisonLike, dataset: int) -> bool:
+def _has_balanced(result: Comparison, dataset: int) -> bool:
     return any(row.balanced for row in result.rows if row.dataset == dataset)
 
 
@@ -197,7 +183,7 @@ def _name(column: Column, varying: Sequence[int]) -> str:
     return f"{column[0]} ({', '.join(column[part] for part in varying)})" if varying else column[0]
 
 
-def _condition(condition: Condition, cells: dict[tuple[Condition, Column], CellLike]) -> str:
+def _condition(condition: Condition, cells: dict[tuple[Condition, Column], Row]) -> str:
     noise, rate = condition
     wrong = compared.wrong_labels([row for (of, _), row in cells.items() if of == condition])
     return "control" if noise == CONTROL else f"{noise} {rate:g} ({wrong})"
@@ -209,7 +195,7 @@ def _table(corner: str, heads: Sequence[str], names: Sequence[str], cells: Seque
     return "\n".join(lines)
 
 
-def _cell(result: ComparisonLike, row: CellLike | None) -> str:
+def _cell(result: Comparison, row: Row | None) -> str:
     if row is None:
         return "–"
     if row.mean is None:
@@ -224,11 +210,11 @@ def _cell(result: ComparisonLike, row: CellLike | None) -> str:
     return text + (f" ({row.failed} failed)" if row.failed else "")
 
 
-def _around(value: ValueLike, noise: str, unit: str) -> tuple[str, str]:
+def _around(value: Value, noise: str, unit: str) -> tuple[str, str]:
     return compared.interval(value, unit), compared.drop(value, noise, unit)
 
 
-def _tolerance(line: ToleratedLike | None) -> str:
+def _tolerance(line: Tolerated | None) -> str:
     if line is None or line.tolerance is None:
         return "–"
     return compared.rate(line.tolerance) + (" (collapsed)" if line.collapsed else "")

@@ -41,8 +41,8 @@ BLANK = Title("")
 class Sheet:
     """Columns of labels, columns of cells with headings of several lines, and the lines below.
 
-    ``title`` stands above. ``rights`` says of each column of labels, and of each part of a cell, whether it ends at the right. Lines without
-    any cell in a block of columns are left out there.
+    ``rights`` says of each column of labels, ``part_rights`` of each part of a cell, whether it ends at the right;
+    ``title`` stands above. Lines without any cell in a block of columns are left out there.
     """
 
     label_headings: tuple[str, ...]

@@ -17,24 +17,21 @@ from rich.table import Table
 from rich.text import Text
 
 from flowernoise.show import compared, sheet
-from flowernoise.show.compared import (
-    BETTER,
-    COLLAPSED,
-    CONTROL,
-    CellLike,
-    Column,
-    ComparisonLike,
-    Condition,
-    PhotosLike,
-    ToleratedLike,
-    ValueLike,
-)
+from flowernoise.show.compared import BETTER, COLLAPSED, Value
 from flowernoise.show.sheet import BLANK, Cell, Line, Sheet, Title
+from flowernoise.store.records import CONTROL, Column, Comparison, Condition, Row, TestPhotos, Tolerated
 
 READABLE_WIDTH = 100  # columns of running text, however wide the terminal
 _UNLIMITED = 10_000  # columns
 _LONG_NAME = 24  # columns
-_PARTS = (True, False, True, False, False, False)  # mean, interval, drop, verdict, star, trouble: which end at the right
+_PARTS = (
+    True,
+    False,
+    True,
+    False,
+    False,
+    False,
+)  # mean, interval, drop, verdict, star, trouble: which end at the right
 _NO_CELL = Cell((("–", ""), *[("", "")] * (len(_PARTS) - 1)))
 
 
@@ -55,7 +52,7 @@ class _Trimmed:
             yield Segment.line()
 
 
-def show(result: ComparisonLike, console: Console) -> None:
+def show(result: Comparison, console: Console) -> None:
     """Prints a comparison: a row a noise and rate, a column a loss.
 
     Where that is too wide, losses become rows if that is shorter (in a pipe: narrower), and a terminal gets the columns
@@ -113,7 +110,7 @@ def _print_text(console: Console, text: str, *, first: str = "") -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _fitting(result: ComparisonLike, console: Console) -> list[Text]:
+def _fitting(result: Comparison, console: Console) -> list[Text]:
     """The tables in the form that reads best in the console's width."""
     cells = _Cells(result)
     upright, turned = _Laid([_upright(result, cells)], console), _Laid(_turned(result, cells), console)
@@ -146,13 +143,13 @@ class _Laid:
 class _Cells:
     """The cells of a comparison by data set, condition and column, and how they are written."""
 
-    def __init__(self, result: ComparisonLike) -> None:
+    def __init__(self, result: Comparison) -> None:
         self._unit = result.unit
-        self.rows: dict[tuple[int, Condition, Column], CellLike] = {
-            (row.dataset, (row.noise, row.rate), compared.column_of(row)): row for row in result.rows
+        self.rows: dict[tuple[int, Condition, Column], Row] = {
+            (row.dataset, row.condition, row.column): row for row in result.rows
         }
-        self.tolerated: dict[tuple[int, str, Column], ToleratedLike] = {
-            (line.dataset, line.noise, compared.column_of(line)): line for line in result.tolerated if line.tolerance
+        self.tolerated: dict[tuple[int, str, Column], Tolerated] = {
+            (line.dataset, line.noise, line.column): line for line in result.tolerated if line.tolerance
         }
         self.tolerated_noises = list(dict.fromkeys(noise for _, noise, _ in self.tolerated))
         self.has_balanced = {row.dataset for row in result.rows if row.balanced}
@@ -179,7 +176,7 @@ class _Cells:
             return None
         return self._cell(row.balanced, row.noise, "", (("", ""),) * 3)
 
-    def _cell(self, value: ValueLike, noise: str, style: str, marks: Sequence[sheet.Part]) -> Cell:
+    def _cell(self, value: Value, noise: str, style: str, marks: Sequence[sheet.Part]) -> Cell:
         mean = "–" if value.mean is None else compared.number(value.mean, self._unit)
         interval, drop = compared.interval(value, self._unit), compared.drop(value, noise, self._unit)
         return Cell(((mean, style), (interval, ""), (drop, ""), *marks))
@@ -191,7 +188,7 @@ class _Cells:
             return None
         return Cell(((compared.rate(line.tolerance) + (f" {COLLAPSED}" if line.collapsed else ""), ""),))
 
-    def chance(self, result: ComparisonLike, dataset: int) -> Iterator[tuple[str, Cell]]:
+    def chance(self, result: Comparison, dataset: int) -> Iterator[tuple[str, Cell]]:
         """What answering one class always scores, where it is known."""
         photos = result.datasets[dataset]
         if result.metric == "accuracy":
@@ -205,12 +202,12 @@ class _Cells:
         return Cell(((compared.number(value, self._unit), ""), *[("", "")] * (len(_PARTS) - 1)))
 
 
-def _trouble(row: CellLike) -> str:
+def _trouble(row: Row) -> str:
     collapsed = f"{COLLAPSED}" + ("" if row.seeds == 1 else f" {row.collapsed}/{row.seeds}") if row.collapsed else ""
     return " ".join(filter(None, (collapsed, f"{row.failed} failed" if row.failed else "")))
 
 
-def _upright(result: ComparisonLike, cells: _Cells) -> Sheet:
+def _upright(result: Comparison, cells: _Cells) -> Sheet:
     """A line a condition, a column a loss."""
     columns = result.columns
     varying = compared.varying(columns)
@@ -232,7 +229,7 @@ def _upright(result: ComparisonLike, cells: _Cells) -> Sheet:
     return Sheet(("noise", "rate", "wrong\nlabels"), (False, True, True), headings, _PARTS, lines)
 
 
-def _conditions(result: ComparisonLike, cells: _Cells, dataset: int) -> Iterator[Line | Title]:
+def _conditions(result: Comparison, cells: _Cells, dataset: int) -> Iterator[Line | Title]:
     present = [
         condition
         for condition in result.conditions
@@ -254,7 +251,7 @@ def _conditions(result: ComparisonLike, cells: _Cells, dataset: int) -> Iterator
             yield Line(("  balanced", "", ""), [cells.balanced(dataset, condition, c) for c in result.columns])
 
 
-def _turned(result: ComparisonLike, cells: _Cells) -> list[Sheet]:
+def _turned(result: Comparison, cells: _Cells) -> list[Sheet]:
     """A line a loss, a column a condition; and the same of what is tolerated of each noise model."""
     parts = [0, *compared.varying(result.columns)]
     names = ("loss", "backbone", "mode", "directory")
@@ -270,11 +267,13 @@ def _turned(result: ComparisonLike, cells: _Cells) -> list[Sheet]:
             lines += found
         rights = (False,) * len(parts)
         title = "" if lines_of is _losses else _tolerance_title(result)
-        sheets += [Sheet(tuple(names[part] for part in parts), rights, headings, _PARTS, lines, title)] if headings else []
+        sheets += (
+            [Sheet(tuple(names[part] for part in parts), rights, headings, _PARTS, lines, title)] if headings else []
+        )
     return sheets
 
 
-def _losses(result: ComparisonLike, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
+def _losses(result: Comparison, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
     nothing = [""] * (len(parts) - 1)
     for column in result.columns:
         shown = [cells.of(dataset, condition, column) for condition in result.conditions]
@@ -289,7 +288,7 @@ def _losses(result: ComparisonLike, cells: _Cells, dataset: int, parts: Sequence
         yield Line((label, *nothing), [cell] * len(result.conditions))
 
 
-def _tolerances(result: ComparisonLike, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
+def _tolerances(result: Comparison, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
     for column in result.columns:
         shown = [cells.tolerance(dataset, noise, column) for noise in cells.tolerated_noises]
         if any(shown):
@@ -300,17 +299,17 @@ def _labels(column: Column, parts: Sequence[int]) -> tuple[str, ...]:
     return tuple(folded(column[part]) if part == 0 else column[part] for part in parts)
 
 
-def _heading(condition: Condition, rows: Mapping[tuple[int, Condition, Column], CellLike]) -> str:
+def _heading(condition: Condition, rows: Mapping[tuple[int, Condition, Column], Row]) -> str:
     noise, rate = condition
     wrong = f"{compared.wrong_labels([row for (_, of, _), row in rows.items() if of == condition])} wrong"
     return f"control\n{wrong}" if noise == CONTROL else f"{folded(noise)}\n{rate:g} · {wrong}"
 
 
-def _tolerance_title(result: ComparisonLike) -> str:
+def _tolerance_title(result: Comparison) -> str:
     return f"wrong labels tolerated, {compared.tolerance(result)}"
 
 
-def _section(result: ComparisonLike, photos: PhotosLike) -> str:
+def _section(result: Comparison, photos: TestPhotos) -> str:
     items = [photos.name, f"{len(photos.classes)} classes", f"{sum(photos.test_counts):,} clean test photos"]
     return " · ".join(items if result.select else [*items, f"{photos.select} epoch"])
 
@@ -325,7 +324,7 @@ def folded(spec: str) -> str:
     return "\n".join(lines)
 
 
-def _subject(result: ComparisonLike) -> list[str]:
+def _subject(result: Comparison) -> list[str]:
     kinds = ", ".join(compared.kinds(result))
     if len(result.datasets) > 1:
         return [f"{len(result.datasets)} data sets", kinds]
@@ -334,12 +333,12 @@ def _subject(result: ComparisonLike) -> list[str]:
     return [photos.source, classes, kinds, tested]
 
 
-def _measure(result: ComparisonLike) -> list[str]:
+def _measure(result: Comparison) -> list[str]:
     epoch = [f"{result.select} epoch"] if result.select else []
     return [compared.measure(result), *epoch, compared.seeds(result)]
 
 
-def _beside(result: ComparisonLike) -> Table:
+def _beside(result: Comparison) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("first experiment", no_wrap=True)
     table.add_column("published, %", justify="right", no_wrap=True)
@@ -347,8 +346,7 @@ def _beside(result: ComparisonLike) -> Table:
     table.add_column("", no_wrap=True)
     for row in result.beside:
         mark = f"{COLLAPSED} {row.collapsed} of {row.runs} collapsed" if row.collapsed else ""
-        published, here = _range(row.published.low, row.published.high), _range(row.low, row.high)
-        table.add_row(row.published.label, published, here, Text(mark, style="bold red"))
+        table.add_row(row.label, _range(*row.published), _range(*row.ours), Text(mark, style="bold red"))
     return table
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from flowernoise.progress import Progress
 from flowernoise.steps import presets
-from flowernoise.steps.compare import CompareSettings, Comparison, compare
+from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
 from flowernoise.steps.evaluate import EvaluateResult, evaluate
 from flowernoise.steps.prepare import PrepareResult, PrepareSettings, prepare
 from flowernoise.steps.train import TrainResult, TrainSettings, train
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Preset
+from flowernoise.store.records import Comparison, Preset
 
 
 @dataclasses.dataclass(frozen=True)

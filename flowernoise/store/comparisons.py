@@ -8,32 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-import msgspec
 
 from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
+from flowernoise.store.records import KeptComparison
 
 KIND = "comparison"
-Content = TypeVar("Content")
 
 
-class Kept(msgspec.Struct, Generic[Content], frozen=True, forbid_unknown_fields=True):
-    """A comparison and its key."""
-
-    key: str
-    content: Content
-
-
-def find(layout: Layout, evaluation: str, key: str, content: type[Content]) -> Content | None:
+def find(layout: Layout, evaluation: str, key: str) -> KeptComparison | None:
     """What was kept of an evaluation under a key, or None.
 
     Args:
-        evaluation: digest of the evaluation.
+        layout: of the directory that keeps it.
+        evaluation: digest of that directory's evaluation.
         key: digest of all that the comparison depends on, the evaluation included.
-        content: type of what is kept.
 
     Raises:
         DamagedFileError: there is a record, but it is not what was written, or belongs to another key.
@@ -41,17 +31,17 @@ def find(layout: Layout, evaluation: str, key: str, content: type[Content]) -> C
     path = _path(layout, evaluation, key)
     if not path.exists():
         return None
-    kept: Kept[Content] = files.read_record(path, KIND, Kept[content])  # type: ignore[valid-type]
+    kept = files.read_record(path, KIND, KeptComparison)
     if kept.key != key:
         raise DamagedFileError(f"{path} belongs to another comparison")
-    return kept.content
+    return kept
 
 
-def keep(layout: Layout, evaluation: str, key: str, content: Any) -> None:
+def keep(layout: Layout, evaluation: str, kept: KeptComparison) -> None:
     """Keeps a comparison where the directory can be written, and removes those of other evaluations."""
-    path = _path(layout, evaluation, key)
+    path = _path(layout, evaluation, kept.key)
     with contextlib.suppress(FlowernoiseError, OSError):
-        files.write_record(path, KIND, Kept(key, content))
+        files.write_record(path, KIND, kept)
         for other in layout.comparisons.glob("*.json"):
             if other.name.partition("-")[0] != path.name.partition("-")[0]:
                 other.unlink(missing_ok=True)

@@ -18,9 +18,9 @@ ARRAYS = ("predicted", "memorised", "collapsed", "available", "test_labels")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def inputs_of(blocks: Mapping[str, RunBlock] | Mapping[str, BlockHead]) -> str:
+def inputs_of(blocks: Mapping[str, RunBlock | BlockHead]) -> str:
     """Digest of the blocks that an evaluation is made from."""
-    return files.digest_of([(name, block.arrays.sha256, block.generation) for name, block in sorted(blocks.items())])
+    return files.digest_of([(name, blocks[name].arrays.sha256, blocks[name].generation) for name in sorted(blocks)])
 
 
 def find(layout: Layout) -> Evaluation | None:

@@ -1,4 +1,4 @@
-"""Fabricated sweeps of any size: an artifacts directory as the stages write it, without photos, features or training."""
+"""Fabricated sweeps of any size: artifacts directories as the stages write them, without photos or training."""
 
 import dataclasses
 import itertools

@@ -10,24 +10,26 @@ from typing import Any
 from flowernoise import statistics
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.registry import Spec
-from flowernoise.statistics import Paired, RateEstimate
+from flowernoise.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.steps import presets
 from flowernoise.steps.compare.evaluated import Cell, Directory, Group, Members
 from flowernoise.steps.compare.judge import NO_VALUE, SIGNIFICANT, Judged, Value, judge, measure
-from flowernoise.steps.compare.result import (
+from flowernoise.steps.compare.settings import Choice, CompareSettings, choose_columns, choose_rows
+from flowernoise.store.records import (
+    CONTROL,
     Beneath,
     Beside,
     Column,
     Comparison,
     Condition,
     Difference,
+    Rate,
+    RateInterval,
     Row,
     TestPhotos,
     Tolerated,
     Verdict,
 )
-from flowernoise.steps.compare.settings import Choice, CompareSettings, choose_columns, choose_rows
-from flowernoise.store.records import CONTROL
 
 
 def assemble(
@@ -207,16 +209,15 @@ class _Rows:
             best=cell in judged.best,
             tied=cell in self._tied and not worse,
             difference=difference,
-            balanced=balanced and Beneath(*_triple(balanced), _drop(self._balanced, cell)),
+            balanced=_beneath(balanced, _drop(self._balanced, cell)) if balanced else None,
             variant=self._variants[cell.directory],
             dataset=self._number,
             directory=cell.directory,
         )
 
 
-def _triple(value: Value) -> tuple[float, float | None, float | None]:
-    assert value.mean is not None
-    return value.mean, value.low, value.high
+def _beneath(value: Value, drop: float | None) -> Beneath | None:
+    return None if value.mean is None else Beneath(value.mean, value.low, value.high, drop)
 
 
 def _drop(values: Mapping[Cell, Value], cell: Cell) -> float | None:
@@ -233,8 +234,8 @@ def _tolerated(judged: Sequence[Judged], variants: Sequence[str]) -> list[Tolera
             loss=line.loss,
             backbone=line.backbone,
             mode=line.mode,
-            tolerance=found.tolerance,
-            crossover=found.crossover,
+            tolerance=_interval(found.tolerance),
+            crossover=_interval(found.crossover),
             collapsed=found.collapsed,
             variant=variants[line.directory],
             dataset=number,
@@ -243,6 +244,16 @@ def _tolerated(judged: Sequence[Judged], variants: Sequence[str]) -> list[Tolera
         for number, one in enumerate(judged)
         for line, found in one.rates.items()
     ]
+
+
+def _interval(estimate: RateEstimate | None) -> RateInterval | None:
+    if estimate is None:
+        return None
+    return RateInterval(_rate(estimate.point), _rate(estimate.low), _rate(estimate.high))
+
+
+def _rate(rate: CensoredRate) -> Rate:
+    return Rate(rate.censoring, rate.rate)
 
 
 class _Order:
@@ -321,7 +332,8 @@ def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tupl
         values = [value for row in ours for value in row.values]
         if values:
             collapsed = sum(row.collapsed for row in ours)
-            beside.append(Beside(published, min(values), max(values), len(values), collapsed))
+            of_published = (published.low, published.high)
+            beside.append(Beside(published.label, of_published, (min(values), max(values)), len(values), collapsed))
     return tuple(beside), preset.why
 
 
@@ -335,8 +347,8 @@ def _notes(
     notes = []
     if settings.baseline not in {cell.loss for cell in every}:
         notes.append(f"no runs with the baseline {settings.baseline}: without it nothing shows what a loss gains")
-    for group in groups:
-        where = "" if len(groups) == 1 else f"{group.dataset.request.source}: "
+    for number, group in enumerate(groups):
+        where = _where(groups, number)
         if group.selected != group.asked:
             notes.append(f"{where}no run has the {group.asked} epoch; the last one is shown")
         elif group.fallen_back:
@@ -360,12 +372,22 @@ def _notes(
             f"{_runs(len(failures), 'has', 'have')} failed, such as {first.key.loss} on {first.key.draw}: "
             f"{first.failure}"
         )
-    if max((row.seeds for row in rows), default=0) == 1:
-        notes.append("one seed: the interval holds the sampling of test photos only, not the luck of draw and training")
-    return notes + _crossovers(rows, tolerated, settings.baseline)
+    for number in range(len(groups)):
+        if max((row.seeds for row in rows if row.dataset == number), default=0) == 1:
+            notes.append(
+                f"{_where(groups, number)}one seed: the interval holds the sampling of test photos only, not the luck "
+                "of draw and training"
+            )
+    return notes + _crossovers(groups, rows, tolerated, settings.baseline)
 
 
-def _crossovers(rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str) -> list[str]:
+def _where(groups: Sequence[Group], number: int) -> str:
+    return "" if len(groups) == 1 else f"{groups[number].dataset.request.source}: "
+
+
+def _crossovers(
+    groups: Sequence[Group], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str
+) -> list[str]:
     """From which rate losses are ahead of the baseline, of those that are so significantly at some rate."""
     proven = {
         (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
@@ -378,12 +400,13 @@ def _crossovers(rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: s
                 name = " ".join(filter(None, (line.loss, line.variant)))
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
-        f"{noise}: ahead of {baseline} from this share of wrong labels on, in %: {', '.join(items)}"
-        for (_, noise), items in by_noise.items()
+        f"{_where(groups, number)}{noise}: ahead of {baseline} from this share of wrong labels on, in %: "
+        + ", ".join(items)
+        for (number, noise), items in by_noise.items()
     ]
 
 
-def _from(crossover: RateEstimate) -> str:
+def _from(crossover: RateInterval) -> str:
     point = crossover.point
     if point.rate is None:
         return ""

@@ -15,7 +15,7 @@ from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.statistics import Paired, RateEstimate
 from flowernoise.steps.compare.evaluated import Cell, Group, Members
-from flowernoise.store.records import CONTROL
+from flowernoise.store.records import CONTROL, Mode
 
 SIGNIFICANT = 1 - statistics.LEVEL
 _EQUAL = 1e-9  # means that differ by less are the same
@@ -42,12 +42,12 @@ class Line:
     noise: str
     loss: str
     backbone: str
-    mode: str
+    mode: Mode
 
 
 @dataclasses.dataclass(frozen=True)
 class OfRates:
-    """What is known of a line's rates; see :class:`flowernoise.steps.compare.result.Tolerated`."""
+    """What is known of a line's rates; see :class:`flowernoise.store.records.Tolerated`."""
 
     tolerance: RateEstimate | None
     crossover: RateEstimate | None
@@ -58,7 +58,7 @@ class OfRates:
 class Judged:
     """What was found about the cells of a group.
 
-    ``best`` as in :class:`flowernoise.steps.compare.result.Row`; ``behind`` are the tests of others against the best
+    ``best`` as in :class:`flowernoise.store.records.Row`; ``behind`` are the tests of others against the best
     under their noise, ``against`` those against the baseline, none of them corrected yet.
     """
 
@@ -79,7 +79,9 @@ class Baselines:
 
     def __init__(self, cells: Iterable[Cell], baseline: str) -> None:
         self._cells, self._baseline = set(cells), baseline
-        self._kinds = sorted({(cell.directory, cell.backbone, cell.mode) for cell in self._cells if cell.loss == baseline})
+        self._kinds = sorted(
+            {(cell.directory, cell.backbone, cell.mode) for cell in self._cells if cell.loss == baseline}
+        )
 
     def same_kind(self, cell: Cell) -> Cell | None:
         """The baseline with the backbone and mode of a cell, itself if it is one."""
@@ -137,7 +139,8 @@ def measure(measured: Measured, cells: Mapping[Cell, Members], bounds: tuple[flo
         rows = [cells[cell].rows for cell in known]
         spans = statistics.intervals(measured.photos, measured.groups, rows, generator(0, "intervals"), bounds)
     found = {
-        cell: Value(of_runs[cell], means[cell], *(span or (None, None))) for cell, span in zip(known, spans, strict=True)
+        cell: Value(of_runs[cell], means[cell], *(span or (None, None)))
+        for cell, span in zip(known, spans, strict=True)
     }
     return {cell: found.get(cell, NO_VALUE) for cell in cells}
 
@@ -146,8 +149,10 @@ def _clipped(span: tuple[float, float] | None, bounds: tuple[float, float]) -> t
     return span and (max(bounds[0], span[0]), min(bounds[1], span[1]))
 
 
-def _best(group: Group, cells: Sequence[Cell], values: Mapping[Cell, Value], sign: int) -> tuple[set[Cell], dict[Cell, Cell]]:
-    """The best under each noise, and the others, each with the best; what collapsed or failed in any seed is neither."""
+def _best(
+    group: Group, cells: Sequence[Cell], values: Mapping[Cell, Value], sign: int
+) -> tuple[set[Cell], dict[Cell, Cell]]:
+    """The best under each noise, and the others, each with the best; what collapsed or failed is neither."""
     conditions: dict[tuple[str, float], list[Cell]] = {}
     for cell in cells:
         conditions.setdefault((cell.noise, cell.rate), []).append(cell)
@@ -212,12 +217,17 @@ class _Rates:
             if cell.noise != CONTROL and cell in self._cells:
                 line = Line(cell.directory, cell.noise, cell.loss, cell.backbone, cell.mode)
                 lines.setdefault(line, []).append(cell)
-        wanted = {
+        wanted: set[Cell] = {
             each
             for cells in lines.values()
             for cell in cells
-            for each in (cell, _control(cell), self._baselines.same_kind(cell), self._baselines.same_kind(_control(cell)))
-            if each in self._cells
+            for each in (
+                cell,
+                _control(cell),
+                self._baselines.same_kind(cell),
+                self._baselines.same_kind(_control(cell)),
+            )
+            if each is not None and each in self._cells
         }
         means = self._means(sorted(wanted))
         found = {}
@@ -241,7 +251,7 @@ class _Rates:
         """None without the baseline's control, or where that has collapsed: nothing is near a classifier then."""
         cells = self._rated(cells)
         of_baseline = self._baselines.same_kind(_control(cells[0])) if cells else None
-        if of_baseline not in means or self._cells[of_baseline].collapsed:
+        if of_baseline is None or of_baseline not in means or self._cells[of_baseline].collapsed:
             return None
         own = means.get(_control(cells[0]))
         each = np.stack([means[cell] for cell in cells])
@@ -250,7 +260,7 @@ class _Rates:
 
     def _crossover(self, cells: Sequence[Cell], means: Mapping[Cell, Any]) -> RateEstimate | None:
         pairs = [(cell, self._baselines.same_kind(cell)) for cell in self._rated(cells)]
-        both = [(cell, other) for cell, other in pairs if other in means]
+        both = [(cell, other) for cell, other in pairs if other is not None and other in means]
         if not both:
             return None
         own, others = (np.stack([means[pair[side]] for pair in both]) for side in (0, 1))

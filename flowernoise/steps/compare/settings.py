@@ -95,7 +95,9 @@ def _choice(option: str, items: Sequence[str], kinds: Sequence[tuple[Collection[
         found = [_meant(item, there, registry) for there, registry in kinds]
         if not any(found):
             every = sorted({name for there, _ in kinds for name in there})
-            raise BadRequestError(f"{option}: no run has {item!r}{did_you_mean(item, every)}; there are: {', '.join(every)}")
+            raise BadRequestError(
+                f"{option}: no run has {item!r}{did_you_mean(item, every)}; there are: {', '.join(every)}"
+            )
         for names, more in zip(chosen, found, strict=True):
             names += [name for name in more if name not in names]
     return Choice(tuple(map(tuple, chosen)))

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from flowernoise import __version__
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.metrics import metrics
@@ -13,19 +15,11 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps.compare.assemble import assemble
 from flowernoise.steps.compare.evaluated import Directory, open_directory, read_groups
-from flowernoise.steps.compare.result import Comparison
 from flowernoise.steps.compare.settings import ORDERS, CompareSettings
 from flowernoise.store import comparisons, files
+from flowernoise.store.records import Comparison, KeptComparison
 
 COMPUTED = 1  # raise it when the same answers give another comparison
-
-
-@dataclasses.dataclass(frozen=True)
-class _Kept:
-    """What is kept of a comparison: all but the names of the directories, and the runs that it is of."""
-
-    inputs: tuple[str, ...]
-    comparison: Comparison
 
 
 def compare(directories: Sequence[Path], settings: CompareSettings, progress: Progress) -> Comparison:
@@ -45,7 +39,7 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
     key = _key(opened, settings)
     first = opened[0]
     try:
-        kept = comparisons.find(first.layout, first.evaluation, key, _Kept)
+        kept = comparisons.find(first.layout, first.evaluation, key)
     except DamagedFileError as error:
         progress.note(f"{error}; comparing again")
         kept = None
@@ -53,11 +47,11 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
         spec = metrics.parse(settings.metric)
         needs = spec.entry.properties["needs"]
         groups, inputs = read_groups(opened, settings.select, needs)
-        kept = _Kept(inputs, assemble(groups, opened, spec, settings))
-        comparisons.keep(first.layout, first.evaluation, key, kept)
+        kept = KeptComparison(key, inputs, assemble(groups, opened, spec, settings))
+        comparisons.keep(first.layout, first.evaluation, kept)
     names = tuple(str(directory.path) for directory in opened)
     notes = (*_stale(opened, kept.inputs), *kept.comparison.notes)
-    return dataclasses.replace(kept.comparison, directories=names, notes=notes)
+    return msgspec.structs.replace(kept.comparison, directories=names, notes=notes)
 
 
 def _checked(settings: CompareSettings) -> CompareSettings:
@@ -71,7 +65,7 @@ def _checked(settings: CompareSettings) -> CompareSettings:
 
 
 def _key(opened: Sequence[Directory], settings: CompareSettings) -> str:
-    """Digest of all that a comparison depends on; the names of directories are among it where several are told apart."""
+    """Digest of all that a comparison depends on, names of directories among it where several are told apart."""
     needs = metrics.parse(settings.metric).entry.properties["needs"]
     of_each = [
         (
