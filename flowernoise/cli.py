@@ -205,7 +205,33 @@ Baseline = Annotated[str | None, typer.Option(metavar="SPEC", help="The loss to 
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output.")]
 SortBy = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Order of rows: noise, rate, loss, mean or drop.", show_default=False),
+    typer.Option(
+        metavar="KEY",
+        help="Order: noise, rate, loss, mean or drop; the last two order the table's losses, best first.",
+        show_default=False,
+    ),
+]
+Rows = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[,NAME…]",
+        help="Noise models to show, in this order, and rates; the control always is.  [default: all]",
+        show_default=False,
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[,NAME…]",
+        help="Losses to show, in this order, and backbones and modes.  [default: all]",
+        show_default=False,
+    ),
+]
+Delta = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS", help="How far below the baseline's control a tolerated rate may lead.", show_default=False
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)
@@ -318,20 +344,23 @@ def compare(
     baseline: Baseline = None,
     format: FormatOption = Format.table,
     sort_by: SortBy = None,
+    rows: Rows = None,
+    columns: Columns = None,
+    delta: Delta = None,
     output: Output = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show the table of accuracies: a row a noise model and rate, a column a loss."""
+    """Show the table of accuracies: a row a noise model and rate, a column a loss; of several directories in one."""
     import flowernoise.steps.compare as step
 
     given = _given(locals())
     with _session(given) as session:
         settings = _settings(step.CompareSettings, given)
-        results = [step.compare(directory, settings) for directory in directories or [artifacts]]
-        session.show_comparisons(results, Format.json if json else format, output)
+        result = step.compare(directories or [artifacts], settings, session.progress)
+        session.show_comparison(result, Format.json if json else format, output)
 
 
 @app.command()
@@ -369,6 +398,9 @@ def run(
     baseline: Baseline = None,
     format: FormatOption = Format.table,
     sort_by: SortBy = None,
+    rows: Rows = None,
+    columns: Columns = None,
+    delta: Delta = None,
     output: Output = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,

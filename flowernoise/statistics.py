@@ -1,17 +1,31 @@
-"""Intervals for what is measured on a test split by several seeds."""
+"""Intervals, paired tests and tolerated rates of what several seeds measure on one test split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Cells = Sequence[Sequence[int]]
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # half a 95 % interval, in standard errors
 RESAMPLES = 1000
+SHARE = (0.0, 1.0)  # where a mean of shares can lie
+DELTA = 0.02  # how much accuracy a tolerated rate may cost
+FLOOR = 1e-10  # no p-value below: there rounding would show
+_SAME = 1e-6  # means in single precision that differ by less are the same
+_AT_ONCE = 1 << 21  # resampled means held at once, 8 MiB; measured best
+
+
+# Intervals
 
 
 def wilson(successes: float, trials: int) -> tuple[float, float]:
@@ -32,89 +46,6 @@ def wilson(successes: float, trials: int) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def crossed_bootstrap(
-    photos: Floats,
-    groups: np.ndarray[Any, np.dtype[np.integer[Any]]],
-    cells: Sequence[Sequence[int]],
-    generator: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> list[tuple[float, float]]:
-    """95 % percentile intervals of means over test photos and seeds, both drawn anew.
-
-    The statistic is the mean over groups of the group's mean, and then over seeds. All cells share the resampled
-    photos. Resampling a handful of seeds understates how much they differ, so the resampled means are moved away from
-    the observed one until their spread is that of a t-interval with the degrees of freedom that seeds and photos leave.
-    Where every resample gives the same value (all photos right, say) the interval is Wilson's, so it never shrinks to
-    a point.
-
-    Args:
-        photos: each run's part on each test photo [runs, n], 0 … 1.
-        groups: of each photo [n]; −1 for photos left out.
-        cells: for each interval the runs (rows of ``photos``) that are its seeds.
-        generator: source of the resampling.
-        resamples: B.
-
-    Returns:
-        lower and upper bound for each cell.
-
-    Source: Owen and Eckles, Bootstrapping data arrays of arbitrary order, Annals of Applied Statistics 6, 2012; degrees
-    of freedom: Hillis, A comparison of denominator degrees of freedom methods for multiple observer ROC analysis,
-    Statistics in Medicine 26, 2007 (seeds are the observers, photos the patients).
-    """
-    n = photos.shape[1]
-    drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples)
-    weights = np.concatenate([np.ones((1, n)), drawn]).astype(np.float32)
-    present = [group for group in np.unique(groups) if group >= 0]
-    totals = np.zeros((len(photos), resamples + 1), dtype=np.float32)
-    counted = np.zeros(resamples + 1, dtype=np.float32)
-    for group in present:
-        members = groups == group
-        size = weights[:, members].sum(axis=1)
-        sums = photos[:, members].astype(np.float32) @ weights[:, members].T
-        totals += np.divide(sums, size, out=np.zeros_like(sums), where=size > 0)
-        counted += size > 0
-    statistic = totals / np.maximum(counted, 1)
-    seeds = {size: _seed_weights(size, resamples, generator) for size in sorted({len(cell) for cell in cells})}
-    kept = int((groups >= 0).sum())
-    return [_interval(statistic[list(cell)], seeds[len(cell)], kept) for cell in cells]
-
-
-def _seed_weights(size: int, resamples: int, generator: np.random.Generator) -> Floats:
-    """Weights of a cell's seeds in each resample [seeds, B]."""
-    return (generator.multinomial(size, np.full(size, 1 / size), size=resamples) / size).T.astype(np.float32)
-
-
-def _interval(statistic: Floats, seed_weights: Floats, photos: int) -> tuple[float, float]:
-    """The interval of a cell; ``statistic`` [seeds, 1 + B] holds the observed values, then the resampled ones."""
-    observed, resampled = statistic[:, 0], statistic[:, 1:]
-    mean = float(observed.mean())
-    means = (resampled * seed_weights).sum(axis=0)
-    if len(observed) > 1:
-        means = np.clip(mean + _stretch(observed, resampled, means) * (means - mean), 0, 1)
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    if high - low < 1e-6:
-        return wilson(mean * photos, photos)
-    return float(low), float(high)
-
-
-def _stretch(observed: Floats, resampled: Floats, means: Floats) -> float:
-    """Factor ≥ 1 that gives the resampled means the spread of a t-interval over seeds and photos."""
-    seeds = len(observed)
-    of_seeds = float(observed.var(ddof=1)) / seeds
-    spread = float(means.std())
-    if not of_seeds or not spread:
-        return 1.0
-    from scipy.special import stdtrit  # Student's quantile; scipy.stats takes twice as long to import
-
-    of_photos = float(resampled.mean(axis=0).var())
-    of_both = (float(resampled.var(axis=1).mean()) - of_photos) / (seeds - 1)  # luck on one photo with one seed
-    variance = of_seeds + max(of_photos - of_both, 0.0)
-    freedom = (seeds - 1) * (variance / of_seeds) ** 2
-    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * variance**0.5
-    return max(1.0, float(half / (Z * spread)))
-
-
 def over_seeds(values: Sequence[float]) -> tuple[float, float] | None:
     """95 % t-interval of a mean over seeds that are independent; None for fewer than two.
 
@@ -124,30 +55,588 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float] | None:
     finite = [value for value in values if np.isfinite(value)]
     if len(finite) < 2:
         return None
-    from scipy.special import stdtrit  # as above
-
-    quantile = stdtrit(len(finite) - 1, (1 + LEVEL) / 2)
-    half = quantile * np.std(finite, ddof=1) / np.sqrt(len(finite))
+    half = float(student_quantile(len(finite) - 1)) * float(np.std(finite, ddof=1)) / math.sqrt(len(finite))
     mean = float(np.mean(finite))
-    return mean - float(half), mean + float(half)
+    return mean - half, mean + half
 
 
 def intervals(
     photos: Floats,
-    groups: np.ndarray[Any, np.dtype[np.integer[Any]]],
-    cells: Sequence[Sequence[int]],
+    groups: Integers,
+    cells: Cells,
     generator: np.random.Generator,
-) -> list[tuple[float, float]]:
-    """95 % intervals of means over test photos: Wilson's for one seed and one group, else the crossed bootstrap.
+    bounds: tuple[float, float] = SHARE,
+) -> list[tuple[float, float] | None]:
+    """95 % intervals of means over test photos: Wilson's for shares of one seed and group, else the crossed bootstrap.
 
     Args and Returns: as :func:`crossed_bootstrap`.
     """
     kept = groups >= 0
-    one_group = len(np.unique(groups[kept])) == 1
-    bootstrapped = iter(crossed_bootstrap(photos, groups, cells, generator))
-    bounds = []
-    for cell, bootstrap in zip(cells, bootstrapped, strict=True):
-        if len(cell) == 1 and one_group:
-            bootstrap = wilson(float(photos[cell[0], kept].sum()), int(kept.sum()))
-        bounds.append(bootstrap)
-    return bounds
+    several = bool(np.ptp(groups[kept])) or not _right_or_wrong(photos)
+    bootstrapped = [cell for cell in cells if several or len(cell) > 1]
+    found = iter(crossed_bootstrap(photos, groups, bootstrapped, generator, bounds=bounds))
+    trials = int(kept.sum())
+    return [
+        next(found) if several or len(cell) > 1 else wilson(float(photos[cell[0], kept].sum()), trials)
+        for cell in cells
+    ]
+
+
+def crossed_bootstrap(
+    photos: Floats,
+    groups: Integers,
+    cells: Cells,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+    *,
+    bounds: tuple[float, float] = SHARE,
+) -> list[tuple[float, float] | None]:
+    """95 % percentile intervals of the means that :func:`resampled_means` draws.
+
+    Where every resample gives the same value, the interval of a share (all photos right, say) is Wilson's, so it never
+    shrinks to a point; of anything else there is none.
+
+    Args:
+        photos, groups, cells, generator, resamples, bounds: as of :func:`resampled_means`.
+
+    Returns:
+        lower and upper bound for each cell, or None.
+    """
+    lows, highs, observed = _percentiles(photos, groups, cells, generator, resamples, bounds)
+    kept, shares = int((groups >= 0).sum()), _right_or_wrong(photos)
+    return [
+        (float(low), float(high)) if high - low >= _SAME else wilson(mean * kept, kept) if shares else None
+        for low, high, mean in zip(lows, highs, observed, strict=True)
+    ]
+
+
+def resampled_means(
+    photos: Floats,
+    groups: Integers,
+    cells: Cells,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+    *,
+    bounds: tuple[float, float] = SHARE,
+) -> Floats:
+    """Means over test photos and seeds, as observed and with both drawn anew.
+
+    The statistic is the mean over groups of the group's mean, and then over seeds. All cells share the resampled
+    photos, and cells of the same number of seeds the resampled seeds, so differences between cells are paired; a
+    generator in the same state gives a cell the same means whatever the other cells are. Resampling a handful of seeds
+    understates how much they differ, so the resampled means are moved away from the observed one until their spread is
+    that of a t-interval with the degrees of freedom that seeds and photos leave.
+
+    Args:
+        photos: each run's part on each test photo [runs, n]; for shares 0 or 1.
+        groups: of each photo [n]; −1 for photos left out.
+        cells: for each mean the runs (rows of ``photos``) that are its seeds; one at least.
+        generator: source of the resampling.
+        resamples: B.
+        bounds: where means can lie; those moved beyond are put there.
+
+    Returns:
+        [cells, 1 + B], float32: the observed mean, then the resampled ones.
+
+    Source: Owen and Eckles, Bootstrapping data arrays of arbitrary order, Annals of Applied Statistics 6, 2012; degrees
+    of freedom: Hillis, A comparison of denominator degrees of freedom methods for multiple observer ROC analysis,
+    Statistics in Medicine 26, 2007 (seeds are the observers, photos the patients).
+    """
+    means = np.empty((len(cells), 1 + resamples), dtype=np.float32)
+    for positions, observed, drawn in _chunks(photos, groups, cells, generator, resamples, bounds):
+        means[positions, 0], means[positions, 1:] = observed, drawn
+    return means
+
+
+def _chunks(
+    photos: Floats,
+    groups: Integers,
+    cells: Cells,
+    generator: np.random.Generator,
+    resamples: int,
+    bounds: tuple[float, float],
+) -> Iterator[tuple[list[int], Floats, Floats]]:
+    """Positions of some cells, their means as observed [cells] and as resampled [cells, B]; not too many at once."""
+    kept = groups >= 0
+    observed_weights = _weights_of_groups(groups[kept]) / kept.sum()
+    photo_weights = _resampled_weights(groups[kept], generator, resamples)
+    seed_of_seeds = int(generator.integers(2**63))
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for position, cell in enumerate(cells):
+        by_size[len(cell)].append(position)
+    for size, positions in by_size.items():
+        drawn = np.random.default_rng([seed_of_seeds, size]).multinomial(size, [1 / size] * size, size=resamples)
+        seed_weights = (drawn.T / size).astype(np.float32)
+        step = max(1, _AT_ONCE // (size * resamples))
+        for start in range(0, len(positions), step):
+            chosen = positions[start : start + step]
+            rows = np.array([cells[position] for position in chosen]).ravel()
+            parts = (photos[rows] if kept.all() else photos[np.ix_(rows, kept)]).astype(np.float32, copy=False)
+            observed = (parts @ observed_weights).reshape(len(chosen), size)
+            resampled = (parts @ photo_weights).reshape(len(chosen), size, resamples)
+            yield chosen, observed.mean(axis=1), _over_resampled_seeds(observed, resampled, seed_weights, bounds)
+
+
+def _percentiles(
+    photos: Floats,
+    groups: Integers,
+    cells: Cells,
+    generator: np.random.Generator,
+    resamples: int,
+    bounds: tuple[float, float],
+) -> tuple[Floats, Floats, Floats]:
+    """Lower and upper bound of the resampled means, and the observed ones; each [cells]."""
+    found = np.zeros((3, len(cells)))
+    for positions, observed, means in _chunks(photos, groups, cells, generator, resamples, bounds):
+        found[0, positions], found[1, positions] = _middle(means)
+        found[2, positions] = observed
+    return found[0], found[1], found[2]
+
+
+def _middle(drawn: Floats) -> tuple[Floats, Floats]:
+    """The order statistics that hold 95 % of what was drawn [..., B]."""
+    ordered = np.sort(drawn, axis=-1)
+    tail = int(drawn.shape[-1] * (1 - LEVEL) / 2)
+    return ordered[..., tail], ordered[..., -1 - tail]
+
+
+def _resampled_weights(groups: Integers, generator: np.random.Generator, resamples: int) -> Floats:
+    """What each photo counts in each resample [n, B]; groups that a resample misses are left out of its mean."""
+    n = len(groups)
+    drawn = generator.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
+    weights = np.bincount(drawn.ravel(), minlength=n * resamples).reshape(resamples, n).astype(np.float32)
+    present = np.zeros((resamples, 1), dtype=np.float32)
+    for group in np.unique(groups):
+        members = groups == group
+        size = weights[:, members].sum(axis=1, keepdims=True)
+        weights[:, members] /= np.maximum(size, 1)
+        present += size > 0
+    return np.ascontiguousarray((weights / present).T)
+
+
+def _over_resampled_seeds(
+    observed: Floats, resampled: Floats, seed_weights: Floats, bounds: tuple[float, float]
+) -> Floats:
+    """Means [cells, B] of ``resampled`` [cells, seeds, B] over the seeds that ``seed_weights`` [seeds, B] draw."""
+    seeds, resamples = seed_weights.shape
+    if seeds == 1:
+        return resampled[:, 0]
+    centre = observed.mean(axis=1, keepdims=True)
+    away = np.subtract(resampled, centre[:, :, None], dtype=np.float32, out=resampled)  # single precision's best
+    means = np.einsum("csb,sb->cb", away, seed_weights)
+    of_each = np.einsum("csb,csb->cs", away, away) / resamples - away.mean(axis=2) ** 2
+    of_photos = away.mean(axis=1).var(axis=1)
+    of_seeds = observed.var(axis=1, ddof=1) / seeds
+    means *= _stretch(means.std(axis=1), of_seeds, of_photos, of_each.mean(axis=1), seeds)[:, None]
+    return np.asarray(np.clip(means + centre.astype(np.float32), *bounds))
+
+
+def _stretch(spread: Floats, of_seeds: Floats, of_photos: Floats, of_each: Floats, seeds: int) -> Floats:
+    """Factor ≥ 1 that gives resampled means the spread of a t-interval over seeds and photos; each [cells]."""
+    variance, freedom = _crossed_variance(of_seeds, of_photos, of_each, seeds)
+    known = (of_seeds > 0) & (spread > 0)
+    half = student_quantile(np.where(known, freedom, math.inf)) * np.sqrt(variance)
+    factor = np.divide(half, Z * spread, out=np.ones(len(spread)), where=known)
+    return np.asarray(np.maximum(factor, 1), dtype=np.float32)
+
+
+def _crossed_variance(of_seeds: Floats, of_photos: Floats, of_each: Floats, seeds: Any) -> tuple[Floats, Floats]:
+    """Variance of a mean over seeds and photos, and its degrees of freedom.
+
+    Args:
+        of_seeds: the variance of a mean over seeds that their differences show.
+        of_photos: that which the sampling of photos gives the mean over seeds.
+        of_each: that which the sampling of photos gives a single seed.
+        seeds: how many; a number, or one each.
+    """
+    of_both = (of_each - of_photos) / (seeds - 1)  # luck on one photo with one seed, which is in both of the above
+    variance = of_seeds + np.maximum(of_photos - of_both, 0)
+    ratio = np.divide(variance, of_seeds, out=np.full(len(variance), math.inf), where=of_seeds > 0)
+    return variance, (seeds - 1) * ratio**2
+
+
+def _right_or_wrong(photos: Floats) -> bool:
+    return bool(((photos == 0) | (photos == 1)).all())
+
+
+# Student's distribution: importing scipy.special takes longer than all that `compare` computes
+
+
+def student_quantile(freedom: Any) -> Floats:
+    """Student's t for a 95 % interval, of one or more degrees of freedom each, to nine digits.
+
+    Formula: with t = √ν sinh x, P(|T| ≤ t) = ∫ cosh^(−ν) over 0 … x, divided by that over 0 … ∞. This is concave in x,
+    so Newton's method climbs to the root from the first terms of the expansion about the normal quantile.
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7, 1964; the expansion is 26.7.5.
+
+    >>> student_quantile([1, 4, np.inf]).round(3).tolist()
+    [12.706, 2.776, 1.96]
+    """
+    degrees = _degrees(freedom)
+    start = Z + (Z**3 + Z) / (4 * degrees) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2)
+    x, whole = np.arcsinh(start / np.sqrt(degrees)), _arc(np.inf, degrees)
+    for _ in range(4):
+        x = x + (LEVEL * whole - _arc(x, degrees)) * np.cosh(x) ** degrees
+    return np.asarray(np.sqrt(degrees) * np.sinh(x))
+
+
+def student_two_sided(t: Any, freedom: Any) -> Floats:
+    """Two-sided p-values of Student's t, no less than 1e-10.
+
+    Formula, Source: as of :func:`student_quantile`.
+
+    >>> student_two_sided([0, 12.706], [5, 1]).round(3).tolist()
+    [1.0, 0.05]
+    """
+    degrees = _degrees(freedom)
+    within = _arc(np.arcsinh(np.abs(t) / np.sqrt(degrees)), degrees) / _arc(np.inf, degrees)
+    return np.asarray(np.clip(1 - within, FLOOR, 1))
+
+
+def _degrees(freedom: Any) -> Floats:
+    """As an array; from 1e9 on Student's distribution is taken for the normal one, as it is to nine digits."""
+    return np.asarray(np.minimum(np.asarray(freedom, dtype=float), 1e9))
+
+
+def _arc(x: Any, degrees: Floats) -> Floats:
+    """∫ cosh^(−ν) over 0 … x by Gauss and Legendre, up to where the rest is less than rounding."""
+    nodes, weights = np.polynomial.legendre.leggauss(56)
+    half = np.minimum(x, 39 / degrees + 9 / np.sqrt(degrees))[..., None] / 2
+    sinh = np.sinh(half * (1 + nodes))
+    return np.asarray((np.exp(-degrees[..., None] / 2 * np.log1p(sinh**2)) @ weights) * half[..., 0])
+
+
+# Paired tests
+
+
+@dataclasses.dataclass(frozen=True)
+class Paired:
+    """How one loss differs from another on the same test photos.
+
+    Args:
+        difference: first minus second, in the metric's unit, over the seeds that both have.
+        low, high: 95 % interval of the difference; None where there is nothing to compute it from.
+        p: two-sided p-value, not corrected for other comparisons.
+        test: ``mcnemar`` for right or wrong with one seed, else ``sign_flip``.
+        seeds: how many both have.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    test: Literal["mcnemar", "sign_flip"]
+    seeds: int
+
+
+def paired_tests(
+    photos: Floats,
+    groups: Integers,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    generator: np.random.Generator,
+    bounds: tuple[float, float] = SHARE,
+) -> list[Paired]:
+    """Tests whether losses differ on the same test photos, with the same seeds.
+
+    The unit is the test photo: its difference is averaged over seeds, and the sign-flip permutation test (for one seed
+    McNemar's exact test) asks whether these trained networks differ on photos like these. It cannot ask whether other
+    seeds would say the same, so with several seeds a difference must also stand against their luck: p is the larger of
+    that and :func:`crossed_test`'s.
+
+    Args:
+        photos, groups: as of :func:`resampled_means`.
+        pairs: runs of the first and of the second loss, a run of each for every seed that both have, in the same order.
+        generator: source of the resampling.
+        bounds: where means can lie.
+
+    Returns:
+        one each pair.
+
+    >>> right = np.array([[1, 1, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 1, 0]], dtype=np.float32)
+    >>> [found] = paired_tests(right, np.zeros(8, dtype=int), [((0,), (1,))], np.random.default_rng(0))
+    >>> found.difference, found.p, found.test
+    (0.75, 0.03125, 'mcnemar')
+    """
+    if not pairs:
+        return []
+    sizes = np.array([len(first) for first, _ in pairs])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    kept = groups >= 0
+    rows = [np.array([run for pair in pairs for run in pair[side]]) for side in (0, 1)]
+    each = photos[rows[0]][:, kept].astype(np.float32) - photos[rows[1]][:, kept].astype(np.float32)
+    cells = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    width = bounds[1] - bounds[0]
+    lows, highs, differences = _percentiles(each, groups[kept], cells, generator, RESAMPLES, (-width, width))
+    summed = np.add.reduceat(each, starts, axis=0)
+    p_values = np.maximum(
+        sign_flip(summed * _weights_of_groups(groups[kept]), generator), crossed_test(each, groups[kept], starts)
+    )
+    found = []
+    shares = _right_or_wrong(photos)
+    for k, size in enumerate(sizes):
+        exact = size == 1 and shares and not np.ptp(groups[kept])
+        p = mcnemar(int((each[starts[k]] > 0).sum()), int((each[starts[k]] < 0).sum())) if exact else p_values[k]
+        certain = highs[k] - lows[k] < _SAME
+        found.append(
+            Paired(
+                difference=float(differences[k]),
+                low=None if certain else float(lows[k]),
+                high=None if certain else float(highs[k]),
+                p=float(p),
+                test="mcnemar" if exact else "sign_flip",
+                seeds=int(size),
+            )
+        )
+    return found
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's exact test, two-sided: p-value of photos that only one of two networks classifies rightly.
+
+    Formula: twice the chance of at most the smaller count, of a binomial with probability ½.
+
+    Source: McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
+    Psychometrika 12, 1947.
+
+    >>> mcnemar(1, 9)
+    0.021484375
+    """
+    trials = only_first + only_second
+    term = total = 1
+    for k in range(min(only_first, only_second)):
+        term = term * (trials - k) // (k + 1)
+        total += term
+    return min(1.0, float(2 * total / 2**trials))
+
+
+def sign_flip(differences: Floats, generator: np.random.Generator) -> Floats:
+    """Two-sided p-values of the sign-flip permutation test on paired differences.
+
+    The statistic is the sum of a row's differences; under the null hypothesis each is as likely as its negative. For
+    whole numbers (counts of seeds) the distribution is exact: photos of the same absolute difference give a binomial,
+    and these are convolved. For others it is drawn: p = (1 + k)/(1 + B), with B so large that 0.01 stays within reach
+    of Holm's correction over all rows.
+
+    Args:
+        differences: first minus second [rows, n]; the unit is free.
+        generator: source of the drawn signs.
+
+    Returns:
+        one a row, no less than 1e-10.
+
+    Source: Fisher, The design of experiments, section 21, 1935; the added one: Phipson and Smyth, Permutation p-values
+    should never be zero, Statistical Applications in Genetics and Molecular Biology 9, 2010.
+
+    >>> sign_flip(np.array([[1, 1, 1, 1, 1, -1, 0]]), np.random.default_rng(0)).round(5).tolist()
+    [0.21875]
+    """
+    differences = differences[:, differences.any(axis=0)]
+    if not differences.size:
+        return np.ones(len(differences))
+    if (differences == np.rint(differences)).all():
+        step = max(1, (1 << 20) // (2 * int(np.abs(differences).sum(axis=1).max()) + 1))
+        return np.concatenate([_flipped(differences[k : k + step]) for k in range(0, len(differences), step)])
+    return _flipped_by_chance(differences.astype(np.float32), generator)
+
+
+def _flipped(differences: Floats) -> Floats:
+    """Exact p-values of whole differences: the characteristic function of the sum is ∏ cos(dω), its inverse the law."""
+    absolute = np.abs(np.rint(differences)).astype(np.int64)
+    sizes = np.unique(absolute[absolute > 0])
+    counts = np.stack([(absolute == size).sum(axis=1) for size in sizes], axis=1).astype(float)
+    points = 1 << (2 * int(absolute.sum(axis=1).max())).bit_length()  # more than the sum has values
+    cosines = np.cos(np.outer(sizes, np.arange(points // 2 + 1) * (2 * np.pi / points)))
+    modulus = np.exp(counts @ np.log(np.maximum(np.abs(cosines), 1e-300)))
+    signs = 1 - 2 * ((counts @ (cosines < 0)) % 2)
+    law = np.fft.irfft(modulus * signs, axis=1)[:, : points // 2]  # of 0, 1, 2, …; it is symmetric
+    observed = np.abs(np.rint(differences).sum(axis=1))
+    tails = (law * (np.arange(points // 2) >= observed[:, None])).sum(axis=1)
+    return np.where(observed == 0, 1.0, np.clip(2 * tails, FLOOR, 1))
+
+
+def _flipped_by_chance(differences: Floats, generator: np.random.Generator) -> Floats:
+    rows, n = differences.shape
+    resamples = max(10_000, 100 * rows) - 1
+    rounding = _SAME * np.abs(differences).sum(axis=1)
+    observed = np.abs(differences.sum(axis=1)) - rounding
+    exceeding = np.zeros(rows)
+    step = max(1, _AT_ONCE // max(rows, n))
+    for start in range(0, resamples, step):
+        signs = 1 - 2 * generator.integers(2, size=(n, min(step, resamples - start)), dtype=np.int8)
+        exceeding += (np.abs(differences @ signs.astype(np.float32)) >= observed[:, None]).sum(axis=1)
+    return np.asarray((1 + exceeding) / (1 + resamples))
+
+
+def crossed_test(differences: Floats, groups: Integers, starts: Integers) -> Floats:
+    """Two-sided p-values of mean differences over photos and seeds, both sampled: Student's t.
+
+    Args:
+        differences: first minus second for each seed of each pair [rows, n].
+        groups: of each photo [n]; the mean is that over groups of the group's mean.
+        starts: a pair's first row [pairs]; its rows follow one another.
+
+    Returns:
+        one a pair; 0 for a single seed, which says nothing of others.
+
+    Source: Obuchowski and Rockette, Hypothesis testing of diagnostic accuracy for multiple readers and multiple tests,
+    Communications in Statistics 24, 1995; degrees of freedom: Hillis 2007 (seeds are the readers, photos the patients).
+    """
+    sizes = np.diff(np.append(starts, len(differences)))
+    seeds = np.maximum(sizes, 2)  # of a single one nothing is asked below
+    of_rows = differences @ (_weights_of_groups(groups) / len(groups))
+    means = np.add.reduceat(of_rows, starts) / sizes
+    of_seeds = np.add.reduceat((of_rows - np.repeat(means, sizes)) ** 2, starts) / (seeds - 1) / seeds
+    of_each = np.add.reduceat(_variance_over_photos(differences, groups), starts) / sizes
+    of_photos = _variance_over_photos(np.add.reduceat(differences, starts, axis=0) / sizes[:, None], groups)
+    variance, freedom = _crossed_variance(of_seeds, of_photos, of_each, seeds)
+    t = np.divide(means, np.sqrt(variance), out=np.zeros(len(means)), where=variance > 0)
+    return np.asarray(np.where(sizes > 1, student_two_sided(t, freedom), 0.0))
+
+
+def _weights_of_groups(groups: Integers) -> Floats:
+    """What each photo counts in the mean of its groups' means [n], 1 on average."""
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.asarray(len(groups) / (len(sizes) * sizes[group]))
+
+
+def _variance_over_photos(values: Floats, groups: Integers) -> Floats:
+    """Variance that the sampling of photos gives the mean over groups of the group's mean [rows]."""
+    present, sizes = np.unique(groups, return_counts=True)
+    parts = [
+        values[:, groups == group].var(axis=1, dtype=np.float64) / max(size - 1, 1)
+        for group, size in zip(present, sizes, strict=True)
+    ]
+    return np.asarray(np.sum(parts, axis=0) / len(present) ** 2)
+
+
+def holm(p_values: Sequence[float] | Floats) -> Floats:
+    """P-values corrected so that the chance of any false positive among them stays below the level.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected
+
+
+# Tolerated rates
+
+
+@dataclasses.dataclass(frozen=True)
+class CensoredRate:
+    """A noise rate, or what is known of it.
+
+    Args:
+        censoring: ``exact``; ``below`` and ``at_least`` bound it by ``rate``; ``none``: there is no such rate.
+        rate: None for ``none``.
+    """
+
+    censoring: Literal["exact", "below", "at_least", "none"]
+    rate: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RateEstimate:
+    """A noise rate with its 95 % interval."""
+
+    point: CensoredRate
+    low: CensoredRate
+    high: CensoredRate
+
+
+def tolerance(
+    means: Floats,
+    rates: Sequence[float] | Floats,
+    baseline_control: Floats,
+    own_control: Floats | None = None,
+    delta: float = DELTA,
+) -> RateEstimate:
+    """The largest rate up to which a loss stays within ``delta`` of the baseline without noise.
+
+    Formula: the first downward crossing of the baseline's control − δ, linear between neighbouring rates. ``below`` the
+    first rate where it lies beneath there; ``at_least`` the last one where it never does; ``none`` where the loss's own
+    control does. Computed on the observed means and on every resample; the interval holds 95 % of these, ordered
+    ``none`` < ``below`` < rates < ``at_least``, and the point.
+
+    Args:
+        means: of :func:`resampled_means` at each rate [rates, 1 + B]; negated where lower is better.
+        rates: realised, above 0, in any order.
+        baseline_control: the baseline's mean without noise, in the same resamples [1 + B].
+        own_control: the loss's, if it has one.
+        delta: in the unit of the means.
+
+    >>> means, control = np.array([[0.92], [0.88], [0.70]]), np.array([0.92])
+    >>> tolerance(np.repeat(means, 11, axis=1), [0.2, 0.4, 0.6], np.repeat(control, 11)).point.censoring
+    'exact'
+    """
+    sorted_rates, sorted_means = _by_rate(rates, means)
+    margin = sorted_means - (np.asarray(baseline_control, dtype=float) - delta)
+    found = _first_crossing(sorted_rates, margin, margin < -_SAME, at_once=_BELOW, never=math.inf)
+    if own_control is not None:
+        found[own_control < baseline_control - delta - _SAME] = -math.inf
+    return _estimate(found, sorted_rates, {-math.inf: "none", math.inf: "at_least"})
+
+
+def crossover(means: Floats, baseline: Floats, rates: Sequence[float] | Floats) -> RateEstimate:
+    """The rate from which a loss beats the baseline and keeps beating it up to the last rate.
+
+    Formula: going down from the last rate, the first crossing to where the loss is not ahead, linear between
+    neighbouring rates. ``below`` the first rate where it is ahead at all of them, whatever the controls say; ``none``
+    where it is not ahead at the last. The interval holds 95 % of the resamples, ordered ``below`` < rates < ``none``,
+    and the point.
+
+    Args:
+        means, baseline: of :func:`resampled_means` at each rate [rates, 1 + B]; negated where lower is better.
+        rates: realised, above 0, in any order.
+
+    >>> means, baseline = np.array([[0.90], [0.88]]), np.array([[0.92], [0.84]])
+    >>> crossover(np.repeat(means, 11, axis=1), np.repeat(baseline, 11, axis=1), [0.2, 0.5]).point.censoring
+    'exact'
+    """
+    sorted_rates, lead = _by_rate(rates, np.asarray(means, dtype=float) - baseline)
+    backwards = lead[::-1]
+    found = _first_crossing(sorted_rates[::-1], backwards, backwards <= _SAME, at_once=math.inf, never=_BELOW)
+    return _estimate(found, sorted_rates, {math.inf: "none"})
+
+
+_BELOW = -1.0  # stands for a rate below the first; ±∞ for what lies beyond all rates
+
+
+def _by_rate(rates: Sequence[float] | Floats, means: Floats) -> tuple[Floats, Floats]:
+    """Rates in rising order, and the means in theirs."""
+    order = np.argsort(rates, kind="stable")
+    return np.asarray(rates, dtype=float)[order], np.asarray(means, dtype=float)[order]
+
+
+def _first_crossing(rates: Floats, margin: Floats, beneath: Any, *, at_once: float, never: float) -> Floats:
+    """Rate at which each column of ``margin`` [rates, 1 + B] first gets ``beneath`` zero, or what stands for none."""
+    first = np.where(beneath.any(axis=0), beneath.argmax(axis=0), len(rates))
+    inside = np.flatnonzero((first > 0) & (first < len(rates)))
+    after = first[inside]
+    before = after - 1
+    share = margin[before, inside] / (margin[before, inside] - margin[after, inside])
+    found = np.where(first == 0, at_once, never)
+    found[inside] = rates[before] + np.clip(share, 0, 1) * (rates[after] - rates[before])
+    return found
+
+
+def _estimate(found: Floats, rates: Floats, names: dict[float, Literal["none", "at_least"]]) -> RateEstimate:
+    """The point (first of ``found``) and the interval that the others give, drawn out to hold the point."""
+    point = float(found[0])
+    low, high = (float(bound) for bound in _middle(found[1:]))
+
+    def known(code: float) -> CensoredRate:
+        if code == _BELOW:
+            return CensoredRate("below", float(rates[0]))
+        if code in names:
+            return CensoredRate(names[code], float(rates[-1]) if names[code] == "at_least" else None)
+        return CensoredRate("exact", code)
+
+    return RateEstimate(known(point), known(min(point, low)), known(max(point, high)))

@@ -40,7 +40,7 @@ ALLOWED = {
     "catalogue": LEAVES,
     "training": LEAVES | {"training", "store.records", "store.files"},
     "store": LEAVES | {"store"},
-    "show": LEAVES | {"show"},
+    "show": LEAVES | {"show", "store.records"},
     "steps": LEAVES | {"statistics", "catalogue", "training", "store", "steps"},
     "cli": LEAVES | {"steps", "show"},
     "help": LEAVES | {"steps", "catalogue"},  # part of the command line: texts made from registries and settings

@@ -1,37 +1,54 @@
 """Metrics: what is measured of a trained run.
 
-A metric that is an average over test photos says over which groups of photos, so that intervals can resample photos;
-any other gives one value a run.
+A metric is one decorated function. Its properties say all that tables and intervals need: which way is ``better``; its
+``unit``, ``share`` (shown in %) or ``plain``; the ``range`` that it cannot leave; and which of the optional
+:class:`Answers` it ``needs``.
+
+A metric that is an average over test photos gives each photo's part, so that intervals and tests can resample photos.
+F1, MCC and AUROC are no averages, but smooth: their photos' parts are the metric plus the photo's influence on it (its
+first-order effect, which for AUROC is DeLong's method), so that the parts' mean is the metric and their spread gives
+its standard error. Any other metric gives one value a run, and its interval is that of a mean over seeds.
+
+Source: Efron and Tibshirani, An introduction to the bootstrap, chapter 21, 1993 (influence); DeLong, DeLong and
+Clarke-Pearson, Comparing the areas under two or more correlated ROC curves, Biometrics 44, 1988.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Registry, did_you_mean
+from flowernoise.registry import Between, Registry, did_you_mean
 
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
 metrics = Registry("metric")
+_AT_ONCE = 1 << 17  # scores ranked at once; measured best
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answers:
-    """What R runs answer.
+    """What R runs answer; what the metrics at hand do not need may be left out.
 
     Args:
         predicted: predicted class of each test photo [R, n].
         labels: true class of each test photo [n].
         classes: names of the classes.
-        memorised: share of the wrong training labels that a run gives back [R], NaN where none is wrong.
+        memorised: share of the corrupted training photos on which a run predicts the wrong label that it was given [R],
+            NaN where none is wrong.
+        recovered: share of these on which it predicts the true label [R], NaN where none is wrong.
+        probabilities: of each class for each test photo [R, n, c].
     """
 
-    predicted: np.ndarray[Any, np.dtype[np.integer[Any]]]
-    labels: np.ndarray[Any, np.dtype[np.integer[Any]]]
+    predicted: Integers
+    labels: Integers
     classes: tuple[str, ...]
-    memorised: np.ndarray[Any, np.dtype[np.floating[Any]]]
+    memorised: Floats | None = None
+    recovered: Floats | None = None
+    probabilities: Floats | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,16 +57,16 @@ class Measured:
 
     Args:
         values: one a run [R].
-        photos: for averages over photos, each photo's part [R, n]; None otherwise.
+        photos: each photo's part [R, n], if the metric has such.
         groups: of each photo [n]; the metric is the mean over groups of the group's mean; −1 for photos left out.
     """
 
-    values: np.ndarray[Any, np.dtype[np.floating[Any]]]
-    photos: np.ndarray[Any, np.dtype[np.floating[Any]]] | None = None
-    groups: np.ndarray[Any, np.dtype[np.integer[Any]]] | None = None
+    values: Floats
+    photos: Floats | None = None
+    groups: Integers | None = None
 
 
-@metrics.register(better="higher")
+@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
 def accuracy(answers: Answers) -> Measured:
     """Share of the clean test photos that are classified rightly.
 
@@ -57,13 +74,13 @@ def accuracy(answers: Answers) -> Measured:
 
     Source: textbook. Compare it with the majority score.
 
-    >>> accuracy(Answers(np.array([[0, 1, 1, 1]]), np.array([0, 0, 0, 1]), ("a", "b"), np.zeros(1))).values.tolist()
+    >>> accuracy(Answers(np.array([[0, 1, 1, 1]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.tolist()
     [0.5]
     """
     return _mean_of_groups(answers, np.zeros(len(answers.labels), dtype=int))
 
 
-@metrics.register(better="higher")
+@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
 def balanced_accuracy(answers: Answers) -> Measured:
     """Mean of the classes' recalls: answering one class always scores 1/c, however frequent that class is.
 
@@ -71,19 +88,19 @@ def balanced_accuracy(answers: Answers) -> Measured:
 
     Source: Brodersen, Ong, Stephan and Buhmann, The balanced accuracy and its posterior distribution, ICPR 2010.
 
-    >>> balanced_accuracy(Answers(np.array([[0, 0, 0, 0]]), np.array([0, 0, 0, 1]), ("a", "b"), np.zeros(1))).values
+    >>> balanced_accuracy(Answers(np.array([[0, 0, 0, 0]]), np.array([0, 0, 0, 1]), ("a", "b"))).values
     array([0.5])
     """
     return _mean_of_groups(answers, answers.labels)
 
 
-@metrics.register(better="higher", unkeyed="label")
+@metrics.register(better="higher", unit="share", range=(0, 1), needs=(), unkeyed="label")
 def recall(answers: Answers, *, label: str) -> Measured:
     """Share of one class's test photos that are classified rightly.
 
     Example: ``flowernoise compare --metric recall:roses``
 
-    >>> recall(Answers(np.array([[0, 1, 1]]), np.array([0, 0, 1]), ("a", "b"), np.zeros(1)), label="a").values
+    >>> recall(Answers(np.array([[0, 1, 1]]), np.array([0, 0, 1]), ("a", "b")), label="a").values
     array([0.5])
     """
     if label not in answers.classes:
@@ -95,7 +112,141 @@ def recall(answers: Answers, *, label: str) -> Measured:
     return _mean_of_groups(answers, np.where(wanted, 0, -1))
 
 
-@metrics.register(better="lower")
+@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
+def macro_f1(answers: Answers) -> Measured:
+    """Mean of the classes' F1, in which answering a class too often costs as much as missing it.
+
+    Formula: mean of 2 · right / (photos of the class + answers of the class), over the classes that occur among either.
+
+    Source: Opitz and Burst, Macro F1 and macro F1, arXiv 1911.03347, 2019 (theirs is the mean of F1, as here).
+
+    >>> macro_f1(Answers(np.array([[0, 0, 1, 1]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.round(3)
+    array([0.733])
+    """
+    confusion = _confusion(answers)
+    both = confusion.sum(axis=2) + confusion.sum(axis=1)
+    of_one = np.divide(1, both, out=np.zeros_like(both), where=both > 0)
+    f1 = 2 * np.diagonal(confusion, axis1=1, axis2=2) * of_one
+    present = (both > 0).sum(axis=1)
+    falling = f1 * of_one
+    slope = 2 * np.eye(len(answers.classes)) * of_one[:, None] - falling[:, :, None] - falling[:, None]
+    return _with_influence(answers, f1.sum(axis=1) / present, slope / present[:, None, None])
+
+
+@metrics.register(better="higher", unit="plain", range=(-1, 1), needs=())
+def mcc(answers: Answers) -> Measured:
+    """Matthews' correlation of predicted and true classes: 0 for any answer that ignores the photo, 1 for all right.
+
+    Formula: (s · r − Σ pₖ tₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²)) of s photos, r right, pₖ answers and tₖ photos of class k;
+    0 where the root is.
+
+    Source: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, Computational
+    Biology and Chemistry 28, 2004.
+
+    >>> mcc(Answers(np.array([[0, 0, 1, 1], [0, 0, 0, 0]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.round(3)
+    array([0.577, 0.   ])
+    """
+    confusion, n = _confusion(answers), len(answers.labels)
+    true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    right = np.trace(confusion, axis1=1, axis2=2)
+    of_predicted = n**2 - (predicted**2).sum(axis=1)
+    of_true = n**2 - (true**2).sum(axis=1)
+    varies = of_predicted * of_true > 0
+    of_predicted, of_true = np.where(varies, of_predicted, 1), np.where(varies, of_true, 1)
+    root = np.sqrt(of_predicted * of_true)
+    values = np.where(varies, (n * right - (true * predicted).sum(axis=1)) / root, 0)
+    rise = n * np.eye(len(answers.classes)) + right[:, None, None] - predicted[:, :, None] - true[:, None]
+    fall = (n - true)[:, :, None] / of_true[:, None, None] + (n - predicted)[:, None] / of_predicted[:, None, None]
+    slope = rise / root[:, None, None] - values[:, None, None] * fall
+    return _with_influence(answers, values, slope * varies[:, None, None])
+
+
+@metrics.register(better="higher", unit="share", range=(0, 1), needs=("probabilities",))
+def auroc(answers: Answers) -> Measured:
+    """Area under the ROC curve, each class against the rest and averaged over classes: how well probabilities rank.
+
+    Formula: chance that a photo of the class gets a higher probability of it than another photo, ties counting half;
+    mean over the test split's classes. It is 0.5 for guessing, and of two classes the same for either.
+
+    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982.
+
+    >>> probabilities = np.array([[[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]])
+    >>> auroc(Answers(np.array([[0, 0, 0, 1]]), np.array([0, 0, 1, 1]), ("a", "b"), probabilities=probabilities)).values
+    array([0.75])
+    """
+    probabilities, n = _needed(answers, "probabilities"), len(answers.labels)
+    counts = np.bincount(answers.labels, minlength=len(answers.classes))
+    classes = np.flatnonzero((counts > 0) & (counts < n))
+    if not len(classes):
+        return Measured(np.full(len(probabilities), np.nan))
+    classes = classes[-1:] if len(answers.classes) == 2 else classes
+    parts = np.zeros(probabilities.shape[:2])
+    step = max(1, _AT_ONCE // n)
+    for k in classes:
+        for start in range(0, len(parts), step):
+            scores = probabilities[start : start + step, :, k]
+            parts[start : start + step] += _ranked_above(scores, answers.labels == k) / len(classes)
+    return Measured(parts.mean(axis=1), parts, np.zeros(n, dtype=int))
+
+
+@metrics.register(better="lower", unit="plain", range=(0, np.inf), needs=("probabilities",))
+def nll(answers: Answers) -> Measured:
+    """Negative log-likelihood of the true classes, in nats: the cross-entropy on clean test photos.
+
+    Formula: mean of −ln p(true class), p no less than 1.2e-7 (the resolution of single precision), so at most 15.9.
+
+    Source: Good, Rational decisions, Journal of the Royal Statistical Society B 14, 1952.
+
+    >>> probabilities = np.array([[[0.5, 0.5], [0.25, 0.75]]])
+    >>> nll(Answers(np.array([[0, 1]]), np.array([0, 1]), ("a", "b"), probabilities=probabilities)).values.round(3)
+    array([0.49])
+    """
+    probabilities = _needed(answers, "probabilities")
+    of_true = probabilities[:, np.arange(len(answers.labels)), answers.labels]
+    return _mean_of_photos(-np.log(np.clip(of_true, np.finfo(np.float32).eps, 1)))
+
+
+@metrics.register(better="lower", unit="plain", range=(0, 2), needs=("probabilities",))
+def brier(answers: Answers) -> Measured:
+    """Squared error of the probabilities.
+
+    Formula: mean over photos of Σ (pₖ − 1[k = true])² over classes, 0 to 2; of two classes half of it, (p − y)².
+
+    Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
+
+    >>> probabilities = np.array([[[0.5, 0.5], [0.0, 1.0]]])
+    >>> brier(Answers(np.array([[0, 1]]), np.array([0, 1]), ("a", "b"), probabilities=probabilities)).values
+    array([0.125])
+    """
+    probabilities = _needed(answers, "probabilities")
+    of_true = probabilities[:, np.arange(len(answers.labels)), answers.labels]
+    squares = np.einsum("rnk,rnk->rn", probabilities, probabilities) - 2 * of_true + 1
+    return _mean_of_photos(squares / 2 if len(answers.classes) == 2 else squares)
+
+
+@metrics.register(better="lower", unit="share", range=(0, 1), needs=("probabilities",))
+def ece(answers: Answers, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Measured:
+    """Expected calibration error: how far the confidence in answers is from the share of them that is right.
+
+    Formula: photos are put into bins of equal width by the probability of the predicted class, those on an edge into
+    the lower bin; mean over bins, weighted by their photos, of |share right − mean confidence|. It is no average over
+    photos and biased upwards by few photos a bin, so its interval is over seeds only.
+
+    Source: Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 2017.
+
+    >>> probabilities = np.array([[[0.9, 0.1], [0.8, 0.2]]])
+    >>> ece(Answers(np.array([[0, 0]]), np.array([0, 1]), ("a", "b"), probabilities=probabilities), bins=1).values
+    array([0.35])
+    """
+    confidence = _needed(answers, "probabilities").max(axis=2).astype(float)
+    runs, n = confidence.shape
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1) + bins * np.arange(runs)[:, None]
+    gaps = (answers.predicted == answers.labels) - confidence
+    sums = np.bincount(bin_of.ravel(), gaps.ravel(), minlength=runs * bins).reshape(runs, bins)
+    return Measured(np.abs(sums).sum(axis=1) / n)
+
+
+@metrics.register(better="lower", unit="share", range=(0, 1), needs=("memorised",))
 def memorised(answers: Answers) -> Measured:
     """Share of the corrupted training photos on which a run predicts the wrong label that it was given.
 
@@ -103,20 +254,77 @@ def memorised(answers: Answers) -> Measured:
 
     Source: Liu, Niles-Weed, Razavian and Fernandez-Granda, NeurIPS 2020 (memorisation during training).
     """
-    return Measured(answers.memorised)
+    return Measured(_needed(answers, "memorised"))
 
 
-def recalls(predicted: Any, labels: Any, num_classes: int) -> np.ndarray[Any, np.dtype[np.floating[Any]]]:
+@metrics.register(better="higher", unit="share", range=(0, 1), needs=("recovered",))
+def recovered(answers: Answers) -> Measured:
+    """Share of the corrupted training photos on which a run predicts the true label, which it was never given.
+
+    Formula: mean over flipped training examples of 1[predicted = true].
+
+    Source: Liu, Niles-Weed, Razavian and Fernandez-Granda, NeurIPS 2020 (there "correct" examples with wrong labels).
+    """
+    return Measured(_needed(answers, "recovered"))
+
+
+def recalls(predicted: Any, labels: Any, num_classes: int) -> Floats:
     """Recall of every class [R, c]; NaN for a class without test photos."""
     correct = predicted == labels
     columns = [correct[:, labels == k].mean(axis=1) if (labels == k).any() else None for k in range(num_classes)]
     return np.stack([np.full(len(predicted), np.nan) if column is None else column for column in columns], axis=1)
 
 
-def _mean_of_groups(answers: Answers, groups: np.ndarray[Any, np.dtype[np.integer[Any]]]) -> Measured:
+def _needed(answers: Answers, name: str) -> Floats:
+    found: Floats | None = getattr(answers, name)
+    if found is None:
+        raise BadRequestError(f"the metric needs the runs' {name}, which these answers do not hold")
+    return found
+
+
+def _mean_of_groups(answers: Answers, groups: Integers) -> Measured:
     correct = (answers.predicted == answers.labels).astype(np.float32)
     present = [group for group in np.unique(groups) if group >= 0]
     if not present:
         return Measured(np.full(len(correct), np.nan))
     values = np.mean([correct[:, groups == group].mean(axis=1, dtype=np.float64) for group in present], axis=0)
     return Measured(values, correct, groups)
+
+
+def _mean_of_photos(parts: Floats) -> Measured:
+    return Measured(parts.mean(axis=1, dtype=np.float64), parts, np.zeros(parts.shape[1], dtype=int))
+
+
+def _confusion(answers: Answers) -> Floats:
+    """Photos of each true and each predicted class [R, c, c]."""
+    c, runs = len(answers.classes), len(answers.predicted)
+    cell = (np.arange(runs)[:, None] * c + answers.labels) * c + answers.predicted
+    return np.bincount(cell.ravel(), minlength=runs * c * c).reshape(runs, c, c).astype(float)
+
+
+def _with_influence(answers: Answers, values: Floats, slope: Floats) -> Measured:
+    """A function of the confusion matrix and its slope in that [R, c, c], which sums to zero over the photos."""
+    runs = np.arange(len(values))[:, None]
+    parts = values[:, None] + len(answers.labels) * slope[runs, answers.labels, answers.predicted]
+    return Measured(values, parts, np.zeros(len(answers.labels), dtype=int))
+
+
+def _ranked_above(scores: Floats, positive: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
+    """Area under the ROC curve plus each photo's influence on it [R, n]; the mean is the area."""
+    n = scores.shape[1]
+    order = np.argsort(scores, axis=1)
+    ordered, is_positive = np.take_along_axis(scores, order, axis=1), positive[order]
+    places = np.arange(n)
+    new = np.concatenate([np.ones((len(scores), 1), dtype=bool), ordered[:, 1:] != ordered[:, :-1]], axis=1)
+    first = np.maximum.accumulate(np.where(new, places, 0), axis=1)  # of the photos of the same score
+    ends = np.concatenate([new[:, 1:], new[:, :1]], axis=1)
+    end = np.minimum.accumulate(np.where(ends, places + 1, n)[:, ::-1], axis=1)[:, ::-1]
+    negatives = np.concatenate([np.zeros((len(scores), 1), dtype=int), np.cumsum(~is_positive, axis=1)], axis=1)
+    beneath = (np.take_along_axis(negatives, first, axis=1) + np.take_along_axis(negatives, end, axis=1)) / 2
+    above = positive.sum() - ((first + end) / 2 - beneath)
+    sizes = np.where(is_positive, positive.sum(), n - positive.sum())
+    shares = np.where(is_positive, beneath, above) / (n - sizes)
+    area = shares.mean(axis=1, where=is_positive, keepdims=True)
+    parts = np.empty(scores.shape)
+    np.put_along_axis(parts, order, area + (shares - area) * n / sizes, axis=1)
+    return parts

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flowernoise.show.table import CellLike, ComparisonLike
+import msgspec
+
+from flowernoise.show import compared
+from flowernoise.show.compared import Value
+from flowernoise.store.records import CONTROL, Column, Comparison, Condition, RateInterval, Row, Tolerated
 
 SCHEMA = 1
 MOST_COLUMNS = 6  # losses side by side in Markdown
@@ -28,111 +31,190 @@ FIELDS = (
     "drop",
     "collapsed",
     "failed",
+    "best",
+    "tied",
 )
+DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict")
 
 
-def as_json(result: ComparisonLike) -> str:
-    """The object of ``compare --json``; shares are fractions, what is not there is null."""
+def as_json(result: Comparison) -> str:
+    """The object of ``compare --json``; shares are fractions, what is not there is null.
+
+    It is the same for one directory and for several: rows and tolerated rates name their directory and data set, and
+    ``majority`` and ``select`` are null where data sets have different ones.
+    """
     plain: dict[str, Any] = {
         "schema": SCHEMA,
         "metric": result.metric,
         "select": result.select,
         "majority": result.majority,
-        "rows": [_fields(row) for row in result.rows],
+        "rows": [_row(result, row) for row in result.rows],
+        "unit": result.unit,
+        "better": result.better,
+        "baseline": result.baseline,
+        "delta": result.delta,
+        "tolerated": [_tolerated(result, line) for line in result.tolerated],
+        "datasets": [
+            {
+                "name": photos.name,
+                "source": photos.source,
+                "classes": photos.classes,
+                "test_photos": photos.test_counts,
+                "majority": photos.majority,
+                "select": photos.select,
+            }
+            for photos in result.datasets
+        ],
+        "notes": result.notes,
     }
-    if result.balanced:
-        for row, balanced in zip(plain["rows"], result.balanced, strict=True):
-            row["balanced_accuracy"] = balanced.mean
-    return json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(plain, allow_nan=False, ensure_ascii=False)
+    return msgspec.json.format(text, indent=1) + "\n"  # json's own indenting is many times slower
 
 
-def as_csv(result: ComparisonLike) -> str:
-    """A row a cell, with a header; the values of the seeds in one field, separated by spaces.
-
-    Beside the fields of a row: which directory, metric and epoch it is of, the majority score, and balanced accuracy
-    where the task is binary and the metric accuracy.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("directory", "metric", "select", *FIELDS, "balanced_accuracy", "majority"))
-    for position, row in enumerate(result.rows):
-        fields = _fields(row) | {"values": " ".join(repr(value) for value in _fields(row)["values"])}
-        balanced = result.balanced[position].mean if result.balanced else None
-        around = (result.directory, result.metric, result.select)
-        values = (*around, *(fields[name] for name in FIELDS), balanced, result.majority)
-        writer.writerow(["" if value is None else value for value in values])
-    return text.getvalue()
+def _row(result: Comparison, row: Row) -> dict[str, Any]:
+    fields = _fields(row) | _difference(row)
+    if row.balanced:
+        fields["balanced_accuracy"] = row.balanced.mean
+    return fields | {"directory": result.directories[row.directory], "dataset": result.datasets[row.dataset].name}
 
 
-def as_markdown(result: ComparisonLike) -> str:
-    """A Markdown table, a row a noise and rate, a column a loss; best in bold, the majority score below.
-
-    Where there are more losses than a page has room for side by side, a row a loss.
-    """
-    columns = sorted({(r.loss, r.backbone, r.mode) for r in result.rows}, key=lambda c: (c[1:], c[0] != "ce", c[0]))
-    cells = {
-        ((row.noise, row.rate), (row.loss, row.backbone, row.mode)): (row, balanced)
-        for row, balanced in itertools.zip_longest(result.rows, result.balanced)
-    }
-    conditions = sorted(
-        dict.fromkeys(condition for condition, _ in cells), key=lambda condition: condition[0] != "none"
-    )
-    one_kind = len({column[1:] for column in columns}) == 1
-    losses = [loss if one_kind else f"{loss} ({backbone}, {mode})" for loss, backbone, mode in columns]
-    realised = {condition: row.realised_rate for (condition, _), (row, _) in cells.items()}
-    noises = [_condition(*condition, realised[condition]) for condition in conditions]
-    shown = [
-        [_markdown_cell(*cells[condition, column]) if (condition, column) in cells else "–" for column in columns]
-        for condition in conditions
-    ]
-    title = (
-        f"{result.source}: {result.metric} in %, {result.select} epoch, mean [95 % interval] on "
-        f"{sum(result.test_counts)} clean test photos"
-    )
-    if len(losses) > MOST_COLUMNS:
-        table = _markdown_table("loss", noises, losses, list(zip(*shown, strict=True)))
-    else:
-        table = _markdown_table("noise, rate, wrong labels", losses, noises, shown)
-    return "\n".join([title, "", *table, *(f"\n{note}" for note in (*_majority(result), *result.notes))]) + "\n"
-
-
-def _condition(noise: str, rate: float, realised: float) -> str:
-    return "control" if noise == "none" else f"{noise} {rate:g} ({100 * realised:.1f} %)"
-
-
-def _markdown_table(
-    corner: str, heads: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[str]]
-) -> list[str]:
-    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
-    return lines + [f"| {name} | " + " | ".join(row) + " |" for name, row in zip(names, cells, strict=True)]
-
-
-def _majority(result: ComparisonLike) -> list[str]:
-    if result.metric != "accuracy":
-        return []
-    balanced = f", balanced {_one_answer(result):.1f}" if result.balanced else ""
-    return [f"majority: {100 * result.majority:.1f}{balanced}"]
-
-
-def _markdown_cell(row: CellLike, balanced: CellLike | None) -> str:
-    if row.mean is None:
-        return "failed" if row.failed else "–"
-    text = f"{100 * row.mean:.1f}"
-    text = f"**{text}**" if row.best else text
-    if row.ci_low is not None and row.ci_high is not None:
-        text += f" [{100 * row.ci_low:.1f}–{100 * row.ci_high:.1f}]"
-    if balanced is not None and balanced.mean is not None:
-        text += f", balanced {100 * balanced.mean:.1f}"
-    text += f" (collapsed {row.collapsed} of {row.seeds})" if row.collapsed else ""
-    return text + (f" ({row.failed} failed)" if row.failed else "")
-
-
-def _fields(row: CellLike) -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
     fields = {name: getattr(row, name) for name in FIELDS}
     fields["values"] = list(fields["values"])
     return fields
 
 
-def _one_answer(result: ComparisonLike) -> float:
-    """Balanced accuracy, in %, of always answering one class."""
-    return 100 / sum(count > 0 for count in result.test_counts)
+def _difference(row: Row) -> dict[str, Any]:
+    """How a row differs from the baseline; null where it was not tested."""
+    found = row.difference
+    if found is None:
+        return dict.fromkeys(DIFFERENCE)
+    values = (found.mean, found.low, found.high, found.p, found.p_holm, found.test, found.seeds, found.verdict)
+    return dict(zip(DIFFERENCE, values, strict=True))
+
+
+def _tolerated(result: Comparison, line: Tolerated) -> dict[str, Any]:
+    return {
+        "noise": line.noise,
+        "loss": line.loss,
+        "backbone": line.backbone,
+        "mode": line.mode,
+        "tolerance": _rate(line.tolerance),
+        "crossover": _rate(line.crossover),
+        "collapsed": line.collapsed,
+        "directory": result.directories[line.directory],
+        "dataset": result.datasets[line.dataset].name,
+    }
+
+
+def _rate(estimate: RateInterval | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    plain: dict[str, Any] = {"rate": estimate.point.rate, "censoring": estimate.point.censoring}
+    for name, bound in (("low", estimate.low), ("high", estimate.high)):
+        plain[name] = {"rate": bound.rate, "censoring": bound.censoring}
+    return plain
+
+
+def as_csv(result: Comparison) -> str:
+    """A row a cell, with a header; the values of the seeds in one field, separated by spaces.
+
+    Beside the fields of a row: which directory, metric and epoch it is of, how it differs from the baseline, the
+    majority score, and balanced accuracy where the task is binary and the metric accuracy.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    header = ("directory", "metric", "select", *FIELDS, *DIFFERENCE, "balanced_accuracy", "majority", "dataset")
+    writer.writerow(header)
+    for row in result.rows:
+        photos = result.datasets[row.dataset]
+        fields = _row(result, row) | {
+            "metric": result.metric,
+            "select": photos.select,
+            "majority": photos.majority,
+            "values": " ".join(repr(value) for value in row.values),
+        }
+        writer.writerow(["" if (value := fields.get(name)) is None else value for name in header])
+    return text.getvalue()
+
+
+def as_markdown(result: Comparison) -> str:
+    """A Markdown table, a row a noise and rate, a column a loss; best in bold, the majority score below.
+
+    Where there are more losses than a page has room for side by side, a row a loss. Data sets come one after another.
+    """
+    parts = [part for dataset in range(len(result.datasets)) for part in _section(result, dataset)]
+    signs = compared.legend(result)
+    return "\n\n".join([*parts, *([" · ".join(signs)] if signs else []), *result.notes]) + "\n"
+
+
+def _section(result: Comparison, dataset: int) -> Iterator[str]:
+    photos = result.datasets[dataset]
+    cells = {(row.condition, row.column): row for row in result.rows if row.dataset == dataset}
+    columns = [column for column in result.columns if any(column == of for _, of in cells)]
+    conditions = [condition for condition in result.conditions if any(condition == of for of, _ in cells)]
+    lines = {(line.noise, line.column): line for line in result.tolerated if line.dataset == dataset and line.tolerance}
+    noises = list(dict.fromkeys(noise for noise, _ in lines))
+    yield (
+        f"{photos.name}: {compared.measure(result)}, {photos.select} epoch, {compared.seeds(result)} on "
+        f"{sum(photos.test_counts)} clean test photos"
+    )
+    varying = compared.varying(columns)
+    losses = [_name(column, varying) for column in columns]
+    heads = [_condition(condition, cells) for condition in conditions] + [f"tolerated: {noise}" for noise in noises]
+    shown = [[_cell(result, cells.get((condition, column))) for column in columns] for condition in conditions]
+    shown += [[_tolerance(lines.get((noise, column))) for column in columns] for noise in noises]
+    if len(losses) > MOST_COLUMNS:
+        yield _table("loss", heads, losses, list(zip(*shown, strict=True)))
+    else:
+        yield _table("noise, rate, wrong labels", losses, heads, shown)
+    if noises:
+        yield f"tolerated: share of wrong labels, {compared.tolerance(result)}"
+    if result.metric == "accuracy":
+        one_answer = f", balanced {100 * compared.one_answer(photos):.1f}" if _has_balanced(result, dataset) else ""
+        yield f"majority: {100 * photos.majority:.1f}{one_answer}"
+
+
+def _has_balanced(result: Comparison, dataset: int) -> bool:
+    return any(row.balanced for row in result.rows if row.dataset == dataset)
+
+
+def _name(column: Column, varying: Sequence[int]) -> str:
+    return f"{column[0]} ({', '.join(column[part] for part in varying)})" if varying else column[0]
+
+
+def _condition(condition: Condition, cells: dict[tuple[Condition, Column], Row]) -> str:
+    noise, rate = condition
+    wrong = compared.wrong_labels([row for (of, _), row in cells.items() if of == condition])
+    return "control" if noise == CONTROL else f"{noise} {rate:g} ({wrong})"
+
+
+def _table(corner: str, heads: Sequence[str], names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    lines += [f"| {name} | " + " | ".join(row) + " |" for name, row in zip(names, cells, strict=True)]
+    return "\n".join(lines)
+
+
+def _cell(result: Comparison, row: Row | None) -> str:
+    if row is None:
+        return "–"
+    if row.mean is None:
+        return "failed" if row.failed else "–"
+    mean = compared.number(row.mean, result.unit)
+    parts = [f"**{mean}**" if row.best else mean, *_around(row, row.noise, result.unit)]
+    parts += [compared.verdict(row), compared.star(row)]
+    text = " ".join(filter(None, parts))
+    if row.balanced is not None and row.balanced.mean is not None:
+        text += f", balanced {compared.number(row.balanced.mean, result.unit)}"
+    text += f" (collapsed {row.collapsed} of {row.seeds})" if row.collapsed else ""
+    return text + (f" ({row.failed} failed)" if row.failed else "")
+
+
+def _around(value: Value, noise: str, unit: str) -> tuple[str, str]:
+    return compared.interval(value, unit), compared.drop(value, noise, unit)
+
+
+def _tolerance(line: Tolerated | None) -> str:
+    if line is None or line.tolerance is None:
+        return "–"
+    return compared.rate(line.tolerance) + (" (collapsed)" if line.collapsed else "")

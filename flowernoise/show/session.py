@@ -147,18 +147,16 @@ class Session:
             self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
         return None
 
-    def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
-        """One table for each directory, in the form asked for."""
+    def show_comparison(self, result: Result, form: str, output: Path | None) -> None:
+        """The table, in the form asked for."""
         if output is not None:
             console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
-            _write(output, _comparisons(results, form, console))
+            _write(output, _comparison(result, form, console))
             self.progress.note(f"written to {output}")
         elif form == "table":
-            for position, result in enumerate(results):
-                self.stdout.file.write("\n" if position else "")
-                table.show(result, self.stdout)
+            table.show(result, self.stdout)
         else:
-            self.stdout.file.write(_comparisons(results, form, self.stdout))
+            self.stdout.file.write(_comparison(result, form, self.stdout))
 
     def show_run(self, result: Result, form: str, output: Path | None) -> None:
         """The table; what the stages did goes to stderr."""
@@ -169,7 +167,7 @@ class Session:
             self._report_set_apart(result.prepare.dataset)
         if result.train.trained:
             self.progress.note(summaries.trained(result.train))
-        self.show_comparisons([result.compare], form, output)
+        self.show_comparison(result.compare, form, output)
         self._fail_partly(result.train)
 
     def _fail_partly(self, result: Result) -> None:
@@ -202,18 +200,11 @@ def _console(stream: Any) -> Console:
     return console if console.is_terminal else _Console(file=stream, width=PIPE_WIDTH, highlight=False)
 
 
-def _comparisons(results: Sequence[Result], form: str, console: Console) -> str:
-    if form == "json":
-        parts = [export.as_json(result) for result in results]
-        return parts[0] if len(parts) == 1 else "[\n" + ",\n".join(part.rstrip() for part in parts) + "\n]\n"
-    if form == "csv":
-        parts = [export.as_csv(result) for result in results]
-        return parts[0] + "".join(part.split("\n", 1)[1] for part in parts[1:])
-    if form == "markdown":
-        return "\n".join(export.as_markdown(result) for result in results)
+def _comparison(result: Result, form: str, console: Console) -> str:
+    if form != "table":
+        return {"json": export.as_json, "csv": export.as_csv, "markdown": export.as_markdown}[form](result)
     with console.capture() as captured:
-        for result in results:
-            table.show(result, console)
+        table.show(result, console)
     return captured.get()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import re
 import textwrap
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -16,77 +16,23 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from flowernoise.show import compared, sheet
+from flowernoise.show.compared import BETTER, COLLAPSED, Value
+from flowernoise.show.sheet import BLANK, Cell, Line, Sheet, Title
+from flowernoise.store.records import CONTROL, Column, Comparison, Condition, Row, TestPhotos, Tolerated
+
 READABLE_WIDTH = 100  # columns of running text, however wide the terminal
-CONTROL = "none"
-BEST, COLLAPSED, DROP, RISE = "★", "✗", "↓", "↑"
 _UNLIMITED = 10_000  # columns
 _LONG_NAME = 24  # columns
-Condition = tuple[str, float]
-Column = tuple[str, str, str]
-
-
-class CellLike(Protocol):
-    """One loss under one noise, as :mod:`flowernoise.steps.compare` makes it."""
-
-    noise: str
-    rate: float
-    realised_rate: float
-    loss: str
-    backbone: str
-    mode: str
-    seeds: int
-    mean: float | None
-    ci_low: float | None
-    ci_high: float | None
-    drop: float | None
-    collapsed: int
-    failed: int
-    best: bool
-
-
-class PublishedLike(Protocol):
-    """A published range."""
-
-    label: str
-    low: float
-    high: float
-
-
-class BesideLike(Protocol):
-    """A published range and ours."""
-
-    published: PublishedLike
-    low: float
-    high: float
-    runs: int
-    collapsed: int
-
-
-class ComparisonLike(Protocol):
-    """A comparison as :mod:`flowernoise.steps.compare` makes it."""
-
-    directory: str
-    source: str
-    classes: tuple[str, ...]
-    test_counts: tuple[int, ...]
-    metric: str
-    better: str
-    select: str
-    majority: float
-    rows: Sequence[CellLike]
-    balanced: Sequence[CellLike]
-    beside: Sequence[BesideLike]
-    why: str
-    notes: Sequence[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Grid:
-    """The cells by condition (printed rows) and column."""
-
-    conditions: list[Condition]
-    columns: list[Column]
-    cells: dict[tuple[Condition, Column], tuple[CellLike, CellLike | None]]
+_PARTS = (
+    True,
+    False,
+    True,
+    False,
+    False,
+    False,
+)  # mean, interval, drop, verdict, star, trouble: which end at the right
+_NO_CELL = Cell((("–", ""), *[("", "")] * (len(_PARTS) - 1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +42,7 @@ class _Trimmed:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max(options.max_width, _needed(console, self.table))
+        width = max(options.max_width, console.measure(self.table, options=options.update(width=_UNLIMITED)).maximum)
         for line in console.render_lines(self.table, options.update(width=width), pad=False):
             while line and not line[-1].text.strip():
                 line.pop()
@@ -106,15 +52,18 @@ class _Trimmed:
             yield Segment.line()
 
 
-def show(result: ComparisonLike, console: Console) -> None:
-    """Prints a comparison; its table in parts under one another where a terminal is too narrow for all losses."""
-    grid = _grid(result)
+def show(result: Comparison, console: Console) -> None:
+    """Prints a comparison: a row a noise and rate, a column a loss.
+
+    Where that is too wide, losses become rows if that is shorter (in a pipe: narrower), and a terminal gets the columns
+    in blocks under one another.
+    """
     _print_items(console, _subject(result), style="bold")
     _print_items(console, _measure(result))
-    _print_items(console, _legend(result))
-    for columns in _fitting(result, grid, console):
+    _print_items(console, compared.legend(result))
+    for part in _fitting(result, console):
         console.print()
-        print_whole(console, _part(result, grid, columns))
+        console.print(part, soft_wrap=True)
     if result.beside:
         console.print()
         print_whole(console, _beside(result))
@@ -161,77 +110,211 @@ def _print_text(console: Console, text: str, *, first: str = "") -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _needed(console: Console, table: Table) -> int:
-    """Columns that a table takes uncut."""
-    return console.measure(table, options=console.options.update(width=_UNLIMITED)).maximum
+def _fitting(result: Comparison, console: Console) -> list[Text]:
+    """The tables in the form that reads best in the console's width."""
+    cells = _Cells(result)
+    upright, turned = _Laid([_upright(result, cells)], console), _Laid(_turned(result, cells), console)
+    if upright.width <= console.width:
+        return upright.texts
+    if console.is_terminal:
+        return min(upright, turned, key=lambda laid: sum(len(text.plain.splitlines()) for text in laid.texts)).texts
+    return min(upright, turned, key=lambda laid: laid.width).texts
 
 
-def _grid(result: ComparisonLike) -> _Grid:
-    cells = {}
-    for position, row in enumerate(result.rows):
-        balanced = result.balanced[position] if result.balanced else None
-        cells[(row.noise, row.rate), (row.loss, row.backbone, row.mode)] = (row, balanced)
-    conditions = list(dict.fromkeys(condition for condition, _ in cells))
-    conditions.sort(key=lambda condition: condition[0] != CONTROL)
-    return _Grid(conditions, sorted({column for _, column in cells}, key=lambda c: (c[1:], c[0] != "ce", c[0])), cells)
+class _Laid:
+    """Sheets as text, in a terminal in blocks of columns that fit; ``width`` is what they would take without."""
+
+    def __init__(self, sheets: Sequence[Sheet], console: Console) -> None:
+        measured = [(each, sheet.measure(each)) for each in sheets]
+        self._most = console.width if console.is_terminal else None
+        self._measured = measured
+        self.width = max(widths.whole for _, widths in measured)
+
+    @functools.cached_property
+    def texts(self) -> list[Text]:
+        """A text for each block."""
+        return [
+            sheet.render(each, widths, block)
+            for each, widths in self._measured
+            for block in sheet.blocks(widths, self._most)
+        ]
 
 
-def _fitting(result: ComparisonLike, grid: _Grid, console: Console) -> list[list[Column]]:
-    """The columns in groups that are each no wider than the console."""
-    groups: list[list[Column]] = []
-    for column in grid.columns:
-        wider = [*groups[-1], column] if groups else [column]
-        fits = not console.is_terminal or _needed(console, _part(result, grid, wider)) <= console.width
-        if groups and fits:
-            groups[-1].append(column)
-        else:
-            groups.append([column])
-    return groups
+class _Cells:
+    """The cells of a comparison by data set, condition and column, and how they are written."""
+
+    def __init__(self, result: Comparison) -> None:
+        self._unit = result.unit
+        self.rows: dict[tuple[int, Condition, Column], Row] = {
+            (row.dataset, row.condition, row.column): row for row in result.rows
+        }
+        self.tolerated: dict[tuple[int, str, Column], Tolerated] = {
+            (line.dataset, line.noise, line.column): line for line in result.tolerated if line.tolerance
+        }
+        self.tolerated_noises = list(dict.fromkeys(noise for _, noise, _ in self.tolerated))
+        self.has_balanced = {row.dataset for row in result.rows if row.balanced}
+
+    def of(self, dataset: int, condition: Condition, column: Column) -> Cell | None:
+        """A cell of the metric."""
+        row = self.rows.get((dataset, condition, column))
+        if row is None:
+            return None
+        if row.mean is None:
+            return Cell(((f"{row.failed} failed", "red"),)) if row.failed else _NO_CELL
+        verdict = compared.verdict(row)
+        marks = (
+            (verdict, "green" if verdict == BETTER else "red"),
+            (compared.star(row), "bold green" if row.best else "green"),
+            (_trouble(row), "bold red"),
+        )
+        return self._cell(row, row.noise, "bold" if row.best else "", marks)
+
+    def balanced(self, dataset: int, condition: Condition, column: Column) -> Cell | None:
+        """The cell beneath, of balanced accuracy."""
+        row = self.rows.get((dataset, condition, column))
+        if row is None or row.balanced is None:
+            return None
+        return self._cell(row.balanced, row.noise, "", (("", ""),) * 3)
+
+    def _cell(self, value: Value, noise: str, style: str, marks: Sequence[sheet.Part]) -> Cell:
+        mean = "–" if value.mean is None else compared.number(value.mean, self._unit)
+        interval, drop = compared.interval(value, self._unit), compared.drop(value, noise, self._unit)
+        return Cell(((mean, style), (interval, ""), (drop, ""), *marks))
+
+    def tolerance(self, dataset: int, noise: str, column: Column) -> Cell | None:
+        """What a loss tolerates of a noise model."""
+        line = self.tolerated.get((dataset, noise, column))
+        if line is None or line.tolerance is None:
+            return None
+        return Cell(((compared.rate(line.tolerance) + (f" {COLLAPSED}" if line.collapsed else ""), ""),))
+
+    def chance(self, result: Comparison, dataset: int) -> Iterator[tuple[str, Cell]]:
+        """What answering one class always scores, where it is known."""
+        photos = result.datasets[dataset]
+        if result.metric == "accuracy":
+            yield "majority", self._plain(photos.majority)
+            if dataset in self.has_balanced:
+                yield "  balanced", self._plain(compared.one_answer(photos))
+        elif result.metric == "balanced_accuracy":
+            yield "one answer", self._plain(compared.one_answer(photos))
+
+    def _plain(self, value: float) -> Cell:
+        return Cell(((compared.number(value, self._unit), ""), *[("", "")] * (len(_PARTS) - 1)))
 
 
-def _plain_table() -> Table:
-    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
+def _trouble(row: Row) -> str:
+    collapsed = f"{COLLAPSED}" + ("" if row.seeds == 1 else f" {row.collapsed}/{row.seeds}") if row.collapsed else ""
+    return " ".join(filter(None, (collapsed, f"{row.failed} failed" if row.failed else "")))
 
 
-def _part(result: ComparisonLike, grid: _Grid, columns: Sequence[Column]) -> Table:
-    table = _plain_table()
-    table.add_column("noise", no_wrap=True)
-    table.add_column("rate", justify="right", no_wrap=True)
-    table.add_column("wrong\nlabels", justify="right", no_wrap=True)
-    one_kind = len({column[1:] for column in grid.columns}) == 1
-    for loss, *kind in columns:
-        table.add_column("\n".join([_folded(loss), *([] if one_kind else kind)]), no_wrap=True)
-    conditions = [c for c in grid.conditions if any((c, column) in grid.cells for column in columns)]
-    blocks = [list(block) for _, block in itertools.groupby(conditions, key=lambda condition: condition[0])]
-    gaps = len(blocks) == len({noise for noise, _ in conditions})
-    shown = [_aligned([grid.cells.get((condition, column)) for condition in conditions]) for column in columns]
-    for condition, cells in zip(conditions, zip(*shown, strict=True), strict=True):
+def _upright(result: Comparison, cells: _Cells) -> Sheet:
+    """A line a condition, a column a loss."""
+    columns = result.columns
+    varying = compared.varying(columns)
+    headings = ["\n".join([folded(column[0]), *(column[part] for part in varying)]) for column in columns]
+    lines: list[Line | Title] = []
+    for dataset, photos in enumerate(result.datasets):
+        if len(result.datasets) > 1:
+            lines.append(Title(_section(result, photos)))
+        lines += _conditions(result, cells, dataset)
+        chance = [Line((label, "", ""), [cell] * len(columns)) for label, cell in cells.chance(result, dataset)]
+        lines += [BLANK, *chance] if chance else []
+        noises = dict.fromkeys(noise for noise, _ in result.conditions)
+        tolerances = [
+            Line((folded(noise), "", ""), [cells.tolerance(dataset, noise, column) for column in columns])
+            for noise in noises
+            if any((dataset, noise, column) in cells.tolerated for column in columns)
+        ]
+        lines += [Title(_tolerance_title(result)), *tolerances] if tolerances else []
+    return Sheet(("noise", "rate", "wrong\nlabels"), (False, True, True), headings, _PARTS, lines)
+
+
+def _conditions(result: Comparison, cells: _Cells, dataset: int) -> Iterator[Line | Title]:
+    present = [
+        condition
+        for condition in result.conditions
+        if any((dataset, condition, column) in cells.rows for column in result.columns)
+    ]
+    runs_of_one = len(list(itertools.groupby(present, key=lambda condition: condition[0])))
+    gaps = runs_of_one == len({noise for noise, _ in present})
+    before = None
+    for condition in present:
         noise, rate = condition
-        present = next(grid.cells[condition, column][0] for column in columns if (condition, column) in grid.cells)
-        label, nominal = ("control", "") if noise == CONTROL else (_folded(noise), f"{rate:g}")
-        table.add_row(label, nominal, f"{100 * present.realised_rate:.1f} %", *[cell[0] for cell in cells])
-        if result.balanced:
-            table.add_row("  balanced", "", "", *[cell[1] for cell in cells])
-        if noise == CONTROL or (gaps and any(condition == block[-1] for block in blocks)):
-            table.add_section()
-    _add_chance(table, result, len(columns))
-    return table
+        if before is not None and (before == CONTROL or (gaps and before != noise)):
+            yield BLANK
+        before = noise
+        there = [row for c in result.columns if (row := cells.rows.get((dataset, condition, c)))]
+        label, nominal = ("control", "") if noise == CONTROL else (folded(noise), f"{rate:g}")
+        shown = [cells.of(dataset, condition, column) or _NO_CELL for column in result.columns]
+        yield Line((label, nominal, compared.wrong_labels(there)), shown)
+        if dataset in cells.has_balanced:
+            yield Line(("  balanced", "", ""), [cells.balanced(dataset, condition, c) for c in result.columns])
 
 
-def _add_chance(table: Table, result: ComparisonLike, columns: int) -> None:
-    """What answering one class always scores, where it is known."""
-    balanced = 1 / sum(count > 0 for count in result.test_counts)
-    if result.metric == "accuracy":
-        table.add_section()
-        table.add_row("majority", "", "", *[_percent(result.majority)] * columns)
-        if result.balanced:
-            table.add_row("  balanced", "", "", *[_percent(balanced)] * columns)
-    elif result.metric == "balanced_accuracy":
-        table.add_section()
-        table.add_row("one answer", "", "", *[_percent(balanced)] * columns)
+def _turned(result: Comparison, cells: _Cells) -> list[Sheet]:
+    """A line a loss, a column a condition; and the same of what is tolerated of each noise model."""
+    parts = [0, *compared.varying(result.columns)]
+    names = ("loss", "backbone", "mode", "directory")
+    sheets = []
+    for headings, lines_of in (
+        ([_heading(condition, cells.rows) for condition in result.conditions], _losses),
+        ([folded(noise) for noise in cells.tolerated_noises], _tolerances),
+    ):
+        lines: list[Line | Title] = []
+        for dataset, photos in enumerate(result.datasets):
+            found = list(lines_of(result, cells, dataset, parts))
+            lines += [Title(_section(result, photos))] if len(result.datasets) > 1 and found else []
+            lines += found
+        rights = (False,) * len(parts)
+        title = "" if lines_of is _losses else _tolerance_title(result)
+        sheets += (
+            [Sheet(tuple(names[part] for part in parts), rights, headings, _PARTS, lines, title)] if headings else []
+        )
+    return sheets
 
 
-def _folded(spec: str) -> str:
+def _losses(result: Comparison, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
+    nothing = [""] * (len(parts) - 1)
+    for column in result.columns:
+        shown = [cells.of(dataset, condition, column) for condition in result.conditions]
+        if any(shown):
+            yield Line(_labels(column, parts), [cell or _NO_CELL for cell in shown])
+            if dataset in cells.has_balanced:
+                beneath = [cells.balanced(dataset, condition, column) for condition in result.conditions]
+                yield Line(("  balanced", *nothing), beneath)
+    chance = list(cells.chance(result, dataset))
+    yield from [BLANK] * bool(chance)
+    for label, cell in chance:
+        yield Line((label, *nothing), [cell] * len(result.conditions))
+
+
+def _tolerances(result: Comparison, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
+    for column in result.columns:
+        shown = [cells.tolerance(dataset, noise, column) for noise in cells.tolerated_noises]
+        if any(shown):
+            yield Line(_labels(column, parts), shown)
+
+
+def _labels(column: Column, parts: Sequence[int]) -> tuple[str, ...]:
+    return tuple(folded(column[part]) if part == 0 else column[part] for part in parts)
+
+
+def _heading(condition: Condition, rows: Mapping[tuple[int, Condition, Column], Row]) -> str:
+    noise, rate = condition
+    wrong = f"{compared.wrong_labels([row for (_, of, _), row in rows.items() if of == condition])} wrong"
+    return f"control\n{wrong}" if noise == CONTROL else f"{folded(noise)}\n{rate:g} · {wrong}"
+
+
+def _tolerance_title(result: Comparison) -> str:
+    return f"wrong labels tolerated, {compared.tolerance(result)}"
+
+
+def _section(result: Comparison, photos: TestPhotos) -> str:
+    items = [photos.name, f"{len(photos.classes)} classes", f"{sum(photos.test_counts):,} clean test photos"]
+    return " · ".join(items if result.select else [*items, f"{photos.select} epoch"])
+
+
+def folded(spec: str) -> str:
     """A spec on as many lines as its length takes, broken behind its signs."""
     lines = [""]
     for part in re.split(r"(?<=[:,+])", spec):
@@ -241,104 +324,29 @@ def _folded(spec: str) -> str:
     return "\n".join(lines)
 
 
-def _aligned(pairs: Sequence[tuple[CellLike, CellLike | None] | None]) -> list[tuple[Text, Text]]:
-    """A column's cells, each with that of balanced accuracy; means, intervals and drops stand under one another."""
-    rows = [row for pair in pairs for row in pair or () if row is not None and row.mean is not None]
-    intervals, drops = max((len(_interval(row)) for row in rows), default=0), [len(_drop(row)) for row in rows]
-
-    def text(row: CellLike | None, *, marked: bool) -> Text:
-        if row is None:
-            return Text()
-        if row.mean is None:
-            return Text(f"{row.failed} failed", style="red") if row.failed else Text(" –")
-        cell = Text().append(_percent(row.mean), style="bold" if marked and row.best else "")
-        cell.append(f" {_interval(row):<{intervals}}" if intervals else "")
-        cell.append(f" {_drop(row):>{max(drops)}}" if max(drops) else "")
-        return cell.append_text(_marks(row)) if marked else cell
-
-    return [
-        (Text(" –"), Text()) if pair is None else (text(pair[0], marked=True), text(pair[1], marked=False))
-        for pair in pairs
-    ]
+def _subject(result: Comparison) -> list[str]:
+    kinds = ", ".join(compared.kinds(result))
+    if len(result.datasets) > 1:
+        return [f"{len(result.datasets)} data sets", kinds]
+    [photos] = result.datasets
+    classes, tested = f"{len(photos.classes)} classes", f"{sum(photos.test_counts):,} clean test photos"
+    return [photos.source, classes, kinds, tested]
 
 
-def _percent(share: float) -> str:
-    """A share in %, as wide as most of them are; only 100.0 is wider."""
-    return f"{100 * share:4.1f}"
+def _measure(result: Comparison) -> list[str]:
+    epoch = [f"{result.select} epoch"] if result.select else []
+    return [compared.measure(result), *epoch, compared.seeds(result)]
 
 
-def _interval(row: CellLike) -> str:
-    if row.ci_low is None or row.ci_high is None:
-        return ""
-    return f"[{100 * row.ci_low:.1f}–{100 * row.ci_high:.1f}]"
-
-
-def _drop(row: CellLike) -> str:
-    if row.drop is None or row.noise == CONTROL:
-        return ""
-    points = round(100 * row.drop, 1)
-    return f"{DROP if points >= 0 else RISE}{abs(points):.1f}"
-
-
-def _marks(row: CellLike) -> Text:
-    marks = Text()
-    if row.best:
-        marks.append(f" {BEST}", style="bold green")
-    if row.collapsed:
-        marks.append(f" {COLLAPSED}" + ("" if row.seeds == 1 else f" {row.collapsed}/{row.seeds}"), style="bold red")
-    if row.failed:
-        marks.append(f" {row.failed} failed", style="red")
-    return marks
-
-
-def _subject(result: ComparisonLike) -> list[str]:
-    kinds = sorted({(row.backbone, row.mode) for row in result.rows})
-    return [
-        result.source,
-        f"{len(result.classes)} classes",
-        ", ".join(f"{backbone} {mode}" for backbone, mode in kinds),
-        f"{sum(result.test_counts):,} clean test photos",
-    ]
-
-
-def _measure(result: ComparisonLike) -> list[str]:
-    direction = ", lower is better" if result.better == "lower" else ""
-    seeds = sorted({row.seeds for row in result.rows if row.seeds})
-    items = [f"{result.metric} in %{direction}", f"{result.select} epoch"]
-    if seeds == [1]:
-        items.append("one seed [95 % interval]")
-    elif seeds:
-        many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        items.append(f"mean of {many} seeds [95 % interval]")
-    return items
-
-
-def _legend(result: ComparisonLike) -> list[str]:
-    """What the signs mean, of those that the table holds."""
-    rows = [*result.rows, *result.balanced]
-    drops = {_drop(row)[:1] for row in rows if row.mean is not None}
-    items = []
-    if drops & {DROP, RISE}:
-        both = f"{DROP} points below, {RISE} above the loss's control"
-        items.append(both if RISE in drops else f"{DROP} points below the loss's control")
-    if any(row.best for row in rows):
-        items.append(f"{BEST} best of row")
-    if any(row.collapsed for row in rows):
-        several = any(row.collapsed and row.seeds > 1 for row in rows)
-        items.append(f"{COLLAPSED} 1/3 collapsed in 1 of 3 seeds" if several else f"{COLLAPSED} collapsed")
-    return items
-
-
-def _beside(result: ComparisonLike) -> Table:
-    table = _plain_table()
+def _beside(result: Comparison) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("first experiment", no_wrap=True)
     table.add_column("published, %", justify="right", no_wrap=True)
     table.add_column("here, %", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in result.beside:
         mark = f"{COLLAPSED} {row.collapsed} of {row.runs} collapsed" if row.collapsed else ""
-        published, here = _range(row.published.low, row.published.high), _range(row.low, row.high)
-        table.add_row(row.published.label, published, here, Text(mark, style="bold red"))
+        table.add_row(row.label, _range(*row.published), _range(*row.ours), Text(mark, style="bold red"))
     return table
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from flowernoise.progress import Progress
 from flowernoise.steps import presets
-from flowernoise.steps.compare import CompareSettings, Comparison, compare
+from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
 from flowernoise.steps.evaluate import EvaluateResult, evaluate
 from flowernoise.steps.prepare import PrepareResult, PrepareSettings, prepare
 from flowernoise.steps.train import TrainResult, TrainSettings, train
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Preset
+from flowernoise.store.records import Comparison, Preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,8 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
     corrupted = corrupt(artifacts_directory, settings.corrupt, progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
-    return RunResult(prepared, corrupted, trained, evaluated, compare(artifacts_directory, settings.compare))
+    compared = compare([artifacts_directory], settings.compare, progress)
+    return RunResult(prepared, corrupted, trained, evaluated, compared)
 
 
 def _remember(layout: Layout, preset: str | None, dataset: str) -> None:

@@ -11,16 +11,16 @@ import numpy as np
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Evaluation, RunBlock
+from flowernoise.store.records import BlockHead, Evaluation, RunBlock
 
 KIND = "evaluation"
 ARRAYS = ("predicted", "memorised", "recovered", "collapsed", "available", "test_labels")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def inputs_of(blocks: Mapping[str, RunBlock]) -> str:
+def inputs_of(blocks: Mapping[str, RunBlock | BlockHead]) -> str:
     """Digest of the blocks that an evaluation is made from."""
-    return files.digest_of([(name, block.arrays.sha256, block.generation) for name, block in sorted(blocks.items())])
+    return files.digest_of([(name, blocks[name].arrays.sha256, blocks[name].generation) for name in sorted(blocks)])
 
 
 def find(layout: Layout) -> Evaluation | None:
@@ -30,6 +30,15 @@ def find(layout: Layout) -> Evaluation | None:
         DamagedFileError: there is a record, but it is not what was written.
     """
     return files.read_record(layout.evaluation, KIND, Evaluation) if layout.evaluation.exists() else None
+
+
+def digest(layout: Layout) -> str | None:
+    """SHA-256 of the evaluation's record, or None where there is none; it covers all that was evaluated.
+
+    Raises:
+        DamagedFileError: there is a record, but it is not what was written.
+    """
+    return files.digest_of_record(layout.evaluation, KIND) if layout.evaluation.exists() else None
 
 
 def read(layout: Layout, evaluation: Evaluation) -> Arrays:

@@ -120,6 +120,23 @@ def read_record(path: Path, kind: str, body: type[Record]) -> Record:
     Raises:
         DamagedFileError: another schema or kind, a digest that does not fit, fields that are not as declared.
     """
+    envelope = _checked_envelope(path, kind)
+    try:
+        return msgspec.json.decode(envelope.body, type=body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is not as declared: {error}") from error
+
+
+def digest_of_record(path: Path, kind: str) -> str:
+    """SHA-256 of a record's body, checked, for those who need not know what it says.
+
+    Raises:
+        DamagedFileError: another schema or kind, or a digest that does not fit.
+    """
+    return _checked_envelope(path, kind).sha256
+
+
+def _checked_envelope(path: Path, kind: str) -> _Envelope:
     data = _read(path)
     try:
         envelope = msgspec.json.decode(data, type=_Envelope)
@@ -133,10 +150,7 @@ def read_record(path: Path, kind: str, body: type[Record]) -> Record:
         raise DamagedFileError(f"{path} is a record of kind {envelope.kind!r}, not {kind!r}")
     if digest(bytes(envelope.body)) != envelope.sha256:
         raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
-    try:
-        return msgspec.json.decode(envelope.body, type=body)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is not as declared: {error}") from error
+    return envelope
 
 
 def blob_name(stem: str, sha256: str, suffix: str) -> str:

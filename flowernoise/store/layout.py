@@ -47,6 +47,11 @@ class Layout:
         return self.root / "evaluation.json"
 
     @property
+    def comparisons(self) -> Path:
+        """Folder of what ``compare`` computed, a record for each way to compare."""
+        return self.root / "comparisons"
+
+    @property
     def preset(self) -> Path:
         """Which preset of ``run`` made this directory, if any."""
         return self.root / "preset.json"

@@ -1,0 +1,144 @@
+"""What tables and exports know of a comparison, and how they write its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowernoise.store.records import (
+    CONTROL,
+    Beneath,
+    Column,
+    Comparison,
+    Rate,
+    RateInterval,
+    Row,
+    TestPhotos,
+)
+
+BEST, TIED, BETTER, WORSE, COLLAPSED, DROP, RISE = "★", "☆", "+", "−", "✗", "↓", "↑"
+Value = Row | Beneath
+
+
+def number(value: float, unit: str) -> str:
+    """A share in %, anything else as it is."""
+    return f"{100 * value:.1f}" if unit == "share" else f"{value:.3f}"
+
+
+def interval(value: Value, unit: str) -> str:
+    """``[low–high]``, or nothing."""
+    if value.ci_low is None or value.ci_high is None:
+        return ""
+    low, high = number(value.ci_low, unit), number(value.ci_high, unit)
+    return f"[{low} to {high}]" if value.ci_low < 0 else f"[{low}–{high}]"
+
+
+def drop(value: Value, noise: str, unit: str) -> str:
+    """How far below or above the loss's control, in points if it is a share; nothing for a control."""
+    if value.drop is None or noise == CONTROL:
+        return ""
+    shown = round(100 * value.drop, 1) if unit == "share" else round(value.drop, 3)
+    return (DROP if shown >= 0 else RISE) + (f"{abs(shown):.1f}" if unit == "share" else f"{abs(shown):.3f}")
+
+
+def verdict(row: Row) -> str:
+    """The sign of a significant difference from the baseline, or nothing."""
+    found = row.difference.verdict if row.difference else None
+    return {"better": BETTER, "worse": WORSE}.get(found or "", "")
+
+
+def star(row: Row) -> str:
+    """The sign of the best, of what is not significantly worse, or nothing."""
+    return BEST if row.best else TIED if row.tied else ""
+
+
+def rate(estimate: RateInterval) -> str:
+    """``20.4 % [<20.0–34.0]``: a rate of wrong labels with its interval, bounds where no more is known."""
+    point, low, high = (_rate(each) for each in (estimate.point, estimate.low, estimate.high))
+    percent = "" if estimate.point.rate is None else " %"
+    return f"{point}{percent}" if low == high else f"{point}{percent} [{low}–{high}]"
+
+
+def _rate(each: Rate) -> str:
+    if each.rate is None:
+        return each.censoring
+    return {"below": "<", "at_least": "≥"}.get(each.censoring, "") + f"{100 * each.rate:.1f}"
+
+
+def wrong_labels(rows: Sequence[Row]) -> str:
+    """The realised rates of cells, in %."""
+    low, high = min(row.realised_rate for row in rows), max(row.realised_rate for row in rows)
+    lowest, highest = f"{100 * low:.1f}", f"{100 * high:.1f}"
+    return f"{lowest} %" if lowest == highest else f"{lowest}–{highest} %"
+
+
+def one_answer(photos: TestPhotos) -> float:
+    """Balanced accuracy of always answering one class."""
+    return 1 / sum(count > 0 for count in photos.test_counts)
+
+
+def kinds(result: Comparison) -> list[str]:
+    """Backbones with modes, those of the first columns first."""
+    return list(dict.fromkeys(f"{backbone} {mode}" for _, backbone, mode, _ in result.columns))
+
+
+def varying(columns: Sequence[Column]) -> list[int]:
+    """Which of backbone, mode and variant (1, 2, 3) differ between columns."""
+    return [part for part in (1, 2, 3) if len({column[part] for column in columns}) > 1]
+
+
+def seeds(result: Comparison) -> str:
+    """What the numbers are over how many seeds, and what stands in brackets."""
+    counts = sorted({row.seeds for row in result.rows if row.seeds})
+    if counts == [1]:
+        return "one seed [95 % interval]"
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    return f"mean of {many} seeds [95 % interval]"
+
+
+def measure(result: Comparison) -> str:
+    """The metric, its unit and its direction."""
+    direction = f"{RISE} higher" if result.better == "higher" else f"{DROP} lower"
+    return f"{result.metric}{' in %' if result.unit == 'share' else ''}, {direction} is better"
+
+
+def legend(result: Comparison) -> list[str]:
+    """What the signs mean, of those that the cells hold."""
+    drops = {
+        drop(value, row.noise, result.unit)[:1]
+        for row in result.rows
+        for value in (row, row.balanced)
+        if value and value.mean is not None
+    }
+    points = "points " if result.unit == "share" else ""
+    items = []
+    if drops & {DROP, RISE}:
+        both = f"{DROP} {points}below, {RISE} above the loss's control"
+        items.append(both if RISE in drops else f"{DROP} {points}below the loss's control")
+    if any(row.best for row in result.rows):
+        tied = any(row.tied for row in result.rows)
+        items.append(f"{BEST} best" + (f", {TIED} not significantly worse" if tied else ""))
+    return items + _against(result) + _troubles(result)
+
+
+def _against(result: Comparison) -> list[str]:
+    signs = {verdict(row) for row in result.rows}
+    words = [f"{sign} {word}" for sign, word in ((BETTER, "better"), (WORSE, "worse")) if sign in signs]
+    if not words:
+        return []
+    alike = {1: "backbone", 2: "mode", 3: "directory"}
+    same = " and ".join(alike[part] for part in varying(result.columns))
+    than = f"{result.baseline} of the same {same}, it than the first" if same else result.baseline
+    return [f"{', '.join(words)} than {than}, significantly"]
+
+
+def _troubles(result: Comparison) -> list[str]:
+    collapsed = [row for row in result.rows if row.collapsed]
+    if not collapsed:
+        return []
+    several = any(row.seeds > 1 for row in collapsed)
+    return [f"{COLLAPSED} 1/3 collapsed in 1 of 3 seeds" if several else f"{COLLAPSED} collapsed"]
+
+
+def tolerance(result: Comparison) -> str:
+    """What is tolerated."""
+    return f"at most {100 * result.delta:g} points below {result.baseline}'s control"

@@ -1,0 +1,417 @@
+"""Puts together what is shown: rows in order, marks, notes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowernoise import statistics
+from flowernoise.catalogue.metrics import metrics
+from flowernoise.registry import Spec
+from flowernoise.statistics import CensoredRate, Paired, RateEstimate
+from flowernoise.steps import presets
+from flowernoise.steps.compare.evaluated import Cell, Directory, Group, Members
+from flowernoise.steps.compare.judge import NO_VALUE, SIGNIFICANT, Judged, Value, judge, measure
+from flowernoise.steps.compare.settings import Choice, CompareSettings, choose_columns, choose_rows
+from flowernoise.store.records import (
+    CONTROL,
+    Beneath,
+    Beside,
+    Column,
+    Comparison,
+    Condition,
+    Difference,
+    Rate,
+    RateInterval,
+    Row,
+    TestPhotos,
+    Tolerated,
+    Verdict,
+)
+
+
+def assemble(
+    groups: Sequence[Group], directories: Sequence[Directory], metric: Spec, settings: CompareSettings
+) -> Comparison:
+    """The comparison of groups of runs; stale evaluations are for others to note.
+
+    Raises:
+        BadRequestError: rows or columns that are not there, or a class that a metric names and no data set has.
+    """
+    every = [cell for group in groups for cell in group.cells]
+    chosen_rows = choose_rows(settings.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
+    chosen_columns = choose_columns(
+        settings.columns, _names(every, "loss"), _names(every, "backbone"), _names(every, "mode")
+    )
+    better, unit = metric.entry.properties["better"], metric.entry.properties["unit"]
+    variants = _variants(groups, directories)
+    shown = [[cell for cell in group.cells if _is_shown(cell, chosen_rows, chosen_columns)] for group in groups]
+    judged = [
+        judge(group, metric, cells, settings.baseline, settings.delta / 100)
+        for group, cells in zip(groups, shown, strict=True)
+    ]
+    differences, tied = _differences(groups, judged, better), _tied(judged)
+    rows = [
+        row
+        for number, (group, cells, found) in enumerate(zip(groups, shown, judged, strict=True))
+        for row in _Rows(number, group, found, differences[number], tied[number], variants, metric).of(cells)
+    ]
+    order = _Order(rows, settings.sort_by, settings.baseline, better, chosen_rows, chosen_columns)
+    beside, why = _beside(directories, rows) if metric.name == "accuracy" else ((), "")
+    tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
+    return Comparison(
+        directories=(),
+        datasets=_datasets(groups, directories),
+        metric=str(metric),
+        unit=unit,
+        better=better,
+        baseline=settings.baseline,
+        delta=settings.delta / 100,
+        conditions=order.conditions,
+        columns=order.columns,
+        rows=tuple(sorted(rows, key=order.of_row)),
+        tolerated=tuple(tolerated),
+        beside=beside,
+        why=why,
+        notes=tuple(_notes(groups, rows, tolerated, every, settings)),
+    )
+
+
+def _names(cells: Iterable[Cell], field: str) -> list[str]:
+    return sorted({getattr(cell, field) for cell in cells})
+
+
+def _is_shown(cell: Cell, rows: Choice, columns: Choice) -> bool:
+    row = cell.noise == CONTROL or rows.admits(cell.noise, f"{cell.rate:g}")
+    return row and columns.admits(cell.loss, cell.backbone, cell.mode)
+
+
+def _variants(groups: Sequence[Group], directories: Sequence[Directory]) -> list[str]:
+    """For each directory what tells its columns from others': its name, where another holds the same; else nothing."""
+    names = _short([directory.path for directory in directories])
+    clashing: set[int] = set()
+    for group in groups:
+        holders: dict[tuple[Any, ...], set[int]] = {}
+        for cell in group.cells:
+            holders.setdefault(cell[1:], set()).add(cell.directory)
+        clashing |= {position for those in holders.values() if len(those) > 1 for position in those}
+    return [name if position in clashing else "" for position, name in enumerate(names)]
+
+
+def _short(paths: Sequence[Path]) -> list[str]:
+    """The last parts of paths, as many as it takes to tell them apart."""
+    resolved = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, resolved)) + 1):
+        names = ["/".join(parts[-count:]) for parts in resolved]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _datasets(groups: Sequence[Group], directories: Sequence[Directory]) -> tuple[TestPhotos, ...]:
+    """The data sets, each named by as much as it takes to tell them apart."""
+    short = _short([directory.path for directory in directories])
+    namings: list[Callable[[Group], str]] = [
+        lambda group: group.dataset.request.source,
+        lambda group: f"{group.dataset.request.source}, {len(group.dataset.classes)} classes",
+        lambda group: f"{group.dataset.request.source} in {' and '.join(short[d] for d in group.directories)}",
+    ]
+    names = next(n for naming in namings if len(set(n := [naming(group) for group in groups])) == len(groups))
+    return tuple(
+        TestPhotos(
+            name=name,
+            source=group.dataset.request.source,
+            classes=group.dataset.classes,
+            test_counts=group.dataset.counts[2],
+            majority=group.dataset.majority,
+            select=group.selected,
+        )
+        for name, group in zip(names, groups, strict=True)
+    )
+
+
+def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str) -> list[dict[Cell, Difference]]:
+    """The tests against the baseline, corrected over all of them."""
+    every = [(number, cell, found) for number, one in enumerate(judged) for cell, found in one.against.items()]
+    differences: list[dict[Cell, Difference]] = [{} for _ in judged]
+    for (number, cell, found), p_holm in zip(every, statistics.holm([found.p for *_, found in every]), strict=True):
+        verdict = _verdict(found, float(p_holm), groups[number].cells[cell], better)
+        differences[number][cell] = Difference(
+            found.difference, found.low, found.high, found.p, float(p_holm), found.test, found.seeds, verdict
+        )
+    return differences
+
+
+def _tied(judged: Sequence[Judged]) -> list[set[Cell]]:
+    """The cells not significantly worse than the best under their noise, the tests corrected over all of them."""
+    every = [(number, cell, found.p) for number, one in enumerate(judged) for cell, found in one.behind.items()]
+    tied: list[set[Cell]] = [set() for _ in judged]
+    for (number, cell, _), p_holm in zip(every, statistics.holm([p for *_, p in every]), strict=True):
+        if p_holm >= SIGNIFICANT:
+            tied[number].add(cell)
+    return tied
+
+
+def _verdict(found: Paired, p_holm: float, members: Members, better: str) -> Verdict | None:
+    if p_holm >= SIGNIFICANT or not found.difference:
+        return None
+    if (found.difference > 0) != (better == "higher"):
+        return "worse"
+    return None if members.collapsed or members.failed else "better"
+
+
+class _Rows:
+    """Makes the rows of a group."""
+
+    def __init__(
+        self,
+        number: int,
+        group: Group,
+        judged: Judged,
+        differences: Mapping[Cell, Difference],
+        tied: Collection[Cell],
+        variants: Sequence[str],
+        metric: Spec,
+    ) -> None:
+        self._number, self._group, self._judged = number, group, judged
+        self._differences, self._tied, self._variants = differences, tied, variants
+        self._balanced: dict[Cell, Value] = {}
+        if len(group.dataset.classes) == 2 and metric.name == "accuracy":
+            alive = {cell: members for cell, members in group.cells.items() if members.rows}
+            measured = metrics.parse("balanced_accuracy")(group.answers)
+            self._balanced = measure(measured, alive, (0, 1))
+
+    def of(self, cells: Iterable[Cell]) -> list[Row]:
+        """A row for each cell."""
+        return [self._row(cell, self._group.cells[cell]) for cell in cells]
+
+    def _row(self, cell: Cell, members: Members) -> Row:
+        judged, value = self._judged, self._judged.values.get(cell, NO_VALUE)
+        balanced, difference = self._balanced.get(cell), self._differences.get(cell)
+        worse = difference is not None and difference.verdict == "worse"  # then the best is not tied with it either
+        return Row(
+            noise=cell.noise,
+            rate=cell.rate,
+            realised_rate=members.realised_rate,
+            loss=cell.loss,
+            backbone=cell.backbone,
+            mode=cell.mode,
+            seeds=len(members.rows),
+            values=value.values,
+            mean=value.mean,
+            ci_low=value.low,
+            ci_high=value.high,
+            drop=_drop(judged.values, cell),
+            collapsed=members.collapsed,
+            failed=members.failed,
+            best=cell in judged.best,
+            tied=cell in self._tied and not worse,
+            difference=difference,
+            balanced=_beneath(balanced, _drop(self._balanced, cell)) if balanced else None,
+            variant=self._variants[cell.directory],
+            dataset=self._number,
+            directory=cell.directory,
+        )
+
+
+def _beneath(value: Value, drop: float | None) -> Beneath | None:
+    return None if value.mean is None else Beneath(value.mean, value.low, value.high, drop)
+
+
+def _drop(values: Mapping[Cell, Value], cell: Cell) -> float | None:
+    """How far a cell is below the control of its loss."""
+    mean = values.get(cell, NO_VALUE).mean
+    control = values.get(cell._replace(noise=CONTROL, rate=0.0), NO_VALUE).mean
+    return None if mean is None or control is None else control - mean
+
+
+def _tolerated(judged: Sequence[Judged], variants: Sequence[str]) -> list[Tolerated]:
+    return [
+        Tolerated(
+            noise=line.noise,
+            loss=line.loss,
+            backbone=line.backbone,
+            mode=line.mode,
+            tolerance=_interval(found.tolerance),
+            crossover=_interval(found.crossover),
+            collapsed=found.collapsed,
+            variant=variants[line.directory],
+            dataset=number,
+            directory=line.directory,
+        )
+        for number, one in enumerate(judged)
+        for line, found in one.rates.items()
+    ]
+
+
+def _interval(estimate: RateEstimate | None) -> RateInterval | None:
+    if estimate is None:
+        return None
+    return RateInterval(_rate(estimate.point), _rate(estimate.low), _rate(estimate.high))
+
+
+def _rate(rate: CensoredRate) -> Rate:
+    return Rate(rate.censoring, rate.rate)
+
+
+class _Order:
+    """In which order things are shown, as ``--sort-by``, ``--rows`` and ``--columns`` say."""
+
+    def __init__(
+        self, rows: Sequence[Row], sort_by: str, baseline: str, better: str, chosen_rows: Choice, chosen_columns: Choice
+    ) -> None:
+        self._sort_by, self._sign = sort_by, 1 if better == "higher" else -1
+        self._chosen_rows = chosen_rows
+        conditions = {row.condition for row in rows}
+        self.conditions = tuple(sorted(conditions, key=self._of_condition))
+        first: dict[Column, int] = {}
+        for row in rows:
+            first[row.column] = min(row.directory, first.get(row.column, row.directory))
+        means = _means_of_columns(rows, sort_by, self._sign) if sort_by in ("mean", "drop") else {}
+
+        def of_column(column: Column) -> tuple[Any, ...]:
+            place = chosen_columns.place(0, column.loss)
+            baseline_first = column.loss != baseline and sort_by != "loss"
+            by_name = (first[column], column.backbone, column.mode, column.variant, place, baseline_first, column.loss)
+            return means.get(column, math.inf) if means else 0, *by_name
+
+        self.columns = tuple(sorted(first, key=of_column))
+        self._place = {column: place for place, column in enumerate(self.columns)}
+
+    def _of_condition(self, condition: Condition) -> tuple[Any, ...]:
+        by_noise = (condition.noise != CONTROL, self._place_of_noise(condition.noise), condition.noise, condition.rate)
+        return (condition.rate, *by_noise) if self._sort_by == "rate" else by_noise
+
+    def _place_of_noise(self, noise: str) -> int:
+        return 0 if noise == CONTROL else self._chosen_rows.place(0, noise)
+
+    def of_row(self, row: Row) -> tuple[Any, ...]:
+        """Where a row comes in lists."""
+        usual = (row.dataset, self._of_condition(row.condition), self._place[row.column])
+        if self._sort_by == "loss":
+            return row.loss, *usual
+        if self._sort_by == "mean":
+            return math.inf if row.mean is None else -self._sign * row.mean, *usual
+        if self._sort_by == "drop":
+            return math.inf if row.drop is None else self._sign * row.drop, *usual
+        return usual
+
+    def of_tolerated(self, tolerated: Tolerated) -> tuple[Any, ...]:
+        """Where a line comes in lists."""
+        place = self._place_of_noise(tolerated.noise)
+        return tolerated.dataset, place, tolerated.noise, self._place[tolerated.column]
+
+
+def _means_of_columns(rows: Sequence[Row], field: str, sign: int) -> dict[Column, float]:
+    """What orders columns, smallest first: the mean over the cells that all of them have, or over their own if none."""
+    of_column: dict[Column, dict[tuple[int, Condition], float]] = {}
+    for row in rows:
+        value = row.mean if field == "mean" else row.drop
+        if value is not None:
+            height = -sign * value if field == "mean" else sign * value
+            of_column.setdefault(row.column, {})[row.dataset, row.condition] = height
+    common = set.intersection(*(set(cells) for cells in of_column.values())) if of_column else set()
+    return {
+        column: sum(kept) / len(kept)
+        for column, cells in of_column.items()
+        if (kept := [height for place, height in cells.items() if not common or place in common])
+    }
+
+
+def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tuple[Beside, ...], str]:
+    """What was published about the preset that made a directory, if that is compared alone."""
+    [directory, *others] = directories
+    if others or directory.preset is None or directory.preset.dataset != directory.dataset.id:
+        return (), ""
+    preset = presets.named(directory.preset.name)
+    beside = []
+    for published in preset.published:
+        ours = [row for row in rows if (row.noise, row.loss) == (published.noise, published.loss)]
+        values = [value for row in ours for value in row.values]
+        if values:
+            collapsed = sum(row.collapsed for row in ours)
+            of_published = (published.low, published.high)
+            beside.append(Beside(published.label, of_published, (min(values), max(values)), len(values), collapsed))
+    return tuple(beside), preset.why
+
+
+def _notes(
+    groups: Sequence[Group],
+    rows: Sequence[Row],
+    tolerated: Sequence[Tolerated],
+    every: Sequence[Cell],
+    settings: CompareSettings,
+) -> list[str]:
+    notes = []
+    if settings.baseline not in {cell.loss for cell in every}:
+        notes.append(f"no runs with the baseline {settings.baseline}: without it nothing shows what a loss gains")
+    for number, group in enumerate(groups):
+        where = _where(groups, number)
+        if group.selected != group.asked:
+            notes.append(f"{where}no run has the {group.asked} epoch; the last one is shown")
+        elif group.fallen_back:
+            notes.append(
+                f"{where}{_runs(group.fallen_back, 'has', 'have')} no {group.asked} epoch (fine-tuning keeps the last "
+                "one); the last is shown"
+            )
+    if any(group.selected == "oracle" for group in groups):
+        notes.append("oracle picks epoch and hyper-parameters on the test photos: an upper bound nobody can reach")
+    collapsed = sum(row.collapsed for row in rows)
+    if collapsed:
+        guilty = ", ".join(sorted({row.loss for row in rows if row.collapsed}))
+        notes.append(
+            f"{_runs(collapsed, 'has', 'have')} collapsed ({guilty}), predicting fewer classes than the training "
+            "labels hold; such accuracy is no robustness"
+        )
+    failures = [run for group in groups for run in group.failures]
+    if failures:
+        first = failures[0]
+        notes.append(
+            f"{_runs(len(failures), 'has', 'have')} failed, such as {first.key.loss} on {first.key.draw}: "
+            f"{first.failure}"
+        )
+    for number in range(len(groups)):
+        if max((row.seeds for row in rows if row.dataset == number), default=0) == 1:
+            notes.append(
+                f"{_where(groups, number)}one seed: the interval holds the sampling of test photos only, not the luck "
+                "of draw and training"
+            )
+    return notes + _crossovers(groups, rows, tolerated, settings.baseline)
+
+
+def _where(groups: Sequence[Group], number: int) -> str:
+    return "" if len(groups) == 1 else f"{groups[number].dataset.request.source}: "
+
+
+def _crossovers(
+    groups: Sequence[Group], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str
+) -> list[str]:
+    """From which rate losses are ahead of the baseline, of those that are so significantly at some rate."""
+    proven = {
+        (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
+    }
+    by_noise: dict[tuple[int, str], list[str]] = {}
+    for line in tolerated:
+        if line.crossover and (line.dataset, line.noise, line.column) in proven:
+            text = _from(line.crossover)
+            if text:
+                name = " ".join(filter(None, (line.loss, line.variant)))
+                by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
+    return [
+        f"{_where(groups, number)}{noise}: ahead of {baseline} from this share of wrong labels on, in %: "
+        + ", ".join(items)
+        for (number, noise), items in by_noise.items()
+    ]
+
+
+def _from(crossover: RateInterval) -> str:
+    point = crossover.point
+    if point.rate is None:
+        return ""
+    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f}"
+
+
+def _runs(count: int, singular: str, plural: str) -> str:
+    return f"1 run {singular}" if count == 1 else f"{count:,} runs {plural}"

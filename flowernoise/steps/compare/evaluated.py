@@ -1,0 +1,257 @@
+"""What was evaluated in the directories of a comparison: runs in cells, by the test photos that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flowernoise.catalogue.metrics import Answers
+from flowernoise.errors import BadRequestError, DamagedFileError
+from flowernoise.store import datasets, evaluations, files, photos, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import Dataset, EvaluatedRun, Evaluation, Mode, Preset, RunBlock, Selection
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Directory:
+    """An artifacts directory as far as it must be read to tell whether it was compared before.
+
+    Args:
+        evaluation: SHA-256 of the evaluation's record.
+        inputs: digest of the runs that are there now.
+    """
+
+    path: Path
+    dataset: Dataset
+    preset: Preset | None
+    evaluation: str
+    inputs: str
+
+    @property
+    def layout(self) -> Layout:
+        """Where its things lie."""
+        return Layout(self.path)
+
+
+def open_directory(path: Path) -> Directory:
+    """Reads the records that say what was evaluated.
+
+    Raises:
+        BadRequestError: nothing is prepared or evaluated.
+        DamagedFileError: a record is not what was written.
+    """
+    layout = Layout(path)
+    dataset = datasets.need(layout)
+    with _made_again():
+        evaluation = evaluations.digest(layout)
+    if evaluation is None:
+        raise BadRequestError(f"nothing is evaluated in {path}; run `flowernoise evaluate` first")
+    preset = files.read_record(layout.preset, "preset", Preset) if layout.preset.exists() else None
+    return Directory(path, dataset, preset, evaluation, evaluations.inputs_of(runs.heads(layout, dataset.id)))
+
+
+@contextlib.contextmanager
+def _made_again() -> Iterator[None]:
+    try:
+        yield
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}; `flowernoise evaluate` makes it again") from error
+
+
+class Cell(NamedTuple):
+    """One loss under one noise in one directory; cells sort as printed tables do not."""
+
+    directory: int
+    noise: str
+    rate: float
+    loss: str
+    backbone: str
+    mode: Mode
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """The runs of a cell: of those that did not fail the rows in the answers and the seeds; how many did fail."""
+
+    rows: list[int]
+    seeds: list[int]
+    failed: int
+    realised_rate: float
+    collapsed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The runs of all directories that hold the same test photos, in cells.
+
+    ``selected`` is the selection shown; ``fallen_back`` counts the runs that have none such and show their last epoch,
+    and ``failures`` names each failed run with its reason.
+    """
+
+    directories: tuple[int, ...]
+    dataset: Dataset
+    answers: Answers
+    cells: dict[Cell, Members]
+    asked: Selection
+    selected: Selection
+    fallen_back: int
+    failures: list[EvaluatedRun]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    position: int
+    directory: Directory
+    evaluation: Evaluation
+    arrays: dict[str, Array]
+
+
+def read_groups(
+    directories: Sequence[Directory], select: Selection | None, needs: Sequence[str]
+) -> tuple[list[Group], tuple[str, ...]]:
+    """Reads what was evaluated, and groups it by test photos, in the order of the directories.
+
+    Also returns for each directory the digest of the runs that were evaluated.
+
+    Args:
+        select: what to show; None for the usual.
+        needs: attributes of :class:`Answers` that the metric wants beside the predictions.
+
+    Raises:
+        BadRequestError: an evaluation of other photos than those prepared, or of other runs where probabilities are
+            needed.
+        DamagedFileError: not what was written.
+    """
+    by_photos: dict[str, list[_Read]] = {}
+    inputs = []
+    alone = len({directory.dataset.id for directory in directories}) == 1
+    for position, directory in enumerate(directories):
+        dataset = directory.dataset
+        photos_id = dataset.id if alone else _test_photos(directory)
+        evaluation, arrays = _read(directory)
+        by_photos.setdefault(photos_id, []).append(_Read(position, directory, evaluation, arrays))
+        inputs.append(evaluation.inputs)
+    return [_group(members, select, needs) for members in by_photos.values()], tuple(inputs)
+
+
+def _read(directory: Directory) -> tuple[Evaluation, dict[str, Array]]:
+    layout = directory.layout
+    with _made_again():
+        evaluation = evaluations.find(layout)
+        if evaluation is None or evaluation.dataset != directory.dataset.id:
+            raise BadRequestError(
+                f"the evaluation in {layout.root} is of the photos before the last `flowernoise prepare`; run "
+                "`flowernoise corrupt`, `train` and `evaluate` for the present ones"
+            )
+        return evaluation, evaluations.read(layout, evaluation)
+
+
+def _test_photos(directory: Directory) -> str:
+    """Digest of the classes and of every test photo with its label: equal where answers can be compared in pairs."""
+    index = photos.read_index(directory.layout.photos, directory.dataset.index)
+    tested = [(photo.id, photo.label) for photo in index if photo.split == "test"]
+    return files.digest_of([directory.dataset.classes, tested])
+
+
+def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[str]) -> Group:
+    asked: Selection = select or ("selected" if any(each.directory.dataset.sizes[1] for each in members) else "last")
+    taken = [_Taken(each, asked) for each in members]
+    fallen_back = sum(each.fallen_back for each in taken)
+    further = {name: np.concatenate([each.further(name) for each in taken]) for name in needs}
+    predicted = np.concatenate([each.array("predicted") for each in taken])
+    return Group(
+        directories=tuple(each.position for each in members),
+        dataset=members[0].directory.dataset,
+        answers=Answers(predicted, members[0].arrays["test_labels"], members[0].evaluation.classes, **further),
+        cells=_cells(members, np.concatenate([each.array("collapsed") for each in taken])),
+        asked=asked,
+        selected="last" if len(predicted) and fallen_back == len(predicted) else asked,
+        fallen_back=fallen_back,
+        failures=[run for each in members for run in each.evaluation.runs if run.failure],
+    )
+
+
+class _Taken:
+    """Of one directory the runs that did not fail, each under the selection asked for, or the last it has no such."""
+
+    def __init__(self, read: _Read, select: Selection) -> None:
+        evaluation, available = read.evaluation, read.arrays["available"]
+        wanted, last = evaluation.selections.index(select), evaluation.selections.index("last")
+        missing = available[:, last] & ~available[:, wanted]
+        self._read = read
+        self._rows = np.array([row for row, run in enumerate(evaluation.runs) if run.failure is None], dtype=int)
+        self._columns = np.where(missing, last, wanted)[self._rows]
+        self.fallen_back = int(missing.sum())
+
+    def array(self, name: str) -> Array:
+        """Their part of an array of the evaluation."""
+        part: Array = self._read.arrays[name][self._rows, self._columns]
+        return part
+
+    def further(self, name: str) -> Array:
+        """What some metrics need beside predictions."""
+        return self._probabilities() if name == "probabilities" else self.array(name)
+
+    def _probabilities(self) -> Array:
+        """Answers to the test photos [runs, photos, classes]."""
+        layout, evaluation = self._read.directory.layout, self._read.evaluation
+        if evaluation.inputs != self._read.directory.inputs:
+            raise BadRequestError(
+                f"probabilities of the evaluated runs are needed, but in {layout.root} runs were added or changed "
+                "since; run `flowernoise evaluate` first"
+            )
+        found = runs.blocks(layout, evaluation.dataset)
+        live = runs.live(found)
+        stored = [live[evaluation.runs[row].key] for row in self._rows]
+        by_block: dict[str, list[int]] = {}
+        for place, each in enumerate(stored):
+            by_block.setdefault(each.name, []).append(place)
+        shape = (len(stored), len(self._read.arrays["test_labels"]), len(evaluation.classes))
+        probabilities = np.empty(shape, dtype=np.float32)
+        for name, places in by_block.items():
+            selections = [found[name].selections.index(evaluation.selections[self._columns[k]]) for k in places]
+            probabilities[places] = _answers(layout, name, found[name])[[stored[k].row for k in places], selections]
+        return probabilities
+
+
+def _cells(members: Sequence[_Read], collapsed: Array) -> dict[Cell, Members]:
+    found: dict[tuple[Any, ...], list[tuple[int, EvaluatedRun]]] = {}
+    alive = 0
+    for each in members:
+        for run in each.evaluation.runs:
+            key = run.key
+            cell = (each.position, key.noise, key.rate, key.loss, key.backbone, key.mode)
+            found.setdefault(cell, []).append((alive, run))
+            alive += run.failure is None
+    return {Cell(*cell): _members(pairs, collapsed) for cell, pairs in found.items()}
+
+
+def _members(pairs: Sequence[tuple[int, EvaluatedRun]], collapsed: Array) -> Members:
+    alive = [(row, run.key.seed) for row, run in pairs if run.failure is None]
+    rows = [row for row, _ in alive]
+    return Members(
+        rows=rows,
+        seeds=[seed for _, seed in alive],
+        failed=len(pairs) - len(alive),
+        realised_rate=sum(run.realised_rate for _, run in pairs) / len(pairs),
+        collapsed=int(collapsed[rows].sum()),
+    )
+
+
+def _answers(layout: Layout, name: str, block: RunBlock) -> Array:
+    """The probabilities for test photos that a block's runs give [run, selection, photo, class]."""
+    if block.mode == "features":
+        return runs.read_arrays(layout, block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))["test_probabilities"]
+    predictions = runs.find_predictions(layout, name, block)
+    if predictions is None:
+        raise DamagedFileError(
+            f"{runs.predictions_path(layout, name)} is missing or damaged; `flowernoise evaluate` makes it again"
+        )
+    return predictions["test_probabilities"]

@@ -1,0 +1,89 @@
+"""Compares artifacts directories, or finds what was compared before."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from flowernoise import __version__
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.metrics import metrics
+from flowernoise.errors import BadRequestError, DamagedFileError
+from flowernoise.progress import Progress
+from flowernoise.steps.compare.assemble import assemble
+from flowernoise.steps.compare.evaluated import Directory, open_directory, read_groups
+from flowernoise.steps.compare.settings import ORDERS, CompareSettings
+from flowernoise.store import comparisons, files
+from flowernoise.store.records import Comparison, KeptComparison
+
+COMPUTED = 1  # raise it when the same answers give another comparison
+
+
+def compare(directories: Sequence[Path], settings: CompareSettings, progress: Progress) -> Comparison:
+    """Compares the evaluated runs of artifacts directories.
+
+    What was computed is kept in the first of them, under a digest of all that it depends on.
+
+    Raises:
+        BadRequestError: nothing evaluated, an unknown metric, loss or order, rows or columns that are not there, a
+            directory twice.
+        DamagedFileError: an evaluation that is not what was written.
+    """
+    settings = _checked(settings)
+    if len({path.resolve() for path in directories}) < len(directories):
+        raise BadRequestError(f"a directory is named twice: {', '.join(map(str, directories))}")
+    opened = [open_directory(path) for path in directories]
+    key = _key(opened, settings)
+    first = opened[0]
+    try:
+        kept = comparisons.find(first.layout, first.evaluation, key)
+    except DamagedFileError as error:
+        progress.note(f"{error}; comparing again")
+        kept = None
+    if kept is None:
+        spec = metrics.parse(settings.metric)
+        needs = spec.entry.properties["needs"]
+        groups, inputs = read_groups(opened, settings.select, needs)
+        kept = KeptComparison(key, inputs, assemble(groups, opened, spec, settings))
+        comparisons.keep(first.layout, first.evaluation, kept)
+    names = tuple(str(directory.path) for directory in opened)
+    notes = (*_stale(opened, kept.inputs), *kept.comparison.notes)
+    return msgspec.structs.replace(kept.comparison, directories=names, notes=notes)
+
+
+def _checked(settings: CompareSettings) -> CompareSettings:
+    """The settings in canonical form."""
+    if settings.sort_by not in ORDERS:
+        raise BadRequestError(f"--sort-by {settings.sort_by!r} is not one of {', '.join(ORDERS)}")
+    if not 0 <= settings.delta < 100:
+        raise BadRequestError(f"--delta {settings.delta:g} is not from 0 to below 100 (points)")
+    metric, baseline = metrics.parse(settings.metric), losses.parse(settings.baseline)
+    return dataclasses.replace(settings, metric=str(metric), baseline=str(baseline))
+
+
+def _key(opened: Sequence[Directory], settings: CompareSettings) -> str:
+    """Digest of all that a comparison depends on, names of directories among it where several are told apart."""
+    needs = metrics.parse(settings.metric).entry.properties["needs"]
+    of_each = [
+        (
+            files.digest_of(directory.dataset),
+            directory.evaluation,
+            directory.preset,
+            directory.inputs if "probabilities" in needs else None,
+            str(directory.path) if len(opened) > 1 else None,
+        )
+        for directory in opened
+    ]
+    return files.digest_of([COMPUTED, __version__, dataclasses.asdict(settings), of_each])
+
+
+def _stale(opened: Sequence[Directory], inputs: Sequence[str]) -> list[str]:
+    changed = [directory for directory, then in zip(opened, inputs, strict=True) if directory.inputs != then]
+    return [
+        ("" if len(opened) == 1 else f"{directory.path}: ")
+        + "runs were added or changed since the last `flowernoise evaluate`; they are not in this table"
+        for directory in changed
+    ]

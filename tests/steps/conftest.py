@@ -1,0 +1,148 @@
+"""Fabricated sweeps of any size: artifacts directories as the stages write them, without photos or training."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowernoise.store import datasets, evaluations, files, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import (
+    CONTROL,
+    Choice,
+    Dataset,
+    DatasetRequest,
+    EvaluatedRun,
+    Evaluation,
+    Provenance,
+    Run,
+    RunBlock,
+    RunKey,
+    Selection,
+    TrainingSettings,
+)
+
+SELECTIONS: tuple[Selection, ...] = ("selected", "last", "oracle")
+A_BLOCK = 500  # runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Every loss under every noise and rate and under none, for every seed; test photos spread evenly over classes.
+
+    Losses later in the list are a little better, and more noise is worse. ``probabilities`` says whether the blocks of
+    runs hold answers to the test photos, which takes room.
+    """
+
+    noises: tuple[str, ...] = ("symmetric",)
+    rates: tuple[float, ...] = (0.2, 0.4)
+    losses: tuple[str, ...] = ("ce", "mae")
+    seeds: int = 5
+    classes: tuple[str, ...] = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+    test_photos: int = 100
+    probabilities: bool = False
+    identity: str = "photos"
+
+    def keys(self) -> list[RunKey]:
+        """The runs, in the order of an evaluation."""
+        conditions = [(CONTROL, 0.0), *itertools.product(self.noises, self.rates)]
+        return sorted(
+            RunKey(noise, rate, seed, loss, "resnet50", "features")
+            for (noise, rate), seed, loss in itertools.product(conditions, range(self.seeds), self.losses)
+        )
+
+
+def write_sweep(root: Path, sweep: Sweep) -> Path:
+    """Writes data set, blocks of runs and evaluation of a sweep through the store's own writers."""
+    layout, keys, stream = Layout(root), sweep.keys(), np.random.default_rng(0)
+    share = sweep.test_photos // len(sweep.classes)
+    counts = ((60,) * len(sweep.classes), (10,) * len(sweep.classes), (share,) * len(sweep.classes))
+    nothing = files.NOT_WRITTEN
+    request = DatasetRequest("synthetic", None, None, None, 32, 0)
+    datasets.write(
+        layout,
+        Dataset(sweep.identity, request, None, sweep.classes, counts, 0, nothing, nothing, (), (), ()),
+    )
+    labels = np.repeat(np.arange(len(sweep.classes), dtype=np.uint8), share)
+    skill = np.array([0.93 - 0.5 * key.rate**2 + 0.003 * sweep.losses.index(key.loss) for key in keys])
+    difficulty = stream.normal(size=len(labels)) * 0.05
+    right = stream.random((len(keys), 1, len(labels)), dtype=np.float32) < (skill[:, None, None] + difficulty)
+    predicted = np.where(right, labels, (labels + 1) % len(sweep.classes)).astype(np.uint8)
+    for block, rows in enumerate(np.array_split(np.arange(len(keys)), -(-len(keys) // A_BLOCK))):
+        runs.write(layout, *_block(sweep, [keys[row] for row in rows], predicted[rows], block))
+    shape = (len(keys), len(SELECTIONS))
+    arrays = {
+        "predicted": np.repeat(predicted, len(SELECTIONS), axis=1),
+        "memorised": np.full(shape, 0.25),
+        "recovered": np.full(shape, 0.7),
+        "collapsed": np.zeros(shape, dtype=bool),
+        "available": np.ones(shape, dtype=bool),
+        "test_labels": labels,
+    }
+    evaluation = Evaluation(
+        dataset=sweep.identity,
+        source=request.source,
+        classes=sweep.classes,
+        counts=counts,
+        inputs=evaluations.inputs_of(runs.blocks(layout, sweep.identity)),
+        selections=SELECTIONS,
+        runs=tuple(EvaluatedRun(key, key.rate, None) for key in keys),
+        arrays=nothing,
+    )
+    evaluations.write(layout, evaluation, {name: arrays[name] for name in evaluations.ARRAYS})
+    return root
+
+
+def _block(
+    sweep: Sweep, keys: list[RunKey], predicted: np.ndarray, number: int
+) -> tuple[RunBlock, dict[str, np.ndarray]]:
+    arrays = {"test_probabilities": np.full(1, number)}
+    if sweep.probabilities:
+        certain = np.eye(len(sweep.classes), dtype=np.float32)[predicted]
+        answers = np.repeat(0.8 * certain + 0.2 / len(sweep.classes), len(SELECTIONS), axis=1)
+        others = (*runs.PREDICTION_ARRAYS[1:], *runs.HISTORY_ARRAYS)
+        arrays = {"test_probabilities": answers, **{name: np.zeros((len(keys), 1)) for name in others}}
+    block = RunBlock(
+        dataset=sweep.identity,
+        backbone="resnet50",
+        mode="features",
+        inputs="inputs",
+        settings=TrainingSettings(5, 32, "adam", (0.001,), (0.0,)),
+        selections=SELECTIONS,
+        runs=tuple(Run(key, f"{number:064x}", (Choice(0.001, 0.0, 5),) * len(SELECTIONS), None) for key in keys),
+        arrays=files.NOT_WRITTEN,
+        generation=1,
+        provenance=Provenance({}, "tensorflow", "cpu"),
+    )
+    return block, arrays
+
+
+FIVE_THOUSAND = Sweep(
+    rates=tuple(k / 50 for k in range(1, 50)),
+    losses=("ce", "mae", "gce", "sce", "focal"),
+    seeds=20,
+    test_photos=500,
+)
+HUNDRED_THOUSAND = Sweep(
+    noises=("symmetric", "pairflip", "asymmetric", "instance"),
+    rates=tuple(k / 100 for k in range(1, 52)),
+    losses=("ce", *(f"gce:q={k / 20:g}" for k in range(1, 20))),
+    seeds=25,
+    classes=("not sunflowers", "sunflowers"),
+    test_photos=100,
+)
+
+
+@pytest.fixture
+def sweep() -> Callable[..., Path]:
+    """Return the writer of a sweep: a directory, and what is other than usual about the sweep."""
+    return lambda root, **settings: write_sweep(root, Sweep(**settings))
+
+
+@pytest.fixture
+def five_thousand_runs(tmp_path: Path) -> Path:
+    """Return an artifacts directory of 5,000 runs: 5 classes, 500 test photos, 50 rates, 5 losses, 20 seeds."""
+    return write_sweep(tmp_path / "five thousand", FIVE_THOUSAND)
