@@ -243,6 +243,9 @@ def _stretch(spread: Floats, of_seeds: Floats, of_photos: Floats, of_each: Float
 def _crossed_variance(of_seeds: Floats, of_photos: Floats, of_each: Floats, seeds: Any) -> tuple[Floats, Floats]:
     """Variance of a mean over seeds and photos, and its degrees of freedom.
 
+    Hillis squares the ratio of variances that the degrees of freedom grow with. Simulated, this let up to 8 % false
+    positives through with three seeds, where the ratio itself lets 6 % (tests/test_statistics_simulated.py).
+
     Args:
         of_seeds: the variance of a mean over seeds that their differences show.
         of_photos: that which the sampling of photos gives the mean over seeds.
@@ -252,7 +255,7 @@ def _crossed_variance(of_seeds: Floats, of_photos: Floats, of_each: Floats, seed
     of_both = (of_each - of_photos) / (seeds - 1)  # luck on one photo with one seed, which is in both of the above
     variance = of_seeds + np.maximum(of_photos - of_both, 0)
     ratio = np.divide(variance, of_seeds, out=np.full(len(variance), math.inf), where=of_seeds > 0)
-    return variance, (seeds - 1) * ratio**2
+    return variance, (seeds - 1) * ratio
 
 
 def _right_or_wrong(photos: Floats) -> bool:
