@@ -159,6 +159,20 @@ class Session:
         else:
             self.stdout.file.write(_comparisons(results, form, self.stdout))
 
+    def show_preview(self, result: Result) -> None:
+        """A row a contact sheet: its file, how many photos it shows, and how many of them are wrong."""
+        from flowernoise.show.contact_sheet import class_names
+
+        if not result.written:
+            self.progress.note("preview: done already, nothing touched")
+        renamed = [f"{a} as {b}" for a, b in zip(result.classes, class_names(result.classes), strict=True) if a != b]
+        if renamed:
+            self.progress.note(f"the font of the sheets lacks letters, so they name {', '.join(renamed)}")
+        if self._json:
+            sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
+            return self._print_json({"schema": 1, "written": result.written, "sheets": sheets})
+        return self._print(summaries.sheets(result))
+
     def show_run(self, result: Result, form: str, output: Path | None) -> None:
         """The table; what the stages did goes to stderr."""
         if result.prepare.done_before and not (result.corrupt.made or result.train.trained):

@@ -77,6 +77,18 @@ def trained(result: Result) -> str:
     return f"{text}, features {result.feature_seconds:.1f} s"
 
 
+def sheets(result: Result) -> Table:
+    """A row a contact sheet, below the folder they are in: wrong ones of those shown, and their share in the split."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column(str(result.directory), no_wrap=True)
+    for name in ("photos", "wrong", "in all"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for sheet in result.sheets:
+        share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
+        shown.add_row(sheet.file.name, str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %")
+    return shown
+
+
 def run_metrics(result: Result, row: int) -> dict[str, Any]:
     """All metrics of a run, as plain data."""
     run = result.evaluation.runs[row]
