@@ -484,6 +484,17 @@ def preview(
         session.show_preview(step.preview(artifacts, settings, contact_sheet.png, session.progress))
 
 
+@app.command()
+def status(
+    artifacts: Artifacts = DEFAULT_ARTIFACTS, quiet: Quiet = False, json: Json = False, debug: Debug = False
+) -> None:
+    """Show what is in an artifacts directory, what is stale or missing, and which command comes next."""
+    import flowernoise.steps.status as step
+
+    with _session(_given(locals())) as session:
+        session.show_status(step.status(artifacts))
+
+
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, under the names of the steps' settings, lists of numbers read."""
     given = {name: value for name, value in arguments.items() if value is not None and name != "step"}

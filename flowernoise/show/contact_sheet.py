@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from flowernoise.images import INPUTS
+
 COLUMNS = 6
-INPUTS = "Inputs"  # key in a PNG of the digest of what its labels were read from
 CONTROL = "none"
 
 # Okabe and Ito's vermilion, darkened until it reads on white, and by its lightness alone on grey paper.

@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 
 from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
-from flowernoise.show import export, summaries, table
+from flowernoise.show import export, status, summaries, table
 from flowernoise.show.progress import Terminal
 
 PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
@@ -172,6 +172,12 @@ class Session:
             sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
             return self._print_json({"schema": 1, "written": result.written, "sheets": sheets})
         return self._print(summaries.sheets(result))
+
+    def show_status(self, result: Result) -> None:
+        """A row a stage, and the command that comes next."""
+        if self._json:
+            return self._print_json({"schema": 1, **dataclasses.asdict(result), "bytes": result.bytes})
+        return status.show(result, self.stdout)
 
     def show_run(self, result: Result, form: str, output: Path | None) -> None:
         """The table; what the stages did goes to stderr."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 MOST_RUNS = 40
 Result = Any  # a step's result; show is told apart from steps
@@ -80,12 +81,12 @@ def trained(result: Result) -> str:
 def sheets(result: Result) -> Table:
     """A row a contact sheet, below the folder they are in: wrong ones of those shown, and their share in the split."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    shown.add_column(str(result.directory), no_wrap=True)
+    shown.add_column(Text(str(result.directory)), no_wrap=True)
     for name in ("photos", "wrong", "in all"):
         shown.add_column(name, justify="right", no_wrap=True)
     for sheet in result.sheets:
         share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
-        shown.add_row(sheet.file.name, str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %")
+        shown.add_row(Text(sheet.file.name), str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %")
     return shown
 
 
