@@ -204,7 +204,8 @@ Output = Annotated[
 ]
 
 Photos = Annotated[
-    int | None, typer.Option(parser=_whole_number, metavar="N", help="Photos on a sheet.", show_default=False)
+    int | None,
+    typer.Option(parser=_whole_number, metavar="N", help="Photos on a sheet.  [default: 24]", show_default=False),
 ]
 SampleSeed = Annotated[
     int | None,

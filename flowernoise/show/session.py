@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
@@ -142,8 +143,7 @@ class Session:
         if in_full:
             return self._print(f"{summaries.spec(things[0])}\n\n{things[0].details}")
         for shown in summaries.things(things):
-            # Unlike tables of figures, these may fold their last column.
-            self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
+            self._print_folding(shown)
         return None
 
     def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
@@ -171,7 +171,7 @@ class Session:
         if self._json:
             sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
             return self._print_json({"schema": 1, "written": result.written, "sheets": sheets})
-        return self._print(summaries.sheets(result))
+        return self._print_folding(summaries.sheets(result))
 
     def show_status(self, result: Result) -> None:
         """A row a stage, and the command that comes next."""
@@ -204,6 +204,10 @@ class Session:
             self.stdout.print(renderable, soft_wrap=True, markup=False)
         else:
             table.print_whole(self.stdout, renderable)
+
+    def _print_folding(self, shown: Table) -> None:
+        """Prints a table that, unlike one of figures, may fold a column where a terminal is narrow."""
+        self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
 
     def _print_json(self, plain: Any) -> None:
         self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")

@@ -81,7 +81,7 @@ def trained(result: Result) -> str:
 def sheets(result: Result) -> Table:
     """A row a contact sheet, below the folder they are in: wrong ones of those shown, and their share in the split."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    shown.add_column(Text(str(result.directory)), no_wrap=True)
+    shown.add_column(Text(str(result.directory)), overflow="fold")
     for name in ("photos", "wrong", "in all"):
         shown.add_column(name, justify="right", no_wrap=True)
     for sheet in result.sheets:

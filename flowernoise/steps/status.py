@@ -64,8 +64,8 @@ _BLOB = re.compile(r"(?P<stem>.+)-[0-9a-f]{16}\.\w+")
 class Stage:
     """A stage: ``missing`` if nothing is there, ``stale`` if all of it belongs to something that was replaced.
 
-    ``partly`` if some of it is missing, ``damaged`` if some of it cannot be used, ``unknown`` if what it belongs to
-    cannot be read; ``there`` is said of files that tell nothing of what they were made from.
+    ``partly`` if some of it is missing or stale, ``damaged`` if some of it cannot be used, ``unknown`` if what it
+    belongs to cannot be read; ``there`` is said of files that tell nothing of what they were made from.
     """
 
     name: str
@@ -351,6 +351,8 @@ class _Look:
         """Whether the labels on every contact sheet are still those that it was made from."""
         named = [name for name in self._sizes if name.startswith("preview/") and name.endswith(".png")]
         made_from = {images.text_in_png(self._layout.root / name, images.INPUTS) for name in named} - {None}
+        if made_from & valid and made_from - valid:
+            return "partly"
         return _state(made_from <= valid, stale=True, unknown=unknown)
 
     # Files

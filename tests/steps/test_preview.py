@@ -414,3 +414,10 @@ def test_a_bad_request_is_one_line(drawn, options, says):
     assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (2, "", 1)
     assert shown.stderr.startswith("error: ")
     assert says in shown.stderr
+
+
+def test_defaults_in_the_help_are_those_of_the_step():
+    shown = " ".join(flowernoise("--help").stdout.split())
+    defaults = PreviewSettings()
+    assert f"Photos on a sheet. [default: {defaults.photos}]" in shown
+    assert f"for each noise and rate. [default: {defaults.seeds}]" in shown
