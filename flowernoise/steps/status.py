@@ -41,9 +41,10 @@ from flowernoise.store.runs import StoredRun
 State = Literal["done", "partly", "there", "stale", "damaged", "unknown", "missing"]
 LitterKind = Literal["temporary", "set aside", "unreferenced"]
 Group = tuple[str, str, Mode]
-STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "plots", "preview", "report", "other")
+STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare", "plots", "preview", "report", "other")
 DEFAULT = "artifacts"
-_FOLDERS = {"photos": "prepare", "draws": "corrupt", "runs": "train"}
+_SHOWN = ("compare", "plots", "report")  # made from the evaluation
+_FOLDERS = {"photos": "prepare", "draws": "corrupt", "runs": "train", "comparisons": "compare"}
 _ROOT_FILES = {"dataset": "prepare", "preset": "prepare", "evaluation": "evaluate"}
 _PREDICTIONS = ".predictions.json"
 # What to do about a file that is not what was written, and the record that names it; "answers" are of fine-tuned runs.
@@ -203,7 +204,7 @@ class _Look:
         states |= dict.fromkeys(self._broken & states.keys(), "damaged")
         if "preview" in sizes:
             states["preview"] = self._preview_state(_inputs(dataset, drawn, blocks), unknown=unknown)
-        states |= {name: _of_evaluation(states["evaluate"], there=name in sizes) for name in ("plots", "report")}
+        states |= {name: _of_evaluation(states["evaluate"], there=name in sizes) for name in _SHOWN}
         states["other"] = "there" if "other" in sizes else "missing"
         if inside and sizes.keys() == {"other"}:
             next_command = _command(self._layout.root / inside[0], ["status"])
@@ -382,7 +383,7 @@ class _Look:
         if file.endswith(".damaged"):
             return "set aside"
         blob = _BLOB.fullmatch(file)
-        if stage in ("plots", "preview", "report") or not blob or name in self._referenced:
+        if stage in (*_SHOWN, "preview") or not blob or name in self._referenced:
             return None
         return None if self._may_be_of_an_unread_record(name, blob["stem"]) else "unreferenced"
 

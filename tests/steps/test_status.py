@@ -482,12 +482,15 @@ def test_contact_sheets_are_done_while_their_labels_are_those_of_today(layout, i
     assert states(status(layout.root))["preview"] == ("partly" if inputs else "stale")
 
 
-def test_plots_are_stale_with_the_evaluation(layout):
-    layout.plots.mkdir()
-    (layout.plots / "accuracy.png").write_bytes(b"")
-    assert states(status(layout.root))["plots"] == "there"
+@pytest.mark.parametrize(
+    ("name", "stage"), [("plots/a.png", "plots"), ("comparisons/a.json", "compare"), ("report.html", "report")]
+)
+def test_what_is_made_from_the_evaluation_is_stale_with_it(layout, name, stage):
+    (layout.root / name).parent.mkdir(exist_ok=True)
+    (layout.root / name).write_bytes(b"")
+    assert states(status(layout.root))[stage] == "there"
     train(layout, keys_of("gce"), "more")
-    assert states(status(layout.root))["plots"] == "stale"
+    assert states(status(layout.root))[stage] == "stale"
 
 
 # Size
