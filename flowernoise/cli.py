@@ -180,6 +180,14 @@ L2 = Annotated[
     str | None,
     typer.Option("--l2", metavar="X[,X…]", help="L2 on the head's kernel; several likewise.", show_default=False),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GIB",
+        help="Memory for the heads trained together, beside features and libraries; results do not depend on it.",
+        show_default=False,
+    ),
+]
 OptimizerOption = Annotated[Optimizer | None, typer.Option(help="Optimiser.", show_default=False)]
 Metric = Annotated[
     str | None,
@@ -328,6 +336,7 @@ def train(
     learning_rate: LearningRate = None,
     l2: L2 = None,
     optimizer: OptimizerOption = None,
+    memory: Memory = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,
     json: Json = False,
@@ -408,6 +417,7 @@ def run(
     learning_rate: LearningRate = None,
     l2: L2 = None,
     optimizer: OptimizerOption = None,
+    memory: Memory = None,
     metric: Metric = None,
     select: SelectOption = None,
     baseline: Baseline = None,

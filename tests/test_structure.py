@@ -17,7 +17,18 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import Choice, Provenance, Run, RunBlock, RunKey, Selection, TrainingSettings
 
 PACKAGE = Path(flowernoise.__file__).parent
-HEAVY = ("tensorflow", "keras", "h5py", "scipy", "tensorflow_datasets", "matplotlib", "sklearn", "torch", "jax")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "h5py",
+    "scipy",
+    "tensorflow_datasets",
+    "matplotlib",
+    "sklearn",
+    "torch",
+    "jax",
+    "openvino",
+)
 
 # Every module at the top but these is a leaf: all may import it, it imports no more than errors and registry.
 NO_LEAVES = {"__init__", "__main__", "api", "cli", "help", "statistics"}

@@ -110,6 +110,7 @@ class Session:
                     "failed": [{**msgspec.to_builtins(key), "reason": reason} for key, reason in result.failed],
                     "device": result.engine.device,
                     "engine": result.engine.name,
+                    "extractor": result.extractor and msgspec.to_builtins(result.extractor),
                     "feature_seconds": round(result.feature_seconds, 3),
                     "training_seconds": round(result.training_seconds, 3),
                 }

@@ -75,7 +75,7 @@ def trained(result: Result) -> str:
     text += f"; training {result.training_seconds:.1f} s"
     if result.photos_trained:
         return f"{text}, {result.photos_trained / result.training_seconds:.1f} photos/s"
-    return f"{text}, features {result.feature_seconds:.1f} s"
+    return f"{text}, features {result.feature_seconds:.1f} s on {result.extractor}"
 
 
 def sheets(result: Result) -> Table:

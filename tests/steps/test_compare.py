@@ -62,6 +62,7 @@ def write(root: Path, made: list[Made], dataset: Dataset | None = None, *, input
     arrays = {
         "predicted": np.zeros((len(made), 3, len(labels)), dtype=np.uint8),
         "memorised": np.array([[run.memorised] * 3 for run in made]),
+        "recovered": np.array([[1 - run.memorised] * 3 for run in made]),
         "collapsed": np.array([[run.collapsed] * 3 for run in made]),
         "available": np.array([[name in run.has and not run.failure for name in ALL] for run in made]),
         "test_labels": labels,
