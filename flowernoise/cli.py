@@ -237,6 +237,60 @@ Output = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)
 ]
 
+Photos = Annotated[
+    int | None,
+    typer.Option(parser=_whole_number, metavar="N", help="Photos on a sheet.  [default: 24]", show_default=False),
+]
+SampleSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", parser=_whole_number, metavar="N", help="Another seed shows other photos.", show_default=False
+    ),
+]
+ShownNoise = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--noise",
+        metavar="SPEC",
+        help="Draws of this noise model; may be repeated.  [default: all that were drawn]",
+        show_default=False,
+    ),
+]
+ShownRates = Annotated[
+    str | None,
+    typer.Option(
+        "--rates", metavar="X[,X…]", help="Draws of these rates.  [default: all that were drawn]", show_default=False
+    ),
+]
+ShownSeeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        parser=_whole_number,
+        metavar="N",
+        help="Draws of that many seeds for each noise and rate.  [default: 1]",
+        show_default=False,
+    ),
+]
+ShownLoss = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--loss",
+        metavar="SPEC",
+        help="Mistakes of runs with this loss; may be repeated.  [default: ce, or the first there is]",
+        show_default=False,
+    ),
+]
+SheetsOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="DIR",
+        help="Write there.  [default: preview in the artifacts directory]",
+        show_default=False,
+    ),
+]
+
 DEFAULT_ARTIFACTS = Path("artifacts")
 
 
@@ -447,6 +501,41 @@ def list_(
 
     with _session(_given(locals())) as session:
         session.show_list(step.list_things(kind, name), in_full=name is not None)
+
+
+@app.command()
+def preview(
+    photos: Photos = None,
+    seed: SampleSeed = None,
+    noise: ShownNoise = None,
+    rates: ShownRates = None,
+    seeds: ShownSeeds = None,
+    loss: ShownLoss = None,
+    output: SheetsOutput = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw contact sheets: photos with clean labels, with those of draws, and what runs get wrong."""
+    import flowernoise.steps.preview as step
+    from flowernoise.show import contact_sheet
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.PreviewSettings, given)
+        session.show_preview(step.preview(artifacts, settings, contact_sheet.png, session.progress))
+
+
+@app.command()
+def status(
+    artifacts: Artifacts = DEFAULT_ARTIFACTS, quiet: Quiet = False, json: Json = False, debug: Debug = False
+) -> None:
+    """Show what is in an artifacts directory, what is stale or missing, and which command comes next."""
+    import flowernoise.steps.status as step
+
+    with _session(_given(locals())) as session:
+        session.show_status(step.status(artifacts))
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
