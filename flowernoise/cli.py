@@ -62,6 +62,13 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
+class PictureFormat(StrEnum):
+    """Forms of a picture."""
+
+    png = "png"
+    svg = "svg"
+
+
 def _whole_number(text: str) -> int:
     try:
         return int(text)
@@ -405,6 +412,65 @@ def list_(
 
     with _session(_given(locals())) as session:
         session.show_list(step.list_things(kind, name), in_full=name is not None)
+
+
+@app.command()
+def plot(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="accuracy (any metric against the rate), memorisation, confusion, transition or seeds; all that the "
+            "data allow without it.",
+        ),
+    ] = None,
+    metric: Metric = None,
+    select: SelectOption = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="Only this loss; may be repeated.  [default: all]", show_default=False),
+    ] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC", help="Only this noise model; may be repeated.  [default: all]", show_default=False
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Nominal rate of matrices.  [default: the highest]", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=_whole_number, metavar="N", help="Seed of matrices.  [default: the lowest]", show_default=False
+        ),
+    ] = None,
+    format: Annotated[
+        PictureFormat | None,
+        typer.Option(help="Form of the pictures.  [default: png]", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="A directory, or the file of a single picture.  [default: plots in the artifacts directory]",
+            show_default=False,
+        ),
+    ] = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw pictures: accuracy against the rate, memorisation, confusion, transition matrices, spread over seeds."""
+    import flowernoise.steps.plot as step
+    from flowernoise.show.plot import draw
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.PlotSettings, given)
+        session.show_plot(step.plot(artifacts, settings, draw, session.progress))
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -146,6 +146,17 @@ class Session:
             self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
         return None
 
+    def show_plot(self, result: Result) -> None:
+        """The paths of the pictures, a line each."""
+        for note in result.notes:
+            self.progress.note(note)
+        if all(drawn.done_before for drawn in result.files):
+            self.progress.note("plot: done already, nothing touched")
+        if self._json:
+            drawn = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
+            return self._print_json({"schema": 1, "files": drawn})
+        return self._print("\n".join(str(drawn.path) for drawn in result.files))
+
     def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
         """One table for each directory, in the form asked for."""
         if output is not None:

@@ -455,9 +455,7 @@ def test_a_plain_file_is_written_once_and_left_alone_while_it_holds_the_same(tmp
 
 
 @MOMENTS
-def test_a_full_disk_leaves_the_plain_file_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
+def test_a_full_disk_leaves_the_plain_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     path = tmp_path / "sheet.png"
     files.write_plain(path, b"before")
     fill_disk(monkeypatch, moment)
