@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.catalogue.losses import losses as loss_registry
+from flowernoise.catalogue.metrics import metrics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
@@ -22,7 +23,7 @@ from flowernoise.registry import Registry, did_you_mean
 from flowernoise.steps.compare import CompareSettings, Comparison, Row, compare
 from flowernoise.store import datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Selection
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Mode, Selection
 
 # The kinds of pictures, and the options that say something to each.
 KINDS: Mapping[str, Collection[str]] = {
@@ -81,11 +82,57 @@ class PlotSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Chart:
-    """A comparison of one backbone and mode, and the losses that stand out, the baseline first."""
+class Cell:
+    """One loss under one noise: its seeds' values, their mean and its 95 % interval, collapsed and failed runs."""
 
-    comparison: Comparison
+    noise: str
+    rate: float
+    realised_rate: float
+    loss: str
+    seeds: int
+    values: tuple[float, ...]
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    collapsed: int
+    failed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A metric, its cells, and what answering one class always scores, None where that is not known.
+
+    ``unit`` is ``share`` (shown in %) or ``plain``, ``better`` is ``higher`` or ``lower``.
+    """
+
+    name: str
+    unit: str
+    better: str
+    chance: float | None
+    cells: tuple[Cell, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """What was compared of one backbone and mode, and the losses that stand out, the baseline first.
+
+    The first of the ``measures`` is the one asked for; balanced accuracy goes with accuracy where the task is binary.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    test_counts: tuple[int, ...]
+    backbone: str
+    mode: Mode
+    select: Selection
+    baseline: str
     highlighted: tuple[str, ...]
+    measures: tuple[Measure, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of the metric asked for."""
+        return self.measures[0].cells
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,7 +170,7 @@ class Confusion:
 class Confusions:
     """Confusion matrices of runs that share a draw."""
 
-    comparison: Comparison
+    chart: Chart
     noise: str
     rate: float
     realised_rate: float
@@ -239,8 +286,7 @@ class _Maker:
         self._directory = artifacts_directory
         self._layout = Layout(artifacts_directory)
         self._settings = settings
-        self._dataset: Dataset = datasets.need(self._layout)
-
+        self._dataset = datasets.need(self._layout)
         self._makers: Mapping[str, Callable[[], Iterator[Picture]]] = {
             "accuracy": self._accuracy,
             "memorisation": self._memorisation,
@@ -277,24 +323,25 @@ class _Maker:
         for kind in kinds:
             own = [want and (row.backbone, row.mode) == kind for want, row in zip(wanted, result.rows, strict=True)]
             if any(own):
-                part = dataclasses.replace(result, rows=_those(result.rows, own), balanced=_those(result.balanced, own))
                 ending = "" if len(kinds) == 1 else f"-{slug(kind[0])}-{kind[1]}"
-                charts[ending] = Chart(part, highlighted(part.rows, result.baseline, result.better))
+                rows = tuple(itertools.compress(result.rows, own))
+                balanced = tuple(itertools.compress(result.balanced, own))
+                charts[ending] = chart_of(dataclasses.replace(result, rows=rows, balanced=balanced))
         return charts
 
     def _accuracy(self) -> Iterator[Picture]:
         for ending, chart in self._charts.items():
-            if not _noises(chart.comparison.rows):
+            if not _noises(chart.cells):
                 raise _NothingToDrawError(
                     "only the control is there; `flowernoise corrupt` and `train` add noise to it"
                 )
-            yield Picture("accuracy", slug(chart.comparison.metric) + ending, chart)
+            yield Picture("accuracy", slug(chart.measures[0].name) + ending, chart)
 
     def _seeds(self) -> Iterator[Picture]:
         for ending, chart in self._charts.items():
-            if max(row.seeds for row in chart.comparison.rows) < 2:
+            if max(cell.seeds for cell in chart.cells) < 2:
                 raise _NothingToDrawError("one seed has no spread; `flowernoise corrupt --seeds N` draws more")
-            metric = chart.comparison.metric
+            metric = chart.measures[0].name
             yield Picture("seeds", ("seeds" if metric == "accuracy" else f"seeds-{slug(metric)}") + ending, chart)
 
     def _memorisation(self) -> Iterator[Picture]:
@@ -303,7 +350,7 @@ class _Maker:
             raise _NothingToDrawError("without a validation split (val 0) no history of epochs is kept")
         found = False
         for ending, chart in self._charts.items():
-            histories = _histories(self._layout, self._dataset, chart.comparison.rows)
+            histories = _histories(self._layout, self._dataset, chart)
             if histories:
                 found = True
                 yield Picture("memorisation", f"memorisation{ending}", Histories(chart, train, val, histories))
@@ -314,32 +361,31 @@ class _Maker:
 
     def _confusion(self) -> Iterator[Picture]:
         for ending, chart in self._charts.items():
-            cells = {(row.noise, row.rate, row.loss): row for row in chart.comparison.rows}
-            kind = {(row.backbone, row.mode) for row in chart.comparison.rows}
+            cells = {(cell.noise, cell.rate, cell.loss): cell for cell in chart.cells}
             evaluated = {
                 run.key: position
                 for position, run in enumerate(self._evaluation.runs)
                 if not run.failure
-                and (run.key.backbone, run.key.mode) in kind
+                and (run.key.backbone, run.key.mode) == (chart.backbone, chart.mode)
                 and (run.key.noise, run.key.rate, run.key.loss) in cells
             }
             for draw in self._chosen({key.draw for key in evaluated}, "run"):
                 of_draw = {key.loss: key for key in evaluated if key.draw == draw}
-                losses = self._mixed_up([cells[draw.noise, draw.rate, loss] for loss in of_draw])
-                row = cells[draw.noise, draw.rate, losses[0]]
+                losses = self._mixed_up(chart, [cells[draw.noise, draw.rate, loss] for loss in of_draw])
                 matrices = tuple(self._matrix(loss, evaluated[of_draw[loss]]) for loss in losses)
-                name = f"confusion-{_draw_name(draw)}{ending}"
-                data = Confusions(chart.comparison, draw.noise, draw.rate, row.realised_rate, draw.seed, matrices)
-                yield Picture("confusion", name, data)
+                realised = cells[draw.noise, draw.rate, losses[0]].realised_rate
+                data = Confusions(chart, draw.noise, draw.rate, realised, draw.seed, matrices)
+                yield Picture("confusion", f"confusion-{_draw_name(draw)}{ending}", data)
 
-    def _mixed_up(self, rows: Sequence[Row]) -> list[str]:
+    def _mixed_up(self, chart: Chart, cells: Sequence[Cell]) -> list[str]:
         """Losses whose confusion is shown: those asked for, or all if they are few, or the baseline and the best."""
-        baseline = self._comparison.baseline
-        losses = sorted((row.loss for row in rows), key=lambda loss: (loss != baseline, loss))
+        losses = sorted((cell.loss for cell in cells), key=lambda loss: (loss != chart.baseline, loss))
         if self._settings.losses or len(losses) <= FEW_MATRICES:
             return losses
-        best = [row.loss for row in rows if row.best and row.loss != baseline][: FEW_MATRICES - 1]
-        return [loss for loss in losses if loss == baseline or loss in best] or losses[:1]
+        shown = [cell for cell in cells if cell.loss in chart.highlighted and cell.mean is not None]
+        sign = 1 if chart.measures[0].better == "higher" else -1
+        shown.sort(key=lambda cell: (cell.loss != chart.baseline, -sign * (cell.mean or 0.0)))
+        return [cell.loss for cell in shown[:2]] or losses[:1]
 
     def _matrix(self, loss: str, position: int) -> Confusion:
         arrays, selections = self._arrays, self._evaluation.selections
@@ -403,6 +449,30 @@ class _Maker:
         return [next(k for k in fitting if (k.noise, k.rate) == condition) for condition in highest.items()]
 
 
+def chart_of(result: Comparison) -> Chart:
+    """A comparison of one backbone and mode, as it is drawn."""
+    cells = tuple(map(_cell, result.rows))
+    one_answer = 1 / sum(count > 0 for count in result.test_counts)
+    chance = {"accuracy": result.majority, "balanced_accuracy": one_answer}.get(result.metric)
+    unit = metrics.parse(result.metric).entry.properties.get("unit", "share")
+    measures = [Measure(result.metric, unit, result.better, chance, cells)]
+    if result.balanced:
+        beneath = zip(cells, map(_cell, result.balanced), strict=True)
+        balanced = tuple(dataclasses.replace(below, collapsed=cell.collapsed) for cell, below in beneath)
+        measures.append(Measure("balanced_accuracy", "share", "higher", one_answer, balanced))
+    return Chart(
+        source=result.source,
+        classes=result.classes,
+        test_counts=result.test_counts,
+        backbone=result.rows[0].backbone,
+        mode=result.rows[0].mode,
+        select=result.select,
+        baseline=result.baseline,
+        highlighted=highlighted(result.rows, result.baseline, result.better),
+        measures=tuple(measures),
+    )
+
+
 def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, ...]:
     """The losses that stand out among many, the baseline first: those best under some noise, then the best on average.
 
@@ -436,9 +506,14 @@ def slug(spec: str) -> str:
     return f"{plain[: _LONGEST_NAME - 9]}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
 
 
-def _histories(layout: Layout, dataset: Dataset, rows: Iterable[Row]) -> tuple[History, ...]:
-    """Of the runs in a table that have wrong labels and kept a history; each block is read once."""
-    cells = {(row.noise, row.rate, row.loss, row.backbone, row.mode) for row in rows if row.realised_rate > 0}
+def _cell(row: Row) -> Cell:
+    return Cell(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Cell)})
+
+
+def _histories(layout: Layout, dataset: Dataset, chart: Chart) -> tuple[History, ...]:
+    """Of a chart's runs that have wrong labels and kept a history; each block is read once."""
+    kind = (chart.backbone, chart.mode)
+    cells = {(cell.noise, cell.rate, cell.loss, *kind) for cell in chart.cells if cell.realised_rate > 0}
     found: dict[tuple[str, float, str], list[dict[str, Floats]]] = {}
     arrays: dict[str, runs.Arrays] = {}
     for key, stored in runs.live(runs.blocks(layout, dataset.id)).items():
@@ -462,12 +537,8 @@ def _stacked(histories: Sequence[Floats]) -> Floats:
     return np.stack([np.pad(each, (0, longest - len(each)), constant_values=np.nan) for each in histories])
 
 
-def _those(rows: Sequence[Row], wanted: Sequence[bool]) -> tuple[Row, ...]:
-    return tuple(itertools.compress(rows, wanted))
-
-
-def _noises(rows: Iterable[Row]) -> list[str]:
-    return sorted({row.noise for row in rows} - {CONTROL})
+def _noises(cells: Iterable[Cell]) -> set[str]:
+    return {cell.noise for cell in cells} - {CONTROL}
 
 
 def _picked(

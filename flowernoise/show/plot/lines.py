@@ -9,8 +9,8 @@ import numpy as np
 
 from flowernoise.show.plot import sheet, styles, subject
 from flowernoise.show.plot.styles import OTHER, REFERENCE, Style
-from flowernoise.show.plot.subject import ChartLike, HistoriesLike, HistoryLike, Measure
-from flowernoise.show.table import CONTROL, CellLike
+from flowernoise.show.plot.subject import CellLike, ChartLike, HistoriesLike, HistoryLike, MeasureLike
+from flowernoise.show.table import CONTROL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,6 @@ _BESIDE = 4.0  # points between neighbouring bars at the end
 _FEW_BANDS = 3  # losses; the ranges of more hide one another, and are bars at the end instead
 _CONTROL_DASHES: Any = (0, (1, 2))
 _CHANCE_DASHES: Any = (0, (4, 3))
-_FLAWED = 1.0  # width of lines through collapsed cells
 Entry = tuple[Any, str]  # of a legend
 
 
@@ -37,8 +36,8 @@ def accuracy(chart: ChartLike) -> Figure:
     balanced accuracy stands beside accuracy. Collapsed cells are hollow and crossed, their lines thin and dotted: a
     flat line at the majority score is no robustness.
     """
-    result, measures = chart.comparison, subject.measures(chart.comparison)
-    noises = sorted({row.noise for row in result.rows} - {CONTROL})
+    measures, cells = chart.measures, chart.measures[0].cells
+    noises = sorted({cell.noise for cell in cells} - {CONTROL})
     names = subject.short_names(noises)
     if len(noises) == 1:
         places = [[(noises[0], measure) for measure in measures]]
@@ -54,71 +53,61 @@ def accuracy(chart: ChartLike) -> Figure:
             panel.set_title(sheet.folded(names[noise], size[0] - 0.8), loc="left")
             panel.set_xlabel("wrong training labels, %")
             if panel is axes[0] or len(noises) == 1:
-                panel.set_ylabel(subject.axis_label(measure.name, result.better))
+                panel.set_ylabel(subject.axis_label(measure))
                 panel.tick_params(labelleft=True)
         sheet.remove(axes[len(within) :])
         _limit(axes[0], chart, [measure for _, measure in within])
-    several = "" if subject.seeds(result.rows) == "one seed" else "mean of "
+    seeds = subject.seeds(cells)
     return sheet.finish(
         figure,
-        f"{subject.readable(result.metric)} under wrong training labels",
+        f"{subject.readable(measures[0].name)} under wrong training labels",
         [
-            *subject.facts(result),
-            f"{several}{subject.seeds(result.rows)}",
+            *subject.facts(chart),
+            seeds if seeds == "one seed" else f"mean of {seeds}",
             "bars: 95 % interval",
-            *subject.failures(result.rows),
+            *subject.failures(cells),
             *subject.shortened(noises),
         ],
-        _legend(chart, measures),
+        _legend(chart),
     )
 
 
-def _against_rate(panel: Axes, chart: ChartLike, noise: str, measure: Measure) -> None:
+def _against_rate(panel: Axes, chart: ChartLike, noise: str, measure: MeasureLike) -> None:
     """The lines of a panel, those that stand out above the others."""
-    of_losses = styles.of_losses(chart.highlighted)
+    scale, control = subject.scale(measure), _control(chart, measure)
+    reference: dict[str, Any] = {"color": REFERENCE, "linewidth": 1.1}
     if measure.chance is not None:
-        panel.axhline(100 * measure.chance, color=REFERENCE, linewidth=1.1, linestyle=_CHANCE_DASHES, label="chance")
-    control = _control(chart, measure)
+        panel.axhline(scale * measure.chance, linestyle=_CHANCE_DASHES, label="chance", **reference)
     if control is not None:
-        panel.axhline(100 * control, color=REFERENCE, linewidth=1.1, linestyle=_CONTROL_DASHES, label="control")
-    lines = {
-        loss: sorted(
-            (r for r in measure.rows if r.loss == loss and r.noise in (noise, CONTROL) and r.mean is not None),
-            key=lambda row: row.realised_rate,
-        )
-        for loss in dict.fromkeys(row.loss for row in measure.rows)
-    }
-    flawed = {(row.loss, row.noise, row.rate) for row in chart.comparison.rows if row.collapsed}
+        panel.axhline(scale * control, linestyle=_CONTROL_DASHES, label="control", **reference)
+    of_losses = styles.of_losses(chart.highlighted)
     order = list(of_losses)
     step = min(_DODGE, _DODGED / max(len(order) - 1, 1))
-    for loss, rows in lines.items():
+    for loss in dict.fromkeys(cell.loss for cell in measure.cells):
+        cells = [c for c in measure.cells if c.loss == loss and c.noise in (noise, CONTROL) and c.mean is not None]
+        cells.sort(key=lambda cell: cell.realised_rate)
         shift = step * (order.index(loss) - (len(order) - 1) / 2) if loss in of_losses else 0.0
-        _line(panel, loss, rows, flawed, of_losses.get(loss, OTHER), shift)
+        _line(panel, loss, cells, of_losses.get(loss, OTHER), scale, shift)
 
 
-def _line(
-    panel: Axes, loss: str, rows: Sequence[CellLike], flawed: set[tuple[str, str, float]], style: Style, shift: float
-) -> None:
+def _line(panel: Axes, loss: str, cells: Sequence[CellLike], style: Style, scale: float, shift: float) -> None:
     """One loss: its sound cells joined by its line, the collapsed ones hollow, crossed, and only dotted together."""
-    x = np.array([100 * row.realised_rate for row in rows])
-    y = np.array([100 * (row.mean or 0.0) for row in rows])
-    collapsed = np.array([(row.loss, row.noise, row.rate) in flawed for row in rows], dtype=bool)
-    above = 3.0 if style is not OTHER else 2.0
-    common: dict[str, Any] = {"color": style.colour, "transform": _moved(panel, shift), "zorder": above}
-    if style is not OTHER:
-        low = np.array([100 * (row.mean if row.ci_low is None else row.ci_low) for row in rows if row.mean is not None])
-        high = np.array(
-            [100 * (row.mean if row.ci_high is None else row.ci_high) for row in rows if row.mean is not None]
+    x = np.array([100 * cell.realised_rate for cell in cells])
+    y = np.array([scale * (cell.mean or 0.0) for cell in cells])
+    collapsed = np.array([cell.collapsed > 0 for cell in cells], dtype=bool)
+    stands_out = style is not OTHER
+    common: dict[str, Any] = {"color": style.colour, "transform": _moved(panel, shift), "zorder": 2.0 + stands_out}
+    if stands_out:
+        low, high = (
+            np.array([mean if end is None else scale * end for mean, end in zip(y, ends, strict=True)])
+            for ends in ([cell.ci_low for cell in cells], [cell.ci_high for cell in cells])
         )
         panel.vlines(x, low, high, linewidth=1.1, alpha=0.75, **common)
     if collapsed.any():
-        panel.plot(x, y, linestyle=(0, (1, 2.5)), linewidth=_FLAWED, label=f"{loss}, in all", **common)
+        panel.plot(x, y, linestyle=(0, (1, 2.5)), linewidth=1.0, label=f"{loss}, in all", **common)
         _crossed(panel, x[collapsed], y[collapsed], style, common, f"{loss}, collapsed")
-    sound = np.where(collapsed, np.nan, y)
-    width = 1.8 if style is not OTHER else 0.9
-    panel.plot(
-        x, sound, linestyle=style.dashes, linewidth=width, marker=style.marker, ms=5.5, mew=0, label=loss, **common
-    )
+    shown: dict[str, Any] = {"linewidth": 1.8 if stands_out else 0.9, "marker": style.marker, "ms": 5.5, "mew": 0}
+    panel.plot(x, np.where(collapsed, np.nan, y), linestyle=style.dashes, label=loss, **shown, **common)
 
 
 def _moved(panel: Axes, shift: float) -> Transform:
@@ -130,39 +119,32 @@ def _moved(panel: Axes, shift: float) -> Transform:
 
 def _crossed(panel: Axes, x: Any, y: Any, style: Style, common: dict[str, Any], label: str) -> None:
     """Hollow markers with a cross in them."""
-    panel.plot(
-        x,
-        y,
-        linestyle="",
-        marker="o" if style is OTHER else style.marker,
-        ms=8,
-        mfc="white",
-        mew=1.2,
-        label=label,
-        **common,
-    )
+    hollow: dict[str, Any] = {"marker": "o" if style is OTHER else style.marker, "ms": 8, "mfc": "white", "mew": 1.2}
+    panel.plot(x, y, linestyle="", label=label, **hollow, **common)
     panel.plot(x, y, linestyle="", marker="x", ms=4.2, mew=1.2, **common)
 
 
-def _control(chart: ChartLike, measure: Measure) -> float | None:
+def _control(chart: ChartLike, measure: MeasureLike) -> float | None:
     """What the baseline reaches without noise."""
-    baseline = chart.comparison.baseline
-    means = [row.mean for row in measure.rows if row.noise == CONTROL and row.loss == baseline]
+    means = [cell.mean for cell in measure.cells if cell.noise == CONTROL and cell.loss == chart.baseline]
     return means[0] if means else None
 
 
-def _limit(panel: Axes, chart: ChartLike, measures: Sequence[Measure]) -> None:
+def _limit(panel: Axes, chart: ChartLike, measures: Sequence[MeasureLike]) -> None:
     """All of the data and a little more, but no share below 0 or above 1; a chance line far below is brought near."""
-    rows = [row for measure in measures for row in measure.rows if row.mean is not None]
-    barred = [row for row in rows if row.loss in chart.highlighted]
-    ends = [row.mean for row in rows] + [end for row in barred for end in (row.ci_low, row.ci_high)]
-    low, high = (100 * end(share for share in ends if share is not None) for end in (min, max))
-    chances = sorted({100 * measure.chance for measure in measures if measure.chance is not None})
+    scale = subject.scale(measures[0])
+    cells = [cell for measure in measures for cell in measure.cells if cell.mean is not None]
+    barred = [cell for cell in cells if cell.loss in chart.highlighted]
+    ends = [cell.mean for cell in cells] + [end for cell in barred for end in (cell.ci_low, cell.ci_high)]
+    low, high = (scale * end(number for number in ends if number is not None) for end in (min, max))
+    chances = sorted({scale * measure.chance for measure in measures if measure.chance is not None})
     far = [chance for chance in chances if chance < low - _FAR * (high - low)]
-    low, high = min([low, *(c for c in chances if c not in far)]), max([high, *chances])
-    room = max(0.05 * (high - low), 1.0)
-    low, high = max(low - room, -1.0), min(high + room, 101.0)
-    last = 100 * max(row.realised_rate for row in rows)
+    low, high = min([low, *(chance for chance in chances if chance not in far)]), max([high, *chances])
+    room = max(0.05 * (high - low), 0.01 * scale)
+    low, high = low - room, high + room
+    if measures[0].unit == "share":
+        low, high = max(low, -1.0), min(high, 101.0)
+    last = 100 * max(cell.realised_rate for cell in cells)
     panel.set_xlim(-0.06 * last, 1.06 * last)
     if far:
         _bring_near(panel, far, low, high)
@@ -184,7 +166,7 @@ def _bring_near(panel: Axes, far: Sequence[float], low: float, high: float) -> N
 
     panel.set_yscale("function", functions=(forward, backward))
     panel.set_ylim(float(backward(low - 1.4 * _BELOW * (high - low))), high)
-    above = [tick for tick in MaxNLocator(nbins=7, steps=[1, 2, 5, 10]).tick_values(low, high) if low < tick <= 100]
+    above = [tick for tick in MaxNLocator(nbins=7, steps=[1, 2, 5, 10]).tick_values(low, high) if low < tick <= high]
     panel.yaxis.set_major_locator(FixedLocator([*far, *above]))
     panel.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     middle = low - 0.5 * _BELOW * (high - low)
@@ -196,31 +178,28 @@ def _bring_near(panel: Axes, far: Sequence[float], low: float, high: float) -> N
         each.plot([0, 0], at, linestyle="", marker=slash, ms=9, mew=1, color=sheet.FAINT, zorder=6, **edge)
 
 
-def _legend(chart: ChartLike, measures: Sequence[Measure]) -> list[Entry]:
+def _legend(chart: ChartLike) -> list[Entry]:
     entries = _losses_legend(chart)
-    named = [(measure, _control(chart, measure)) for measure in measures]
-    controls = [(measure.name, control) for measure, control in named if control is not None]
-    if controls:
-        text = f"{chart.comparison.baseline} without noise: {_values(controls)}"
-        entries.append((_handle(REFERENCE, "", _CONTROL_DASHES, 1.1), text))
-    chances = [(measure.name, measure.chance) for measure in measures if measure.chance is not None]
-    if chances:
-        what = "majority" if chances[0][0] == "accuracy" else "one answer for all"
-        entries.append((_handle(REFERENCE, "", _CHANCE_DASHES, 1.1), f"{what}: {_values(chances)}"))
+    controls = [(measure, _control(chart, measure)) for measure in chart.measures]
+    if text := _values(controls):
+        entries.append((_handle(REFERENCE, "", _CONTROL_DASHES, 1.1), f"{chart.baseline} without noise: {text}"))
+    if text := _values([(measure, measure.chance) for measure in chart.measures]):
+        what = "majority" if chart.measures[0].name == "accuracy" else "one answer for all"
+        entries.append((_handle(REFERENCE, "", _CHANCE_DASHES, 1.1), f"{what}: {text}"))
     return [*entries, *_collapsed_legend(chart)]
 
 
 def _losses_legend(chart: ChartLike) -> list[Entry]:
     """An entry a loss that stands out, and one for the others."""
     entries = [(_handle(*style, 1.8), loss) for loss, style in styles.of_losses(chart.highlighted).items()]
-    others = len({row.loss for row in chart.comparison.rows} - set(chart.highlighted))
+    others = len({cell.loss for cell in chart.measures[0].cells} - set(chart.highlighted))
     return [*entries, (_handle(*OTHER, 0.9), f"{others} other losses")] if others else entries
 
 
-def _values(named: Sequence[tuple[str, float]]) -> str:
-    """``80.0 %``, with the second one's name: ``80.0 %, balanced 50.0 %``."""
-    (_, first), *rest = named
-    return ", ".join([subject.percent(first), *(f"balanced {subject.percent(share)}" for _, share in rest)])
+def _values(numbers: Sequence[tuple[MeasureLike, float | None]]) -> str:
+    """``80.0 %``; of two metrics ``80.0 %, balanced 50.0 %``."""
+    texts = [subject.value(measure, number) for measure, number in numbers if number is not None]
+    return ", balanced ".join(texts)
 
 
 def _handle(colour: str, marker: str, dashes: Any, width: float) -> Any:
@@ -232,7 +211,7 @@ def _handle(colour: str, marker: str, dashes: Any, width: float) -> Any:
 def _collapsed_legend(chart: ChartLike) -> list[Entry]:
     from matplotlib.lines import Line2D
 
-    if not any(row.collapsed for row in chart.comparison.rows):
+    if not any(cell.collapsed for cell in chart.measures[0].cells):
         return []
     hollow = Line2D([], [], color=REFERENCE, linestyle="", marker="o", ms=8, mfc="white", mew=1.2)
     cross = Line2D([], [], color=REFERENCE, linestyle="", marker="x", ms=4.2, mew=1.2)
@@ -245,7 +224,6 @@ def memorisation(data: HistoriesLike) -> Figure:
     Above the share of wrong labels that a run gives back, beneath its accuracy on the clean test photos and on the
     noisy validation photos, from which alone an epoch can be chosen in practice.
     """
-    result = data.chart.comparison
     conditions = list(dict.fromkeys((history.noise, history.rate) for history in data.histories))
     noises = sorted({noise for noise, _ in conditions})
     names = subject.short_names(noises)
@@ -272,8 +250,8 @@ def memorisation(data: HistoriesLike) -> Figure:
             if read is measures[-1][1]:
                 panel.set_xlabel("epoch")
         sheet.remove(axes[len(within) :])
-    source, classes, kind, *_ = subject.facts(result)
-    photos = f"{data.train_photos:,} training, {data.val_photos:,} val and {sum(result.test_counts):,} test photos"
+    source, classes, kind, *_ = subject.facts(data.chart)
+    photos = f"{data.train_photos:,} training, {data.val_photos:,} val and {sum(data.chart.test_counts):,} test photos"
     chosen = "each run with the learning rate and L2 selected for it on noisy val"
     return sheet.finish(
         figure,
@@ -301,7 +279,7 @@ def _against_epoch(
 
     of_losses = styles.of_losses(data.chart.highlighted)
     order = list(of_losses)
-    collapsed = {(row.loss, row.noise, row.rate) for row in data.chart.comparison.rows if row.collapsed}
+    collapsed = {(cell.loss, cell.noise, cell.rate) for cell in data.chart.measures[0].cells if cell.collapsed}
     for history in data.histories:
         if (history.noise, history.rate) != condition:
             continue

@@ -24,9 +24,9 @@ SHADES = "Blues"
 
 def confusion(data: ConfusionsLike) -> Figure:
     """Test photos by true and predicted class, a panel a run: counts, and shares of each true class."""
-    result = data.comparison
+    chart = data.chart
     columns = min(_SIDE_BY_SIDE, len(data.matrices))
-    figure, grid = sheet.panels(-(-len(data.matrices) // columns), columns, _size(result.classes))
+    figure, grid = sheet.panels(-(-len(data.matrices) // columns), columns, _size(chart.classes))
     panels = [panel for axes in grid for panel in axes]
     for panel, matrix in zip(panels, data.matrices, strict=False):
         counts = np.asarray(matrix.counts)
@@ -36,7 +36,7 @@ def confusion(data: ConfusionsLike) -> Figure:
             [f"{n}\n{100 * s:.0f} %" if n else "0" for n, s in zip(*row, strict=True)]
             for row in zip(counts, shares, strict=True)
         ]
-        _matrix(panel, shares, texts, result.classes, totals)
+        _matrix(panel, shares, texts, chart.classes, totals)
         panel.set_title(_of_run(matrix), loc="left")
         panel.set_xlabel("predicted class")
         panel.set_ylabel("true class (test photos)")
@@ -45,7 +45,7 @@ def confusion(data: ConfusionsLike) -> Figure:
     return sheet.finish(
         figure,
         f"confusion matrix: {subject.condition_name(data.noise, data.rate)}, seed {data.seed}",
-        [*subject.facts(result), wrong, _cells(result.classes, "photos, and % of the true class")],
+        [*subject.facts(chart), wrong, _cells(chart.classes, "photos, and % of the true class")],
     )
 
 

@@ -83,7 +83,7 @@ def render(figure: Figure, form: str) -> bytes:
 def panels(
     rows: int, columns: int, size: tuple[float, float], *, share_x: bool = False
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a grid of axes, each about ``size`` inches with its labels; with ``share_x`` all of equal limits."""
+    """A grid of axes, each about ``size`` inches with its labels; ``share_x`` gives all the same limits."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(columns * size[0] + 2 * MARGIN, rows * size[1] + MARGIN), layout="constrained")

@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from flowernoise.show.table import CONTROL, CellLike, ComparisonLike
+from flowernoise.show.table import CONTROL
 
 COLLAPSED = "collapsed: never predicts some class; no robustness"
 Floats = Any  # an array of floating-point numbers
 Condition = tuple[str, float]
 
 
-class ValuedCellLike(CellLike, Protocol):
-    """A cell with the value of each seed."""
+class CellLike(Protocol):
+    """One loss under one noise: its seeds' values, their mean and its 95 % interval, collapsed and failed runs."""
 
+    noise: str
+    rate: float
+    realised_rate: float
+    loss: str
+    seeds: int
     values: Sequence[float]
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    collapsed: int
+    failed: int
+
+
+class MeasureLike(Protocol):
+    """A metric, its cells, and what answering one class always scores, None where that is not known.
+
+    ``unit`` is ``share`` (shown in %) or ``plain``, ``better`` is ``higher`` or ``lower``.
+    """
+
+    name: str
+    unit: str
+    better: str
+    chance: float | None
+    cells: Sequence[CellLike]
 
 
 class ChartLike(Protocol):
-    """A comparison of one backbone and mode, and the losses that stand out, the baseline first."""
+    """What was compared of one backbone and mode, and the losses that stand out, the baseline first.
 
-    comparison: Any  # ComparisonLike, its rows with values
+    The first of the ``measures`` is the one asked for; balanced accuracy goes with accuracy where the task is binary.
+    """
+
+    source: str
+    classes: Sequence[str]
+    test_counts: Sequence[int]
+    backbone: str
+    mode: str
+    select: str
+    baseline: str
     highlighted: Sequence[str]
+    measures: Sequence[MeasureLike]
 
 
 class HistoryLike(Protocol):
@@ -56,7 +89,7 @@ class ConfusionLike(Protocol):
 class ConfusionsLike(Protocol):
     """Confusion matrices of runs that share a draw."""
 
-    comparison: ComparisonLike
+    chart: ChartLike
     noise: str
     rate: float
     realised_rate: float
@@ -78,22 +111,6 @@ class TransitionLike(Protocol):
     realised: Floats
 
 
-class Measure(NamedTuple):
-    """A metric, its cells, and what answering one class always scores, where that is known."""
-
-    name: str
-    rows: Sequence[CellLike]
-    chance: float | None
-
-
-def measures(result: ComparisonLike) -> list[Measure]:
-    """The metric of a comparison; balanced accuracy too where the comparison has it."""
-    one_answer = 1 / sum(count > 0 for count in result.test_counts)
-    chances = {"accuracy": result.majority, "balanced_accuracy": one_answer}
-    found = [Measure(result.metric, result.rows, chances.get(result.metric))]
-    return [*found, Measure("balanced_accuracy", result.balanced, one_answer)] if result.balanced else found
-
-
 def readable(metric: str) -> str:
     """A metric's name as people write it.
 
@@ -103,14 +120,25 @@ def readable(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def axis_label(metric: str, better: str) -> str:
+def axis_label(measure: MeasureLike) -> str:
     """A metric with its unit, and its direction where that is not the usual one."""
-    return f"{readable(metric)}, %" + (" (lower is better)" if better == "lower" else "")
+    unit = ", %" if measure.unit == "share" else ""
+    return readable(measure.name) + unit + (" (lower is better)" if measure.better == "lower" else "")
 
 
-def conditions(rows: Sequence[CellLike]) -> list[Condition]:
+def scale(measure: MeasureLike) -> float:
+    """What values are multiplied by to be shown: shares are shown in %."""
+    return 100.0 if measure.unit == "share" else 1.0
+
+
+def value(measure: MeasureLike, number: float) -> str:
+    """A value with its unit."""
+    return percent(number) if measure.unit == "share" else f"{number:.3f}"
+
+
+def conditions(cells: Sequence[CellLike]) -> list[Condition]:
     """Noise models and rates, the control first."""
-    return sorted({(row.noise, row.rate) for row in rows}, key=lambda each: (each[0] != CONTROL, each))
+    return sorted({(cell.noise, cell.rate) for cell in cells}, key=lambda each: (each[0] != CONTROL, each))
 
 
 def condition_name(noise: str, rate: float) -> str:
@@ -133,29 +161,28 @@ def shortened(specs: Sequence[str]) -> list[str]:
     return [spec for spec, name in short_names(specs).items() if name != spec]
 
 
-def facts(result: ComparisonLike) -> list[str]:
+def facts(chart: ChartLike) -> list[str]:
     """What was measured, and on what."""
-    kinds = sorted({(row.backbone, row.mode) for row in result.rows})
     return [
-        result.source,
-        f"{len(result.classes)} classes",
-        *(f"{backbone} {mode}" for backbone, mode in kinds),
-        f"{result.select} epoch",
-        f"{sum(result.test_counts):,} clean test photos",
+        chart.source,
+        f"{len(chart.classes)} classes",
+        f"{chart.backbone} {chart.mode}",
+        f"{chart.select} epoch",
+        f"{sum(chart.test_counts):,} clean test photos",
     ]
 
 
-def seeds(rows: Sequence[CellLike]) -> str:
+def seeds(cells: Sequence[CellLike]) -> str:
     """How many seeds cells have."""
-    counts = sorted({row.seeds for row in rows if row.seeds})
+    counts = sorted({cell.seeds for cell in cells if cell.seeds})
     if counts == [1]:
         return "one seed"
     return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
 
 
-def failures(rows: Sequence[CellLike]) -> list[str]:
+def failures(cells: Sequence[CellLike]) -> list[str]:
     """That failed runs are left out, if there are any."""
-    failed = sum(row.failed for row in rows)
+    failed = sum(cell.failed for cell in cells)
     return [f"{failed:,} failed {'run' if failed == 1 else 'runs'} left out"] if failed else []
 
 
