@@ -285,9 +285,10 @@ def test_a_metric_that_is_no_share_is_drawn_as_it_is():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("wide", [False, True], ids=["five losses", "21 losses"])
-def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, wide):
-    comparison = many_losses(made("five_losses")) if wide else made("five_losses")
+@pytest.mark.parametrize("of", ["two classes", "five losses", "21 losses"])
+def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
+    comparison = made("first_experiment" if of == "two classes" else "five_losses")
+    comparison = many_losses(comparison) if of == "21 losses" else comparison
     comparison = dataclasses.replace(comparison, source="folder:/a/long/way/to/" + "many/" * 30 + "photos")
     figure = figure_of(kind, data_of(kind, comparison))
     renderer = FigureCanvasAgg(figure).get_renderer()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowernoise.show.plot import sheet, subject
+from flowernoise.show.plot.styles import COLLAPSED
 from flowernoise.show.plot.subject import ConfusionLike, ConfusionsLike, TransitionLike
 
 if TYPE_CHECKING:
@@ -37,22 +38,23 @@ def confusion(data: ConfusionsLike) -> Figure:
             for row in zip(counts, shares, strict=True)
         ]
         _matrix(panel, shares, texts, chart.classes, totals)
-        panel.set_title(_of_run(matrix), loc="left")
+        panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
         panel.set_xlabel("predicted class")
         panel.set_ylabel("true class (test photos)")
     sheet.remove(panels[len(data.matrices) :])
+    collapsed = [f"{COLLAPSED} {subject.COLLAPSED}"] if any(matrix.collapsed for matrix in data.matrices) else []
     wrong = f"{subject.percent(data.realised_rate)} of the training labels wrong"
     return sheet.finish(
         figure,
         f"confusion matrix: {subject.condition_name(data.noise, data.rate)}, seed {data.seed}",
-        [*subject.facts(chart), wrong, _cells(chart.classes, "photos, and % of the true class")],
+        [*subject.facts(chart), wrong, _cells(chart.classes, "photos, and % of the true class"), *collapsed],
     )
 
 
-def _of_run(matrix: ConfusionLike) -> str:
+def _of_run(matrix: ConfusionLike, width: float) -> str:
     counts = np.asarray(matrix.counts)
-    right = f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} right"
-    return f"{right}\n✗ collapsed: never predicts some class" if matrix.collapsed else right
+    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} right", width)
+    return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
 
 
 def transition(data: TransitionLike) -> Figure:
@@ -104,8 +106,12 @@ def _size(classes: Sequence[str]) -> tuple[float, float]:
     if len(classes) > _MOST_WRITTEN:
         return 5.2, 5.3
     names = max(sheet.text_width(f"{name} (0000)", 9.0) for name in classes)
-    side = max(len(classes) * _CELL, 1.6)
-    return side + names + 0.5, side + 1.2
+    return _side(classes) + names + 0.5, _side(classes) + 1.2
+
+
+def _side(classes: Sequence[str]) -> float:
+    """Of the square of cells, about."""
+    return max(len(classes) * _CELL, 1.7) if len(classes) <= _MOST_WRITTEN else 3.5
 
 
 def _matrix(panel: Axes, shares: Any, texts: Sequence[Sequence[str]], classes: Sequence[str], totals: Any) -> None:
