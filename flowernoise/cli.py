@@ -62,6 +62,13 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
+class PictureFormat(StrEnum):
+    """Forms of a picture."""
+
+    png = "png"
+    svg = "svg"
+
+
 def _whole_number(text: str) -> int:
     try:
         return int(text)
@@ -512,6 +519,49 @@ def preview(
     seeds: ShownSeeds = None,
     loss: ShownLoss = None,
     output: SheetsOutput = None,
+def plot(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="accuracy (any metric against the rate), memorisation, confusion, transition or seeds; all that the "
+            "data allow without it.",
+        ),
+    ] = None,
+    metric: Metric = None,
+    select: SelectOption = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="Only this loss; may be repeated.  [default: all]", show_default=False),
+    ] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC", help="Only this noise model; may be repeated.  [default: all]", show_default=False
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Nominal rate of matrices.  [default: the highest]", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=_whole_number, metavar="N", help="Seed of matrices.  [default: the lowest]", show_default=False
+        ),
+    ] = None,
+    format: Annotated[
+        PictureFormat | None,
+        typer.Option(help="Form of the pictures.  [default: png]", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="A directory, or the file of a single picture.  [default: plots in the artifacts directory]",
+            show_default=False,
+        ),
+    ] = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,
     json: Json = False,
@@ -536,6 +586,11 @@ def status(
 
     with _session(_given(locals())) as session:
         session.show_status(step.status(artifacts))
+    """Draw pictures: accuracy against the rate, memorisation, confusion, transition matrices, spread over seeds."""
+    import flowernoise.steps.plot as step
+    from flowernoise.show.plot import draw
+        settings = _settings(step.PlotSettings, given)
+        session.show_plot(step.plot(artifacts, settings, draw, session.progress))
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:

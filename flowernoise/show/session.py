@@ -149,6 +149,18 @@ class Session:
 
     def show_comparison(self, result: Result, form: str, output: Path | None) -> None:
         """The table, in the form asked for."""
+    def show_plot(self, result: Result) -> None:
+        """The paths of the pictures, a line each."""
+        for note in result.notes:
+            self.progress.note(note)
+        if all(drawn.done_before for drawn in result.files):
+            self.progress.note("plot: done already, nothing touched")
+        if self._json:
+            drawn = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
+            return self._print_json({"schema": 1, "files": drawn})
+        return self._print("\n".join(str(drawn.path) for drawn in result.files))
+    def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
+        """One table for each directory, in the form asked for."""
         if output is not None:
             console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
             _write(output, _comparison(result, form, console))
