@@ -53,6 +53,13 @@ class Select(StrEnum):
     oracle = "oracle"
 
 
+class PictureFormat(StrEnum):
+    """Forms of a picture."""
+
+    png = "png"
+    svg = "svg"
+
+
 class Format(StrEnum):
     """Forms of a comparison."""
 
@@ -60,13 +67,6 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
-
-
-class PictureFormat(StrEnum):
-    """Forms of a picture."""
-
-    png = "png"
-    svg = "svg"
 
 
 def _whole_number(text: str) -> int:
@@ -511,14 +511,6 @@ def list_(
 
 
 @app.command()
-def preview(
-    photos: Photos = None,
-    seed: SampleSeed = None,
-    noise: ShownNoise = None,
-    rates: ShownRates = None,
-    seeds: ShownSeeds = None,
-    loss: ShownLoss = None,
-    output: SheetsOutput = None,
 def plot(
     kind: Annotated[
         str | None,
@@ -567,6 +559,30 @@ def plot(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
+    """Draw pictures: accuracy against the rate, memorisation, confusion, transition matrices, spread over seeds."""
+    import flowernoise.steps.plot as step
+    from flowernoise.show.plot import draw
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.PlotSettings, given)
+        session.show_plot(step.plot(artifacts, settings, draw, session.progress))
+
+
+@app.command()
+def preview(
+    photos: Photos = None,
+    seed: SampleSeed = None,
+    noise: ShownNoise = None,
+    rates: ShownRates = None,
+    seeds: ShownSeeds = None,
+    loss: ShownLoss = None,
+    output: SheetsOutput = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Draw contact sheets: photos with clean labels, with those of draws, and what runs get wrong."""
     import flowernoise.steps.preview as step
     from flowernoise.show import contact_sheet
@@ -586,11 +602,6 @@ def status(
 
     with _session(_given(locals())) as session:
         session.show_status(step.status(artifacts))
-    """Draw pictures: accuracy against the rate, memorisation, confusion, transition matrices, spread over seeds."""
-    import flowernoise.steps.plot as step
-    from flowernoise.show.plot import draw
-        settings = _settings(step.PlotSettings, given)
-        session.show_plot(step.plot(artifacts, settings, draw, session.progress))
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.steps.list import REGISTRIES
 
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "preview", "status")
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "plot")
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "plot", "preview", "status")
 TINY = ("--train", "20", "--val", "10", "--test", "10", "--image-size", "32")
 TRAINED = ("--backbone", "efficientnet_lite0:weights=none", "--epochs", "2")
 STAGES = (

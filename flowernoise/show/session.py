@@ -147,8 +147,6 @@ class Session:
             self._print_folding(shown)
         return None
 
-    def show_comparison(self, result: Result, form: str, output: Path | None) -> None:
-        """The table, in the form asked for."""
     def show_plot(self, result: Result) -> None:
         """The paths of the pictures, a line each."""
         for note in result.notes:
@@ -159,8 +157,9 @@ class Session:
             drawn = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
             return self._print_json({"schema": 1, "files": drawn})
         return self._print("\n".join(str(drawn.path) for drawn in result.files))
-    def show_comparisons(self, results: Sequence[Result], form: str, output: Path | None) -> None:
-        """One table for each directory, in the form asked for."""
+
+    def show_comparison(self, result: Result, form: str, output: Path | None) -> None:
+        """The table, in the form asked for."""
         if output is not None:
             console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
             _write(output, _comparison(result, form, console))

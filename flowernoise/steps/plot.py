@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from flowernoise.catalogue.losses import losses as loss_registry
-from flowernoise.catalogue.metrics import metrics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
@@ -245,7 +245,7 @@ def plot(artifacts_directory: Path, settings: PlotSettings, draw: Draw, progress
         FlowernoiseError: a file cannot be written.
     """
     form = _format(settings)
-    gallery = pictures(artifacts_directory, settings)
+    gallery = pictures(artifacts_directory, settings, progress)
     paths = _paths(gallery.pictures, settings, form, Layout(artifacts_directory).plots)
     drawn = []
     with progress.task("drawing", len(paths), "pictures") as advance:
@@ -256,7 +256,7 @@ def plot(artifacts_directory: Path, settings: PlotSettings, draw: Draw, progress
     return PlotResult(tuple(drawn), gallery.notes)
 
 
-def pictures(artifacts_directory: Path, settings: PlotSettings) -> Gallery:
+def pictures(artifacts_directory: Path, settings: PlotSettings, progress: Progress) -> Gallery:
     """The data of the pictures that are asked for.
 
     Raises:
@@ -264,7 +264,7 @@ def pictures(artifacts_directory: Path, settings: PlotSettings) -> Gallery:
         DamagedFileError: files that are not what was written.
     """
     settings.check()
-    maker = _Maker(artifacts_directory, settings)
+    maker = _Maker(artifacts_directory, settings, progress)
     if settings.kind is not None:
         return Gallery(tuple(maker.make(settings.kind)), maker.notes)
     made: list[Picture] = []
@@ -282,10 +282,11 @@ def pictures(artifacts_directory: Path, settings: PlotSettings) -> Gallery:
 class _Maker:
     """Makes the data of pictures; what several kinds need is read once."""
 
-    def __init__(self, artifacts_directory: Path, settings: PlotSettings) -> None:
+    def __init__(self, artifacts_directory: Path, settings: PlotSettings, progress: Progress) -> None:
         self._directory = artifacts_directory
         self._layout = Layout(artifacts_directory)
         self._settings = settings
+        self._progress = progress
         self._dataset = datasets.need(self._layout)
         self._makers: Mapping[str, Callable[[], Iterator[Picture]]] = {
             "accuracy": self._accuracy,
@@ -309,14 +310,15 @@ class _Maker:
         if not self._layout.evaluation.exists():
             raise _NothingToDrawError(f"nothing is evaluated in {self._directory}; run `flowernoise evaluate` first")
         settings = self._settings
-        return compare(self._directory, CompareSettings(metric=settings.metric, select=settings.select))
+        wanted = CompareSettings(metric=settings.metric, select=settings.select)
+        return compare([self._directory], wanted, self._progress)
 
     @functools.cached_property
     def _charts(self) -> Mapping[str, Chart]:
         """Charts by what their file names end in: nothing, if there is only one backbone and mode."""
         result, settings = self._comparison, self._settings
-        losses = _picked(settings.losses, {row.loss for row in result.rows}, loss_registry, "run", result.directory)
-        noises = _picked(settings.noise, {row.noise for row in result.rows}, noise_models, "run", result.directory)
+        losses = _picked(settings.losses, {row.loss for row in result.rows}, loss_registry, "run", str(self._directory))
+        noises = _picked(settings.noise, {row.noise for row in result.rows}, noise_models, "run", str(self._directory))
         wanted = [row.loss in losses and row.noise in {CONTROL, *noises} for row in result.rows]
         kinds = sorted({(row.backbone, row.mode) for row in result.rows})
         charts = {}
@@ -325,8 +327,7 @@ class _Maker:
             if any(own):
                 ending = "" if len(kinds) == 1 else f"-{slug(kind[0])}-{kind[1]}"
                 rows = tuple(itertools.compress(result.rows, own))
-                balanced = tuple(itertools.compress(result.balanced, own))
-                charts[ending] = chart_of(dataclasses.replace(result, rows=rows, balanced=balanced))
+                charts[ending] = chart_of(msgspec.structs.replace(result, rows=rows))
         return charts
 
     def _accuracy(self) -> Iterator[Picture]:
@@ -372,7 +373,7 @@ class _Maker:
             for draw in self._chosen({key.draw for key in evaluated}, "run"):
                 of_draw = {key.loss: key for key in evaluated if key.draw == draw}
                 losses = self._mixed_up(chart, [cells[draw.noise, draw.rate, loss] for loss in of_draw])
-                matrices = tuple(self._matrix(loss, evaluated[of_draw[loss]]) for loss in losses)
+                matrices = tuple(self._matrix(chart, loss, evaluated[of_draw[loss]]) for loss in losses)
                 realised = cells[draw.noise, draw.rate, losses[0]].realised_rate
                 data = Confusions(chart, draw.noise, draw.rate, realised, draw.seed, matrices)
                 yield Picture("confusion", f"confusion-{_draw_name(draw)}{ending}", data)
@@ -387,9 +388,9 @@ class _Maker:
         shown.sort(key=lambda cell: (cell.loss != chart.baseline, -sign * (cell.mean or 0.0)))
         return [cell.loss for cell in shown[:2]] or losses[:1]
 
-    def _matrix(self, loss: str, position: int) -> Confusion:
+    def _matrix(self, chart: Chart, loss: str, position: int) -> Confusion:
         arrays, selections = self._arrays, self._evaluation.selections
-        column = selections.index(self._comparison.select)
+        column = selections.index(chart.select)
         if not arrays["available"][position, column]:
             column = selections.index("last")
         counts = np.zeros((len(self._evaluation.classes),) * 2, dtype=np.int64)
@@ -450,23 +451,26 @@ class _Maker:
 
 
 def chart_of(result: Comparison) -> Chart:
-    """A comparison of one backbone and mode, as it is drawn."""
+    """A comparison of one directory's backbone and mode, as it is drawn."""
+    [photos] = result.datasets
     cells = tuple(map(_cell, result.rows))
-    one_answer = 1 / sum(count > 0 for count in result.test_counts)
-    chance = {"accuracy": result.majority, "balanced_accuracy": one_answer}.get(result.metric)
-    unit = metrics.parse(result.metric).entry.properties.get("unit", "share")
-    measures = [Measure(result.metric, unit, result.better, chance, cells)]
-    if result.balanced:
-        beneath = zip(cells, map(_cell, result.balanced), strict=True)
-        balanced = tuple(dataclasses.replace(below, collapsed=cell.collapsed) for cell, below in beneath)
+    one_answer = 1 / sum(count > 0 for count in photos.test_counts)
+    chances = {"accuracy": photos.majority, "balanced_accuracy": one_answer, "auroc": 0.5, "mcc": 0.0}
+    measures = [Measure(result.metric, result.unit, result.better, chances.get(result.metric), cells)]
+    beneath = [(cell, row.balanced) for cell, row in zip(cells, result.rows, strict=True) if row.balanced]
+    if beneath:
+        balanced = tuple(
+            dataclasses.replace(cell, values=(), mean=below.mean, ci_low=below.ci_low, ci_high=below.ci_high)
+            for cell, below in beneath
+        )
         measures.append(Measure("balanced_accuracy", "share", "higher", one_answer, balanced))
     return Chart(
-        source=result.source,
-        classes=result.classes,
-        test_counts=result.test_counts,
+        source=photos.source,
+        classes=photos.classes,
+        test_counts=photos.test_counts,
         backbone=result.rows[0].backbone,
         mode=result.rows[0].mode,
-        select=result.select,
+        select=photos.select,
         baseline=result.baseline,
         highlighted=highlighted(result.rows, result.baseline, result.better),
         measures=tuple(measures),

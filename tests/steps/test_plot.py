@@ -91,12 +91,12 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 def data_of(artifacts: Path, kind: str, **settings):
     """The data of a kind's pictures, by name."""
-    return {each.name: each.data for each in pictures(artifacts, PlotSettings(kind=kind, **settings)).pictures}
+    return {each.name: each.data for each in pictures(artifacts, PlotSettings(kind=kind, **settings), Silent()).pictures}
 
 
 def refusal(artifacts: Path, **settings) -> str:
     with pytest.raises(BadRequestError) as caught:
-        pictures(artifacts, PlotSettings(**settings))
+        pictures(artifacts, PlotSettings(**settings), Silent())
     return str(caught.value)
 
 
@@ -109,7 +109,7 @@ def named(kind: str, data, _form: str) -> bytes:
 
 
 def test_all_kinds_without_a_kind(evaluated):
-    gallery = pictures(evaluated, PlotSettings())
+    gallery = pictures(evaluated, PlotSettings(), Silent())
     assert [each.name for each in gallery.pictures] == [
         "accuracy",
         "memorisation",
@@ -236,7 +236,7 @@ def test_without_val_there_is_no_history_and_it_says_why(photos, tmp_path):
     evaluate(tmp_path, Silent())
     assert "val 0" in refusal(tmp_path, kind="memorisation")
     assert "one seed has no spread" in refusal(tmp_path, kind="seeds")
-    gallery = pictures(tmp_path, PlotSettings())
+    gallery = pictures(tmp_path, PlotSettings(), Silent())
     assert {each.kind for each in gallery.pictures} == {"accuracy", "confusion", "transition"}
     assert [note for note in gallery.notes if note.startswith("no picture of")] == [
         "no picture of memorisation: without a validation split (val 0) no history of epochs is kept",
@@ -260,7 +260,7 @@ def test_each_stage_that_is_missing_is_named(photos, tmp_path):
     assert "run `flowernoise evaluate` first" in refusal(tmp_path)
     make(tmp_path, photos)
     assert "run `flowernoise evaluate` first" in refusal(tmp_path, kind="accuracy")
-    gallery = pictures(tmp_path, PlotSettings())
+    gallery = pictures(tmp_path, PlotSettings(), Silent())
     assert {each.kind for each in gallery.pictures} == {"transition"}
     assert len(gallery.notes) == len(KINDS) - 1
 

@@ -10,7 +10,7 @@ import numpy as np
 from flowernoise.show.plot import sheet, styles, subject
 from flowernoise.show.plot.styles import OTHER, REFERENCE, Style
 from flowernoise.show.plot.subject import CellLike, ChartLike, HistoriesLike, HistoryLike, MeasureLike
-from flowernoise.show.table import CONTROL
+from flowernoise.store.records import CONTROL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from flowernoise.show.table import CONTROL
+from flowernoise.store.records import CONTROL
 
 COLLAPSED = "collapsed: never predicts some class; no robustness"
 Floats = Any  # an array of floating-point numbers
