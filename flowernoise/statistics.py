@@ -130,7 +130,7 @@ def resampled_means(
     Args:
         photos: each run's part on each test photo [runs, n]; for shares 0 or 1.
         groups: of each photo [n]; −1 for photos left out.
-        cells: for each mean the runs (rows of ``photos``) that are its seeds; one at least.
+        cells: for each mean the runs (rows of ``photos``) that are its seeds, in the same order everywhere; never none.
         generator: source of the resampling.
         resamples: B.
         bounds: where means can lie; those moved beyond are put there.
@@ -203,8 +203,9 @@ def _middle(drawn: Floats) -> tuple[Floats, Floats]:
 def _resampled_weights(groups: Integers, generator: np.random.Generator, resamples: int) -> Floats:
     """What each photo counts in each resample [n, B]; groups that a resample misses are left out of its mean."""
     n = len(groups)
-    drawn = generator.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
-    weights = np.bincount(drawn.ravel(), minlength=n * resamples).reshape(resamples, n).astype(np.float32)
+    weights = np.empty((resamples, n), dtype=np.float32)
+    for row in weights:
+        row[:] = np.bincount(generator.integers(n, size=n), minlength=n)
     present = np.zeros((resamples, 1), dtype=np.float32)
     for group in np.unique(groups):
         members = groups == group
