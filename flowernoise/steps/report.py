@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -86,13 +87,13 @@ class ReportResult:
 def report(
     artifacts_directory: Path,
     settings: ReportSettings,
-    render: Callable[[Report], Mapping[str, bytes]],
+    render: Callable[[Any], Mapping[str, bytes]],
     progress: Progress,
 ) -> ReportResult:
     """Writes the report's files; one that holds the same bytes already is not touched.
 
     Args:
-        render: makes the files from what was gathered, by their names below the output directory.
+        render: makes the files of a :class:`Report`, by their names below the output directory.
 
     Raises:
         BadRequestError: nothing prepared or evaluated, or an unknown metric.
@@ -100,14 +101,11 @@ def report(
         FlowernoiseError: a file cannot be written.
     """
     directory = settings.output or artifacts_directory
-    gathered = gather(artifacts_directory, settings, progress)
-    with progress.task("writing the report", 1, "reports") as advance:
-        made = render(gathered)
-        written = [
-            Written(path := directory / name, len(data), done_before=not files.write_plain(path, data))
-            for name, data in made.items()
-        ]
-        advance(1)
+    made = render(gather(artifacts_directory, settings, progress))
+    written = [
+        Written(path := directory / name, len(data), done_before=not files.write_plain(path, data))
+        for name, data in made.items()
+    ]
     return ReportResult(tuple(written))
 
 
@@ -157,9 +155,8 @@ def _sheets(
     shown: set[str] = set()
     conditions = _two_conditions(drawn)
     mistakes = []
-    for noise, rate in conditions or [(None, None)]:
-        chosen = {} if noise is None else {"noise": (noise,), "rates": (rate,)}
-        wanted = preview.PreviewSettings(losses=losses, **chosen)  # type: ignore[arg-type]
+    wishes = [preview.PreviewSettings(noise=(noise,), rates=(rate,), losses=losses) for noise, rate in conditions]
+    for wanted in wishes or [preview.PreviewSettings(losses=losses)]:
         for sheet in preview.sheets(artifacts_directory, wanted, progress):
             if sheet.kind == "mistakes":
                 mistakes.append(sheet)
@@ -245,11 +242,11 @@ def _trainings(live: Iterable[StoredRun]) -> list[tuple[list[str], list[str]]]:
     kinds: dict[tuple[str, ...], dict[str, None]] = {}
     for stored in live:
         block, own = stored.block, stored.block.settings
-        words = ("--backbone", block.backbone, "--mode", block.mode, "--epochs", str(own.epochs))
-        words += ("--batch-size", str(own.batch_size), "--optimizer", own.optimizer)
-        words += ("--learning-rate", ",".join(map(format_value, own.learning_rates)))
-        words += ("--l2", ",".join(map(format_value, own.l2)))
-        kinds.setdefault(words, {})[stored.run.key.loss] = None
+        words = ["--backbone", block.backbone, "--mode", block.mode, "--epochs", str(own.epochs)]
+        words += ["--batch-size", str(own.batch_size), "--optimizer", own.optimizer]
+        words += ["--learning-rate", ",".join(map(format_value, own.learning_rates))]
+        words += ["--l2", ",".join(map(format_value, own.l2))]
+        kinds.setdefault(tuple(words), {})[stored.run.key.loss] = None
     return [(list(words), sorted(losses)) for words, losses in kinds.items()]
 
 

@@ -1,7 +1,7 @@
 """A report: one self-contained page in HTML, and the same in Markdown with its pictures beside it.
 
-The data are what ``flowernoise.steps.report.gather`` makes; equal data give equal bytes. Neither form needs a network or
-a script to be read.
+The data are what ``flowernoise.steps.report.gather`` makes; equal data give equal bytes. Neither form needs a network
+or a script to be read.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Docum
 from flowernoise.store.records import CONTROL, SPLITS, Comparison, Condition, Dataset, Provenance, Row, Tolerated
 
 MOST_COLUMNS = 5  # losses side by side; of more, each has a row
+_TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation"}
+_BESIDE = ("first experiment", "published", "here")
 _NO_CELL = Cell("–")
 
 
@@ -81,44 +83,33 @@ def _asked(report: ReportLike) -> Iterator[Block]:
         if noise != CONTROL:
             noises.setdefault(noise, []).append(f"{rate:g}")
     yield Bullets(
-        tuple(
-            [
-                f"Losses: {', '.join(losses)}{baseline}.",
-                *(f"Noise: {noise} at rate {', '.join(rates)}." for noise, rates in noises.items()),
-                f"Models: {', '.join(compared.kinds(result))}.",
-                f"Measure: {compared.measure(result)}.",
-                *sorted({_selection(photos.select) for photos in result.datasets}),
-            ]
+        (
+            f"Losses: {', '.join(losses)}{baseline}.",
+            *(f"Noise: {noise} at rate {', '.join(rates)}." for noise, rates in noises.items()),
+            f"Models: {', '.join(compared.kinds(result))}.",
+            f"Measure: {compared.measure(result)}.",
+            *sorted({_selection(photos.select) for photos in result.datasets}),
         )
     )
 
 
 def _selection(select: str) -> str:
-    return {
-        "selected": "Of each run the epoch and hyper-parameters that are best on the noisy validation labels are shown.",
-        "last": "Of each run the last epoch is shown.",
-        "oracle": "Of each run the epoch and hyper-parameters that are best on the test photos are shown.",
-    }[select]
+    if select == "last":
+        return "Shown of each run: its last epoch."
+    judges = "noisy validation labels" if select == "selected" else "test photos"
+    return f"Shown of each run: the epoch and hyper-parameters that are best on the {judges}."
 
 
 def _data(report: ReportLike) -> Iterator[Block]:
     dataset = report.dataset
-    rows = [
-        (
-            Cell(name),
-            *(Cell(f"{row[label]:,}") for row in dataset.counts),
-            Cell(f"{sum(r[label] for r in dataset.counts):,}"),
-        )
-        for label, name in enumerate(dataset.classes)
-    ]
-    sizes = dataset.sizes
-    rows.append(
-        (Cell("all"), *(Cell(f"{size:,}", strong=True) for size in sizes), Cell(f"{sum(sizes):,}", strong=True))
-    )
+    by_class = zip(dataset.classes, zip(*dataset.counts, strict=True), strict=True)
     yield Table(
         f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}.",
         ("class", *SPLITS, "all"),
-        tuple(rows),
+        (
+            *((Cell(name), *_counts(counts)) for name, counts in by_class),
+            (Cell("all", strong=True), *_counts(dataset.sizes, strong=True)),
+        ),
     )
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
@@ -132,6 +123,11 @@ def _data(report: ReportLike) -> Iterator[Block]:
                 for each in noisy
             ),
         )
+
+
+def _counts(counts: Sequence[int], *, strong: bool = False) -> Iterator[Cell]:
+    """Cells of train, val, test, and all of them."""
+    return (Cell(f"{count:,}", strong=strong) for count in (*counts, sum(counts)))
 
 
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
@@ -170,8 +166,24 @@ def _results(result: Comparison) -> Iterator[Block]:
     signs = compared.legend(result)
     if signs:
         yield Paragraph(" · ".join(signs) + ".")
+    if result.beside:
+        yield _beside(result)
+        yield Paragraph(result.why)
     if result.notes:
         yield Bullets(tuple(f"{note[0].upper()}{note[1:]}." for note in result.notes))
+
+
+def _beside(result: Comparison) -> Table:
+    rows = []
+    for each in result.beside:
+        collapsed = f"{compared.COLLAPSED} {each.collapsed} of {each.runs} collapsed" if each.collapsed else ""
+        rows.append((Cell(each.label), Cell(_range(each.published)), Cell(_range(each.ours), collapsed)))
+    return Table("What the first experiment published, beside what is found here.", _BESIDE, tuple(rows))
+
+
+def _range(shares: tuple[float, float]) -> str:
+    low, high = (f"{100 * share:.2f}" for share in shares)
+    return f"{low} %" if low == high else f"{low}–{high} %"
 
 
 def _turned_if_wide(
@@ -217,10 +229,8 @@ def _significant(result: Comparison) -> Iterator[Block]:
     tests = sorted({row.difference.test for row in result.rows if row.difference})
     if tests:
         yield Paragraph(
-            f"Tests are paired by test photo: {', '.join(tests)}. An interval is of the difference in points, p is "
-            "corrected over all tests of the table."
-            if result.unit == "share"
-            else f"Tests: {', '.join(tests)}; p is corrected over all tests of the table."
+            f"Tests are paired by test photo ({', '.join(_TESTS.get(test, test) for test in tests)}); intervals are 95 % "
+            "intervals of the difference, p is corrected over all tests of the table."
         )
 
 
@@ -233,15 +243,16 @@ def _tolerated(result: Comparison) -> Iterator[Block]:
     varying = compared.varying(result.columns)
     losses = [compared.column_name(column, varying) for column in result.columns]
     yield _turned_if_wide(
-        f"Largest share of wrong labels that costs {compared.tolerance(result)} [95 % interval].",
+        f"Largest share of wrong labels with {sentences.metric_name(result)} {compared.tolerance(result)}, and its "
+        "95 % interval.",
         "noise",
         [Cell(noise) for noise in noises],
         losses,
         [[_rate(lines.get((noise, column))) for column in result.columns] for noise in noises],
     )
     yield Paragraph(
-        "< means that accuracy is lower already at the least rate that was tried, ≥ that it is not at the highest; none "
-        "that it is lower without any noise."
+        "< means that it is lower already at the least rate that was tried, ≥ that it is not at the highest, none that "
+        "it is lower without noise."
     )
 
 
@@ -271,8 +282,8 @@ def _reproduce(report: ReportLike) -> Iterator[Block]:
     seeds = sorted({row.seeds for row in report.comparison.rows if row.seeds})
     if seeds:
         yield Paragraph(
-            f"Seeds count from 0: that of the split is {report.dataset.request.seed}, draws and trainings have "
-            f"{' or '.join(map(str, seeds))}."
+            f"The split is drawn with seed {report.dataset.request.seed}; draws and trainings have "
+            f"{'the seed 0' if seeds[-1] == 1 else f'the seeds 0 to {seeds[-1] - 1}'}."
         )
     for made in report.provenance:
         versions = sorted(made.versions.items())

@@ -43,7 +43,8 @@ def _sheet_alt(sheet: Any) -> str:
             f"; most confidently {', '.join(shown)}." if shown else "."
         )
     wrong = "none" if not sheet.wrong else f"{sheet.wrong}"
-    examples = [f"{classes[p.true]} labelled {classes[p.given]}" for p in sheet.photos if p.true != p.given][:3]
+    mixed_up = dict.fromkeys((classes[p.true], classes[p.given]) for p in sheet.photos if p.true != p.given)
+    examples = [f"{true} labelled {given}" for true, given in mixed_up][:3]
     return f"Contact sheet of {len(sheet.photos)} training photos with their labels, {wrong} of them wrong" + (
         f", such as {', '.join(examples)}." if examples else "."
     )
@@ -124,7 +125,7 @@ def _confusion_alt(data: ConfusionsLike) -> str:
         counts = np.array(matrix.counts)
         right, total = int(np.trace(counts)), int(counts.sum())
         off = counts - np.diag(np.diag(counts))
-        true, predicted = np.unravel_index(int(off.argmax()), off.shape)
+        true, predicted = divmod(int(off.argmax()), len(off))
         names = data.chart.classes
         most = f", most often {names[true]} taken for {names[predicted]} ({off.max()})" if off.max() else ""
         parts.append(f"{matrix.loss}: {right} of {total} right{most}")
@@ -139,7 +140,7 @@ def _transition_caption(data: TransitionLike) -> str:
 def _transition_alt(data: TransitionLike) -> str:
     realised = np.nan_to_num(np.array(data.realised, dtype=float))
     off = realised - np.diag(np.diag(realised))
-    true, observed = np.unravel_index(int(off.argmax()), off.shape)
+    true, observed = divmod(int(off.argmax()), len(off))
     names = data.classes
     most = f"; most often {names[true]} becomes {names[observed]} ({subject.percent(off.max())})" if off.max() else ""
     return f"Transition matrix: {subject.percent(data.realised_rate)} of the training labels are wrong{most}."

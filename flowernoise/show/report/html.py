@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from html import escape
+from html import escape as _escape
 
 from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Document, Figure, Heading, Paragraph, Table
 
@@ -24,17 +24,19 @@ a{color:#0b57a4}
 li{margin:.3rem 0}
 .scroll{overflow-x:auto;margin:1rem 0}
 .scroll:focus-visible,a:focus-visible{outline:3px solid #0b57a4;outline-offset:2px}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+table{min-width:min(100%,30rem);border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:0 0 .5rem;font-size:.92rem}
 th,td{padding:.4rem .8rem;text-align:left;vertical-align:top;border-bottom:1px solid #dedede;overflow-wrap:normal}
 thead th{border-bottom:2px solid #6b6b6b;vertical-align:bottom}
 tbody th{font-weight:500}
+.numbers tbody th{min-width:7rem}
 .numbers td,.numbers thead th+th{text-align:right;white-space:nowrap}
-td small{display:block;font-size:.82rem}
+td small,th small{display:block;font-size:.82rem}
 figure{margin:1.75rem 0}
 figcaption{font-size:.92rem;margin-top:.4rem}
 img{display:block;max-width:100%;height:auto;min-width:34rem;border:1px solid #dedede}
 pre{overflow-x:auto;background:#f4f4f4;padding:.8rem 1rem;font-size:.88rem;line-height:1.5}
+@media(max-width:40rem){th,td{padding:.35rem .45rem}ul{padding-left:1.25rem}}
 @media print{nav{display:none}main{max-width:none;padding:0}.scroll{overflow:visible}img{min-width:0}
 pre{white-space:pre-wrap}h2{break-after:avoid}figure,tr{break-inside:avoid}}
 """.strip()
@@ -43,7 +45,7 @@ pre{white-space:pre-wrap}h2{break-after:avoid}figure,tr{break-inside:avoid}}
 def page(document: Document) -> str:
     """The document as HTML, pictures within."""
     headings = [block for block in document.blocks if isinstance(block, Heading)]
-    links = "\n".join(f'<li><a href="#{escape(each.anchor)}">{escape(each.text)}</a></li>' for each in headings)
+    links = "\n".join(f'<li><a href="#{text(each.anchor)}">{text(each.text)}</a></li>' for each in headings)
     body = "\n".join(line for number, block in enumerate(document.blocks) for line in _block(block, number))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -51,15 +53,15 @@ def page(document: Document) -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(document.title)}</title>
+<title>{text(document.title)}</title>
 <style>
 {_STYLE}
 </style>
 </head>
 <body>
 <main>
-<h1>{escape(document.title)}</h1>
-<p class="sub">{escape(document.subtitle)}</p>
+<h1>{text(document.title)}</h1>
+<p class="sub">{text(document.subtitle)}</p>
 <nav aria-label="Sections">
 <ul>
 {links}
@@ -72,21 +74,26 @@ def page(document: Document) -> str:
 """
 
 
+def text(plain: str) -> str:
+    """Text as HTML, with no line break between a number and its unit."""
+    return _escape(plain).replace(" %", "\u00a0%")
+
+
 def _block(block: Block, number: int) -> Iterator[str]:
     match block:
         case Heading():
-            yield f'<h2 id="{escape(block.anchor)}">{escape(block.text)}</h2>'
+            yield f'<h2 id="{text(block.anchor)}">{text(block.text)}</h2>'
         case Paragraph():
-            yield f"<p>{escape(block.text)}</p>"
+            yield f"<p>{text(block.text)}</p>"
         case Bullets():
             yield "<ul>"
-            yield from (f"<li>{escape(item)}</li>" for item in block.items)
+            yield from (f"<li>{text(item)}</li>" for item in block.items)
             yield "</ul>"
         case Table():
             yield from _table(block, f"table-{number}")
         case Commands():
             lines = "\n".join(block.lines)
-            yield f'<pre tabindex="0" role="region" aria-label="Commands"><code>{escape(lines)}</code></pre>'
+            yield f'<pre tabindex="0" role="region" aria-label="Commands"><code>{_escape(lines)}</code></pre>'
         case Figure():
             yield from _figure(block)
 
@@ -95,8 +102,8 @@ def _table(table: Table, name: str) -> Iterator[str]:
     # Wide tables scroll by themselves; whoever has no mouse gets there by the Tab key.
     yield f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}">'
     yield '<table class="numbers">' if table.numeric else "<table>"
-    yield f'<caption id="{name}">{escape(table.caption)}</caption>'
-    yield "<thead><tr>" + "".join(f'<th scope="col">{escape(text)}</th>' for text in table.head) + "</tr></thead>"
+    yield f'<caption id="{name}">{text(table.caption)}</caption>'
+    yield "<thead><tr>" + "".join(f'<th scope="col">{text(each)}</th>' for each in table.head) + "</tr></thead>"
     yield "<tbody>"
     for first, *others in table.rows:
         yield f'<tr><th scope="row">{_cell(first)}</th>' + "".join(f"<td>{_cell(c)}</td>" for c in others) + "</tr>"
@@ -106,15 +113,15 @@ def _table(table: Table, name: str) -> Iterator[str]:
 
 
 def _cell(cell: Cell) -> str:
-    text = f"<strong>{escape(cell.text)}</strong>" if cell.strong else escape(cell.text)
-    return text + (f" <small>{escape(cell.below)}</small>" if cell.below else "")
+    shown = f"<strong>{text(cell.text)}</strong>" if cell.strong else text(cell.text)
+    return shown + (f" <small>{text(cell.below)}</small>" if cell.below else "")
 
 
 def _figure(figure: Figure) -> Iterator[str]:
     data = base64.b64encode(figure.data).decode("ascii")
     yield "<figure>"
-    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(figure.caption)}">'
-    yield f'<img alt="{escape(figure.alt)}" src="data:{figure.media};base64,{data}">'
+    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{text(figure.caption)}">'
+    yield f'<img alt="{text(figure.alt)}" src="data:{figure.media};base64,{data}">'
     yield "</div>"
-    yield f"<figcaption>{escape(figure.caption)}</figcaption>"
+    yield f"<figcaption>{text(figure.caption)}</figcaption>"
     yield "</figure>"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowernoise.show import compared
-from flowernoise.store.records import CONTROL, Column, Comparison, Condition, RateInterval, Row, Tolerated
+from flowernoise.store.records import CONTROL, Comparison, Condition, RateInterval, Row, Tolerated
 
 FEW_SEEDS = 5
 _MOST_NAMES = 4  # in a row before the rest is counted
@@ -41,10 +41,10 @@ def _best(result: Comparison, condition: Condition) -> str:
     leading = [row for row in rows if row.best]
     if not rows:
         return f"{where}, all runs failed."
-    if not leading:
-        return f"{where}, every loss collapsed or failed in some run, so none is called best."
     if len(rows) == 1:
         return f"{where}, {loss_name(result, rows[0])}, the only loss, has {_value(result, rows[0])} {measure}."
+    if not leading:
+        return f"{where}, every loss collapsed or failed in some run, so none is called best."
     names = joined([loss_name(result, row) for row in leading])
     verb = "has" if len(leading) == 1 else "share"
     extreme = "highest" if result.better == "higher" else "lowest"
@@ -72,19 +72,22 @@ def against_baseline(result: Comparison) -> list[str]:
     if not tested:
         return [f"Nothing was compared with {baseline}: there are no other losses with runs on the same draws."]
     better, worse = ([row for row in tested if _verdict(row) == word] for word in ("better", "worse"))
-    tests = f"{len(tested)} test{'' if len(tested) == 1 else 's'}, Holm's correction, 5 %"
+    tests = f"{len(tested)} {'test' if len(tested) == 1 else 'tests'}, Holm's correction, 5 %"
     if not better and not worse:
         return [f"No loss differs significantly from {baseline} under any noise ({tests})."]
-    first = f"{_counted(result, better, 'better')} and {_counted(result, worse, 'worse')} than {baseline} ({tests})."
-    return [first[0].upper() + first[1:], *(_difference(result, row) for row in (*better, *worse))]
+    counted = [_counted(result, rows, word) for rows, word in ((better, "better"), (worse, "worse"))]
+    return [
+        f"Against {baseline}, {'; '.join(counted)} ({tests}).",
+        *(_difference(result, row) for row in (*better, *worse)),
+    ]
 
 
 def _counted(result: Comparison, rows: Sequence[Row], word: str) -> str:
     names = joined(_few(list(dict.fromkeys(loss_name(result, row) for row in rows))))
     if not rows:
         return f"no loss is significantly {word}"
-    cells = "cell" if len(rows) == 1 else "cells"
-    return f"{names} {'is' if len({row.column for row in rows}) == 1 else 'are'} significantly {word} in {len(rows)} {cells}"
+    verb = "is" if len({row.column for row in rows}) == 1 else "are"
+    return f"{names} {verb} significantly {word} in {len(rows)} {'comparison' if len(rows) == 1 else 'comparisons'}"
 
 
 def _difference(result: Comparison, row: Row) -> str:
@@ -125,10 +128,9 @@ def _tolerance(result: Comparison, noise: str, lines: Sequence[Tolerated]) -> st
     estimate = leading[0].tolerance
     assert estimate is not None  # of those that are known
     if estimate.point.censoring == "at_least":
-        return (
-            f"{noise}: {names} {'stay' if plural else 'stays'} {limit} up to the highest rate tried, {rate(estimate)}."
-        )
-    return f"{noise}: {names} {'stand' if plural else 'stands'} most wrong labels {limit}: {rate(estimate)}."
+        verb = "stay" if plural else "stays"
+        return f"{noise}: {names} {verb} {limit} up to the highest rate tried, {rate(estimate)}."
+    return f"{noise}: {names} {'stand' if plural else 'stands'} the most wrong labels {limit}, {rate(estimate)}."
 
 
 def _height(line: Tolerated) -> float:
@@ -174,7 +176,7 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
         f"{photos['test']:,} test photos; the intervals do not hold what another split would change.",
         *(
             ["Synthetic photos: they are drawn by a program, and say nothing of photographs."]
-            if source == "synthetic"
+            if source.partition(":")[0] == "synthetic"
             else []
         ),
     ]
@@ -260,7 +262,7 @@ def _of_selection(result: Comparison, photos: Mapping[str, int]) -> Iterator[str
             "reach who does not know the answers."
         )
     if not photos["val"]:
-        yield "No validation split: nothing was tuned for any loss, so one may suffer from a setting that another likes."
+        yield "No validation split: nothing was tuned for any loss, so one may suffer from what another likes."
 
 
 def _of_frozen_features(result: Comparison) -> Iterator[str]:
@@ -281,8 +283,8 @@ def _fall(result: Comparison) -> Iterator[str]:
             continue
         last = max(noisy, key=lambda row: row.realised_rate)
         yield (
-            f"With {loss_name(result, last)}, {metric_name(result)} goes from {_value(result, control)} on clean labels "
-            f"to {_value(result, last)} with {100 * last.realised_rate:.1f} % wrong ones ({_name(last)})."
+            f"With {loss_name(result, last)}, {metric_name(result)} goes from {_value(result, control)} on clean "
+            f"labels to {_value(result, last)} with {100 * last.realised_rate:.1f} % wrong ones ({_name(last)})."
         )
 
 
