@@ -41,7 +41,7 @@ class Table:
     """A table whose rows begin with their heading; ``numeric`` ones are set to the right."""
 
     caption: str
-    head: tuple[str, ...]
+    head: tuple[Cell, ...]
     rows: tuple[tuple[Cell, ...], ...]
     numeric: bool = True
 

@@ -12,7 +12,7 @@ from flowernoise.store.records import CONTROL, SPLITS, Comparison, Condition, Da
 
 MOST_COLUMNS = 5  # losses side by side; of more, each has a row
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation"}
-_BESIDE = ("first experiment", "published", "here")
+MOST_SENTENCES = 10  # on differences; more are a table
 _NO_CELL = Cell("–")
 
 
@@ -105,7 +105,7 @@ def _data(report: ReportLike) -> Iterator[Block]:
     by_class = zip(dataset.classes, zip(*dataset.counts, strict=True), strict=True)
     yield Table(
         f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}.",
-        ("class", *SPLITS, "all"),
+        _heads("class", *SPLITS, "all"),
         (
             *((Cell(name), *_counts(counts)) for name, counts in by_class),
             (Cell("all", strong=True), *_counts(dataset.sizes, strong=True)),
@@ -117,7 +117,7 @@ def _data(report: ReportLike) -> Iterator[Block]:
         yield Table(
             "Draws of noisy labels for train and val; test labels stay clean. Realised is the share of training labels "
             "that is wrong in fact, over the seeds.",
-            ("noise", "rate", "seeds", "realised"),
+            _heads("noise", "rate", "seeds", "realised"),
             tuple(
                 (Cell(each.noise), Cell(f"{each.rate:g}"), Cell(f"{each.seeds}"), Cell(_span(each.realised)))
                 for each in noisy
@@ -132,11 +132,13 @@ def _counts(counts: Sequence[int], *, strong: bool = False) -> Iterator[Cell]:
 
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
     groups = (
-        (dataset.identical, "photos were there more than once and are kept once"),
-        (dataset.contradictory, "photos were there under two classes and are dropped"),
-        (dataset.unreadable, "files could not be read and are skipped"),
+        ("There more than once, kept once each", dataset.identical, "photo"),
+        ("There under two classes, dropped", dataset.contradictory, "photo"),
+        ("Not readable, skipped", dataset.unreadable, "file"),
     )
-    items = [f"{len(found):,} {what}." for found, what in groups if found]
+    items = [
+        f"{what}: {len(found):,} {thing}{'' if len(found) == 1 else 's'}." for what, found, thing in groups if found
+    ]
     if items:
         yield Bullets(tuple(items))
 
@@ -170,15 +172,15 @@ def _results(result: Comparison) -> Iterator[Block]:
         yield _beside(result)
         yield Paragraph(result.why)
     if result.notes:
-        yield Bullets(tuple(f"{note[0].upper()}{note[1:]}." for note in result.notes))
+        yield Bullets(tuple(f"{note}." for note in result.notes))
 
 
 def _beside(result: Comparison) -> Table:
-    rows = []
+    heads, rows = _heads("first experiment", "published", "here"), []
     for each in result.beside:
         collapsed = f"{compared.COLLAPSED} {each.collapsed} of {each.runs} collapsed" if each.collapsed else ""
         rows.append((Cell(each.label), Cell(_range(each.published)), Cell(_range(each.ours), collapsed)))
-    return Table("What the first experiment published, beside what is found here.", _BESIDE, tuple(rows))
+    return Table("What the first experiment published, beside what is found here.", heads, tuple(rows))
 
 
 def _range(shares: tuple[float, float]) -> str:
@@ -191,10 +193,14 @@ def _turned_if_wide(
 ) -> Table:
     """A row a condition; where there are many losses a row a loss."""
     if len(losses) <= MOST_COLUMNS:
-        return Table(caption, (corner, *losses), tuple((c, *row) for c, row in zip(conditions, cells, strict=True)))
-    heads = [" · ".join(filter(None, (c.text, c.below))) for c in conditions]
+        rows = zip(conditions, cells, strict=True)
+        return Table(caption, _heads(corner, *losses), tuple((condition, *row) for condition, row in rows))
     turned = zip(losses, zip(*cells, strict=True), strict=True)
-    return Table(caption, ("loss", *heads), tuple((Cell(loss), *column) for loss, column in turned))
+    return Table(caption, (Cell("loss"), *conditions), tuple((Cell(loss), *column) for loss, column in turned))
+
+
+def _heads(*texts: str) -> tuple[Cell, ...]:
+    return tuple(map(Cell, texts))
 
 
 def _condition(result: Comparison, condition: Condition) -> Cell:
@@ -224,14 +230,27 @@ def _cell(result: Comparison, row: Row | None) -> Cell:
 def _significant(result: Comparison) -> Iterator[Block]:
     first, *others = sentences.against_baseline(result)
     yield Paragraph(first)
-    if others:
+    if len(others) > MOST_SENTENCES:
+        yield _differences(result)
+    elif others:
         yield Bullets(tuple(others))
     tests = sorted({row.difference.test for row in result.rows if row.difference})
     if tests:
         yield Paragraph(
-            f"Tests are paired by test photo ({', '.join(_TESTS.get(test, test) for test in tests)}); intervals are 95 % "
-            "intervals of the difference, p is corrected over all tests of the table."
+            f"Tests are paired by test photo ({', '.join(_TESTS.get(test, test) for test in tests)}); the 95 % "
+            "intervals are of the difference, p is corrected over all tests of the table."
         )
+
+
+def _differences(result: Comparison) -> Table:
+    """The significant ones, in the order of the sentences on them."""
+    rows = []
+    for row in sentences.significant(result):
+        found = sentences.difference(result, row)
+        condition = sentences.condition_name(row.condition)
+        rows.append((Cell(condition), Cell(sentences.loss_name(result, row)), *map(Cell, found)))
+    heads = _heads("noise", "loss", "difference", "95 % interval", "p, corrected", "verdict")
+    return Table(f"What differs significantly from {result.baseline}.", heads, tuple(rows))
 
 
 def _tolerated(result: Comparison) -> Iterator[Block]:
@@ -289,13 +308,13 @@ def _reproduce(report: ReportLike) -> Iterator[Block]:
         versions = sorted(made.versions.items())
         yield Table(
             f"Versions that made the runs, with the backend {made.backend} on {made.device}.",
-            ("package", "version"),
+            _heads("package", "version"),
             tuple((Cell(name), Cell(version)) for name, version in versions),
             numeric=False,
         )
     yield Table(
         "Digests (SHA-256): where these are equal, so is everything above.",
-        ("of", "digest"),
+        _heads("of", "digest"),
         tuple((Cell(what), Cell(digest)) for what, digest in report.digests),
         numeric=False,
     )

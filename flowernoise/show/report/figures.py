@@ -11,12 +11,19 @@ import numpy as np
 
 from flowernoise.show import contact_sheet, plot
 from flowernoise.show.plot import subject
-from flowernoise.show.plot.subject import ChartLike, ConfusionsLike, HistoriesLike, TransitionLike
+from flowernoise.show.plot.subject import (
+    CellLike,
+    ChartLike,
+    ConfusionsLike,
+    HistoriesLike,
+    MeasureLike,
+    TransitionLike,
+)
 from flowernoise.show.report.blocks import Figure
 from flowernoise.store.records import CONTROL
 
 QUALITY = 70  # of JPEG
-_MOST = 8  # figures in an alternative text
+_MOST = 6  # figures in an alternative text
 
 
 def of_picture(picture: Any) -> Figure:
@@ -57,19 +64,19 @@ def _accuracy_caption(chart: ChartLike) -> str:
 def _accuracy_alt(chart: ChartLike) -> str:
     measure = chart.measures[0]
     controls = {cell.loss: cell for cell in measure.cells if cell.noise == CONTROL}
-    parts = []
+    sentences = []
     for noise in sorted({cell.noise for cell in measure.cells} - {CONTROL}):
-        for loss in chart.highlighted:
-            own = [c for c in measure.cells if (c.noise, c.loss) == (noise, loss) and c.mean is not None]
-            if own:
-                last = max(own, key=lambda cell: cell.realised_rate)
-                start = controls.get(loss)
-                before = f"from {subject.value(measure, start.mean)} " if start and start.mean is not None else ""
-                parts.append(
-                    f"{loss} {before}to {subject.value(measure, last.mean or 0.0)} at "
-                    f"{subject.percent(last.realised_rate)} wrong labels of {noise}"
-                )
-    return f"Lines of {subject.readable(measure.name)}: {_listed(parts)}."
+        cells = [cell for cell in measure.cells if cell.noise == noise and cell.mean is not None]
+        most = max((cell.rate for cell in cells), default=0.0)
+        last = {cell.loss: cell for cell in cells if cell.rate == most}
+        parts = [_from_to(measure, controls.get(loss), last[loss]) for loss in chart.highlighted if loss in last]
+        sentences.append(f"{subject.condition_name(noise, most)}: {_listed(parts)}.")
+    return " ".join([f"Lines of {subject.readable(measure.name)} as labels get noisier.", *sentences])
+
+
+def _from_to(measure: MeasureLike, control: CellLike | None, last: CellLike) -> str:
+    before = f"from {subject.value(measure, control.mean)} " if control and control.mean is not None else ""
+    return f"{last.loss} {before}to {subject.value(measure, last.mean or 0.0)}"
 
 
 def _seeds_caption(chart: ChartLike) -> str:

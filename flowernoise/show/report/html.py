@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from html import escape as _escape
 
@@ -26,11 +27,14 @@ li{margin:.3rem 0}
 .scroll:focus-visible,a:focus-visible{outline:3px solid #0b57a4;outline-offset:2px}
 table{min-width:min(100%,30rem);border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:0 0 .5rem;font-size:.92rem}
+caption span{display:block;max-width:min(46rem,calc(100vw - 2rem))}
 th,td{padding:.4rem .8rem;text-align:left;vertical-align:top;border-bottom:1px solid #dedede;overflow-wrap:normal}
 thead th{border-bottom:2px solid #6b6b6b;vertical-align:bottom}
-tbody th{font-weight:500}
+tbody th{font-weight:500;position:sticky;left:0;background:#fff}
 .numbers tbody th{min-width:7rem}
-.numbers td,.numbers thead th+th{text-align:right;white-space:nowrap}
+.numbers td,.numbers thead th+th{text-align:right}
+.numbers td{white-space:nowrap}
+thead th{max-width:11rem;overflow-wrap:anywhere}
 td small,th small{display:block;font-size:.82rem}
 figure{margin:1.75rem 0}
 figcaption{font-size:.92rem;margin-top:.4rem}
@@ -45,7 +49,7 @@ pre{white-space:pre-wrap}h2{break-after:avoid}figure,tr{break-inside:avoid}}
 def page(document: Document) -> str:
     """The document as HTML, pictures within."""
     headings = [block for block in document.blocks if isinstance(block, Heading)]
-    links = "\n".join(f'<li><a href="#{text(each.anchor)}">{text(each.text)}</a></li>' for each in headings)
+    links = "\n".join(f'<li><a href="#{_escape(each.anchor)}">{text(each.text)}</a></li>' for each in headings)
     body = "\n".join(line for number, block in enumerate(document.blocks) for line in _block(block, number))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -53,7 +57,7 @@ def page(document: Document) -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text(document.title)}</title>
+<title>{_escape(document.title)}</title>
 <style>
 {_STYLE}
 </style>
@@ -75,14 +79,18 @@ def page(document: Document) -> str:
 
 
 def text(plain: str) -> str:
-    """Text as HTML, with no line break between a number and its unit."""
-    return _escape(plain).replace(" %", "\u00a0%")
+    r"""Text as HTML: no line break between a number and its unit, but one behind the signs of a path or a spec.
+
+    >>> text("5 % of a:b=<c>")
+    '5\xa0% of a:<wbr>b=&lt;c&gt;'
+    """
+    return re.sub(r"(?<=\w)([/:=,])(?=[A-Za-z_.])", r"\1<wbr>", _escape(plain).replace(" %", "\u00a0%"))
 
 
 def _block(block: Block, number: int) -> Iterator[str]:
     match block:
         case Heading():
-            yield f'<h2 id="{text(block.anchor)}">{text(block.text)}</h2>'
+            yield f'<h2 id="{_escape(block.anchor)}">{text(block.text)}</h2>'
         case Paragraph():
             yield f"<p>{text(block.text)}</p>"
         case Bullets():
@@ -102,8 +110,8 @@ def _table(table: Table, name: str) -> Iterator[str]:
     # Wide tables scroll by themselves; whoever has no mouse gets there by the Tab key.
     yield f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}">'
     yield '<table class="numbers">' if table.numeric else "<table>"
-    yield f'<caption id="{name}">{text(table.caption)}</caption>'
-    yield "<thead><tr>" + "".join(f'<th scope="col">{text(each)}</th>' for each in table.head) + "</tr></thead>"
+    yield f'<caption id="{name}"><span>{text(table.caption)}</span></caption>'
+    yield "<thead><tr>" + "".join(f'<th scope="col">{_cell(each)}</th>' for each in table.head) + "</tr></thead>"
     yield "<tbody>"
     for first, *others in table.rows:
         yield f'<tr><th scope="row">{_cell(first)}</th>' + "".join(f"<td>{_cell(c)}</td>" for c in others) + "</tr>"
@@ -120,8 +128,8 @@ def _cell(cell: Cell) -> str:
 def _figure(figure: Figure) -> Iterator[str]:
     data = base64.b64encode(figure.data).decode("ascii")
     yield "<figure>"
-    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{text(figure.caption)}">'
-    yield f'<img alt="{text(figure.alt)}" src="data:{figure.media};base64,{data}">'
+    yield f'<div class="scroll" tabindex="0" role="region" aria-label="{_escape(figure.caption)}">'
+    yield f'<img alt="{_escape(figure.alt)}" src="data:{figure.media};base64,{data}">'
     yield "</div>"
     yield f"<figcaption>{text(figure.caption)}</figcaption>"
     yield "</figure>"

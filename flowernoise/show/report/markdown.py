@@ -57,7 +57,7 @@ def _fenced(lines: tuple[str, ...]) -> str:
 
 def _table(table: Table) -> str:
     ruler = "|---|" + ("---:|" if table.numeric else "---|") * (len(table.head) - 1)
-    lines = ["| " + " | ".join(map(escaped, table.head)) + " |", ruler]
+    lines = ["| " + " | ".join(map(_cell, table.head)) + " |", ruler]
     lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in table.rows]
     return "\n".join(lines)
 

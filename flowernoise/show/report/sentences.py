@@ -71,9 +71,10 @@ def against_baseline(result: Comparison) -> list[str]:
     tested = [row for row in result.rows if row.difference]
     if not tested:
         return [f"Nothing was compared with {baseline}: there are no other losses with runs on the same draws."]
-    better, worse = ([row for row in tested if _verdict(row) == word] for word in ("better", "worse"))
+    found = significant(result)
+    better, worse = ([row for row in found if _verdict(row) == word] for word in ("better", "worse"))
     tests = f"{len(tested)} {'test' if len(tested) == 1 else 'tests'}, Holm's correction, 5 %"
-    if not better and not worse:
+    if not found:
         return [f"No loss differs significantly from {baseline} under any noise ({tests})."]
     counted = [_counted(result, rows, word) for rows, word in ((better, "better"), (worse, "worse"))]
     return [
@@ -90,17 +91,28 @@ def _counted(result: Comparison, rows: Sequence[Row], word: str) -> str:
     return f"{names} {verb} significantly {word} in {len(rows)} {'comparison' if len(rows) == 1 else 'comparisons'}"
 
 
-def _difference(result: Comparison, row: Row) -> str:
+def significant(result: Comparison) -> list[Row]:
+    """What differs significantly from the baseline, the better first."""
+    return [row for word in ("better", "worse") for row in result.rows if _verdict(row) == word]
+
+
+def difference(result: Comparison, row: Row) -> tuple[str, str, str, str]:
+    """The difference from the baseline of a row that was tested, its interval, p and the verdict."""
     found = row.difference
-    assert found is not None  # of those that were tested
-    size = _points(result, abs(found.mean))
+    assert found is not None
     interval = ""
     if found.low is not None and found.high is not None:
-        interval = f" [{_signed(result, found.low)} to {_signed(result, found.high)}]"
-    side = "above" if found.mean > 0 else "below"
+        interval = f"{_signed(result, found.low)} to {_signed(result, found.high)}"
+    return _signed(result, found.mean), interval, p_value(found.p_holm), found.verdict or ""
+
+
+def _difference(result: Comparison, row: Row) -> str:
+    by, interval, p, verdict = difference(result, row)
+    unit = " points" if result.unit == "share" else ""
+    brackets = f" [{interval}]" if interval else ""
     return (
-        f"{_under(result, row.condition)}, {loss_name(result, row)} is {size} {side} {result.baseline}{interval}: "
-        f"{found.verdict}, {p_value(found.p_holm)}."
+        f"{_under(result, row.condition)}, {loss_name(result, row)} differs from {result.baseline} by {by}{unit}"
+        f"{brackets}: {verdict}, {p}."
     )
 
 
@@ -344,10 +356,6 @@ def _under(result: Comparison, condition: Condition) -> str:
 def _value(result: Comparison, row: Row) -> str:
     assert row.mean is not None  # of those that have one
     return f"{compared.number(row.mean, result.unit)}{' %' if result.unit == 'share' else ''}"
-
-
-def _points(result: Comparison, value: float) -> str:
-    return f"{100 * value:.1f} points" if result.unit == "share" else f"{value:.3f}"
 
 
 def _signed(result: Comparison, value: float) -> str:
