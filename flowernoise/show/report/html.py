@@ -34,7 +34,7 @@ tbody th{font-weight:500;position:sticky;left:0;background:#fff}
 .numbers tbody th{min-width:7rem}
 .numbers td,.numbers thead th+th{text-align:right}
 .numbers td{white-space:nowrap}
-thead th{max-width:11rem;overflow-wrap:anywhere}
+thead th{max-width:11rem}
 td small,th small{display:block;font-size:.82rem}
 figure{margin:1.75rem 0}
 figcaption{font-size:.92rem;margin-top:.4rem}
@@ -84,7 +84,7 @@ def text(plain: str) -> str:
     >>> text("5 % of a:b=<c>")
     '5\xa0% of a:<wbr>b=&lt;c&gt;'
     """
-    return re.sub(r"(?<=\w)([/:=,])(?=[A-Za-z_.])", r"\1<wbr>", _escape(plain).replace(" %", "\u00a0%"))
+    return re.sub(r"(?<=\w)([/:=,_])(?=[A-Za-z_.])", r"\1<wbr>", _escape(plain).replace(" %", "\u00a0%"))
 
 
 def _block(block: Block, number: int) -> Iterator[str]:

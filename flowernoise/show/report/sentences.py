@@ -79,7 +79,7 @@ def against_baseline(result: Comparison) -> list[str]:
     counted = [_counted(result, rows, word) for rows, word in ((better, "better"), (worse, "worse"))]
     return [
         f"Against {baseline}, {'; '.join(counted)} ({tests}).",
-        *(_difference(result, row) for row in (*better, *worse)),
+        *(_difference(result, row) for row in found),
     ]
 
 
