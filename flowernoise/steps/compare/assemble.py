@@ -269,16 +269,16 @@ class _Order:
         first: dict[Column, int] = {}
         for row in rows:
             first[row.column] = min(row.directory, first.get(row.column, row.directory))
-        means = _means_of_columns(rows, sort_by, self._sign) if sort_by in ("mean", "drop") else {}
 
-        def of_column(column: Column) -> tuple[Any, ...]:
+        def by_name(column: Column) -> tuple[Any, ...]:
             place = chosen_columns.place(0, column.loss)
-            baseline_first = column.loss != baseline and sort_by != "loss"
-            by_name = (first[column], column.backbone, column.mode, column.variant, place, baseline_first, column.loss)
-            return means.get(column, math.inf) if means else 0, *by_name
+            not_baseline = column.loss != baseline and sort_by != "loss"
+            return first[column], column.backbone, column.mode, column.variant, place, not_baseline, column.loss
 
-        self.columns = tuple(sorted(first, key=of_column))
-        self._place = {column: place for place, column in enumerate(self.columns)}
+        named = sorted(first, key=by_name)
+        self._place = {column: place for place, column in enumerate(named)}
+        means = _means_of_columns(rows, sort_by, self._sign) if sort_by in ("mean", "drop") else {}
+        self.columns = tuple(sorted(named, key=lambda column: means.get(column, math.inf)))
 
     def _of_condition(self, condition: Condition) -> tuple[Any, ...]:
         by_noise = (condition.noise != CONTROL, self._place_of_noise(condition.noise), condition.noise, condition.rate)
