@@ -88,7 +88,7 @@ SUNFLOWERS = TestPhotos("tf_flowers", "tf_flowers", ("not sunflowers", "sunflowe
 
 
 def five_losses() -> Comparison:
-    """Five losses on five classes: marks of every kind, a collapse in one of three seeds, failures, no cell, no control."""
+    """Five losses on five classes: marks of every kind, collapses, failures, a missing cell and a missing control."""
     best, failed, partly = {"best": True}, {"seeds": 0, "failed": 3}, {"seeds": 2, "failed": 1}
     better, worse = a_difference(0.235, 0.0001, "better"), a_difference(-0.28, 0.0001, "worse")
     means = {
@@ -199,8 +199,8 @@ def two_data_sets() -> Comparison:
         ),
         conditions=(Condition("none", 0.0), Condition("symmetric", 0.4)),
         datasets=(
-            msgspec.structs.replace(FLOWERS, name="tf_flowers, 5 classes"),
-            msgspec.structs.replace(SUNFLOWERS, name="tf_flowers, 2 classes"),
+            msgspec.structs.replace(FLOWERS, name="tf_flowers"),
+            msgspec.structs.replace(SUNFLOWERS, name="tf_flowers, sunflowers or not"),
         ),
         tolerated=tolerated,
     )

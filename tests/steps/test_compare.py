@@ -691,10 +691,12 @@ def test_directories_that_hold_the_same_runs_are_told_apart_by_name(tmp_path):
 def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
     five = with_photos(tmp_path / "five", a_dataset(), np.repeat(np.arange(5), 20))
     binary = a_dataset(BINARY, (80, 20), val=0, identity="binary")
+    request = msgspec.structs.replace(binary.request, positive="sunflowers")
+    binary = msgspec.structs.replace(binary, request=request)
     binary = with_photos(tmp_path / "two", binary, np.repeat((0, 1), (80, 20)))
     one = write(tmp_path / "five", ONE_SEED, five)
     result = compared(one, write(tmp_path / "two", [run for run in ONE_SEED if run.loss == "mae"], binary))
-    assert [photos.name for photos in result.datasets] == ["synthetic, 5 classes", "synthetic, 2 classes"]
+    assert [photos.name for photos in result.datasets] == ["synthetic", "synthetic, sunflowers or not"]
     assert [(photos.majority, photos.select) for photos in result.datasets] == [(0.2, "selected"), (0.8, "last")]
     assert (result.majority, result.select) == (None, None)
     assert [column.loss for column in result.columns] == ["ce", "gce", "mae"]
