@@ -124,7 +124,6 @@ def test_markdown_shows_majority_and_marks_and_never_hides_a_collapse(made):
 
 def test_markdown_shows_what_is_tolerated(made):
     text = as_markdown(made("five_losses"))
-    assert (
-        "| tolerated: symmetric | <20.0 % [<20.0–31.0] | none | 44.4 % [25.1–≥60.0] (collapsed) | ≥60.0 % | – |" in text
-    )
+    cells = ["<20.0 % [<20.0–31.0]", "none", "44.4 % [25.1–≥60.0] (collapsed)", "≥60.0 %", "–"]
+    assert f"| tolerated: symmetric | {' | '.join(cells)} |" in text
     assert "\n\ntolerated: share of wrong labels, at most 2 points below ce's control\n\n" in text

@@ -73,7 +73,7 @@ def test_losses_that_do_not_fit_come_in_tables_under_one_another_if_that_is_shor
     conditions, columns = (tuple(dict.fromkeys(getattr(row, of) for row in rows)) for of in ("condition", "column"))
     high = msgspec.structs.replace(few, rows=tuple(rows), conditions=conditions, columns=columns, tolerated=())
     headers = [line.split()[3:] for line in lines(shown(high, 80)) if line.startswith("noise")]
-    assert headers == [["ce", "mae"], ["gce:q=0.5"], ["sce:alpha=0.1,beta=0.5"]]
+    assert headers == [["ce", "mae"], ["gce:q=0.5", "sce:alpha=0.1,beta=0.5"]]
 
 
 def test_many_losses_become_rows_in_a_terminal_in_blocks_that_fit(made):

@@ -148,3 +148,9 @@ def sweep() -> Callable[..., Path]:
 def five_thousand_runs(tmp_path: Path) -> Path:
     """Return an artifacts directory of 5,000 runs: 5 classes, 500 test photos, 50 rates, 5 losses, 20 seeds."""
     return write_sweep(tmp_path / "five thousand", FIVE_THOUSAND)
+
+
+@pytest.fixture
+def hundred_thousand_runs(tmp_path: Path) -> Path:
+    """Return an artifacts directory of 102,500 runs: 2 classes, 100 test photos, 205 rates, 20 losses, 25 seeds."""
+    return write_sweep(tmp_path / "hundred thousand", HUNDRED_THOUSAND)
