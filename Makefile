@@ -7,7 +7,7 @@ ARTIFACTS ?= artifacts
 RUN := $(BIN)/flowernoise run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo seed test test-all check format clean
+.PHONY: help demo seed test test-all bench check format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: $(VENV)/.developing ## The tests (what CI runs)
 
 test-all: $(VENV)/.developing ## The tests, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.benchmarking ## How fast it is, against Keras and PyTorch: a table, and bench.json
+	$(BIN)/python tests/benchmarks/bench.py --json bench.json
 
 check: $(VENV)/.developing ## Lint, types, tests
 	$(BIN)/ruff check .
@@ -46,6 +49,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.benchmarking: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
 $(VENV)/.developing: pyproject.toml | $(VENV)/bin/python

@@ -53,6 +53,13 @@ class Select(StrEnum):
     oracle = "oracle"
 
 
+class PictureFormat(StrEnum):
+    """Forms of a picture."""
+
+    png = "png"
+    svg = "svg"
+
+
 class Format(StrEnum):
     """Forms of a comparison."""
 
@@ -180,6 +187,14 @@ L2 = Annotated[
     str | None,
     typer.Option("--l2", metavar="X[,X…]", help="L2 on the head's kernel; several likewise.", show_default=False),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GIB",
+        help="Memory for the heads trained together, beside features and libraries; results do not depend on it.",
+        show_default=False,
+    ),
+]
 OptimizerOption = Annotated[Optimizer | None, typer.Option(help="Optimiser.", show_default=False)]
 Metric = Annotated[
     str | None,
@@ -227,6 +242,60 @@ Delta = Annotated[
 ]
 Output = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)
+]
+
+Photos = Annotated[
+    int | None,
+    typer.Option(parser=_whole_number, metavar="N", help="Photos on a sheet.  [default: 24]", show_default=False),
+]
+SampleSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", parser=_whole_number, metavar="N", help="Another seed shows other photos.", show_default=False
+    ),
+]
+ShownNoise = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--noise",
+        metavar="SPEC",
+        help="Draws of this noise model; may be repeated.  [default: all that were drawn]",
+        show_default=False,
+    ),
+]
+ShownRates = Annotated[
+    str | None,
+    typer.Option(
+        "--rates", metavar="X[,X…]", help="Draws of these rates.  [default: all that were drawn]", show_default=False
+    ),
+]
+ShownSeeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        parser=_whole_number,
+        metavar="N",
+        help="Draws of that many seeds for each noise and rate.  [default: 1]",
+        show_default=False,
+    ),
+]
+ShownLoss = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--loss",
+        metavar="SPEC",
+        help="Mistakes of runs with this loss; may be repeated.  [default: ce, or the first there is]",
+        show_default=False,
+    ),
+]
+SheetsOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="DIR",
+        help="Write there.  [default: preview in the artifacts directory]",
+        show_default=False,
+    ),
 ]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
@@ -300,6 +369,7 @@ def train(
     learning_rate: LearningRate = None,
     l2: L2 = None,
     optimizer: OptimizerOption = None,
+    memory: Memory = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,
     json: Json = False,
@@ -383,6 +453,7 @@ def run(
     learning_rate: LearningRate = None,
     l2: L2 = None,
     optimizer: OptimizerOption = None,
+    memory: Memory = None,
     metric: Metric = None,
     select: SelectOption = None,
     baseline: Baseline = None,
@@ -437,6 +508,100 @@ def list_(
 
     with _session(_given(locals())) as session:
         session.show_list(step.list_things(kind, name), in_full=name is not None)
+
+
+@app.command()
+def plot(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="accuracy (any metric against the rate), memorisation, confusion, transition or seeds; all that the "
+            "data allow without it.",
+        ),
+    ] = None,
+    metric: Metric = None,
+    select: SelectOption = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="Only this loss; may be repeated.  [default: all]", show_default=False),
+    ] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC", help="Only this noise model; may be repeated.  [default: all]", show_default=False
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Nominal rate of matrices.  [default: the highest]", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=_whole_number, metavar="N", help="Seed of matrices.  [default: the lowest]", show_default=False
+        ),
+    ] = None,
+    format: Annotated[
+        PictureFormat | None,
+        typer.Option(help="Form of the pictures.  [default: png]", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="A directory, or the file of a single picture.  [default: plots in the artifacts directory]",
+            show_default=False,
+        ),
+    ] = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw pictures: accuracy against the rate, memorisation, confusion, transition matrices, spread over seeds."""
+    import flowernoise.steps.plot as step
+    from flowernoise.show.plot import draw
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.PlotSettings, given)
+        session.show_plot(step.plot(artifacts, settings, draw, session.progress))
+
+
+@app.command()
+def preview(
+    photos: Photos = None,
+    seed: SampleSeed = None,
+    noise: ShownNoise = None,
+    rates: ShownRates = None,
+    seeds: ShownSeeds = None,
+    loss: ShownLoss = None,
+    output: SheetsOutput = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw contact sheets: photos with clean labels, with those of draws, and what runs get wrong."""
+    import flowernoise.steps.preview as step
+    from flowernoise.show import contact_sheet
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.PreviewSettings, given)
+        session.show_preview(step.preview(artifacts, settings, contact_sheet.png, session.progress))
+
+
+@app.command()
+def status(
+    artifacts: Artifacts = DEFAULT_ARTIFACTS, quiet: Quiet = False, json: Json = False, debug: Debug = False
+) -> None:
+    """Show what is in an artifacts directory, what is stale or missing, and which command comes next."""
+    import flowernoise.steps.status as step
+
+    with _session(_given(locals())) as session:
+        session.show_status(step.status(artifacts))
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:

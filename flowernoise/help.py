@@ -47,4 +47,10 @@ def _defaults() -> dict[str, str]:
             if field.default is not None:
                 values = field.default if isinstance(field.default, tuple) else (field.default,)
                 found[field.name] = ",".join(format_value(value) for value in values)
+    settings = importlib.import_module("flowernoise.steps.train.settings")
+    for name, grid, fixed in (
+        ("learning_rates", settings.LEARNING_RATES, settings.FIXED_LEARNING_RATE),
+        ("l2", settings.L2, 0.0),
+    ):
+        found[name] = f"{','.join(map(format_value, grid))}; {format_value(fixed)} without val, or with finetune"
     return found

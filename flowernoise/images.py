@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -13,7 +14,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error; ours is below
 DECODING = f"pillow {PIL.__version__}, RGB, whole photo resized to a square, bilinear"
-
+INPUTS = "Inputs"  # text in a contact sheet's PNG: digest of what its labels were read from
 
 # What sets a photo upright, by its EXIF orientation.
 _UPRIGHT = {
@@ -77,3 +78,16 @@ def _upright(pixels: Image.Image, image: Image.Image) -> Image.Image:
     except Exception:  # damaged EXIF around an intact photo; its parser raises whatever it meets
         return pixels
     return pixels.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else pixels
+
+
+def text_in_png(path: Path, key: str) -> str | None:
+    """A text that a PNG carries before its pixels, or None where it has none or is no PNG.
+
+    >>> text_in_png(Path("nowhere.png"), "Title")
+    """
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            text = image.info.get(key)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return text if isinstance(text, str) else None

@@ -21,7 +21,7 @@ from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.steps.list import REGISTRIES
 
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "plot", "preview", "status")
 TINY = ("--train", "20", "--val", "10", "--test", "10", "--image-size", "32")
 TRAINED = ("--backbone", "efficientnet_lite0:weights=none", "--epochs", "2")
 STAGES = (
@@ -78,7 +78,7 @@ def test_defaults_in_the_help_are_those_of_the_steps() -> None:
     for option, default in (
         ("epochs", "5"),
         ("batch_size", "32"),
-        ("learning_rate", "0.001"),
+        ("learning_rate", "0.0003,0.001,0.003,0.01; 0.001 without val, or with finetune"),
         ("rates", "0.2,0.4,0.6"),
     ):
         assert f"[default: {default}]" in texts[option]
@@ -223,6 +223,14 @@ BAD = [
     (("compare", "--select", "best"), "best"),
     (("compare", "--sort-by", "luck"), "luck"),
     (("compare", "--baseline", "xe"), "unknown loss 'xe'"),
+    (("plot", "acuracy"), "did you mean accuracy?"),
+    (("plot", "--loss", "maee"), "did you mean mae?"),
+    (("plot", "--loss", "gce"), "there are: ce, mae"),
+    (("plot", "--noise", "pairflip"), "there are: none, symmetric"),
+    (("plot", "confusion", "--rate", "0.3"), "symmetric at 0.4, seeds 0 1"),
+    (("plot", "accuracy", "--rate", "0.4"), "it is for confusion, transition"),
+    (("plot", "--output", "all.png"), "name a directory"),
+    (("plot", "--format", "jpeg"), "jpeg"),
     (("run", "--preset", "sed"), "did you mean seed?"),
     (("run", "--no-such-option"), "--no-such-option"),
     (("no-such-command",), "no-such-command"),
@@ -253,7 +261,8 @@ def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
 
 
 @pytest.mark.parametrize(
-    ("stage", "first"), [("corrupt", "prepare"), ("train", "prepare"), ("evaluate", "prepare"), ("compare", "prepare")]
+    ("stage", "first"),
+    [(stage, "prepare") for stage in ("corrupt", "train", "evaluate", "compare", "plot")],
 )
 def test_a_missing_stage_is_named(tmp_path: Path, stage: str, first: str) -> None:
     shown = flowernoise(stage, "-a", str(tmp_path / "nothing"))
@@ -371,6 +380,29 @@ def test_list_shows_everything_and_one_thing_in_full() -> None:
     assert all(word in gce for word in ("(1 − p_y^q) / q", "q=0.7", "Zhang, Sabuncu", ">>>"))
     shown = json.loads(flowernoise("list", "noise", "--json").stdout)
     assert [thing["name"] for thing in shown["things"]] == list(REGISTRIES["noise"].names())
+
+
+def test_plots_are_written_whole_once_and_listed(finished: Path, tmp_path: Path) -> None:
+    artifacts = tmp_path / "copy"
+    shutil.copytree(finished, artifacts)
+    first = flowernoise("plot", "-a", str(artifacts))
+    assert first.returncode == 0, first.stderr
+    names = {"accuracy", "memorisation", "confusion-symmetric-0.4-seed0", "transition-symmetric-0.4-seed0", "seeds"}
+    paths = [Path(line) for line in first.stdout.splitlines()]
+    assert {path.stem for path in paths} == names
+    assert {path.name for path in (artifacts / "plots").iterdir()} == {f"{name}.png" for name in names}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    before = mtimes(artifacts)
+    again = flowernoise("plot", "-a", str(artifacts), "--json")
+    assert json.loads(again.stdout) == {
+        "schema": 1,
+        "files": [{"kind": path.stem.split("-")[0], "path": str(path), "done_before": True} for path in paths],
+    }
+    assert "plot: done already, nothing touched" in again.stderr
+    assert mtimes(artifacts) == before
+    one = flowernoise("plot", "transition", "-q", "-a", str(artifacts), "--output", str(tmp_path / "new" / "t.svg"))
+    assert (one.returncode, one.stderr) == (0, "")
+    assert (tmp_path / "new" / "t.svg").read_text().startswith("<?xml")
 
 
 def test_the_preset_is_the_first_experiment(tmp_path: Path) -> None:

@@ -17,7 +17,18 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import Choice, Provenance, Run, RunBlock, RunKey, Selection, TrainingSettings
 
 PACKAGE = Path(flowernoise.__file__).parent
-HEAVY = ("tensorflow", "keras", "h5py", "scipy", "tensorflow_datasets", "matplotlib", "sklearn", "torch", "jax")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "h5py",
+    "scipy",
+    "tensorflow_datasets",
+    "matplotlib",
+    "sklearn",
+    "torch",
+    "jax",
+    "openvino",
+)
 
 # Every module at the top but these is a leaf: all may import it, it imports no more than errors and registry.
 NO_LEAVES = {"__init__", "__main__", "api", "cli", "help", "statistics"}
@@ -136,7 +147,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 
 RUN = "import runpy; sys.argv[0] = 'flowernoise'; runpy.run_module('flowernoise', run_name='__main__')"
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list")
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list", "plot", "preview", "status")
 
 
 def test_the_check_sees_a_heavy_module() -> None:
@@ -201,4 +212,7 @@ def test_no_step_but_training_loads_tensorflow_or_keras(photo_folder: Path, tmp_
     assert loaded_by("corrupt") <= {"h5py"}
     train_by_hand(artifacts)
     assert loaded_by("evaluate") <= {"h5py", "scipy"}
-    assert loaded_by("compare", "--json") <= {"h5py", "scipy"}
+    assert loaded_by("compare", "--json") <= {"h5py"}
+    assert loaded_by("preview", "--photos", "6") <= {"h5py"}
+    assert loaded_by("status") == set()
+    assert loaded_by("plot") <= {"h5py", "matplotlib"}

@@ -61,6 +61,8 @@ class Backbone:
         native_size: pixels a side of the images that the weights were trained on.
         num_features: numbers an image becomes.
         build: image size in pixels → Keras model; imports Keras.
+        bfloat16: whether a fast engine should try it, which keeps it if features stay within cosine 0.9999 of
+            float32's. Measured: ResNet50 0.99999 (random weights), EfficientNet-Lite0 0.9970.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Backbone:
     native_size: int
     num_features: int
     build: Callable[[int], keras.Model]
+    bfloat16: bool = False
 
 
 @backbones.register()
@@ -90,11 +93,11 @@ def resnet50(*, weights: str = "imagenet") -> Backbone:
     2048
     """
     if weights == "none":
-        return Backbone("resnet50", RANDOM_DIGEST, 224, 2048, partial(_build_resnet50, load=_randomise))
+        return Backbone("resnet50", RANDOM_DIGEST, 224, 2048, partial(_build_resnet50, load=_randomise), True)
     path = _resnet50_imagenet() if weights == "imagenet" else _weight_file(weights)
     digest = _digest(path, "sha256")
     load = partial(_load_hdf5, path=path, sha256=digest)
-    return Backbone("resnet50", digest, 224, 2048, partial(_build_resnet50, load=load))
+    return Backbone("resnet50", digest, 224, 2048, partial(_build_resnet50, load=load), True)
 
 
 @backbones.register()

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
-from flowernoise.show import export, summaries, table
+from flowernoise.show import export, status, summaries, table
 from flowernoise.show.progress import Terminal
 
 PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
@@ -109,6 +110,7 @@ class Session:
                     "failed": [{**msgspec.to_builtins(key), "reason": reason} for key, reason in result.failed],
                     "device": result.engine.device,
                     "engine": result.engine.name,
+                    "extractor": result.extractor and msgspec.to_builtins(result.extractor),
                     "feature_seconds": round(result.feature_seconds, 3),
                     "training_seconds": round(result.training_seconds, 3),
                 }
@@ -142,9 +144,19 @@ class Session:
         if in_full:
             return self._print(f"{summaries.spec(things[0])}\n\n{things[0].details}")
         for shown in summaries.things(things):
-            # Unlike tables of figures, these may fold their last column.
-            self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
+            self._print_folding(shown)
         return None
+
+    def show_plot(self, result: Result) -> None:
+        """The paths of the pictures, a line each."""
+        for note in result.notes:
+            self.progress.note(note)
+        if all(drawn.done_before for drawn in result.files):
+            self.progress.note("plot: done already, nothing touched")
+        if self._json:
+            drawn = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
+            return self._print_json({"schema": 1, "files": drawn})
+        return self._print("\n".join(str(drawn.path) for drawn in result.files))
 
     def show_comparison(self, result: Result, form: str, output: Path | None) -> None:
         """The table, in the form asked for."""
@@ -156,6 +168,26 @@ class Session:
             table.show(result, self.stdout)
         else:
             self.stdout.file.write(_comparison(result, form, self.stdout))
+
+    def show_preview(self, result: Result) -> None:
+        """A row a contact sheet: its file, how many photos it shows, and how many of them are wrong."""
+        from flowernoise.show.contact_sheet import class_names
+
+        if not result.written:
+            self.progress.note("preview: done already, nothing touched")
+        renamed = [f"{a} as {b}" for a, b in zip(result.classes, class_names(result.classes), strict=True) if a != b]
+        if renamed:
+            self.progress.note(f"the font of the sheets lacks letters, so they name {', '.join(renamed)}")
+        if self._json:
+            sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
+            return self._print_json({"schema": 1, "written": result.written, "sheets": sheets})
+        return self._print_folding(summaries.sheets(result))
+
+    def show_status(self, result: Result) -> None:
+        """A row a stage, and the command that comes next."""
+        if self._json:
+            return self._print_json({"schema": 1, **dataclasses.asdict(result), "bytes": result.bytes})
+        return status.show(result, self.stdout)
 
     def show_run(self, result: Result, form: str, output: Path | None) -> None:
         """The table; what the stages did goes to stderr."""
@@ -182,6 +214,10 @@ class Session:
             self.stdout.print(renderable, soft_wrap=True, markup=False)
         else:
             table.print_whole(self.stdout, renderable)
+
+    def _print_folding(self, shown: Table) -> None:
+        """Prints a table that, unlike one of figures, may fold a column where a terminal is narrow."""
+        self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
 
     def _print_json(self, plain: Any) -> None:
         self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")

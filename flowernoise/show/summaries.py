@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 MOST_RUNS = 40
 Result = Any  # a step's result; show is told apart from steps
@@ -74,7 +75,19 @@ def trained(result: Result) -> str:
     text += f"; training {result.training_seconds:.1f} s"
     if result.photos_trained:
         return f"{text}, {result.photos_trained / result.training_seconds:.1f} photos/s"
-    return f"{text}, features {result.feature_seconds:.1f} s"
+    return f"{text}, features {result.feature_seconds:.1f} s on {result.extractor}"
+
+
+def sheets(result: Result) -> Table:
+    """A row a contact sheet, below the folder they are in: wrong ones of those shown, and their share in the split."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column(Text(str(result.directory)), overflow="fold")
+    for name in ("photos", "wrong", "in all"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for sheet in result.sheets:
+        share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
+        shown.add_row(Text(sheet.file.name), str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %")
+    return shown
 
 
 def run_metrics(result: Result, row: int) -> dict[str, Any]:

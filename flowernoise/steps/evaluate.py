@@ -35,6 +35,7 @@ class RunMetrics:
     balanced_accuracy: float
     recall: dict[str, float | None]
     memorised: float | None
+    recovered: float | None
     collapsed: bool
 
 
@@ -57,7 +58,7 @@ class EvaluateResult:
     def _metrics(self, row: int, column: int, selection: Selection) -> RunMetrics:
         classes, labels = self.evaluation.classes, self.arrays["test_labels"]
         predicted = self.arrays["predicted"][row : row + 1, column]
-        share = float(self.arrays["memorised"][row, column])
+        share, recovered = (float(self.arrays[name][row, column]) for name in ("memorised", "recovered"))
         answers = Answers(predicted, labels, classes, np.array([share]))
         by_class = recalls(predicted, labels, len(classes))[0]
         return RunMetrics(
@@ -66,6 +67,7 @@ class EvaluateResult:
             balanced_accuracy=float(balanced_accuracy(answers).values[0]),
             recall={n: None if np.isnan(v) else float(v) for n, v in zip(classes, by_class, strict=True)},
             memorised=None if np.isnan(share) else share,
+            recovered=None if np.isnan(recovered) else recovered,
             collapsed=bool(self.arrays["collapsed"][row, column]),
         )
 
@@ -91,22 +93,21 @@ def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
     drawn = draws.index(layout, dataset.id)
     labels = draws.read(layout, drawn.values())
     answers = _Answers(layout, dataset, index, progress)
-    by_block: dict[str, list[StoredRun]] = {}
-    for stored in live.values():
-        by_block.setdefault(stored.name, []).append(stored)
-    test_labels = photos.labels_of(index, "test")
-    rows: dict[Any, dict[str, Any]] = {}
-    with progress.task("evaluating", len(live), "runs") as advance:
-        for name, members in by_block.items():
-            arrays = answers.of_block(name, found[name]) if any(not each.run.failure for each in members) else {}
-            for stored in members:
-                row = _blank(len(test_labels), len(dataset.classes))
-                if not stored.run.failure:
-                    _judge(row, stored, arrays, labels[stored.run.key.draw], test_labels)
-                rows[stored.run.key] = row
-            advance(len(members))
-    stacked = {name: np.stack([rows[key][name] for key in live]) for name in next(iter(rows.values()))}
-    stacked["test_labels"] = test_labels
+    truth = _Truth(photos.labels_of(index, "train"), photos.labels_of(index, "test"), len(dataset.classes))
+    by_block: dict[str, list[int]] = {}
+    stored_runs = list(live.values())
+    for row, stored in enumerate(stored_runs):
+        by_block.setdefault(stored.name, []).append(row)
+    stacked = _blank(len(stored_runs), truth)
+    with progress.task("evaluating", len(stored_runs), "runs") as advance:
+        for name, rows in by_block.items():
+            finished = [row for row in rows if not stored_runs[row].run.failure]
+            if finished:
+                members = [stored_runs[row] for row in finished]
+                drawn_labels = [labels[stored.run.key.draw] for stored in members]
+                _judge(stacked, finished, members, answers.of_block(name, found[name]), drawn_labels, truth)
+            advance(len(rows))
+    stacked["test_labels"] = truth.test_labels
     evaluated = tuple(
         EvaluatedRun(key, drawn[key.draw].draw.realised_rate, stored.run.failure) for key, stored in live.items()
     )
@@ -138,48 +139,68 @@ def _find_before(layout: Layout, dataset: Dataset, inputs: str, progress: Progre
         return None
 
 
-def _blank(photos_tested: int, num_classes: int) -> Arrays:
-    """The row of a run without answers in the evaluation's arrays."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Truth:
+    """Clean labels of the training and test photos, and how many classes there are."""
+
+    train_labels: np.ndarray[Any, Any]
+    test_labels: np.ndarray[Any, Any]
+    num_classes: int
+
+
+def _blank(count: int, truth: _Truth) -> Arrays:
+    """The evaluation's arrays for runs without answers."""
+    shape = (count, len(ALL))
     return {
-        "predicted": np.zeros((len(ALL), photos_tested), dtype=np.min_scalar_type(num_classes - 1)),
-        "memorised": np.full(len(ALL), np.nan),
-        "collapsed": np.zeros(len(ALL), dtype=bool),
-        "available": np.zeros(len(ALL), dtype=bool),
+        "predicted": np.zeros((*shape, len(truth.test_labels)), dtype=np.min_scalar_type(truth.num_classes - 1)),
+        "memorised": np.full(shape, np.nan),
+        "recovered": np.full(shape, np.nan),
+        "collapsed": np.zeros(shape, dtype=bool),
+        "available": np.zeros(shape, dtype=bool),
     }
 
 
 def _judge(
-    row: Arrays, stored: StoredRun, arrays: Arrays, drawn: DrawnLabels, test_labels: np.ndarray[Any, Any]
+    stacked: Arrays,
+    rows: list[int],
+    members: list[StoredRun],
+    arrays: Arrays,
+    drawn: list[DrawnLabels],
+    truth: _Truth,
 ) -> None:
-    """Fills in a run's row of the evaluation's arrays."""
-    trained = arrays["train_predicted"][stored.row]
-    observed = np.broadcast_to(drawn.train_labels, trained.shape)
-    flipped = np.broadcast_to(drawn.train_flipped, trained.shape)
-    shares = memorised(trained, observed, flipped)
-    for source, selection in enumerate(stored.block.selections):
+    """Fills in the rows of runs that lie in one block."""
+    lines = [stored.row for stored in members]
+    observed = np.stack([each.train_labels for each in drawn])
+    flipped = np.stack([each.train_flipped for each in drawn])
+    for source, selection in enumerate(members[0].block.selections):
         column = ALL.index(selection)
-        row["predicted"][column] = arrays["test_probabilities"][stored.row, source].argmax(axis=1)
-        row["memorised"][column] = shares[source]
-        row["collapsed"][column] = _has_collapsed(
-            row["predicted"][column], test_labels, trained[source], drawn.train_labels
-        )
-        row["available"][column] = True
+        predicted = arrays["test_probabilities"][lines, source].argmax(axis=2)
+        trained = arrays["train_predicted"][lines, source]
+        stacked["predicted"][rows, column] = predicted
+        stacked["memorised"][rows, column] = memorised(trained, observed, flipped)
+        stacked["recovered"][rows, column] = memorised(trained, truth.train_labels[None], flipped)
+        stacked["collapsed"][rows, column] = _have_collapsed(predicted, trained, observed, truth)
+        stacked["available"][rows, column] = True
 
 
-def _has_collapsed(
+def _have_collapsed(
     predicted: np.ndarray[Any, Any],
-    test_labels: np.ndarray[Any, Any],
     train_predicted: np.ndarray[Any, Any],
-    train_labels: np.ndarray[Any, Any],
-) -> bool:
-    """Whether a class that training labels name and test photos show is never predicted for a test photo.
+    observed: np.ndarray[Any, Any],
+    truth: _Truth,
+) -> np.ndarray[Any, Any]:
+    """Which runs [R] never predict, for a test photo, a class that training labels name and test photos show.
 
     A class with few test photos may be missed on all of them by chance; it also counts as predicted if it is predicted
     for a training photo.
     """
-    shown, photos_of = np.unique(test_labels, return_counts=True)
-    rare = np.intersect1d(shown[photos_of < FEW], train_predicted)
-    return bool(np.setdiff1d(np.intersect1d(train_labels, shown), np.union1d(predicted, rare)).size)
+
+    def present(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.stack([(labels == label).any(axis=1) for label in range(truth.num_classes)], axis=1)
+
+    counts = np.bincount(truth.test_labels, minlength=truth.num_classes)
+    found = present(predicted) | (present(train_predicted) & (counts < FEW))
+    return np.asarray((present(observed) & (counts > 0) & ~found).any(axis=1))
 
 
 class _Answers:

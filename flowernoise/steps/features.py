@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone
@@ -14,20 +15,22 @@ from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import Dataset, Features, FeaturesKey
-from flowernoise.training import features
-from flowernoise.training.engine import Engine
+from flowernoise.training import features, inference
+from flowernoise.training.engine import BFLOAT16, LEAST_COSINE, Extractor
+
+SAMPLE = 32  # photos on which bfloat16 is tried
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureWork:
-    """Which photos' features, of which backbone, made by which engine."""
+    """Which photos' features, of which backbone, extracted by what."""
 
     layout: Layout
     dataset: Dataset
     index: tuple[IndexedPhoto, ...]
     backbone_spec: Spec
     backbone: Backbone
-    engine: Engine
+    extractor: Extractor
 
     @property
     def key(self) -> FeaturesKey:
@@ -38,9 +41,9 @@ class FeatureWork:
             decoding=images.DECODING,
             backbone=str(self.backbone_spec),
             weights=self.backbone.weights_digest,
-            engine=self.engine.name,
-            device=self.engine.device,
-            precision="float32",
+            engine=self.extractor.name,
+            device=self.extractor.device,
+            precision=self.extractor.precision,
         )
 
 
@@ -64,9 +67,9 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
     extraction = feature_cache.Extraction(work.layout, key, len(work.index))
     shards = {start: extraction.existing(start) for start in extraction.starts()}
     archive = Archive(work.layout.photos, work.dataset.archive)
-    description = f"extracting features · {work.backbone_spec} · {work.engine.device}"
+    description = f"extracting features · {work.backbone_spec} · {work.extractor}"
+    model = _network(work, archive, progress) if None in shards.values() else None
     with progress.task(description, len(work.index), "photos") as advance:
-        model = work.backbone.build(key.image_size) if None in shards.values() else None
         for start, shard in shards.items():
             chunk = work.index[start : start + feature_cache.SHARD]
             if shard is not None:
@@ -75,3 +78,23 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
             array = features.extract(model, archive.read(chunk), key.image_size, advance)
             shards[start] = extraction.write(start, array)
     return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
+
+
+def _network(work: FeatureWork, archive: Archive, progress: Progress) -> Any:
+    """The backbone as the extractor runs it; in bfloat16 only if the first photos' features bear it out."""
+    size, precision = work.dataset.request.image_size, work.extractor.precision
+    model = work.backbone.build(size)
+    if not work.extractor.is_openvino:
+        return model
+    converted = inference.convert(model)
+    network = inference.Network(converted, "bf16" if precision == BFLOAT16 else precision)
+    if precision == BFLOAT16:
+        exact = inference.Network(converted, "f32")
+        of_sample = [
+            features.extract(each, archive.read(work.index[:SAMPLE]), size, lambda _: None) for each in (network, exact)
+        ]
+        cosine = inference.least_cosine(*of_sample)
+        if cosine < LEAST_COSINE:
+            progress.note(f"bfloat16 features of {work.backbone_spec} have cosine {cosine:.5f}: float32 instead")
+            return exact
+    return network

@@ -153,6 +153,21 @@ def _checked_envelope(path: Path, kind: str) -> _Envelope:
     return envelope
 
 
+def write_plain(path: Path, data: bytes) -> bool:
+    """Writes a file that no record names, such as a picture, unless it holds just that; tells whether it was written.
+
+    Raises:
+        FlowernoiseError: it cannot be written; what was there is unchanged.
+    """
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
+            return False
+    with _temporary(path.parent, path.name) as (temporary, stream):
+        stream.write(data)
+        _commit(stream, temporary, path)
+    return True
+
+
 def blob_name(stem: str, sha256: str, suffix: str) -> str:
     """Name of a blob: ``stem-<first 16 digits of its SHA-256>.suffix``."""
     return f"{stem}-{sha256[:16]}{suffix}"

@@ -6,18 +6,15 @@ A row a photo and draw: ``id`` (SHA-256 of the encoded photo), ``path`` in the s
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
-import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean, format_value
 from flowernoise.store import files
 from flowernoise.store.draws import DrawnLabels
@@ -55,23 +52,7 @@ def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(rows)
-    data = text.getvalue().encode()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        if path.is_file() and path.read_bytes() == data:
-            return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise FlowernoiseError(f"cannot write {path}: {files.reason(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return True
+    return files.write_plain(path, text.getvalue().encode())
 
 
 def read(

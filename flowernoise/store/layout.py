@@ -55,3 +55,13 @@ class Layout:
     def preset(self) -> Path:
         """Which preset of ``run`` made this directory, if any."""
         return self.root / "preset.json"
+
+    @property
+    def preview(self) -> Path:
+        """Folder of contact sheets."""
+        return self.root / "preview"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of plots."""
+        return self.root / "plots"

@@ -229,8 +229,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Metrics of every run.
 
     Arrays, with one column for each selection, NaN (or 0) where a run has no such selection: predicted
-    [run, selection, photo], memorised [run, selection], collapsed [run, selection], available [run, selection], and
-    test_labels [photo].
+    [run, selection, photo]; memorised, recovered, collapsed and available [run, selection]; and test_labels [photo].
     """
 
     dataset: str

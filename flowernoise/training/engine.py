@@ -9,8 +9,14 @@ import os
 from pathlib import Path
 
 from flowernoise import __version__
+from flowernoise.errors import BadRequestError
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+PROCESSOR = Path("/proc/cpuinfo")
+CHOICE = "FLOWERNOISE_ENGINE"  # environment variable that can refuse OpenVINO
+LEAST_COSINE = 0.9999  # between features in bfloat16 and in float32
+BFLOAT16 = f"bf16 if cosine >= {LEAST_COSINE}"  # the precision of features for which bfloat16 is tried
+_BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # processor flags; without them bfloat16 is emulated
 _PACKAGES = ("keras", "numpy", "pillow", "h5py")
 
 
@@ -44,6 +50,65 @@ def describe() -> Engine:
     versions = {package: importlib.metadata.version(package) for package in (*_PACKAGES, backend)}
     versions["flowernoise"] = __version__
     return Engine(backend, _device(backend), versions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """What extracts features, where, and in which precision; belongs into cache keys."""
+
+    name: str
+    device: str
+    precision: str
+
+    @property
+    def is_openvino(self) -> bool:
+        """Whether OpenVINO runs the network, which Keras has built."""
+        return self.name.startswith("openvino")
+
+    def __str__(self) -> str:
+        return f"{self.name.partition(',')[0]}, {self.precision.partition(' ')[0]}" if self.is_openvino else self.device
+
+
+def keras_extractor(engine: Engine) -> Extractor:
+    """Keras extracts the features itself."""
+    return Extractor(engine.name, engine.device, "float32")
+
+
+def extractor(engine: Engine, bfloat16: bool) -> Extractor:
+    """OpenVINO where it is installed, not refused, and can take over from TensorFlow on a CPU; otherwise Keras.
+
+    Args:
+        engine: what Keras runs on.
+        bfloat16: whether to try bfloat16 where the processor has it.
+
+    Raises:
+        BadRequestError: ``FLOWERNOISE_ENGINE`` is set, but not to ``keras``.
+    """
+    choice = os.environ.get(CHOICE, "")
+    if choice not in ("", "keras"):
+        raise BadRequestError(f"{CHOICE}={choice} is unknown; set it to keras, or not at all")
+    version = _openvino_version()
+    if choice or version is None or engine.has_gpu or engine.backend != "tensorflow":
+        return keras_extractor(engine)
+    precision = BFLOAT16 if bfloat16 and _has_bfloat16() else "f32"
+    return Extractor(f"openvino {version} on cpu, from {engine.name}", engine.device, precision)
+
+
+def _openvino_version() -> str | None:
+    """Version of the installed OpenVINO; does not import it."""
+    try:
+        return importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16; unknown, and so not used, outside Linux."""
+    try:
+        lines = PROCESSOR.read_text().splitlines()
+    except OSError:
+        return False
+    return any(_BFLOAT16 & set(line.split()) for line in lines if line.startswith("flags"))
 
 
 def backend_name() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise import images
-from flowernoise.training import engine
+from flowernoise.training import engine, inference
 
 BATCH = 32
 FeatureArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -22,7 +22,8 @@ def extract(model: Any, encoded: Iterable[bytes], image_size: int, advance: Call
     """Pooled features of photos; the next batch is decoded while the model works on the present one.
 
     Args:
-        model: Keras model from float32 images [n, size, size, 3], RGB 0 … 255, to features [n, d].
+        model: Keras model from float32 images [n, size, size, 3], RGB 0 … 255, to features [n, d], or such a model
+            converted to an ``inference.Network``.
         encoded: the photos.
         image_size: side in pixels.
         advance: called with the number of photos just done.
@@ -30,10 +31,13 @@ def extract(model: Any, encoded: Iterable[bytes], image_size: int, advance: Call
     Returns:
         float32 [n, d].
     """
+    decoded = decoded_batches(encoded, image_size, itertools.repeat(BATCH))
+    if isinstance(model, inference.Network):
+        return model.features(decoded, advance)
     model.compile(jit_compile=engine.jit_compile())
     batches = []
-    for pixels in decoded_batches(encoded, image_size, itertools.repeat(BATCH)):
-        features = model.predict_on_batch(_filled(pixels))
+    for pixels in decoded:
+        features = model.predict_on_batch(inference.filled(pixels, BATCH))
         batches.append(np.asarray(features, dtype=np.float32)[: len(pixels)])
         advance(len(pixels))
     return np.concatenate(batches)
@@ -61,9 +65,3 @@ def decoded_batches(encoded: Iterable[bytes], image_size: int, sizes: Iterable[i
         while ahead:
             present, ahead = ahead, submit()
             yield np.stack([future.result() for future in present])
-
-
-def _filled(pixels: Pixels) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A full batch, the missing photos black: one shape is one compilation, and a photo's features stay the same."""
-    missing = BATCH - len(pixels)
-    return np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))).astype(np.float32)

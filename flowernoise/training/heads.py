@@ -1,10 +1,14 @@
 """Trains thousands of linear softmax heads on cached features at once.
 
-K heads (Dense with bias, d features to c classes) are held as one kernel (d, K·c), head after head. A step is one
+K heads (Dense with bias, d features to c classes) are held as one kernel (K·c, d), head under head. A step is one
 matrix product forward, the losses' gradient with respect to the logits by autodiff, one matrix product back, and the
 optimiser's step written out with a learning rate and L2 per head. Optimisers work element by element, so every head
 comes out as if Keras had trained it alone. All steps run in one XLA program, compiled once for each shape and set of
 losses.
+
+Of two classes only the first one's row is held. Losses see the softmax alone, so their gradient over the logits sums
+to zero; the second row starts at zero like the first, takes the opposite of each of its steps, and stays its
+negative. That halves arithmetic and memory.
 """
 
 from __future__ import annotations
@@ -89,6 +93,11 @@ class HeadsTask:
     def num_heads(self) -> int:
         """K."""
         return len(self.labelling)
+
+    @property
+    def held(self) -> int:
+        """How many classes' rows of the kernel a head is held in."""
+        return 1 if self.num_classes == 2 and self.initial_kernel is None else self.num_classes
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together.
@@ -180,22 +189,17 @@ def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutp
     """
     import keras
 
-    train = _compiled_training(tuple(task.losses), task.num_classes, task.optimizer)
-    predict = _compiled_prediction(task.num_classes)
-    as_tensor, as_numpy = keras.ops.convert_to_tensor, keras.ops.convert_to_numpy
-    data = _Data(*map(as_tensor, _data(task)))
-    batches = {name: as_tensor(rows) for name, rows in _batches(task).items()}
-    others = as_tensor(np.asarray(task.other_features, dtype=np.float32))
-    state, done, epochs = _initial_state(task), 0, len(task.order)
-    for epoch in range(1, epochs + 1) if history else [epochs]:
-        state = train(state, data, batches, as_tensor(done), as_tensor(epoch))
-        done = epoch
-        probabilities, predicted = predict(state.kernel, state.bias, data.features, others)
+    program = _program(tuple(task.losses), task.num_classes, task.held, task.optimizer, history)
+    data = _Data(*map(keras.ops.convert_to_tensor, _data(task)))
+    batches = {name: keras.ops.convert_to_tensor(rows) for name, rows in _batches(task).items()}
+    answers = _Answers(*map(keras.ops.convert_to_numpy, program(data, batches)))
+    epochs = len(task.order)
+    for index, epoch in enumerate(range(1, epochs + 1) if history else [epochs]):
         yield EpochOutputs(
             epoch=epoch,
-            probabilities=as_numpy(probabilities),
-            predicted=as_numpy(predicted).astype(np.min_scalar_type(task.num_classes - 1)),
-            training_loss=as_numpy(state.loss_sum) / np.float32(len(task.train_features)),
+            probabilities=answers.probabilities[index],
+            predicted=answers.predicted[index],
+            training_loss=answers.loss_sum[index] / np.float32(len(task.train_features)),
         )
 
 
@@ -209,28 +213,43 @@ def invertible(transition_matrices: np.ndarray) -> np.ndarray:
 
 
 def recommended_heads(num_features: int, num_classes: int) -> int:
-    """How many heads a block should hold to train fastest.
+    """How many heads from zero a block should hold to train fastest.
 
     Kernel and optimiser state should stay in the processor's last cache, and matrix products slow down below some 64
-    columns. The number of photos does not matter. The optimum is flat: half or twice as many cost some 10 %.
+    rows. The number of photos does not matter. The optimum is flat: half or twice as many cost some 10 %.
 
     >>> recommended_heads(1280, 2), recommended_heads(1280, 5), recommended_heads(2048, 1000)
-    (273, 109, 1)
+    (546, 109, 1)
     """
-    bytes_a_column = 3 * 4 * num_features
-    columns = max(64, _STATE_BYTES // bytes_a_column)
-    return max(1, columns // num_classes)
+    bytes_a_row = 3 * 4 * num_features
+    rows = max(64, _STATE_BYTES // bytes_a_row)
+    return max(1, rows // (1 if num_classes == 2 else num_classes))
 
 
-# Measured with 1,280 features on 2 cores with 32 MiB of cache: best at 256 heads of two classes, 128 of five.
+def bytes_a_head(train_photos: int, other_photos: int, num_features: int, num_classes: int, times: int) -> int:
+    """Memory that each head of a block needs while the block is trained, answers and their selection included.
+
+    Args:
+        times: how often the heads are asked: the number of epochs with history, else 1.
+    """
+    state = 8 * num_features * num_classes
+    other_answers = (2 * times + 8) * other_photos * num_classes
+    train_answers = 4 * train_photos * num_classes + times * train_photos
+    return 4 * (state + other_answers + train_answers)
+
+
+# Measured with 1,280 features on 2 cores with 32 MiB of cache: best at 512 heads of two classes, 128 of five.
 _STATE_BYTES = 8 * 2**20
 
 
 class _Data(NamedTuple):
-    """What stays the same over the epochs. Row n is a blank photo: it fills up the last batch of an epoch."""
+    """What stays the same over the epochs. Photo n is blank: it fills up the last batch of an epoch."""
 
     features: Tensor  # [n + 1, d]
-    labels: Tensor  # [n + 1, K]
+    transposed: Tensor  # [d, n + 1], the same: products with a transposed factor are slower by a third
+    others: Tensor  # [d, m]
+    labels: Tensor  # [K, n + 1]
+    initial_kernel: Tensor  # [held, d]
     learning_rates: Tensor  # [K]
     l2: Tensor  # [K]
     transition_matrices: Tensor  # [K, c, c], or empty where no loss needs them
@@ -240,20 +259,32 @@ class _Data(NamedTuple):
 class _State(NamedTuple):
     """What training changes."""
 
-    kernel: Tensor  # [d, K·c]
-    bias: Tensor  # [K·c]
+    kernel: Tensor  # [K·held, d]
+    bias: Tensor  # [K·held]
     kernel_slots: tuple[Tensor, ...]  # the optimiser's memory, each like the kernel
     bias_slots: tuple[Tensor, ...]
-    targets: dict[int, Tensor]  # [n + 1, heads, c] by the number of the group, for those that need them
+    targets: dict[int, Tensor]  # [heads, n + 1, c] by the number of the group, for those that need them
     step: Tensor  # steps taken, a float32
     loss_sum: Tensor  # [K], over the examples of this epoch
 
 
+class _Answers(NamedTuple):
+    """What is asked of the heads at A times."""
+
+    probabilities: Tensor  # [A, K, m, c]
+    predicted: Tensor  # [A, K, n]
+    loss_sum: Tensor  # [A, K]
+
+
 def _data(task: HeadsTask) -> _Data:
-    blank = ((0, 1), (0, 0))
+    features = np.pad(np.asarray(task.train_features, dtype=np.float32), ((0, 1), (0, 0)))
+    initial_kernel = np.zeros((features.shape[1], task.held)) if task.initial_kernel is None else task.initial_kernel
     return _Data(
-        features=np.pad(np.asarray(task.train_features, dtype=np.float32), blank),
-        labels=np.pad(task.labels[task.labelling].T.astype(np.int32), blank),
+        features=features,
+        transposed=features.T,
+        others=np.asarray(task.other_features, dtype=np.float32).T,
+        labels=np.pad(task.labels[task.labelling].astype(np.int32), ((0, 0), (0, 1))),
+        initial_kernel=initial_kernel.T.astype(np.float32),
         learning_rates=task.learning_rates.astype(np.float32),
         l2=task.l2.astype(np.float32),
         transition_matrices=_matrices(task, "transition_matrix", np.asarray),
@@ -272,25 +303,25 @@ def _matrices(task: HeadsTask, need: str, function: Callable[[np.ndarray], np.nd
     return matrices
 
 
-def _initial_state(task: HeadsTask) -> _State:
+def _initial_state(groups: tuple[LossGroup, ...], num_classes: int, optimizer: str, data: _Data) -> _State:
     from keras import ops
 
-    (n, d), columns = task.train_features.shape, task.num_heads * task.num_classes
-    kernel = np.zeros((d, task.num_classes)) if task.initial_kernel is None else task.initial_kernel
-    num_slots = _OPTIMIZERS[task.optimizer].num_slots
-    targets = {
-        index: ops.zeros((n + 1, group.heads, task.num_classes))
-        for index, group in enumerate(task.losses)
-        if "targets" in group.needs
-    }
+    heads, photos = data.labels.shape
+    kernel = ops.tile(data.initial_kernel, (heads, 1))
+    bias = ops.zeros((kernel.shape[0],))
+    num_slots = _OPTIMIZERS[optimizer].num_slots
     return _State(
-        kernel=ops.convert_to_tensor(np.tile(kernel.astype(np.float32), (1, task.num_heads))),
-        bias=ops.zeros((columns,)),
-        kernel_slots=tuple(ops.zeros((d, columns)) for _ in range(num_slots)),
-        bias_slots=tuple(ops.zeros((columns,)) for _ in range(num_slots)),
-        targets=targets,
+        kernel=kernel,
+        bias=bias,
+        kernel_slots=(ops.zeros_like(kernel),) * num_slots,
+        bias_slots=(ops.zeros_like(bias),) * num_slots,
+        targets={
+            index: ops.zeros((group.heads, photos, num_classes))
+            for index, group in enumerate(groups)
+            if "targets" in group.needs
+        },
         step=ops.zeros(()),
-        loss_sum=ops.zeros((task.num_heads,)),
+        loss_sum=ops.zeros((heads,)),
     )
 
 
@@ -306,41 +337,61 @@ def _batches(task: HeadsTask) -> dict[str, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled_training(groups: tuple[LossGroup, ...], num_classes: int, optimizer: str) -> Any:
-    """The compiled function that trains from one epoch to another; the compiler tells shapes apart."""
+def _program(groups: tuple[LossGroup, ...], num_classes: int, held: int, optimizer: str, history: bool) -> Any:
+    """The compiled training: ``program(data, batches)`` → answers after every epoch, or after the last.
+
+    One program for all epochs: the state stays where it is, rather than being copied in and out for each.
+    """
     from keras import ops
 
-    def train(state: _State, data: _Data, batches: dict[str, Tensor], done: Tensor, until: Tensor) -> _State:
-        per_epoch = batches["rows"].shape[1]
+    def program(data: _Data, batches: dict[str, Tensor]) -> _Answers:
+        epochs, per_epoch, _ = batches["rows"].shape
+        times, steps = (epochs, per_epoch) if history else (1, epochs * per_epoch)
 
         def step(index: Tensor, state: _State) -> _State:
             epoch, number = index // per_epoch, index % per_epoch
             batch = {name: rows[epoch, number] for name, rows in batches.items()}
             loss_sum = ops.where(number == 0, 0.0, state.loss_sum)
-            return _step(groups, num_classes, optimizer, state._replace(loss_sum=loss_sum), data, batch)
+            return _step(groups, held, optimizer, state._replace(loss_sum=loss_sum), data, batch)
 
-        trained: _State = ops.fori_loop(done * per_epoch, until * per_epoch, step, state)
-        return trained
+        def train_and_answer(index: Tensor, carried: tuple[_State, _Answers]) -> tuple[_State, _Answers]:
+            state, answers = carried
+            state = ops.fori_loop(index * steps, (index + 1) * steps, step, state)
+            new = _answers(state, data, num_classes, held)
+            return state, _Answers(*(_written(all_, index, one) for all_, one in zip(answers, new, strict=True)))
 
-    return _compile(train)
+        start = _initial_state(groups, num_classes, optimizer, data)
+        blank = _answers(start, data, num_classes, held)
+        none = _Answers(*(ops.zeros((times, *one.shape), one.dtype) for one in blank))
+        answers: _Answers = ops.fori_loop(0, times, train_and_answer, (start, none))[1]
+        return answers
+
+    return _compile(program)
 
 
-@functools.lru_cache(maxsize=64)
-def _compiled_prediction(num_classes: int) -> Any:
-    """The compiled function that gives probabilities [K, m, c] of other photos and classes [K, n] of training ones."""
+def _answers(state: _State, data: _Data, num_classes: int, held: int) -> _Answers:
     from keras import ops
 
-    def predict(kernel: Tensor, bias: Tensor, features: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = ops.softmax(_logits(others, kernel, bias, num_classes), axis=-1)
-        predicted = ops.argmax(_logits(features[:-1], kernel, bias, num_classes), axis=-1)
-        return ops.transpose(probabilities, (1, 0, 2)), ops.transpose(predicted)
+    return _Answers(
+        probabilities=ops.softmax(_logits(state.kernel, state.bias, data.others, held), axis=-1),
+        predicted=ops.cast(
+            ops.argmax(_logits(state.kernel, state.bias, data.transposed, held)[:, :-1], axis=-1),
+            str(np.min_scalar_type(num_classes - 1)),
+        ),
+        loss_sum=state.loss_sum,
+    )
 
-    return _compile(predict)
+
+def _written(array: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """``array`` with ``value`` at an index of the first axis."""
+    from keras import ops
+
+    return ops.slice_update(array, (index, *(0,) * len(value.shape)), value[None])
 
 
 def _step(
     groups: tuple[LossGroup, ...],
-    num_classes: int,
+    held: int,
     optimizer: str,
     state: _State,
     data: _Data,
@@ -351,31 +402,37 @@ def _step(
 
     rows, size = batch["rows"], batch["rows"].shape[0]
     photos = ops.concatenate([rows, batch["peer_rows"]]) if "peer_rows" in batch else rows
-    features = ops.take(data.features, photos, axis=0)
-    logits = _logits(features, state.kernel, state.bias, num_classes)
+    logits = _logits(state.kernel, state.bias, ops.take(data.transposed, photos, axis=1), held)
 
     targets = dict(state.targets)
     for index, (group, heads) in enumerate(_spans(groups)):
         if group.update is not None:
-            old = ops.take(targets[index], rows, axis=0)
-            new = group.update(_flat(old), _flat(logits[:size, heads]), **dict(group.parameters))
-            targets[index] = ops.scatter_update(targets[index], rows[:, None], ops.reshape(new, old.shape))
+            old = ops.take(targets[index], rows, axis=1)
+            new = group.update(_flat(old), _flat(logits[heads, :size]), **dict(group.parameters))
+            targets[index] = _scattered(targets[index], rows, ops.reshape(new, old.shape))
 
     present = ops.cast(rows < data.features.shape[0] - 1, "float32")  # 0 for the blanks that fill the last batch
 
     def objective(logits: Tensor) -> tuple[Tensor, Tensor]:
-        losses = _losses(groups, logits, targets, data, batch) * present[:, None]
-        return ops.sum(losses) / ops.sum(present), ops.sum(losses, axis=0)
+        losses = _losses(groups, logits, targets, data, batch) * present
+        return ops.sum(losses) / ops.sum(present), ops.sum(losses, axis=1)
 
     loss_sum, logit_gradient = _value_and_gradient(objective, logits)
-    logit_gradient = ops.reshape(logit_gradient, (photos.shape[0], -1))
+    if held == 1:  # opposites but for rounding, which would break the classes' symmetry
+        logit_gradient = (logit_gradient[:, :, :1] - logit_gradient[:, :, 1:]) / 2
+    logit_gradient = ops.reshape(ops.transpose(logit_gradient, (0, 2, 1)), (-1, photos.shape[0]))
 
     step = state.step + 1
-    columns = functools.partial(ops.repeat, repeats=num_classes)
-    move = functools.partial(_OPTIMIZERS[optimizer].move, step=step, learning_rate=columns(data.learning_rates))
-    kernel_gradient = ops.matmul(ops.transpose(features), logit_gradient) + 2 * columns(data.l2) * state.kernel
-    kernel, kernel_slots = move(state.kernel, kernel_gradient, state.kernel_slots)
-    bias, bias_slots = move(state.bias, ops.sum(logit_gradient, axis=0), state.bias_slots)
+
+    def by_row(of_heads: Tensor) -> Tensor:
+        return ops.repeat(of_heads, held)
+
+    move = functools.partial(_OPTIMIZERS[optimizer].move, step=step)
+    rates, l2 = by_row(data.learning_rates), by_row(data.l2)
+    kernel_gradient = ops.matmul(logit_gradient, ops.take(data.features, photos, axis=0))
+    kernel_gradient = kernel_gradient + 2 * l2[:, None] * state.kernel
+    kernel, kernel_slots = move(state.kernel, kernel_gradient, state.kernel_slots, learning_rate=rates[:, None])
+    bias, bias_slots = move(state.bias, ops.sum(logit_gradient, axis=1), state.bias_slots, learning_rate=rates)
     return _State(kernel, bias, kernel_slots, bias_slots, targets, step, state.loss_sum + loss_sum)
 
 
@@ -386,29 +443,29 @@ def _losses(
     data: _Data,
     batch: dict[str, Tensor],
 ) -> Tensor:
-    """Loss of each example and head, [batch, K]."""
+    """Loss of each head and example, [K, batch]."""
     from keras import ops
 
     rows, size, num_classes = batch["rows"], batch["rows"].shape[0], logits.shape[-1]
 
     def one_hot(label_rows: Tensor, heads: slice) -> Tensor:
-        return ops.one_hot(ops.reshape(ops.take(data.labels, label_rows, axis=0)[:, heads], (-1,)), num_classes)
+        return ops.one_hot(ops.reshape(ops.take(data.labels[heads], label_rows, axis=1), (-1,)), num_classes)
 
     def extra(need: str, index: int, heads: slice) -> Any:
         if need == "transition_matrix":
-            return ops.tile(data.transition_matrices[heads], (size, 1, 1))
+            return ops.repeat(data.transition_matrices[heads], size, axis=0)
         if need == "inverse_transition_matrix":
-            return ops.tile(data.inverse_transition_matrices[heads], (size, 1, 1))
+            return ops.repeat(data.inverse_transition_matrices[heads], size, axis=0)
         if need == "targets":
-            return _flat(ops.take(targets[index], rows, axis=0))
-        return one_hot(batch["peer_label_rows"], heads), _flat(logits[size:, heads])
+            return _flat(ops.take(targets[index], rows, axis=1))
+        return one_hot(batch["peer_label_rows"], heads), _flat(logits[heads, size:])
 
     values = []
     for index, (group, heads) in enumerate(_spans(groups)):
         extras = [extra(need, index, heads) for need in group.needs]
-        value = group.function(one_hot(rows, heads), _flat(logits[:size, heads]), *extras, **dict(group.parameters))
-        values.append(ops.reshape(value, (size, group.heads)))
-    return ops.concatenate(values, axis=1)
+        value = group.function(one_hot(rows, heads), _flat(logits[heads, :size]), *extras, **dict(group.parameters))
+        values.append(ops.reshape(value, (group.heads, size)))
+    return ops.concatenate(values, axis=0)
 
 
 def _spans(groups: Sequence[LossGroup]) -> Iterator[tuple[LossGroup, slice]]:
@@ -419,18 +476,28 @@ def _spans(groups: Sequence[LossGroup]) -> Iterator[tuple[LossGroup, slice]]:
         first += group.heads
 
 
-def _logits(features: Tensor, kernel: Tensor, bias: Tensor, num_classes: int) -> Tensor:
-    """[photos, K, c]."""
+def _logits(kernel: Tensor, bias: Tensor, transposed: Tensor, held: int) -> Tensor:
+    """[K, photos, c] of features [d, photos]."""
     from keras import ops
 
-    return ops.reshape(ops.matmul(features, kernel) + bias, (features.shape[0], -1, num_classes))
+    logits = ops.reshape(ops.matmul(kernel, transposed) + bias[:, None], (-1, held, transposed.shape[1]))
+    logits = ops.transpose(logits, (0, 2, 1))
+    return ops.concatenate([logits, -logits], axis=-1) if held == 1 else logits
 
 
 def _flat(by_head: Tensor) -> Tensor:
-    """[batch, heads, c] as losses take it, [batch · heads, c]."""
+    """[heads, batch, c] as losses take it, [heads · batch, c]."""
     from keras import ops
 
     return ops.reshape(by_head, (-1, by_head.shape[-1]))
+
+
+def _scattered(targets: Tensor, rows: Tensor, new: Tensor) -> Tensor:
+    """``targets`` [heads, n + 1, c] with ``new`` [heads, batch, c] in the batch's rows."""
+    from keras import ops
+
+    by_photo = ops.scatter_update(ops.transpose(targets, (1, 0, 2)), rows[:, None], ops.transpose(new, (1, 0, 2)))
+    return ops.transpose(by_photo, (1, 0, 2))
 
 
 class _Optimizer(NamedTuple):

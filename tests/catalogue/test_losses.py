@@ -270,6 +270,15 @@ def test_gradient_is_the_slope(text):
     np.testing.assert_allclose(gradient(text, y, z, *extras), slopes, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("text", VARIANTS)
+def test_gradient_over_the_logits_sums_to_zero(text):
+    """Losses see the softmax alone; training of two classes holds one of them and relies on this."""
+    y, z = examples(3, scale=0.5)
+    slopes = gradient(text, y, z, *extras_of(losses.parse(text), y, z))
+    assert np.abs(slopes).max() > 1e-3 or "k=" in text  # truncated losses are flat where the model is unsure
+    np.testing.assert_allclose(slopes.sum(axis=1), 0, atol=1e-12)
+
+
 def bootstrap_target(spec, y, z):
     p = softmax(z, axis=1)
     belief = p if spec.name == "bootstrap_soft" else np.eye(p.shape[1])[p.argmax(axis=1)]

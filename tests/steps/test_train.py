@@ -1,6 +1,7 @@
 """Training on a tiny prepared directory: what is trained, what is left alone, what is kept."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import keras
@@ -14,9 +15,10 @@ from flowernoise.registry import Registry
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.steps.train import TrainSettings, train
+from flowernoise.steps.train import TrainSettings, plan, train
 from flowernoise.store import datasets, runs
 from flowernoise.store.layout import Layout
+from flowernoise.store.records import RunKey
 
 ON_FEATURES = TrainSettings(backbone="tiny", epochs=2, batch_size=8)
 FINETUNE = dataclasses.replace(ON_FEATURES, mode="finetune", epochs=1, losses=("ce",))
@@ -209,6 +211,66 @@ def test_a_grid_is_chosen_from_on_validation(prepared: Path) -> None:
             assert (choice.learning_rate, choice.l2) in settings.grid
             assert 1 <= choice.epoch <= 2
         assert stored.run.choices[1].epoch == 2
+
+
+def test_every_run_is_tuned_unless_there_is_nothing_to_choose_on() -> None:
+    assert len(TrainSettings().resolved(validated=True).grid) == 20
+    assert TrainSettings().resolved(validated=False).grid == [(1e-3, 0.0)]
+    assert TrainSettings(mode="finetune").resolved(validated=True).grid == [(1e-3, 0.0)]
+    assert TrainSettings(l2=(0.5,)).resolved(validated=True).grid == [(rate, 0.5) for rate in (3e-4, 1e-3, 3e-3, 1e-2)]
+
+
+def answers(directory: Path) -> dict[RunKey, np.ndarray]:
+    """Probabilities on test and validation photos of every run."""
+    layout, found = Layout(directory), {}
+    for key, stored in live_runs(directory).items():
+        arrays = runs.read_arrays(layout, stored.block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))
+        both = [arrays[f"{split}_probabilities"][stored.row] for split in ("test", "val")]
+        found[key] = np.concatenate(both, axis=1)
+    return found
+
+
+ONE_POINT = dataclasses.replace(ON_FEATURES, learning_rates=(1e-2,), l2=(1e-3,))
+
+
+def test_other_blocks_and_other_company_change_no_head(prepared: Path, tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    shutil.copytree(prepared, small)
+    shutil.copytree(prepared, large)
+    train(small, dataclasses.replace(ONE_POINT, memory=1e-9), Silent())
+    train(large, dataclasses.replace(ONE_POINT, losses=("gce", "ce", "elr", "mae")), Silent())
+    assert {len(stored.block.runs) for stored in live_runs(small).values()} == {1}
+    assert {len(stored.block.runs) for stored in live_runs(large).values()} == {8}
+    in_company = answers(large)
+    for key, alone in answers(small).items():
+        np.testing.assert_allclose(alone, in_company[key], atol=1e-5)
+
+
+def test_an_interrupted_sweep_goes_on_at_the_block_and_gives_the_same_bits(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(prepared, whole)
+    settings = dataclasses.replace(ONE_POINT, memory=1e-9)
+    train(whole, settings, Silent())
+    write, written = plan.write_block, []
+
+    def write_two(*block: object) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(block)
+        write(*block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "write_block", write_two)
+        with pytest.raises(KeyboardInterrupt):
+            train(prepared, settings, Silent())
+    result = train(prepared, settings, Silent())
+    assert (result.done_before, result.trained) == (2, 2)
+    digests = [
+        sorted(stored.block.arrays.sha256 for stored in live_runs(place).values()) for place in (prepared, whole)
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_a_diverging_run_is_marked_failed_and_the_rest_goes_on(prepared: Path) -> None:

@@ -29,6 +29,7 @@ def arrays(runs: int = 2, fill: int = 0) -> dict[str, np.ndarray]:
     return {
         "predicted": np.full((runs, 3, 4), fill, dtype=np.uint8),
         "memorised": np.full((runs, 3), np.nan),
+        "recovered": np.full((runs, 3), np.nan),
         "collapsed": np.zeros((runs, 3), dtype=bool),
         "available": np.ones((runs, 3), dtype=bool),
         "test_labels": np.array([0, 0, 1, 1]),
@@ -90,7 +91,7 @@ def test_damaged_arrays_are_refused(layout: Layout) -> None:
         evaluations.read(layout, written)
 
 
-@pytest.mark.parametrize("name", ["predicted", "memorised", "collapsed", "available"])
+@pytest.mark.parametrize("name", ["predicted", "memorised", "recovered", "collapsed", "available"])
 def test_arrays_of_fewer_runs_than_recorded_are_refused(layout: Layout, name: str) -> None:
     fewer = {**arrays(), name: arrays(runs=1)[name]}
     with pytest.raises(DamagedFileError, match="does not hold as many runs"):

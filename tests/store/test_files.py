@@ -442,3 +442,24 @@ def test_a_read_only_directory_is_named_with_the_reason(tmp_path: Path) -> None:
             files.write_record(tmp_path / "a.json", "basket", BASKET)
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_a_plain_file_is_written_once_and_left_alone_while_it_holds_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "sheet.png"
+    assert files.write_plain(path, b"first")
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    assert not files.write_plain(path, b"first")
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+    assert files.write_plain(path, b"other")  # of the same size
+    assert contents(path.parent) == {"sheet.png": b"other"}
+
+
+@MOMENTS
+def test_a_full_disk_leaves_the_plain_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    path = tmp_path / "sheet.png"
+    files.write_plain(path, b"before")
+    fill_disk(monkeypatch, moment)
+    with pytest.raises(FlowernoiseError, match=r"cannot write .*sheet\.png: No space left on device"):
+        files.write_plain(path, b"after")
+    monkeypatch.undo()
+    assert contents(tmp_path) == {"sheet.png": b"before"}

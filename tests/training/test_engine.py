@@ -48,8 +48,8 @@ def test_the_description_matches_keras() -> None:
 @CPU_ONLY
 def test_describing_imports_no_framework() -> None:
     code = (
-        "import sys; from flowernoise.training import engine; engine.describe(); "
-        "print([name for name in ('tensorflow', 'keras', 'jax') if name in sys.modules])"
+        "import sys; from flowernoise.training import engine; engine.extractor(engine.describe(), True); "
+        "print([name for name in ('tensorflow', 'keras', 'jax', 'openvino') if name in sys.modules])"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "[]"

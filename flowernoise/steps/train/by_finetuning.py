@@ -113,8 +113,8 @@ def _network(work: Plan, loss: Spec, count: int) -> finetune.Network:
         count=count,
         batch_size=settings.batch_size,
         optimizer=settings.optimizer,
-        learning_rate=settings.learning_rates[0],
-        l2=settings.l2[0],
+        learning_rate=settings.grid[0][0],
+        l2=settings.grid[0][1],
     )
 
 

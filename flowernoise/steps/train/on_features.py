@@ -59,6 +59,7 @@ def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> Tr
         done_before=0,
         failed=(),
         engine=work.engine,
+        extractor=work.extractor,
         feature_seconds=featured - started,
         training_seconds=time.perf_counter() - featured,
     )
@@ -85,7 +86,12 @@ def _data(work: Plan, missing: Sequence[RunKey], extracted: FeatureArray) -> _Da
 
 
 def _heads_a_block(work: Plan, extracted: FeatureArray) -> int:
-    return heads.recommended_heads(extracted.shape[1], work.num_classes)
+    """What trains fastest, if the memory budget allows it."""
+    train, val, test = work.dataset.sizes
+    times = work.settings.epochs if val else 1
+    a_head = heads.bytes_a_head(train, val + test, extracted.shape[1], work.num_classes, times)
+    most = int(work.settings.memory * 2**30 / a_head)
+    return min(heads.recommended_heads(extracted.shape[1], work.num_classes), most)
 
 
 def _estimates(work: Plan, draws: Sequence[DrawKey], data: _Data) -> dict[DrawKey, Matrix]:

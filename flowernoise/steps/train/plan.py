@@ -32,7 +32,7 @@ from flowernoise.store.records import (
     Selection,
 )
 from flowernoise.training import engine
-from flowernoise.training.engine import Engine
+from flowernoise.training.engine import Engine, Extractor
 from flowernoise.training.heads import LossGroup
 
 DIVERGED = "diverged: its answers are not finite; try a smaller --learning-rate"
@@ -49,6 +49,7 @@ class Plan:
     backbone_spec: Spec
     backbone: Backbone
     engine: Engine
+    extractor: Extractor
     losses: Mapping[str, Spec]
     drawn: Mapping[DrawKey, StoredDraw]
     generation: int = 1
@@ -66,7 +67,7 @@ class Plan:
     @property
     def feature_work(self) -> FeatureWork:
         """The features that runs are trained on."""
-        return FeatureWork(self.layout, self.dataset, self.index, self.backbone_spec, self.backbone, self.engine)
+        return FeatureWork(self.layout, self.dataset, self.index, self.backbone_spec, self.backbone, self.extractor)
 
     @property
     def features_key(self) -> FeaturesKey:
@@ -101,6 +102,7 @@ def make(layout: Layout, settings: TrainSettings) -> Plan:
     backbone_spec = backbones.parse(settings.backbone)
     dataset = datasets.need(layout)
     matrices.check_files(specs, len(dataset.classes))
+    settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
         raise BadRequestError(
             "several --learning-rate or --l2 values are chosen between on the validation split, and there is none; "
@@ -109,14 +111,17 @@ def make(layout: Layout, settings: TrainSettings) -> Plan:
     drawn = draws.index(layout, dataset.id)
     if not drawn:
         raise BadRequestError(f"no draws in {layout.root} for its data set; run `flowernoise corrupt` first")
+    backbone, described = backbone_spec(), engine.describe()
+    frozen = settings.mode == "features"
     return Plan(
         layout=layout,
         dataset=dataset,
         index=photos.read_index(layout.photos, dataset.index),
         settings=settings,
         backbone_spec=backbone_spec,
-        backbone=backbone_spec(),
-        engine=engine.describe(),
+        backbone=backbone,
+        engine=described,
+        extractor=engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described),
         losses={str(spec): spec for spec in specs},
         drawn=drawn,
     )

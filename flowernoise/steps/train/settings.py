@@ -8,14 +8,20 @@ from typing import Literal
 
 from flowernoise.errors import BadRequestError
 from flowernoise.store.records import Mode, RunKey, TrainingSettings
-from flowernoise.training.engine import Engine
+from flowernoise.training.engine import Engine, Extractor
+
+LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
+FIXED_LEARNING_RATE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
     """What ``train`` is asked for.
 
-    ``control_losses`` restricts which of the losses the control is trained with; None for all.
+    ``learning_rates`` and ``l2`` None mean the tuning grid where heads can be chosen between on a validation split, and
+    one fixed value where not. ``control_losses`` restricts which of the losses the control is trained with; None for
+    all. ``memory`` is the budget in GiB of the heads that are trained together; results do not depend on it.
     """
 
     losses: tuple[str, ...] = ("ce", "mae")
@@ -23,20 +29,34 @@ class TrainSettings:
     mode: Mode = "features"
     epochs: int = 5
     batch_size: int = 32
-    learning_rates: tuple[float, ...] = (1e-3,)
-    l2: tuple[float, ...] = (0.0,)
+    learning_rates: tuple[float, ...] | None = None
+    l2: tuple[float, ...] | None = None
     optimizer: Literal["adam", "sgd"] = "adam"
     control_losses: tuple[str, ...] | None = None
+    memory: float = 1.0
 
     @property
     def recorded(self) -> TrainingSettings:
         """The part that is kept with every run."""
-        return TrainingSettings(self.epochs, self.batch_size, self.optimizer, self.learning_rates, self.l2)
+        rates, strengths = zip(*self.grid, strict=True)
+        return TrainingSettings(
+            self.epochs, self.batch_size, self.optimizer, tuple(dict.fromkeys(rates)), tuple(dict.fromkeys(strengths))
+        )
+
+    def resolved(self, *, validated: bool) -> TrainSettings:
+        """The same with learning rates and L2 filled in.
+
+        Args:
+            validated: whether there is a validation split.
+        """
+        tuned = validated and self.mode == "features"
+        rates, strengths = (LEARNING_RATES, L2) if tuned else ((FIXED_LEARNING_RATE,), (0.0,))
+        return dataclasses.replace(self, learning_rates=self.learning_rates or rates, l2=self.l2 or strengths)
 
     @property
     def grid(self) -> list[tuple[float, float]]:
         """Learning rate and L2 of each point of the tuning grid."""
-        return [(rate, l2) for rate in self.learning_rates for l2 in self.l2]
+        return [(rate, l2) for rate in self.learning_rates or (FIXED_LEARNING_RATE,) for l2 in self.l2 or (0.0,)]
 
     def check(self) -> None:
         """Refuses numbers out of range.
@@ -47,14 +67,16 @@ class TrainSettings:
         for option, count in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
             if count < 1:
                 raise BadRequestError(f"{option} {count} is too few; at least 1")
-        for rate in self.learning_rates:
+        for rate in self.learning_rates or ():
             if not (rate > 0 and math.isfinite(rate)):
                 raise BadRequestError(f"--learning-rate {rate:g} must be a finite number above 0")
-        for strength in self.l2:
+        for strength in self.l2 or ():
             if not (strength >= 0 and math.isfinite(strength)):
                 raise BadRequestError(f"--l2 {strength:g} must be a finite number, at least 0")
-        if not self.learning_rates or not self.l2 or not self.losses:
+        if () in (self.learning_rates, self.l2, self.losses):
             raise BadRequestError("--learning-rate, --l2 and --loss each need at least one value")
+        if not (self.memory > 0 and math.isfinite(self.memory)):
+            raise BadRequestError(f"--memory {self.memory:g} must be a finite number of GiB above 0")
         if self.mode == "finetune" and len(self.grid) > 1:
             raise BadRequestError(
                 "--mode finetune takes one --learning-rate and one --l2; lists are for --mode features"
@@ -63,12 +85,13 @@ class TrainSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What was trained: counts of runs, the engine, and the seconds that features and training took."""
+    """What was trained: counts of runs, the engines, and the seconds that features and training took."""
 
     trained: int
     done_before: int
     failed: tuple[tuple[RunKey, str], ...]
     engine: Engine
+    extractor: Extractor | None = None
     feature_seconds: float = 0.0
     training_seconds: float = 0.0
     photos_trained: int = 0

@@ -1,0 +1,135 @@
+"""Matrices: which classes a run mixes up, and which labels a draw has changed into which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowernoise.show.plot import sheet, subject
+from flowernoise.show.plot.styles import COLLAPSED
+from flowernoise.show.plot.subject import ConfusionLike, ConfusionsLike, TransitionLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SIDE_BY_SIDE = 3
+_MOST_WRITTEN = 12  # classes whose cells have room for numbers
+_MOST_NAMED = 40  # classes that have room for their names
+_DARK = 0.65  # from this share on a cell's text is white
+_CELL = 0.62  # inches
+SHADES = "Blues"
+
+
+def confusion(data: ConfusionsLike) -> Figure:
+    """Test photos by true and predicted class, a panel a run: counts, and shares of each true class."""
+    chart = data.chart
+    columns = min(_SIDE_BY_SIDE, len(data.matrices))
+    figure, grid = sheet.panels(-(-len(data.matrices) // columns), columns, _size(chart.classes))
+    panels = [panel for axes in grid for panel in axes]
+    for panel, matrix in zip(panels, data.matrices, strict=False):
+        counts = np.asarray(matrix.counts)
+        totals = counts.sum(axis=1)
+        shares = np.divide(counts, totals[:, None], out=np.zeros(counts.shape), where=totals[:, None] > 0)
+        texts = [
+            [f"{n}\n{100 * s:.0f} %" if n else "0" for n, s in zip(*row, strict=True)]
+            for row in zip(counts, shares, strict=True)
+        ]
+        _matrix(panel, shares, texts, chart.classes, totals)
+        panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
+        panel.set_xlabel("predicted class")
+        panel.set_ylabel("true class (test photos)")
+    sheet.remove(panels[len(data.matrices) :])
+    collapsed = [f"{COLLAPSED} {subject.COLLAPSED}"] if any(matrix.collapsed for matrix in data.matrices) else []
+    wrong = f"{subject.percent(data.realised_rate)} of the training labels wrong"
+    return sheet.finish(
+        figure,
+        f"confusion matrix: {subject.condition_name(data.noise, data.rate)}, seed {data.seed}",
+        [*subject.facts(chart), wrong, _cells(chart.classes, "photos, and % of the true class"), *collapsed],
+    )
+
+
+def _of_run(matrix: ConfusionLike, width: float) -> str:
+    counts = np.asarray(matrix.counts)
+    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} right", width)
+    return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
+
+
+def transition(data: TransitionLike) -> Figure:
+    """P(observed label | true label) of a draw: as the noise model has it, and as it came out."""
+    matrices = [("nominal T", data.nominal), ("realised T, training labels", data.realised)]
+    shown = [(title, matrix) for title, matrix in matrices if matrix is not None]
+    figure, [axes] = sheet.panels(1, len(shown), _size(data.classes))
+    totals = np.asarray(data.train_counts)
+    for panel, (title, matrix) in zip(axes, shown, strict=True):
+        shares = np.nan_to_num(matrix)
+        texts = [
+            [_transition_text(share, total, matrix is data.realised) for share in row]
+            for row, total in zip(matrix, totals, strict=True)
+        ]
+        _matrix(panel, shares, texts, data.classes, totals)
+        panel.set_title(title, loc="left")
+        panel.set_xlabel("observed label")
+        panel.set_ylabel("true class (training photos)")
+    missing = ["no nominal T: this noise depends on the photos"] if data.nominal is None else []
+    return sheet.finish(
+        figure,
+        f"transition matrix: {subject.condition_name(data.noise, data.rate)}, seed {data.seed}",
+        [
+            data.source,
+            f"{len(data.classes)} classes",
+            f"{totals.sum():,} training photos, {subject.percent(data.realised_rate)} of their labels wrong",
+            _cells(data.classes, "P(observed | true) in %, and labels in brackets"),
+            *missing,
+        ],
+    )
+
+
+def _transition_text(share: float, total: int, realised: bool) -> str:
+    if np.isnan(share):
+        return "–"
+    return f"{100 * share:.1f}\n({round(share * total)})" if realised else f"{100 * share:.1f}"
+
+
+def _cells(classes: Sequence[str], written: str) -> str:
+    """What cells say, or only show where there are too many for numbers."""
+    if len(classes) <= _MOST_WRITTEN:
+        return f"cells: {written}"
+    numbered = "" if len(classes) <= _MOST_NAMED else ", classes by number from 0"
+    return f"the darker, the larger the share of the true class (white 0, darkest 100 %){numbered}"
+
+
+def _size(classes: Sequence[str]) -> tuple[float, float]:
+    """Of a panel with its labels, in inches."""
+    if len(classes) > _MOST_WRITTEN:
+        return 5.2, 5.3
+    names = max(sheet.text_width(f"{name} (0000)", 9.0) for name in classes)
+    return _side(classes) + names + 0.5, _side(classes) + 1.2
+
+
+def _side(classes: Sequence[str]) -> float:
+    """Of the square of cells, about."""
+    return max(len(classes) * _CELL, 1.7) if len(classes) <= _MOST_WRITTEN else 3.5
+
+
+def _matrix(panel: Axes, shares: Any, texts: Sequence[Sequence[str]], classes: Sequence[str], totals: Any) -> None:
+    """Cells as dark as their share of the row, with texts where there is room."""
+    count = len(classes)
+    panel.grid(visible=False)
+    panel.imshow(shares, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="equal")
+    panel.spines[:].set_visible(False)
+    panel.tick_params(length=0)
+    if count <= _MOST_WRITTEN:
+        for row, line in enumerate(texts):
+            for column, text in enumerate(line):
+                colour = "white" if shares[row][column] > _DARK else sheet.INK
+                panel.text(column, row, text, ha="center", va="center", size=8.5, color=colour, linespacing=1.15)
+    ticks = range(count) if count <= _MOST_NAMED else range(0, count, -(-count // 20))
+    size = 9.0 if count <= _MOST_WRITTEN else 6.0
+    named = [classes[k] if count <= _MOST_NAMED else str(k) for k in ticks]
+    panel.set_xticks(
+        ticks, named, rotation=40 if count <= _MOST_NAMED else 0, ha="right", rotation_mode="anchor", size=size
+    )
+    panel.set_yticks(ticks, [f"{name} ({totals[k]:,})" for k, name in zip(ticks, named, strict=True)], size=size)

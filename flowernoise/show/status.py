@@ -1,0 +1,179 @@
+"""An artifacts directory at a glance."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flowernoise.show import table
+
+MOST_NAMES = 4  # losses by name
+MOST_LINES = 5  # problems, or files of a kind of litter, by name
+CONTROL = "none"
+_NEEDED = ("prepare", "corrupt", "train", "evaluate")  # others are named where they are there
+_STYLES = {"stale": "yellow", "partly": "yellow", "unknown": "yellow", "damaged": "bold red"}
+_LITTER = {
+    "temporary": ("temporary file", "of something interrupted or still running"),
+    "set aside": ("damaged file", "set aside"),
+    "unreferenced": ("file", "that no record names"),
+}
+Result = Any  # a step's result; show is told apart from steps
+
+
+def show(result: Result, console: Console) -> None:
+    """Prints a row a stage, then what is wrong, what is litter, and the command that comes next."""
+    if not any(stage.files for stage in result.stages if stage.name != "other"):
+        _line(console, f"nothing in {result.directory}")
+    else:
+        _line(console, " · ".join([result.directory, *_subject(result)]), style="bold")
+        console.print()
+        stages = _stages(result)
+        console.print(stages) if console.is_terminal else table.print_whole(console, stages)
+        console.print()
+    for line in (*_problems(result), *_litter(result)):
+        _line(console, line)
+    if result.inside:
+        _line(console, f"artifacts directories in it: {', '.join(result.inside)}")
+    _line(console, f"next: {result.next}")
+
+
+def size(count: int) -> str:
+    """Bytes as people read them.
+
+    >>> size(0), size(999), size(1_250_000)
+    ('0 B', '999 B', '1.2 MB')
+    """
+    number, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} {unit}" if unit == "B" or number >= 99.95 else f"{number:.1f} {unit}"
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
+def _subject(result: Result) -> list[str]:
+    return [result.source, f"{len(result.classes)} classes"] if result.source else []
+
+
+def _stages(result: Result) -> Table:
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
+    shown.add_column("stage", no_wrap=True)
+    shown.add_column("state", no_wrap=True)
+    shown.add_column("", overflow="fold")
+    shown.add_column("size", justify="right", no_wrap=True)
+    for stage in result.stages:
+        if stage.files or stage.name in _NEEDED:
+            what = Text("\n".join(_details(result, stage)))
+            shown.add_row(stage.name, Text(stage.state, style=_STYLES.get(stage.state, "")), what, size(stage.bytes))
+    shown.add_section()
+    shown.add_row("total", "", "", size(result.bytes))
+    return shown
+
+
+def _details(result: Result, stage: Any) -> Iterator[str]:
+    """What a stage holds, in lines."""
+    if stage.name == "prepare":
+        if result.photos:
+            train, val, test = result.photos
+            yield f"{sum(result.photos):,} photos: {train:,} train, {val:,} val, {test:,} test"
+    elif stage.name == "corrupt":
+        yield from _draws(result)
+    elif stage.name == "features":
+        yield from _features(result)
+    elif stage.name == "train":
+        yield from _runs(result)
+    elif stage.name == "evaluate":
+        if result.evaluated:
+            yield _count(result.evaluated, "run")
+    else:
+        yield _count(stage.files, "file")
+
+
+def _draws(result: Result) -> Iterator[str]:
+    controls = sum(each.draws for each in result.draws if each.noise == CONTROL)
+    noisy = [each for each in result.draws if each.noise != CONTROL]
+    if result.draws:
+        yield f"{_count(sum(each.draws for each in noisy), 'noisy draw')}, {_count(controls, 'control')}"
+    for noise, group in itertools.groupby(noisy, key=lambda each: each.noise):
+        members = list(group)
+        rates = ", ".join(f"{each.rate:g}" for each in members)
+        yield f"{noise} at {rates}: {_span([each.draws for each in members], 'seed')}"
+    if result.stale_draws:
+        yield f"{_count(result.stale_draws, 'draw')} of {_others(result)}"
+
+
+def _features(result: Result) -> Iterator[str]:
+    for each in result.features:
+        yield f"{each.backbone}, {_count(each.photos, 'photo')}" + (", stale" if each.state == "stale" else "")
+    if result.unfinished:
+        yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which train goes on from"
+
+
+def _runs(result: Result) -> Iterator[str]:
+    for (backbone, mode), group in itertools.groupby(result.runs, key=lambda each: (each.backbone, each.mode)):
+        members = list(group)
+        yield f"{_count(sum(each.runs for each in members), 'run')}: {backbone}, {mode}"
+        yield f"  {_losses(members)}"
+        notes = (
+            ("failed", "failed"),
+            ("unevaluated", "not evaluated"),
+            ("superseded", "superseded"),
+            ("stale", "of labels drawn no more"),
+            ("lacking", "missing, of draws that are there"),
+        )
+        for field, word in notes:
+            if found := sum(getattr(each, field) for each in members):
+                yield f"  {found:,} {word}"
+    if result.stale_runs:
+        yield f"{_count(result.stale_runs, 'run')} of {_others(result)}"
+
+
+def _others(result: Result) -> str:
+    return "other photos" if result.photos else "photos that are not known"
+
+
+def _losses(members: Sequence[Any]) -> str:
+    if len(members) <= MOST_NAMES:
+        return ", ".join(f"{each.loss} {each.runs:,}" for each in members)
+    return f"{len(members)} losses, {_span([each.runs for each in members], 'run')} each"
+
+
+def _problems(result: Result) -> Iterator[str]:
+    for text in result.problems[:MOST_LINES]:
+        yield f"problem: {text}"
+    if len(result.problems) > MOST_LINES:
+        yield f"problem: {len(result.problems) - MOST_LINES:,} more; --json has all of them"
+
+
+def _litter(result: Result) -> Iterator[str]:
+    for kind, (noun, why) in _LITTER.items():
+        members = [each for each in result.litter if each.kind == kind]
+        if members:
+            names = ", ".join(each.path for each in members[:MOST_LINES])
+            more = f" and {len(members) - MOST_LINES:,} more" if len(members) > MOST_LINES else ""
+            together = size(sum(each.bytes for each in members))
+            yield f"litter: {_count(len(members), noun)} {why} ({together}): {names}{more}"
+
+
+def _span(counts: Sequence[int], noun: str) -> str:
+    """One count, or the least and the most.
+
+    >>> _span([5, 5], "seed"), _span([1, 3], "run")
+    ('5 seeds', '1 to 3 runs')
+    """
+    least, most = min(counts), max(counts)
+    return _count(most, noun) if least == most else f"{least:,} to {_count(most, noun)}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,609 @@
+"""``plot``: pictures of what was compared, trained and drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from flowernoise.catalogue.losses import losses as loss_registry
+from flowernoise.catalogue.noise import noise_models
+from flowernoise.errors import BadRequestError
+from flowernoise.progress import Progress
+from flowernoise.registry import Registry, did_you_mean
+from flowernoise.steps.compare import CompareSettings, Comparison, Row, compare
+from flowernoise.store import datasets, draws, evaluations, files, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Mode, Selection
+
+# The kinds of pictures, and the options that say something to each.
+KINDS: Mapping[str, Collection[str]] = {
+    "accuracy": ("metric", "select", "losses", "noise"),
+    "memorisation": ("losses", "noise"),
+    "confusion": ("select", "losses", "noise", "rate", "seed"),
+    "transition": ("noise", "rate", "seed"),
+    "seeds": ("metric", "select", "losses", "noise"),
+}
+FORMATS = ("png", "svg")
+MOST_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
+FEW = 5
+FEW_MATRICES = 3  # confusion matrices side by side unless more are asked for
+_FOLLOWED = ("memorised", "test_accuracy", "val_accuracy")
+_LONGEST_NAME = 60  # characters of a spec in a file name
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Draw = Callable[[str, Any, str], bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotSettings:
+    """Which pictures, of what, and where to.
+
+    ``kind`` None means all that the data allow; ``noise`` and ``losses`` empty mean all that there are; ``rate`` None
+    the highest and ``seed`` None the lowest. ``output`` is a directory (None means ``plots/``), or a file with the
+    suffix of a format.
+    """
+
+    kind: str | None = None
+    metric: str = "accuracy"
+    select: Selection | None = None
+    losses: tuple[str, ...] = ()
+    noise: tuple[str, ...] = ()
+    rate: float | None = None
+    seed: int | None = None
+    format: str | None = None
+    output: Path | None = None
+
+    def check(self) -> None:
+        """Checks what can be checked without data.
+
+        Raises:
+            BadRequestError: an unknown kind, or an option that says nothing to it.
+        """
+        if self.kind is None:
+            return
+        if self.kind not in KINDS:
+            raise BadRequestError(
+                f"unknown kind of plot {self.kind!r}{did_you_mean(self.kind, KINDS)}; there are: {', '.join(KINDS)}"
+            )
+        for field in dataclasses.fields(self):
+            users = [kind for kind, used in KINDS.items() if field.name in used]
+            if users and self.kind not in users and getattr(self, field.name) != field.default:
+                option = {"losses": "loss"}.get(field.name, field.name)
+                raise BadRequestError(f"--{option} says nothing to {self.kind}; it is for {', '.join(users)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One loss under one noise: its seeds' values, their mean and its 95 % interval, collapsed and failed runs."""
+
+    noise: str
+    rate: float
+    realised_rate: float
+    loss: str
+    seeds: int
+    values: tuple[float, ...]
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    collapsed: int
+    failed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A metric, its cells, and what answering one class always scores, None where that is not known.
+
+    ``unit`` is ``share`` (shown in %) or ``plain``, ``better`` is ``higher`` or ``lower``.
+    """
+
+    name: str
+    unit: str
+    better: str
+    chance: float | None
+    cells: tuple[Cell, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """What was compared of one backbone and mode, and the losses that stand out, the baseline first.
+
+    The first of the ``measures`` is the one asked for; balanced accuracy goes with accuracy where the task is binary.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    test_counts: tuple[int, ...]
+    backbone: str
+    mode: Mode
+    select: Selection
+    baseline: str
+    highlighted: tuple[str, ...]
+    measures: tuple[Measure, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of the metric asked for."""
+        return self.measures[0].cells
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class History:
+    """One loss under one noise, epoch by epoch: shares [seeds, epochs], NaN where a seed has fewer epochs."""
+
+    noise: str
+    rate: float
+    loss: str
+    memorised: Floats
+    test_accuracy: Floats
+    val_accuracy: Floats
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Histories:
+    """The histories of a chart's runs, each with the hyper-parameters selected for it on noisy val."""
+
+    chart: Chart
+    train_photos: int
+    val_photos: int
+    histories: tuple[History, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Confusion:
+    """One run's test photos by true and predicted class [true, predicted]."""
+
+    loss: str
+    counts: np.ndarray[Any, np.dtype[np.int64]]
+    collapsed: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Confusions:
+    """Confusion matrices of runs that share a draw."""
+
+    chart: Chart
+    noise: str
+    rate: float
+    realised_rate: float
+    seed: int
+    matrices: tuple[Confusion, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Transition:
+    """A draw's transition matrices [true, observed]; ``nominal`` is None where the noise model has none."""
+
+    source: str
+    classes: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    noise: str
+    rate: float
+    realised_rate: float
+    seed: int
+    nominal: Floats | None
+    realised: Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """What one picture shows: its kind, its file's name without suffix, and its data."""
+
+    kind: str
+    name: str
+    data: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """The pictures that can be drawn, and what their viewer should know."""
+
+    pictures: tuple[Picture, ...]
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A picture's file, and whether it held just that already."""
+
+    kind: str
+    path: Path
+    done_before: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotResult:
+    """The files, and notes on them."""
+
+    files: tuple[Drawn, ...]
+    notes: tuple[str, ...]
+
+
+class _NothingToDrawError(BadRequestError):
+    """The data do not allow a kind of picture."""
+
+
+def plot(artifacts_directory: Path, settings: PlotSettings, draw: Draw, progress: Progress) -> PlotResult:
+    """Draws pictures into files; a file that holds the same bytes already is not touched.
+
+    Args:
+        artifacts_directory: what the pictures are of.
+        settings: which pictures.
+        draw: makes the bytes of a picture from its kind, data and format.
+        progress: told of each picture.
+
+    Raises:
+        BadRequestError: nothing prepared, drawn or evaluated, a kind that the data do not allow, or an unknown name.
+        FlowernoiseError: a file cannot be written.
+    """
+    form = _format(settings)
+    gallery = pictures(artifacts_directory, settings, progress)
+    paths = _paths(gallery.pictures, settings, form, Layout(artifacts_directory).plots)
+    drawn = []
+    with progress.task("drawing", len(paths), "pictures") as advance:
+        for picture, path in zip(gallery.pictures, paths, strict=True):
+            written = files.write_plain(path, draw(picture.kind, picture.data, form))
+            drawn.append(Drawn(picture.kind, path, done_before=not written))
+            advance(1)
+    return PlotResult(tuple(drawn), gallery.notes)
+
+
+def pictures(artifacts_directory: Path, settings: PlotSettings, progress: Progress) -> Gallery:
+    """The data of the pictures that are asked for.
+
+    Raises:
+        BadRequestError: as :func:`plot`.
+        DamagedFileError: files that are not what was written.
+    """
+    settings.check()
+    maker = _Maker(artifacts_directory, settings, progress)
+    if settings.kind is not None:
+        return Gallery(tuple(maker.make(settings.kind)), maker.notes)
+    made: list[Picture] = []
+    missing: list[str] = []
+    for kind in KINDS:
+        try:
+            made += maker.make(kind)
+        except _NothingToDrawError as error:
+            missing.append(f"no picture of {kind}: {error}")
+    if not made:
+        raise BadRequestError(missing[0])
+    return Gallery(tuple(made), (*maker.notes, *missing))
+
+
+class _Maker:
+    """Makes the data of pictures; what several kinds need is read once."""
+
+    def __init__(self, artifacts_directory: Path, settings: PlotSettings, progress: Progress) -> None:
+        self._directory = artifacts_directory
+        self._layout = Layout(artifacts_directory)
+        self._settings = settings
+        self._progress = progress
+        self._dataset = datasets.need(self._layout)
+        self._makers: Mapping[str, Callable[[], Iterator[Picture]]] = {
+            "accuracy": self._accuracy,
+            "memorisation": self._memorisation,
+            "confusion": self._confusion,
+            "transition": self._transition,
+            "seeds": self._seeds,
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the comparison says of itself, if there was need of one."""
+        return self._comparison.notes if "_comparison" in self.__dict__ else ()
+
+    def make(self, kind: str) -> tuple[Picture, ...]:
+        """The pictures of a kind."""
+        return tuple(self._makers[kind]())
+
+    @functools.cached_property
+    def _comparison(self) -> Comparison:
+        if not self._layout.evaluation.exists():
+            raise _NothingToDrawError(f"nothing is evaluated in {self._directory}; run `flowernoise evaluate` first")
+        settings = self._settings
+        wanted = CompareSettings(metric=settings.metric, select=settings.select)
+        return compare([self._directory], wanted, self._progress)
+
+    @functools.cached_property
+    def _charts(self) -> Mapping[str, Chart]:
+        """Charts by what their file names end in: nothing, if there is only one backbone and mode."""
+        result, settings = self._comparison, self._settings
+        losses = _picked(settings.losses, {row.loss for row in result.rows}, loss_registry, "run", str(self._directory))
+        noises = _picked(settings.noise, {row.noise for row in result.rows}, noise_models, "run", str(self._directory))
+        wanted = [row.loss in losses and row.noise in {CONTROL, *noises} for row in result.rows]
+        kinds = sorted({(row.backbone, row.mode) for row in result.rows})
+        charts = {}
+        for kind in kinds:
+            own = [want and (row.backbone, row.mode) == kind for want, row in zip(wanted, result.rows, strict=True)]
+            if any(own):
+                ending = "" if len(kinds) == 1 else f"-{slug(kind[0])}-{kind[1]}"
+                rows = tuple(itertools.compress(result.rows, own))
+                charts[ending] = chart_of(msgspec.structs.replace(result, rows=rows))
+        return charts
+
+    def _accuracy(self) -> Iterator[Picture]:
+        for ending, chart in self._charts.items():
+            if not _noises(chart.cells):
+                raise _NothingToDrawError(
+                    "only the control is there; `flowernoise corrupt` and `train` add noise to it"
+                )
+            yield Picture("accuracy", slug(chart.measures[0].name) + ending, chart)
+
+    def _seeds(self) -> Iterator[Picture]:
+        for ending, chart in self._charts.items():
+            if max(cell.seeds for cell in chart.cells) < 2:
+                raise _NothingToDrawError("one seed has no spread; `flowernoise corrupt --seeds N` draws more")
+            metric = chart.measures[0].name
+            yield Picture("seeds", ("seeds" if metric == "accuracy" else f"seeds-{slug(metric)}") + ending, chart)
+
+    def _memorisation(self) -> Iterator[Picture]:
+        train, val, _ = self._dataset.sizes
+        if not val:
+            raise _NothingToDrawError("without a validation split (val 0) no history of epochs is kept")
+        found = False
+        for ending, chart in self._charts.items():
+            histories = _histories(self._layout, self._dataset, chart)
+            if histories:
+                found = True
+                yield Picture("memorisation", f"memorisation{ending}", Histories(chart, train, val, histories))
+        if not found:
+            raise _NothingToDrawError(
+                "no history of runs with wrong labels: only heads on features keep one, and the control has none wrong"
+            )
+
+    def _confusion(self) -> Iterator[Picture]:
+        for ending, chart in self._charts.items():
+            cells = {(cell.noise, cell.rate, cell.loss): cell for cell in chart.cells}
+            evaluated = {
+                run.key: position
+                for position, run in enumerate(self._evaluation.runs)
+                if not run.failure
+                and (run.key.backbone, run.key.mode) == (chart.backbone, chart.mode)
+                and (run.key.noise, run.key.rate, run.key.loss) in cells
+            }
+            for draw in self._chosen({key.draw for key in evaluated}, "run"):
+                of_draw = {key.loss: key for key in evaluated if key.draw == draw}
+                losses = self._mixed_up(chart, [cells[draw.noise, draw.rate, loss] for loss in of_draw])
+                matrices = tuple(self._matrix(chart, loss, evaluated[of_draw[loss]]) for loss in losses)
+                realised = cells[draw.noise, draw.rate, losses[0]].realised_rate
+                data = Confusions(chart, draw.noise, draw.rate, realised, draw.seed, matrices)
+                yield Picture("confusion", f"confusion-{_draw_name(draw)}{ending}", data)
+
+    def _mixed_up(self, chart: Chart, cells: Sequence[Cell]) -> list[str]:
+        """Losses whose confusion is shown: those asked for, or all if they are few, or the baseline and the best."""
+        losses = sorted((cell.loss for cell in cells), key=lambda loss: (loss != chart.baseline, loss))
+        if self._settings.losses or len(losses) <= FEW_MATRICES:
+            return losses
+        shown = [cell for cell in cells if cell.loss in chart.highlighted and cell.mean is not None]
+        sign = 1 if chart.measures[0].better == "higher" else -1
+        shown.sort(key=lambda cell: (cell.loss != chart.baseline, -sign * (cell.mean or 0.0)))
+        return [cell.loss for cell in shown[:2]] or losses[:1]
+
+    def _matrix(self, chart: Chart, loss: str, position: int) -> Confusion:
+        arrays, selections = self._arrays, self._evaluation.selections
+        column = selections.index(chart.select)
+        if not arrays["available"][position, column]:
+            column = selections.index("last")
+        counts = np.zeros((len(self._evaluation.classes),) * 2, dtype=np.int64)
+        np.add.at(counts, (arrays["test_labels"], arrays["predicted"][position, column]), 1)
+        return Confusion(loss, counts, bool(arrays["collapsed"][position, column]))
+
+    @functools.cached_property
+    def _evaluation(self) -> Evaluation:
+        evaluation = evaluations.find(self._layout)
+        if evaluation is None:
+            raise _NothingToDrawError(f"nothing is evaluated in {self._directory}; run `flowernoise evaluate` first")
+        return evaluation
+
+    @functools.cached_property
+    def _arrays(self) -> evaluations.Arrays:
+        return evaluations.read(self._layout, self._evaluation)
+
+    def _transition(self) -> Iterator[Picture]:
+        drawn = draws.index(self._layout, self._dataset.id)
+        if not drawn:
+            raise _NothingToDrawError(f"no draws in {self._directory}; run `flowernoise corrupt` first")
+        chosen = self._chosen(drawn, "draw")
+        labels = draws.read(self._layout, [drawn[key] for key in chosen])
+        for key in chosen:
+            nominal = labels[key].transition_matrix
+            data = Transition(
+                source=self._dataset.request.source,
+                classes=self._dataset.classes,
+                train_counts=self._dataset.counts[0],
+                noise=key.noise,
+                rate=key.rate,
+                realised_rate=drawn[key].draw.realised_rate,
+                seed=key.seed,
+                nominal=None if np.isnan(nominal).any() else nominal,
+                realised=labels[key].realised_transition_matrix,
+            )
+            yield Picture("transition", f"transition-{_draw_name(key)}", data)
+
+    def _chosen(self, available: Collection[DrawKey], what: str) -> list[DrawKey]:
+        """A draw of each noise model asked for: at the rate and of the seed asked for, or highest and lowest."""
+        settings = self._settings
+        noises = {key.noise for key in available}
+        wanted = set(_picked(settings.noise, noises, noise_models, what, str(self._directory)))
+        if not settings.noise and len(noises) > 1:
+            wanted.discard(CONTROL)
+        fitting = [
+            key
+            for key in sorted(available)
+            if key.noise in wanted
+            and (settings.rate is None or math.isclose(key.rate, settings.rate))
+            and settings.seed in (None, key.seed)
+        ]
+        if not fitting:
+            near = [key for key in sorted(available) if key.noise in wanted]
+            raise BadRequestError(f"no {what} with {_asked(settings)} in {self._directory}; there are: {_listed(near)}")
+        highest = {key.noise: key.rate for key in fitting}
+        return [next(k for k in fitting if (k.noise, k.rate) == condition) for condition in highest.items()]
+
+
+def chart_of(result: Comparison) -> Chart:
+    """A comparison of one directory's backbone and mode, as it is drawn."""
+    [photos] = result.datasets
+    cells = tuple(map(_cell, result.rows))
+    one_answer = 1 / sum(count > 0 for count in photos.test_counts)
+    chances = {"accuracy": photos.majority, "balanced_accuracy": one_answer, "auroc": 0.5, "mcc": 0.0}
+    measures = [Measure(result.metric, result.unit, result.better, chances.get(result.metric), cells)]
+    beneath = [(cell, row.balanced) for cell, row in zip(cells, result.rows, strict=True) if row.balanced]
+    if beneath:
+        balanced = tuple(
+            dataclasses.replace(cell, values=(), mean=below.mean, ci_low=below.ci_low, ci_high=below.ci_high)
+            for cell, below in beneath
+        )
+        measures.append(Measure("balanced_accuracy", "share", "higher", one_answer, balanced))
+    return Chart(
+        source=photos.source,
+        classes=photos.classes,
+        test_counts=photos.test_counts,
+        backbone=result.rows[0].backbone,
+        mode=result.rows[0].mode,
+        select=photos.select,
+        baseline=result.baseline,
+        highlighted=highlighted(result.rows, result.baseline, result.better),
+        measures=tuple(measures),
+    )
+
+
+def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, ...]:
+    """The losses that stand out among many, the baseline first: those best under some noise, then the best on average.
+
+    All of them, where they are few. Otherwise losses that collapsed or failed anywhere stand back.
+    """
+    losses = sorted({row.loss for row in rows}, key=lambda loss: (loss != baseline, loss))
+    if len(losses) <= MOST_LINES:
+        return tuple(losses)
+    sign = 1 if better == "higher" else -1
+    noisy = {loss: [row for row in rows if row.loss == loss and row.noise != CONTROL] for loss in losses}
+    most = max(len(cells) for cells in noisy.values())
+    means = {
+        loss: sign * float(np.mean([row.mean for row in cells if row.mean is not None]))
+        for loss, cells in noisy.items()
+        if len(cells) == most and not any(row.collapsed or row.failed or row.mean is None for row in cells)
+    }
+    best = sorted(means, key=lambda loss: (not any(row.best for row in noisy[loss]), -means[loss]))
+    few = [loss for loss in best if loss != baseline][:FEW]
+    return tuple([loss for loss in losses if loss == baseline] + few)
+
+
+def slug(spec: str) -> str:
+    """A spec as part of a file's name.
+
+    >>> slug("gce:q=0.5")
+    'gce-q-0.5'
+    """
+    plain = re.sub(r"[^\w.]+", "-", spec).strip("-")
+    if len(plain) <= _LONGEST_NAME:
+        return plain
+    return f"{plain[: _LONGEST_NAME - 9]}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
+
+
+def _cell(row: Row) -> Cell:
+    return Cell(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Cell)})
+
+
+def _histories(layout: Layout, dataset: Dataset, chart: Chart) -> tuple[History, ...]:
+    """Of a chart's runs that have wrong labels and kept a history; each block is read once."""
+    kind = (chart.backbone, chart.mode)
+    cells = {(cell.noise, cell.rate, cell.loss, *kind) for cell in chart.cells if cell.realised_rate > 0}
+    found: dict[tuple[str, float, str], list[dict[str, Floats]]] = {}
+    arrays: dict[str, runs.Arrays] = {}
+    for key, stored in runs.live(runs.blocks(layout, dataset.id)).items():
+        cell = (key.noise, key.rate, key.loss, key.backbone, key.mode)
+        if cell not in cells or key.mode != "features" or stored.run.failure:
+            continue
+        if stored.name not in arrays:
+            names = (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS)
+            every = runs.read_arrays(layout, stored.block, names)
+            arrays[stored.name] = {name: every[f"history_{name}"] for name in _FOLLOWED}
+        own = {name: values[stored.row].astype(float) for name, values in arrays[stored.name].items()}
+        found.setdefault((key.noise, key.rate, key.loss), []).append(own)
+    return tuple(
+        History(*cell, *(_stacked([own[name] for own in seeds]) for name in _FOLLOWED)) for cell, seeds in found.items()
+    )
+
+
+def _stacked(histories: Sequence[Floats]) -> Floats:
+    """Histories [seeds, epochs], the shorter ones filled up with NaN."""
+    longest = max(len(history) for history in histories)
+    return np.stack([np.pad(each, (0, longest - len(each)), constant_values=np.nan) for each in histories])
+
+
+def _noises(cells: Iterable[Cell]) -> set[str]:
+    return {cell.noise for cell in cells} - {CONTROL}
+
+
+def _picked(
+    texts: Sequence[str], available: Collection[str], registry: Registry, what: str, where: str
+) -> Collection[str]:
+    """The specs that are meant among those that there are; a name alone means all specs of that name.
+
+    Raises:
+        BadRequestError: an unknown name, or one that there is nothing of.
+    """
+    picked: list[str] = []
+    for text in texts:
+        meant = {text} & set(available) or {spec for spec in available if spec.partition(":")[0] == text}
+        meant = meant or {str(registry.parse(text))} & set(available)
+        if not meant:
+            there = ", ".join(sorted(available))
+            raise BadRequestError(f"no {what} with {registry.kind} {text} in {where}; there are: {there}")
+        picked += meant
+    return picked if texts else available
+
+
+def _asked(settings: PlotSettings) -> str:
+    asked = [*settings.noise, *([] if settings.rate is None else [f"rate {settings.rate:g}"])]
+    return ", ".join([*asked, *([] if settings.seed is None else [f"seed {settings.seed}"])])
+
+
+def _listed(keys: Sequence[DrawKey]) -> str:
+    """Rates and seeds of each noise model."""
+    by_noise: dict[str, list[DrawKey]] = {}
+    for key in keys:
+        by_noise.setdefault(key.noise, []).append(key)
+    return "; ".join(
+        f"{noise} at {_numbers(key.rate for key in own)}, seeds {_numbers(key.seed for key in own)}"
+        for noise, own in by_noise.items()
+    )
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(f"{value:g}" for value in sorted(set(values)))
+
+
+def _draw_name(draw: DrawKey) -> str:
+    return f"{slug(draw.noise)}-{draw.rate:g}-seed{draw.seed}"
+
+
+def _format(settings: PlotSettings) -> str:
+    """The format asked for, by name or by the output's suffix."""
+    suffix = settings.output.suffix.removeprefix(".").lower() if settings.output else ""
+    if suffix not in FORMATS:
+        return settings.format or FORMATS[0]
+    if settings.format not in (None, suffix):
+        raise BadRequestError(f"--output {settings.output} is no file of --format {settings.format}")
+    return suffix
+
+
+def _paths(made: Sequence[Picture], settings: PlotSettings, form: str, plots: Path) -> list[Path]:
+    """Where each picture goes."""
+    output = settings.output or plots
+    if output.suffix.lower() != f".{form}":
+        return [output / f"{picture.name}.{form}" for picture in made]
+    if len(made) > 1:
+        names = ", ".join(picture.name for picture in made)
+        raise BadRequestError(f"--output {output} is one file for {len(made)} pictures ({names}); name a directory")
+    return [output]

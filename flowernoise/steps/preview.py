@@ -1,0 +1,439 @@
+"""``preview``: the photos as a person checks them: clean labels, the labels of draws, and what runs get wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from flowernoise import images
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.noise import noise_models
+from flowernoise.errors import BadRequestError, DamagedFileError
+from flowernoise.progress import Progress
+from flowernoise.registry import Registry, format_value
+from flowernoise.store import datasets, draws, files, photos, runs
+from flowernoise.store.draws import StoredDraw
+from flowernoise.store.layout import Layout
+from flowernoise.store.photos import Archive, IndexedPhoto
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, Mode, RunKey, Selection
+from flowernoise.store.runs import StoredRun
+
+Kind = Literal["clean", "draw", "mistakes"]
+Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+SIDE = 160  # pixels of a photo on a sheet
+MOST_PHOTOS = 600
+_LONGEST_NAME = 120  # characters of a file name, before its suffix
+
+
+@dataclasses.dataclass(frozen=True)
+class PreviewSettings:
+    """Which sheets are drawn: how many photos, which draws, and the mistakes of which losses' runs.
+
+    ``noise`` and ``rates`` left empty mean all that were drawn, ``losses`` left empty cross-entropy, or the first loss
+    there is. ``seeds`` counts the draws of each noise and rate; ``seed`` picks the photos.
+    """
+
+    photos: int = 24
+    seed: int = 0
+    noise: tuple[str, ...] = ()
+    rates: tuple[float, ...] = ()
+    seeds: int = 1
+    losses: tuple[str, ...] = ()
+    output: Path | None = None
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            BadRequestError: names the option and what it takes.
+        """
+        if not 1 <= self.photos <= MOST_PHOTOS:
+            raise BadRequestError(
+                f"--photos {self.photos} is not between 1 and {MOST_PHOTOS}, what a sheet has room for"
+            )
+        if self.seeds < 1:
+            raise BadRequestError(f"--seeds {self.seeds} is too few; at least 1")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shown:
+    """A photo on a sheet: its true class, the label it was given, and what a run answers with which probability."""
+
+    id: str
+    pixels: Pixels
+    true: int
+    given: int
+    predicted: int | None = None
+    probability: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sheet:
+    """What a contact sheet shows.
+
+    ``population`` counts the photos of the split, ``mistakes`` those of them that the run misclassifies. ``inputs`` is
+    the digest of what the labels were read from: data set, draw, or the arrays of the run's block.
+    """
+
+    kind: Kind
+    source: str
+    split: str
+    population: int
+    classes: tuple[str, ...]
+    photos: tuple[Shown, ...]
+    inputs: str
+    noise: str | None = None
+    rate: float = 0.0
+    seed: int = 0
+    realised_rate: float = 0.0
+    loss: str | None = None
+    backbone: str | None = None
+    mode: Mode | None = None
+    selection: Selection | None = None
+    mistakes: int = 0
+
+    @property
+    def wrong(self) -> int:
+        """Photos shown whose label is wrong, or on a sheet of mistakes whose answer is."""
+        return sum(photo.true != (photo.given if photo.predicted is None else photo.predicted) for photo in self.photos)
+
+    @property
+    def name(self) -> str:
+        """File name, without suffix."""
+        if self.kind == "clean" or self.noise is None:
+            return "clean"
+        draw = f"control-seed{self.seed}"
+        if self.noise != CONTROL:
+            draw = f"{self.noise}-{format_value(self.rate)}-seed{self.seed}"
+        parts = [self.kind, draw, *(part for part in (self.loss, self.backbone, self.mode) if part)]
+        return _file_name("-".join(parts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A sheet on disk, and whether it was written now; without the photos themselves."""
+
+    file: Path
+    written: bool
+    kind: Kind
+    photos: int
+    wrong: int
+    population: int
+    mistakes: int
+    noise: str | None
+    rate: float
+    seed: int
+    realised_rate: float
+    loss: str | None
+    backbone: str | None
+    mode: Mode | None
+    selection: Selection | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PreviewResult:
+    """The sheets, in the order in which one looks at them, and the folder that they are in."""
+
+    directory: Path
+    classes: tuple[str, ...]
+    sheets: tuple[Drawn, ...]
+
+    @property
+    def written(self) -> int:
+        """How many sheets were written now."""
+        return sum(sheet.written for sheet in self.sheets)
+
+
+def preview(
+    artifacts_directory: Path, settings: PreviewSettings, draw: Callable[[Any], bytes], progress: Progress
+) -> PreviewResult:
+    """Draws contact sheets and writes those that are new or changed.
+
+    Args:
+        draw: makes a PNG of a :class:`Sheet`; steps are told apart from show.
+
+    Raises:
+        BadRequestError: nothing prepared, or no draws or runs as asked for.
+        DamagedFileError: photos, draws or runs that are not what was written.
+        FlowernoiseError: a sheet cannot be written.
+    """
+    layout = Layout(artifacts_directory)
+    work = _Work(layout, settings, progress)
+    directory = settings.output or layout.preview
+    drawn = []
+    with progress.task("drawing contact sheets", work.count, "sheets") as advance:
+        for sheet in work.sheets():
+            file = directory / f"{sheet.name}.png"
+            drawn.append(_on_disk(sheet, file, files.write_plain(file, draw(sheet))))
+            advance(1)
+    return PreviewResult(directory, work.dataset.classes, tuple(drawn))
+
+
+def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[Sheet]:
+    """The sheets as plain data, one after another.
+
+    Raises:
+        BadRequestError: nothing prepared, or no draws or runs as asked for.
+        DamagedFileError: photos, draws or runs that are not what was written.
+    """
+    return _Work(Layout(artifacts_directory), settings, progress).sheets()
+
+
+def sample(index: Iterable[IndexedPhoto], count: int, seed: int) -> list[IndexedPhoto]:
+    """Picks photos in proportion to their classes, one of each class first; a function of ids and seed.
+
+    More photos with the same seed are the same photos and some more. They come class by class.
+
+    >>> roses = [IndexedPhoto(f"r{k}", "train", 0, "") for k in range(6)]
+    >>> tulips = [IndexedPhoto(f"t{k}", "train", 1, "") for k in range(3)]
+    >>> [photo.label for photo in sample(roses + tulips, 6, seed=0)]
+    [0, 0, 0, 0, 1, 1]
+    """
+    by_class: dict[int, list[IndexedPhoto]] = {}
+    for photo in index:
+        by_class.setdefault(photo.label, []).append(photo)
+    # Sainte-Laguë's order of seats: unlike shares by largest remainder, it never takes a photo back.
+    queue: list[tuple[bool, float, int, int, IndexedPhoto]] = []
+    for label, members in by_class.items():
+        members.sort(key=lambda photo: files.digest(f"preview:{seed}:{photo.id}".encode()))
+        queue += [(place > 0, (place + 0.5) / len(members), label, place, p) for place, p in enumerate(members)]
+    picked = sorted(queue, key=lambda entry: entry[:4])[:count]
+    return [photo for *_, photo in sorted(picked, key=lambda entry: entry[2:4])]
+
+
+def most_confident(
+    probabilities: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], count: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Rows of the photos that are misclassified with the highest probability; equal ones in their order.
+
+    Args:
+        probabilities: [photo, class].
+        labels: true ones [photo].
+
+    >>> most_confident(np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 0, 0, 1]), 2).tolist()
+    [1, 3]
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
+
+
+class _Work:
+    """What is to be shown, found before anything is drawn."""
+
+    def __init__(self, layout: Layout, settings: PreviewSettings, progress: Progress) -> None:
+        settings.check()
+        self.dataset = datasets.need(layout)
+        self._layout, self._settings = layout, settings
+        self._archive = Archive(layout.photos, self.dataset.archive)
+        index = photos.read_index(layout.photos, self.dataset.index)
+        self._train, self._test = ([photo for photo in index if photo.split == name] for name in ("train", "test"))
+        drawn = draws.index(layout, self.dataset.id)
+        self._controls, self._draws = _picked(drawn, settings, layout)
+        if not drawn:
+            progress.note("no draws yet, so only clean labels are shown; `flowernoise corrupt` comes next")
+        self._runs = _Runs(layout, self.dataset, [*self._controls, *self._draws], settings, progress)
+
+    @property
+    def count(self) -> int:
+        """How many sheets there are to draw."""
+        return 1 + len(self._draws) + len(self._runs.picked)
+
+    def sheets(self) -> Iterator[Sheet]:
+        """The sheets: clean, a draw after another, the mistakes of a run after another."""
+        chosen = sample(self._train, self._settings.photos, self._settings.seed)
+        pixels = dict(zip((photo.id for photo in chosen), self._decoded(chosen), strict=True))
+        clean = tuple(Shown(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
+        yield self._sheet("clean", "train", clean, self.dataset.id)
+        rows = {photo.id: row for row, photo in enumerate(self._train)}
+        labels = draws.read(self._layout, self._draws.values())
+        for key, stored in self._draws.items():
+            given = labels[key].train_labels
+            shown = tuple(dataclasses.replace(photo, given=int(given[rows[photo.id]])) for photo in clean)
+            yield self._sheet("draw", "train", shown, stored.draw.labels, **_facts(stored))
+        for run in self._runs.picked:
+            yield self._mistakes(run)
+
+    def _mistakes(self, stored: StoredRun) -> Sheet:
+        probabilities, selection = self._runs.answers(stored)
+        true = np.array([photo.label for photo in self._test])
+        rows = most_confident(probabilities, true, self._settings.photos)
+        chosen = [self._test[row] for row in rows]
+        shown = tuple(
+            Shown(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
+            for photo, pixels, answer in zip(chosen, self._decoded(chosen), probabilities[rows], strict=True)
+        )
+        draw = (self._controls | self._draws)[stored.run.key.draw]
+        key = stored.run.key
+        return self._sheet(
+            "mistakes",
+            "test",
+            shown,
+            stored.block.arrays.sha256,
+            **_facts(draw),
+            loss=key.loss,
+            backbone=key.backbone,
+            mode=key.mode,
+            selection=selection,
+            mistakes=int((probabilities.argmax(axis=1) != true).sum()),
+        )
+
+    def _sheet(self, kind: Kind, split: str, shown: tuple[Shown, ...], inputs: str, **facts: Any) -> Sheet:
+        population = len(self._train if split == "train" else self._test)
+        return Sheet(kind, self.dataset.request.source, split, population, self.dataset.classes, shown, inputs, **facts)
+
+    def _decoded(self, chosen: Sequence[IndexedPhoto]) -> Iterator[Pixels]:
+        for photo, encoded in zip(chosen, self._archive.read(chosen), strict=True):
+            try:
+                yield images.decode(encoded, SIDE)
+            except images.UnreadablePhotoError as error:
+                raise DamagedFileError(f"photo {photo.path} can no longer be decoded: {error}") from error
+
+
+class _Runs:
+    """The runs whose mistakes are shown, and their answers to the test photos."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        dataset: Dataset,
+        keys: Sequence[DrawKey],
+        settings: PreviewSettings,
+        progress: Progress,
+    ) -> None:
+        self._layout = layout
+        self._wanted: Selection = "selected" if dataset.sizes[1] else "last"
+        self._arrays: tuple[str, dict[str, Any]] | None = None
+        live = runs.live(runs.blocks(layout, dataset.id))
+        loss_order = {loss: place for place, loss in enumerate(_losses(live, settings, layout))}
+        draw_order = {key: place for place, key in enumerate(keys)}
+        there = [stored for key, stored in live.items() if key.draw in draw_order and key.loss in loss_order]
+        there.sort(key=lambda stored: (draw_order[stored.run.key.draw], loss_order[stored.run.key.loss]))
+        self.picked: list[StoredRun] = []
+        passed_over: dict[str, list[RunKey]] = {}
+        for stored in there:
+            if reason := self._why_not(stored):
+                passed_over.setdefault(reason, []).append(stored.run.key)
+            else:
+                self.picked.append(stored)
+        for reason, members in passed_over.items():
+            which = f"{len(members)} {'run' if len(members) == 1 else 'runs'}"
+            progress.note(f"no mistakes of {which}, such as {members[0].loss} on {members[0].draw}: {reason}")
+        if not live:
+            progress.note("no runs yet, so no mistakes are shown; `flowernoise train` makes them")
+
+    def answers(self, stored: StoredRun) -> tuple[np.ndarray[Any, Any], Selection]:
+        """Probabilities [test photo, class] of a run, and which selection they are of."""
+        selections = stored.block.selections
+        selection = self._wanted if self._wanted in selections else selections[0]
+        probabilities = self._of_block(stored)["test_probabilities"]
+        return probabilities[stored.row, selections.index(selection)], selection
+
+    def _why_not(self, stored: StoredRun) -> str:
+        """Why a run's mistakes cannot be shown; nothing where they can."""
+        if stored.run.failure:
+            return "training failed"
+        if stored.block.mode == "finetune" and not self._of_block(stored):
+            return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network answers"
+        return ""
+
+    def _of_block(self, stored: StoredRun) -> dict[str, Any]:
+        """Arrays of a run's block, the last ones kept; none for a fine-tuned run that was not evaluated."""
+        if self._arrays is None or self._arrays[0] != stored.name:
+            if stored.block.mode == "features":
+                names = (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS)
+                found = runs.read_arrays(self._layout, stored.block, names)
+            else:
+                found = runs.find_predictions(self._layout, stored.name, stored.block) or {}
+            self._arrays = stored.name, found
+        return self._arrays[1]
+
+
+def _picked(
+    drawn: Mapping[DrawKey, StoredDraw], settings: PreviewSettings, layout: Layout
+) -> tuple[dict[DrawKey, StoredDraw], dict[DrawKey, StoredDraw]]:
+    """The controls and the noisy draws that are asked for: the first seeds of each noise and rate.
+
+    Raises:
+        BadRequestError: none is there of a noise or rate.
+    """
+    by_condition: dict[tuple[str, float], list[DrawKey]] = {}
+    wanted: set[str] = set()
+    for key in drawn:
+        by_condition.setdefault((key.noise, key.rate), []).append(key)
+    noisy = [condition for condition in by_condition if condition[0] != CONTROL]
+    there = "; there are: " + ", ".join(f"{noise} {rate:g}" for noise, rate in noisy) if noisy else ""
+    models = {noise for noise, _ in noisy}
+    for text in settings.noise:
+        if not (found := _matching(text, models, noise_models)):
+            raise BadRequestError(f"--noise {text}: {layout.root} holds no such draw{there}")
+        wanted |= found
+    asked = [condition for condition in noisy if not settings.noise or condition[0] in wanted]
+    for rate in settings.rates:
+        if not any(rate == has for _, has in asked):
+            raise BadRequestError(f"--rates {rate:g}: {layout.root} holds no such draw{there}")
+    asked = [condition for condition in asked if not settings.rates or condition[1] in settings.rates]
+    controls = by_condition.get((CONTROL, 0.0), [])[: settings.seeds]
+    keys = [key for condition in asked for key in by_condition[condition][: settings.seeds]]
+    return {key: drawn[key] for key in controls}, {key: drawn[key] for key in keys}
+
+
+def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]:
+    """Which of the specs there are is asked for; a name alone means all of its specs unless one is just that.
+
+    >>> sorted(_matching("instance", {"instance:backbone=efficientnet_lite0", "symmetric"}, noise_models))
+    ['instance:backbone=efficientnet_lite0']
+    >>> sorted(_matching("symmetric:count=exact", {"symmetric:count=bernoulli", "symmetric"}, noise_models))
+    ['symmetric']
+    """
+    if text in there:
+        return {text}
+    if text in registry.names():
+        return {spec for spec in there if spec.partition(":")[0] == text}
+    return {str(registry.parse(text))}.intersection(there)
+
+
+def _losses(live: Mapping[RunKey, StoredRun], settings: PreviewSettings, layout: Layout) -> list[str]:
+    """Losses whose runs are shown.
+
+    Raises:
+        BadRequestError: no runs of a loss that is asked for.
+    """
+    there = sorted({key.loss for key in live}, key=lambda loss: (loss != "ce", loss))
+    asked: list[str] = []
+    for text in settings.losses:
+        if not (found := _matching(text, there, losses)):
+            known = f"; there are: {', '.join(there)}" if there else ""
+            raise BadRequestError(f"--loss {text}: {layout.root} holds no such run{known}")
+        asked += sorted(found)
+    return list(dict.fromkeys(asked)) or there[:1]
+
+
+def _facts(stored: StoredDraw) -> dict[str, Any]:
+    key = stored.draw.key
+    return {
+        "noise": key.noise,
+        "rate": key.rate,
+        "seed": key.seed,
+        "realised_rate": stored.draw.realised_rate,
+    }
+
+
+def _on_disk(sheet: Sheet, file: Path, written: bool) -> Drawn:
+    same = {field.name for field in dataclasses.fields(Drawn)} & {field.name for field in dataclasses.fields(Sheet)}
+    facts = {name: getattr(sheet, name) for name in same - {"photos"}}
+    return Drawn(file=file, written=written, photos=len(sheet.photos), wrong=sheet.wrong, **facts)
+
+
+def _file_name(text: str) -> str:
+    """A file name that every system takes; what had to be changed leaves its digest.
+
+    >>> _file_name("draw-symmetric-0.2-seed0"), _file_name("draw-matrix:T.csv-0.2-seed0")
+    ('draw-symmetric-0.2-seed0', 'draw-matrix_T.csv-0.2-seed0-97759650')
+    """
+    plain = re.sub(r"[^A-Za-z0-9._=+,-]", "_", text)[:_LONGEST_NAME]
+    return plain if plain == text else f"{plain}-{files.digest(text.encode())[:8]}"
