@@ -623,6 +623,20 @@ def test_rows_columns_and_deltas_that_are_not_there_are_refused(tmp_path, settin
         compared(write(tmp_path, MANY), **settings)
 
 
+def test_rows_and_columns_that_no_run_has_together_are_refused(tmp_path):
+    made = [Made("none", 0.0, "ce", 90, mode="finetune"), Made("none", 0.0, "mae", 90)]
+    with pytest.raises(BadRequestError, match="no run is of the --rows and --columns together"):
+        compared(write(tmp_path, made), columns="mae,finetune")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "mcc", "memorised", "recovered"])
+def test_a_sweep_of_which_everything_failed_is_shown_as_such(tmp_path, metric):
+    made = [Made("none", 0.0, "ce", 0, failure="diverged"), Made("symmetric", 0.4, "mae", 0, failure="diverged")]
+    result = compared(write(tmp_path, made), metric=metric)
+    assert [(row.mean, row.failed, row.values) for row in result.rows] == [(None, 1, ())] * 2
+    json.loads(as_json(result), parse_constant=pytest.fail)
+
+
 def test_sorting_by_mean_orders_the_losses_of_the_table_best_first(tmp_path):
     root = write(tmp_path, [run for run in FALLING if run.loss != "ce"] + [Made("none", 0.0, "ce", 70)])
     assert conditions_and_losses(compared(root, sort_by="mean"))[1] == ["mae", "elr", "ce"]

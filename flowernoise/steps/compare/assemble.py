@@ -9,6 +9,7 @@ from typing import Any
 
 from flowernoise import statistics
 from flowernoise.catalogue.metrics import metrics
+from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.steps import presets
@@ -38,7 +39,7 @@ def assemble(
     """The comparison of groups of runs; stale evaluations are for others to note.
 
     Raises:
-        BadRequestError: rows or columns that are not there, or a class that a metric names and no data set has.
+        BadRequestError: rows or columns that are not there, or a class that a metric names and a data set has not.
     """
     every = [cell for group in groups for cell in group.cells]
     chosen_rows = choose_rows(settings.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
@@ -48,6 +49,8 @@ def assemble(
     better, unit = metric.entry.properties["better"], metric.entry.properties["unit"]
     variants = _variants(groups, directories)
     shown = [[cell for cell in group.cells if _is_shown(cell, chosen_rows, chosen_columns)] for group in groups]
+    if not any(shown):
+        raise BadRequestError("no run is of the --rows and --columns together; `flowernoise compare` alone shows all")
     judged = [
         judge(group, metric, cells, settings.baseline, settings.delta / 100)
         for group, cells in zip(groups, shown, strict=True)
