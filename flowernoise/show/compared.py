@@ -55,7 +55,7 @@ def rate(estimate: RateInterval) -> str:
     """``20.4 % [<20.0–34.0]``: a rate of wrong labels with its interval, bounds where no more is known."""
     point, low, high = (_rate(each) for each in (estimate.point, estimate.low, estimate.high))
     percent = "" if estimate.point.rate is None else " %"
-    return f"{point}{percent}" if low == high else f"{point}{percent} [{low}–{high}]"
+    return f"{point}{percent}" if point == low == high else f"{point}{percent} [{low}–{high}]"
 
 
 def _rate(each: Rate) -> str:
@@ -122,7 +122,7 @@ def legend(result: Comparison) -> list[str]:
     if any(row.best for row in result.rows):
         tied = any(row.tied for row in result.rows)
         items.append(f"{BEST} best" + (f", {TIED} not significantly worse" if tied else ""))
-    return items + _against(result) + _troubles(result)
+    return items + _against(result)
 
 
 def _against(result: Comparison) -> list[str]:
@@ -132,11 +132,12 @@ def _against(result: Comparison) -> list[str]:
         return []
     alike = {1: "backbone", 2: "mode", 3: "directory"}
     same = " and ".join(alike[part] for part in varying(result.columns))
-    than = f"{result.baseline} of the same {same}, it than the first" if same else result.baseline
+    than = f"{result.baseline} of the same {same}, and that than the first" if same else result.baseline
     return [f"{', '.join(words)} than {than}, significantly"]
 
 
-def _troubles(result: Comparison) -> list[str]:
+def troubles(result: Comparison) -> list[str]:
+    """What the sign of a collapse means, if there is one."""
     collapsed = [row for row in result.rows if row.collapsed]
     if not collapsed:
         return []

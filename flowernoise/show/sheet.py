@@ -76,7 +76,7 @@ def measure(sheet: Sheet) -> Widths:
     """The widths of a sheet's columns."""
     lines = [line for line in sheet.lines if isinstance(line, Line)]
     labels = tuple(
-        max(_width(heading), *(_width(line.labels[column]) for line in lines))
+        max(map(_width, [heading, *(line.labels[column] for line in lines)]))
         for column, heading in enumerate(sheet.label_headings)
     )
     parts, columns = [], []

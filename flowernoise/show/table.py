@@ -60,7 +60,7 @@ def show(result: Comparison, console: Console) -> None:
     """
     _print_items(console, _subject(result), style="bold")
     _print_items(console, _measure(result))
-    _print_items(console, compared.legend(result))
+    _print_items(console, compared.legend(result) + compared.troubles(result))
     for part in _fitting(result, console):
         console.print()
         console.print(part, soft_wrap=True)

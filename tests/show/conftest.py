@@ -7,10 +7,23 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flowernoise.steps import presets
-from flowernoise.steps.compare import Beside, Comparison, Row
+from flowernoise.store.records import (
+    Beneath,
+    Beside,
+    Column,
+    Comparison,
+    Condition,
+    Difference,
+    Rate,
+    RateInterval,
+    Row,
+    TestPhotos,
+    Tolerated,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 CONDITIONS = (("none", 0.0), ("asymmetric:pairs=roses/tulips", 0.4), ("symmetric", 0.2), ("symmetric", 0.6))
@@ -32,15 +45,63 @@ def a_row(noise: str, rate: float, loss: str, mean: float | None, drop: float | 
     return Row(noise=noise, rate=rate, realised_rate=rate, loss=loss, mean=mean, drop=drop, **(facts | known))
 
 
+def a_difference(mean: float, p_holm: float, verdict: str | None) -> Difference:
+    """How a cell of three seeds differs from the baseline's."""
+    return Difference(mean, mean - 0.03, mean + 0.03, p_holm / 8, p_holm, "sign_flip", 3, verdict)
+
+
+def exactly(rate: float, low: Rate, high: Rate) -> RateInterval:
+    """A rate that was crossed."""
+    return RateInterval(Rate("exact", rate), low, high)
+
+
+def comparison_of(rows: list[Row], **known) -> Comparison:
+    """A comparison of rows, conditions and columns in the order in which they come."""
+    facts = {
+        "directories": ("artifacts",),
+        "datasets": (FLOWERS,),
+        "metric": "accuracy",
+        "unit": "share",
+        "better": "higher",
+        "baseline": "ce",
+        "delta": 0.02,
+        "conditions": tuple(dict.fromkeys(row.condition for row in rows)),
+        "columns": tuple(dict.fromkeys(row.column for row in rows)),
+        "rows": tuple(rows),
+        "tolerated": (),
+        "beside": (),
+        "why": "",
+        "notes": (),
+    }
+    return Comparison(**(facts | known))
+
+
+FLOWERS = TestPhotos(
+    name="tf_flowers",
+    source="tf_flowers",
+    classes=("daisy", "dandelion", "roses", "sunflowers", "tulips"),
+    test_counts=(100, 125, 90, 95, 100),
+    majority=125 / 510,
+    select="selected",
+)
+SUNFLOWERS = TestPhotos("tf_flowers", "tf_flowers", ("not sunflowers", "sunflowers"), (83, 17), 0.83, "last")
+
+
 def five_losses() -> Comparison:
-    """Five losses on five classes: one best, one collapsed in one of three seeds, failures, no cell, no control."""
+    """Five losses on five classes: marks of every kind, collapses, failures, a missing cell and a missing control."""
     best, failed, partly = {"best": True}, {"seeds": 0, "failed": 3}, {"seeds": 2, "failed": 1}
+    better, worse = a_difference(0.235, 0.0001, "better"), a_difference(-0.28, 0.0001, "worse")
     means = {
-        "ce": [(0.92, {}), (0.78, {}), (0.88, best), (0.615, {})],
-        "mae": [(0.905, {}), (0.74, {"collapsed": 1}), (0.891, {"collapsed": 3}), (0.85, best)],
-        "gce:q=0.5": [(1.0, best), (0.79, best), (0.879, {}), (None, failed)],
+        "ce": [(0.92, {"tied": True}), (0.78, {"tied": True}), (0.88, best), (0.615, {})],
+        "mae": [
+            (0.905, {"difference": a_difference(-0.015, 0.8, None)}),
+            (0.74, {"collapsed": 1}),
+            (0.891, {"collapsed": 3}),
+            (0.85, best | {"difference": better}),
+        ],
+        "gce:q=0.5": [(1.0, best), (0.79, best), (0.879, {"tied": True}), (None, failed)],
         "sce:alpha=0.1,beta=0.5": [(0.9, {}), (0.93, partly), None, (0.7, {})],
-        "elr": [None, (0.5, {}), (0.6, {}), (0.09, {})],
+        "elr": [None, (0.5, {"difference": worse}), (0.6, {"difference": worse}), (0.09, {"difference": worse})],
     }
     rows = []
     for position, (noise, rate) in enumerate(CONDITIONS):
@@ -50,20 +111,22 @@ def five_losses() -> Comparison:
             mean, known = cells[position]
             drop = None if mean is None or cells[0] is None else cells[0][0] - mean
             rows.append(a_row(noise, rate, loss, mean, drop, **known))
-    return Comparison(
-        directory="artifacts",
-        source="tf_flowers",
-        classes=("daisy", "dandelion", "roses", "sunflowers", "tulips"),
-        test_counts=(100, 125, 90, 95, 100),
-        metric="accuracy",
-        better="higher",
-        select="selected",
-        baseline="ce",
-        majority=125 / 510,
-        rows=tuple(rows),
-        balanced=(),
-        beside=(),
-        why="",
+    below, most, nothing = Rate("below", 0.2), Rate("at_least", 0.6), Rate("none", None)
+    tolerances = {
+        "ce": RateInterval(below, below, Rate("exact", 0.31)),
+        "mae": exactly(0.444, Rate("exact", 0.2512), most),
+        "gce:q=0.5": RateInterval(most, most, most),
+        "elr": RateInterval(nothing, nothing, nothing),
+    }
+    crossover = exactly(0.2, Rate("below", 0.2), nothing)
+    tolerated = tuple(
+        Tolerated("symmetric", loss, "resnet50", "features", found, None if loss == "ce" else crossover, loss == "mae")
+        for loss, found in tolerances.items()
+    )
+    return comparison_of(
+        rows,
+        columns=tuple(Column(loss, "resnet50", "features", "") for loss in ("ce", "elr", *list(means)[1:4])),
+        tolerated=tolerated,
         notes=(
             "4 runs have collapsed (mae), predicting fewer classes than the training labels hold; such accuracy is no "
             "robustness",
@@ -74,44 +137,92 @@ def five_losses() -> Comparison:
 
 def first_experiment() -> Comparison:
     """The first experiment: binary, one seed, L1 collapsed, published figures beside."""
-    one = {"seeds": 1, "backbone": "resnet50"}
     accuracies = [
         ("none", 0.0, "ce", 0.93, 0.0, {}),
         ("uniform", 0.1, "ce", 0.94, -0.01, {"best": True}),
-        ("uniform", 0.1, "mae", 0.83, None, {"collapsed": 1}),
-        ("uniform", 0.9, "ce", 0.54, 0.39, {}),
-        ("uniform", 0.9, "mae", 0.69, None, {"best": True}),
+        ("uniform", 0.1, "mae", 0.83, None, {"collapsed": 1, "difference": a_difference(-0.11, 0.03, "worse")}),
+        ("uniform", 0.9, "ce", 0.54, 0.39, {"tied": True}),
+        ("uniform", 0.9, "mae", 0.69, None, {"best": True, "difference": a_difference(0.15, 0.2, None)}),
     ]
     balanced = (0.82, 0.84, 0.5, 0.65, 0.63)
-    rows = tuple(
-        a_row(noise, rate, loss, mean, drop, values=(mean,), **(one | known))
-        for noise, rate, loss, mean, drop, known in accuracies
-    )
-    beneath = tuple(
-        a_row(row.noise, row.rate, row.loss, share, None if row.drop is None else 0.82 - share, values=(share,), **one)
-        for row, share in zip(rows, balanced, strict=True)
-    )
+    rows = [
+        a_row(
+            noise,
+            rate,
+            loss,
+            mean,
+            drop,
+            values=(mean,),
+            seeds=1,
+            balanced=Beneath(share, share - 0.02, share + 0.02, None if drop is None else 0.82 - share),
+            **known,
+        )
+        for (noise, rate, loss, mean, drop, known), share in zip(accuracies, balanced, strict=True)
+    ]
     preset = presets.named("seed")
-    ours = ((0.93, 0.93, 1, 0), (0.54, 0.94, 2, 0), (0.69, 0.83, 2, 1))
-    return Comparison(
-        directory="artifacts",
-        source="tf_flowers",
-        classes=("not sunflowers", "sunflowers"),
-        test_counts=(83, 17),
-        metric="accuracy",
-        better="higher",
-        select="last",
-        baseline="ce",
-        majority=0.83,
-        rows=rows,
-        balanced=beneath,
-        beside=tuple(Beside(published, *found) for published, found in zip(preset.published, ours, strict=True)),
+    ours = (((0.93, 0.93), 1, 0), ((0.54, 0.94), 2, 0), ((0.69, 0.83), 2, 1))
+    return comparison_of(
+        rows,
+        datasets=(SUNFLOWERS,),
+        beside=tuple(
+            Beside(published.label, (published.low, published.high), *found)
+            for published, found in zip(preset.published, ours, strict=True)
+        ),
         why=preset.why,
         notes=("one seed: the interval holds the sampling of test photos only, not the luck of draw and training",),
     )
 
 
-MADE: dict[str, Callable[[], Comparison]] = {"five_losses": five_losses, "first_experiment": first_experiment}
+def two_data_sets() -> Comparison:
+    """Two data sets in three directories: one as heads and fine-tuned, the other binary and with fewer losses."""
+    rows = [
+        a_row("none", 0.0, "ce", 0.92, 0.0, tied=True),
+        a_row("none", 0.0, "ce", 0.96, 0.0, mode="finetune", best=True, directory=1),
+        a_row("symmetric", 0.4, "ce", 0.85, 0.07),
+        a_row("symmetric", 0.4, "ce", 0.8, 0.16, mode="finetune", directory=1, difference=a_difference(-0.05, 1, None)),
+        a_row("symmetric", 0.4, "mae", 0.9, None, best=True, difference=a_difference(0.05, 0.01, "better")),
+        a_row("none", 0.0, "ce", 0.93, 0.0, seeds=1, values=(0.93,), dataset=1, directory=2),
+        a_row("symmetric", 0.4, "ce", 0.81, 0.12, seeds=1, values=(0.81,), dataset=1, directory=2),
+    ]
+    rows[5:] = [msgspec.structs.replace(row, balanced=Beneath(0.6, 0.5, 0.7, 0.0)) for row in rows[5:]]
+    tolerated = tuple(
+        Tolerated("symmetric", "ce", "resnet50", "features", exactly(0.1, bound, bound), None, False, "", *place)
+        for place, bound in (((0, 0), Rate("below", 0.4)), ((1, 2), Rate("at_least", 0.4)))
+    )
+    return comparison_of(
+        rows,
+        directories=("heads", "tuned", "binary"),
+        columns=(
+            Column("ce", "resnet50", "features", ""),
+            Column("mae", "resnet50", "features", ""),
+            Column("ce", "resnet50", "finetune", ""),
+        ),
+        conditions=(Condition("none", 0.0), Condition("symmetric", 0.4)),
+        datasets=(
+            msgspec.structs.replace(FLOWERS, name="tf_flowers"),
+            msgspec.structs.replace(SUNFLOWERS, name="tf_flowers, sunflowers or not"),
+        ),
+        tolerated=tolerated,
+    )
+
+
+def likelihoods() -> Comparison:
+    """A metric that is no share, lower is better, of twelve losses: more than fit side by side anywhere."""
+    rows = []
+    for noise, rate in (("none", 0.0), ("symmetric", 0.2), ("symmetric", 0.4)):
+        for place, loss in enumerate(("ce", *(f"gce:q=0.{k}" for k in range(1, 10)), "mae", "elr")):
+            mean = 0.2 + 0.05 * place + rate
+            near = {"ci_low": mean - 0.0314, "ci_high": mean + 0.0314, "best": loss == "ce", "tied": place == 1}
+            rows.append(a_row(noise, rate, loss, mean, -rate, **near))
+    return comparison_of(rows, metric="nll", unit="plain", better="lower")
+
+
+MADE: dict[str, Callable[[], Comparison]] = {
+    "five_losses": five_losses,
+    "first_experiment": first_experiment,
+    "two_data_sets": two_data_sets,
+    "likelihoods": likelihoods,
+}
 
 
 @pytest.fixture(params=list(MADE))

@@ -1,17 +1,19 @@
 """Comparisons as JSON, CSV and Markdown: golden files (see conftest.py), and that they read back."""
 
 import csv
-import dataclasses
 import io
 import json
 
+import msgspec
 import pytest
 
 from flowernoise.show import export
 from flowernoise.show.export import as_csv, as_json, as_markdown
 
 IDENTITY = ["noise", "rate", "realised_rate", "loss", "backbone", "mode"]
-FIELDS = [*IDENTITY, "seeds", "values", "mean", "ci_low", "ci_high", "drop", "collapsed", "failed"]
+OF_DESIGN = [*IDENTITY, "seeds", "values", "mean", "ci_low", "ci_high", "drop", "collapsed"]
+MARKS = ["failed", "best", "tied"]
+DIFFERENCE = ["difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict"]
 
 
 @pytest.mark.parametrize(("export", "suffix"), [(as_json, "json"), (as_csv, "csv"), (as_markdown, "md")])
@@ -19,44 +21,85 @@ def test_export_is_as_in_the_golden_file(name, comparison, export, suffix, check
     check_golden(f"{name}.{suffix}", export(comparison))
 
 
-def test_json_has_exactly_the_promised_keys_and_no_nan(name, comparison):
+def test_json_has_the_promised_keys_first_and_no_nan(comparison):
     plain = json.loads(as_json(comparison), parse_constant=pytest.fail)
-    assert list(plain) == ["schema", "metric", "select", "majority", "rows"]
-    expected = FIELDS + ["balanced_accuracy"] * (name == "first_experiment")
-    assert [list(row) for row in plain["rows"]] == [expected] * len(comparison.rows)
+    added = ["unit", "better", "baseline", "delta", "tolerated", "datasets", "notes"]
+    assert list(plain) == ["schema", "metric", "select", "majority", "rows", *added]
+    for got, row in zip(plain["rows"], comparison.rows, strict=True):
+        balanced = ["balanced_accuracy"] * (row.balanced is not None)
+        assert list(got) == [*OF_DESIGN, *MARKS, *DIFFERENCE, *balanced, "directory", "dataset"]
+
+
+def test_json_tells_how_a_loss_differs_from_the_baseline(made):
+    rows = json.loads(as_json(made("five_losses")))["rows"]
+    [better] = [row for row in rows if row["verdict"] == "better"]
+    assert (better["loss"], better["rate"], better["difference"], better["p_holm"]) == ("mae", 0.6, 0.235, 0.0001)
+    assert {tuple(row[name] for name in DIFFERENCE) for row in rows if row["loss"] == "ce"} == {(None,) * 8}
+
+
+def test_json_keeps_what_is_known_of_rates(made):
+    tolerated = {line["loss"]: line for line in json.loads(as_json(made("five_losses")))["tolerated"]}
+    assert tolerated["mae"]["tolerance"] == {
+        "rate": 0.444,
+        "censoring": "exact",
+        "low": {"rate": 0.2512, "censoring": "exact"},
+        "high": {"rate": 0.6, "censoring": "at_least"},
+    }
+    assert tolerated["elr"]["tolerance"]["censoring"] == "none"
+    assert (tolerated["ce"]["crossover"], tolerated["mae"]["crossover"]["rate"]) == (None, 0.2)
+
+
+def test_json_of_several_directories_names_the_directory_and_data_set_of_each_row(made):
+    plain = json.loads(as_json(made("two_data_sets")))
+    assert (plain["majority"], plain["select"]) == (None, None)
+    assert [(each["name"], each["majority"], each["select"]) for each in plain["datasets"]] == [
+        ("tf_flowers", 125 / 510, "selected"),
+        ("tf_flowers, sunflowers or not", 0.83, "last"),
+    ]
+    assert [(row["directory"], row["dataset"]) for row in plain["rows"][4:6]] == [
+        ("heads", "tf_flowers"),
+        ("binary", "tf_flowers, sunflowers or not"),
+    ]
 
 
 def test_json_refuses_what_is_no_number(made):
     result = made("five_losses")
-    spoiled = dataclasses.replace(result, rows=(dataclasses.replace(result.rows[0], mean=float("nan")),))
+    spoiled = msgspec.structs.replace(result, rows=(msgspec.structs.replace(result.rows[0], mean=float("nan")),))
     with pytest.raises(ValueError, match="not JSON compliant"):
         as_json(spoiled)
 
 
 def test_csv_reads_back_as_the_rows(comparison):
     read = list(csv.DictReader(io.StringIO(as_csv(comparison))))
-    assert list(read[0]) == ["directory", "metric", "select", *FIELDS, "balanced_accuracy", "majority"]
+    around = ["directory", "metric", "select"]
+    assert list(read[0]) == [
+        *around, *OF_DESIGN, *MARKS, *DIFFERENCE, "balanced_accuracy", "majority", "dataset",
+    ]  # fmt: skip
     for got, row in zip(read, comparison.rows, strict=True):
-        assert (got["noise"], got["loss"], got["directory"]) == (row.noise, row.loss, "artifacts")
+        photos = comparison.datasets[row.dataset]
+        place = (got["noise"], got["loss"], got["directory"], got["dataset"])
+        assert place == (row.noise, row.loss, comparison.directories[row.directory], photos.name)
         assert tuple(float(value) for value in got["values"].split()) == row.values
         for field in ("rate", "realised_rate", "mean", "ci_low", "ci_high", "drop"):
             assert (float(got[field]) if got[field] else None) == getattr(row, field)
         for field in ("seeds", "collapsed", "failed"):
             assert int(got[field]) == getattr(row, field)
-        assert float(got["majority"]) == comparison.majority
+        assert (got["best"], got["verdict"]) == (str(row.best), (row.difference and row.difference.verdict) or "")
+        assert (float(got["majority"]), got["select"]) == (photos.majority, photos.select)
 
 
 def test_csv_holds_balanced_accuracy_of_binary_tasks(made):
     result = made("first_experiment")
     read = list(csv.DictReader(io.StringIO(as_csv(result))))
-    assert [float(row["balanced_accuracy"]) for row in read] == [row.mean for row in result.balanced]
+    assert [float(row["balanced_accuracy"]) for row in read] == [row.balanced.mean for row in result.rows]
     assert {row["balanced_accuracy"] for row in csv.DictReader(io.StringIO(as_csv(made("five_losses"))))} == {""}
 
 
-def test_every_line_of_the_markdown_table_has_as_many_cells(comparison):
-    table = [line for line in as_markdown(comparison).splitlines() if line.startswith("|")]
-    losses = {row.loss for row in comparison.rows}
-    assert {line.count("|") for line in table} == {len(losses) + 2}
+def test_every_line_of_a_markdown_table_has_as_many_cells(comparison):
+    tables = [part.splitlines() for part in as_markdown(comparison).split("\n\n") if part.startswith("|")]
+    assert len(tables) == len(comparison.datasets)
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1
 
 
 def test_many_losses_become_rows_with_the_same_cells(made, monkeypatch):
@@ -71,9 +114,16 @@ def test_many_losses_become_rows_with_the_same_cells(made, monkeypatch):
     assert [row[0].strip("| ") for row in turned[1:]] == [head.strip("| ") for head in upright[0][1:]]
 
 
-def test_markdown_shows_majority_and_best_and_never_hides_a_collapse(made):
+def test_markdown_shows_majority_and_marks_and_never_hides_a_collapse(made):
     text = as_markdown(made("first_experiment"))
     assert "majority: 83.0, balanced 50.0" in text
-    assert "**94.0** [92.0–96.0], balanced 84.0" in text
-    assert "83.0 [81.0–85.0], balanced 50.0 (collapsed 1 of 1)" in text
-    assert "majority" not in as_markdown(dataclasses.replace(made("five_losses"), metric="memorised"))
+    assert "**94.0** [92.0–96.0] ↑1.0 ★, balanced 84.0" in text
+    assert "83.0 [81.0–85.0] −, balanced 50.0 (collapsed 1 of 1)" in text
+    assert "majority" not in as_markdown(msgspec.structs.replace(made("five_losses"), metric="memorised"))
+
+
+def test_markdown_shows_what_is_tolerated(made):
+    text = as_markdown(made("five_losses"))
+    cells = ["<20.0 % [<20.0–31.0]", "none", "44.4 % [25.1–≥60.0] (collapsed)", "≥60.0 %", "–"]
+    assert f"| tolerated: symmetric | {' | '.join(cells)} |" in text
+    assert "\n\ntolerated: share of wrong labels, at most 2 points below ce's control\n\n" in text

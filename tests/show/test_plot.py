@@ -1,6 +1,5 @@
 """Pictures: artists hold what the data say, all of it is on the sheet, and equal data give equal bytes."""
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -12,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import matplotlib
+import msgspec
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,8 +33,15 @@ def many_losses(comparison, count: int = 21):
         facts = {"mean": row.mean - less, "ci_low": row.ci_low - less, "ci_high": row.ci_high - less, "best": k == 1}
         collapsed = 3 if k == count - 1 and row.rate == 0.6 else 0
         facts["values"] = tuple(value - less for value in row.values)
-        rows.append(dataclasses.replace(row, loss=f"loss{k:02}" if k else "ce", collapsed=collapsed, **facts))
-    return dataclasses.replace(comparison, rows=tuple(rows))
+        rows.append(msgspec.structs.replace(row, loss=f"loss{k:02}" if k else "ce", collapsed=collapsed, **facts))
+    columns = tuple(dict.fromkeys(row.column for row in rows))
+    return msgspec.structs.replace(comparison, rows=tuple(rows), columns=columns)
+
+
+def of_photos(comparison, **known):
+    """The comparison with something else known of its test photos."""
+    [photos] = comparison.datasets
+    return msgspec.structs.replace(comparison, datasets=(msgspec.structs.replace(photos, **known),))
 
 
 def histories(comparison) -> Histories:
@@ -48,24 +55,26 @@ def histories(comparison) -> Histories:
 
 
 def confusions(comparison, classes: int | None = None) -> Confusions:
-    names = comparison.classes if classes is None else tuple(f"class number {k}" for k in range(classes))
-    totals = comparison.test_counts if classes is None else (4,) * classes
+    [photos] = comparison.datasets
+    names = photos.classes if classes is None else tuple(f"class number {k}" for k in range(classes))
+    totals = photos.test_counts if classes is None else (4,) * classes
     right = np.diag(totals)
     sure = np.zeros_like(right)
     sure[:, 0] = totals  # always the first class
     matrices = (Confusion("ce", right, False), Confusion("mae", sure, True))
-    of = dataclasses.replace(comparison, classes=names, test_counts=totals)
+    of = of_photos(comparison, classes=names, test_counts=totals)
     return Confusions(chart_of(of), "symmetric", 0.6, 0.612, 3, matrices)
 
 
 def transition(comparison, *, nominal: bool = True) -> Transition:
-    count = len(comparison.classes)
+    [photos] = comparison.datasets
+    count = len(photos.classes)
     realised = np.full((count, count), 0.2 / (count - 1)) + np.eye(count) * (0.8 - 0.2 / (count - 1))
     realised[1] = np.nan  # a class without training photos
     totals = tuple(0 if k == 1 else 100 + k for k in range(count))
     named = {"noise": "symmetric", "rate": 0.2, "realised_rate": 0.2, "seed": 1}
     nothing = np.eye(count) if nominal else None
-    return Transition("tf_flowers", comparison.classes, totals, nominal=nothing, realised=realised, **named)
+    return Transition("tf_flowers", photos.classes, totals, nominal=nothing, realised=realised, **named)
 
 
 def data_of(kind: str, comparison):
@@ -195,7 +204,7 @@ def _luminance(colour) -> float:
 
 
 def test_memorisation_is_the_mean_over_seeds_and_its_band_their_range(made):
-    comparison = dataclasses.replace(
+    comparison = msgspec.structs.replace(
         made("five_losses"), rows=tuple(r for r in made("five_losses").rows if r.loss in ("ce", "mae"))
     )
     data = histories(comparison)
@@ -289,7 +298,7 @@ def test_a_metric_that_is_no_share_is_drawn_as_it_is():
 def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
     comparison = made("first_experiment" if of == "two classes" else "five_losses")
     comparison = many_losses(comparison) if of == "21 losses" else comparison
-    comparison = dataclasses.replace(comparison, source="folder:/a/long/way/to/" + "many/" * 30 + "photos")
+    comparison = of_photos(comparison, source="folder:/a/long/way/to/" + "many/" * 30 + "photos")
     figure = figure_of(kind, data_of(kind, comparison))
     renderer = FigureCanvasAgg(figure).get_renderer()
     whole = figure.bbox

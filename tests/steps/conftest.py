@@ -17,6 +17,7 @@ from flowernoise.store.records import (
     DatasetRequest,
     EvaluatedRun,
     Evaluation,
+    Mode,
     Provenance,
     Run,
     RunBlock,
@@ -44,13 +45,14 @@ class Sweep:
     classes: tuple[str, ...] = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
     test_photos: int = 100
     probabilities: bool = False
+    mode: Mode = "features"
     identity: str = "photos"
 
     def keys(self) -> list[RunKey]:
         """The runs, in the order of an evaluation."""
         conditions = [(CONTROL, 0.0), *itertools.product(self.noises, self.rates)]
         return sorted(
-            RunKey(noise, rate, seed, loss, "resnet50", "features")
+            RunKey(noise, rate, seed, loss, "resnet50", self.mode)
             for (noise, rate), seed, loss in itertools.product(conditions, range(self.seeds), self.losses)
         )
 
@@ -108,7 +110,7 @@ def _block(
     block = RunBlock(
         dataset=sweep.identity,
         backbone="resnet50",
-        mode="features",
+        mode=sweep.mode,
         inputs="inputs",
         settings=TrainingSettings(5, 32, "adam", (0.001,), (0.0,)),
         selections=SELECTIONS,
@@ -146,3 +148,9 @@ def sweep() -> Callable[..., Path]:
 def five_thousand_runs(tmp_path: Path) -> Path:
     """Return an artifacts directory of 5,000 runs: 5 classes, 500 test photos, 50 rates, 5 losses, 20 seeds."""
     return write_sweep(tmp_path / "five thousand", FIVE_THOUSAND)
+
+
+@pytest.fixture
+def hundred_thousand_runs(tmp_path: Path) -> Path:
+    """Return an artifacts directory of 102,500 runs: 2 classes, 100 test photos, 205 rates, 20 losses, 25 seeds."""
+    return write_sweep(tmp_path / "hundred thousand", HUNDRED_THOUSAND)

@@ -91,7 +91,9 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 def data_of(artifacts: Path, kind: str, **settings):
     """The data of a kind's pictures, by name."""
-    return {each.name: each.data for each in pictures(artifacts, PlotSettings(kind=kind, **settings), Silent()).pictures}
+    return {
+        each.name: each.data for each in pictures(artifacts, PlotSettings(kind=kind, **settings), Silent()).pictures
+    }
 
 
 def refusal(artifacts: Path, **settings) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flowernoise import statistics
 from flowernoise.catalogue.metrics import metrics
+from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.steps import presets
@@ -38,7 +39,7 @@ def assemble(
     """The comparison of groups of runs; stale evaluations are for others to note.
 
     Raises:
-        BadRequestError: rows or columns that are not there, or a class that a metric names and no data set has.
+        BadRequestError: rows or columns that are not there, or a class that a metric names and a data set has not.
     """
     every = [cell for group in groups for cell in group.cells]
     chosen_rows = choose_rows(settings.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
@@ -48,6 +49,8 @@ def assemble(
     better, unit = metric.entry.properties["better"], metric.entry.properties["unit"]
     variants = _variants(groups, directories)
     shown = [[cell for cell in group.cells if _is_shown(cell, chosen_rows, chosen_columns)] for group in groups]
+    if not any(shown):
+        raise BadRequestError("no run is of the --rows and --columns together; `flowernoise compare` alone shows all")
     judged = [
         judge(group, metric, cells, settings.baseline, settings.delta / 100)
         for group, cells in zip(groups, shown, strict=True)
@@ -61,9 +64,11 @@ def assemble(
     order = _Order(rows, settings.sort_by, settings.baseline, better, chosen_rows, chosen_columns)
     beside, why = _beside(directories, rows) if metric.name == "accuracy" else ((), "")
     tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
+    datasets = _datasets(groups, directories)
+    names = [photos.name for photos in datasets]
     return Comparison(
         directories=(),
-        datasets=_datasets(groups, directories),
+        datasets=datasets,
         metric=str(metric),
         unit=unit,
         better=better,
@@ -75,7 +80,7 @@ def assemble(
         tolerated=tuple(tolerated),
         beside=beside,
         why=why,
-        notes=tuple(_notes(groups, rows, tolerated, every, settings)),
+        notes=tuple(_notes(groups, names, rows, tolerated, every, settings)),
     )
 
 
@@ -115,8 +120,8 @@ def _datasets(groups: Sequence[Group], directories: Sequence[Directory]) -> tupl
     short = _short([directory.path for directory in directories])
     namings: list[Callable[[Group], str]] = [
         lambda group: group.dataset.request.source,
-        lambda group: f"{group.dataset.request.source}, {len(group.dataset.classes)} classes",
-        lambda group: f"{group.dataset.request.source} in {' and '.join(short[d] for d in group.directories)}",
+        _source_and_task,
+        lambda group: f"{_source_and_task(group)}, in {' and '.join(short[d] for d in group.directories)}",
     ]
     names = next(n for naming in namings if len(set(n := [naming(group) for group in groups])) == len(groups))
     return tuple(
@@ -130,6 +135,11 @@ def _datasets(groups: Sequence[Group], directories: Sequence[Directory]) -> tupl
         )
         for name, group in zip(names, groups, strict=True)
     )
+
+
+def _source_and_task(group: Group) -> str:
+    request = group.dataset.request
+    return f"{request.source}, {request.positive} or not" if request.positive else request.source
 
 
 def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str) -> list[dict[Cell, Difference]]:
@@ -269,16 +279,16 @@ class _Order:
         first: dict[Column, int] = {}
         for row in rows:
             first[row.column] = min(row.directory, first.get(row.column, row.directory))
-        means = _means_of_columns(rows, sort_by, self._sign) if sort_by in ("mean", "drop") else {}
 
-        def of_column(column: Column) -> tuple[Any, ...]:
+        def by_name(column: Column) -> tuple[Any, ...]:
             place = chosen_columns.place(0, column.loss)
-            baseline_first = column.loss != baseline and sort_by != "loss"
-            by_name = (first[column], column.backbone, column.mode, column.variant, place, baseline_first, column.loss)
-            return means.get(column, math.inf) if means else 0, *by_name
+            not_baseline = column.loss != baseline and sort_by != "loss"
+            return first[column], column.backbone, column.mode, column.variant, place, not_baseline, column.loss
 
-        self.columns = tuple(sorted(first, key=of_column))
-        self._place = {column: place for place, column in enumerate(self.columns)}
+        named = sorted(first, key=by_name)
+        self._place = {column: place for place, column in enumerate(named)}
+        means = _means_of_columns(rows, sort_by, self._sign) if sort_by in ("mean", "drop") else {}
+        self.columns = tuple(sorted(named, key=lambda column: means.get(column, math.inf)))
 
     def _of_condition(self, condition: Condition) -> tuple[Any, ...]:
         by_noise = (condition.noise != CONTROL, self._place_of_noise(condition.noise), condition.noise, condition.rate)
@@ -339,6 +349,7 @@ def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tupl
 
 def _notes(
     groups: Sequence[Group],
+    names: Sequence[str],
     rows: Sequence[Row],
     tolerated: Sequence[Tolerated],
     every: Sequence[Cell],
@@ -348,7 +359,7 @@ def _notes(
     if settings.baseline not in {cell.loss for cell in every}:
         notes.append(f"no runs with the baseline {settings.baseline}: without it nothing shows what a loss gains")
     for number, group in enumerate(groups):
-        where = _where(groups, number)
+        where = _where(names, number)
         if group.selected != group.asked:
             notes.append(f"{where}no run has the {group.asked} epoch; the last one is shown")
         elif group.fallen_back:
@@ -375,19 +386,17 @@ def _notes(
     for number in range(len(groups)):
         if max((row.seeds for row in rows if row.dataset == number), default=0) == 1:
             notes.append(
-                f"{_where(groups, number)}one seed: the interval holds the sampling of test photos only, not the luck "
+                f"{_where(names, number)}one seed: the interval holds the sampling of test photos only, not the luck "
                 "of draw and training"
             )
-    return notes + _crossovers(groups, rows, tolerated, settings.baseline)
+    return notes + _crossovers(names, rows, tolerated, settings.baseline)
 
 
-def _where(groups: Sequence[Group], number: int) -> str:
-    return "" if len(groups) == 1 else f"{groups[number].dataset.request.source}: "
+def _where(names: Sequence[str], number: int) -> str:
+    return "" if len(names) == 1 else f"{names[number]}: "
 
 
-def _crossovers(
-    groups: Sequence[Group], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str
-) -> list[str]:
+def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str) -> list[str]:
     """From which rate losses are ahead of the baseline, of those that are so significantly at some rate."""
     proven = {
         (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
@@ -400,7 +409,7 @@ def _crossovers(
                 name = " ".join(filter(None, (line.loss, line.variant)))
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
-        f"{_where(groups, number)}{noise}: ahead of {baseline} from this share of wrong labels on, in %: "
+        f"{_where(names, number)}{noise}: ahead of {baseline} from this share of wrong labels on, in %: "
         + ", ".join(items)
         for (number, noise), items in by_noise.items()
     ]
