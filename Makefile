@@ -7,7 +7,7 @@ ARTIFACTS ?= artifacts
 RUN := $(BIN)/flowernoise run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo seed test test-all bench check format clean
+.PHONY: help demo docs seed test test-all bench check format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ demo: $(VENV)/.installed ## The first experiment and a 5-class sweep on drawn ph
 	$(RUN) synthetic:photos=700 --preset seed --backbone efficientnet_lite0 --artifacts $(ARTIFACTS)/demo-seed
 	$(RUN) synthetic --backbone efficientnet_lite0 --noise symmetric --rates 0.2,0.4,0.6 --seeds 5 \
 	  --loss ce --loss mae --epochs 15 --artifacts $(ARTIFACTS)/demo
+
+docs: demo ## The README's pictures, from the demo
+	$(BIN)/flowernoise report --quiet --artifacts $(ARTIFACTS)/demo
+	cp $(ARTIFACTS)/demo/report/accuracy.svg $(ARTIFACTS)/demo/report/draw-symmetric-0.6-seed0.jpg docs/
 
 seed: $(VENV)/.installed ## The first experiment as its author meant it: tf_flowers, ResNet50 from ImageNet (downloads)
 	$(RUN) tf_flowers --preset seed --artifacts $(ARTIFACTS)/seed
