@@ -607,6 +607,29 @@ def preview(
 
 
 @app.command()
+def report(
+    metric: Metric = None,
+    select: SelectOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write there.  [default: the artifacts directory]", show_default=False),
+    ] = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write all that came out on one page, report.html, and the same in report.md with its pictures in report/."""
+    import flowernoise.steps.report as step
+    from flowernoise.show.report import render
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.ReportSettings, given)
+        session.show_report(step.report(artifacts, settings, render, session.progress))
+
+
+@app.command()
 def status(
     artifacts: Artifacts = DEFAULT_ARTIFACTS, quiet: Quiet = False, json: Json = False, debug: Debug = False
 ) -> None:

@@ -86,6 +86,11 @@ def varying(columns: Sequence[Column]) -> list[int]:
     return [part for part in (1, 2, 3) if len({column[part] for column in columns}) > 1]
 
 
+def column_name(column: Column, varying: Sequence[int]) -> str:
+    """A loss, with what else differs between columns."""
+    return f"{column[0]} ({', '.join(column[part] for part in varying)})" if varying else column[0]
+
+
 def seeds(result: Comparison) -> str:
     """What the numbers are over how many seeds, and what stands in brackets."""
     counts = sorted({row.seeds for row in result.rows if row.seeds})

@@ -160,7 +160,7 @@ def _section(result: Comparison, dataset: int) -> Iterator[str]:
         f"{sum(photos.test_counts)} clean test photos"
     )
     varying = compared.varying(columns)
-    losses = [_name(column, varying) for column in columns]
+    losses = [compared.column_name(column, varying) for column in columns]
     heads = [_condition(condition, cells) for condition in conditions] + [f"tolerated: {noise}" for noise in noises]
     shown = [[_cell(result, cells.get((condition, column))) for column in columns] for condition in conditions]
     shown += [[_tolerance(lines.get((noise, column))) for column in columns] for noise in noises]
@@ -177,10 +177,6 @@ def _section(result: Comparison, dataset: int) -> Iterator[str]:
 
 def _has_balanced(result: Comparison, dataset: int) -> bool:
     return any(row.balanced for row in result.rows if row.dataset == dataset)
-
-
-def _name(column: Column, varying: Sequence[int]) -> str:
-    return f"{column[0]} ({', '.join(column[part] for part in varying)})" if varying else column[0]
 
 
 def _condition(condition: Condition, cells: dict[tuple[Condition, Column], Row]) -> str:

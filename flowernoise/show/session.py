@@ -189,6 +189,15 @@ class Session:
             return self._print_json({"schema": 1, **dataclasses.asdict(result), "bytes": result.bytes})
         return status.show(result, self.stdout)
 
+    def show_report(self, result: Result) -> None:
+        """The paths of the page and of the same in Markdown."""
+        if all(written.done_before for written in result.files):
+            self.progress.note("report: done already, nothing touched")
+        if self._json:
+            written = [{"path": str(f.path), "bytes": f.size, "done_before": f.done_before} for f in result.files]
+            return self._print_json({"schema": 1, "files": written})
+        return self._print("\n".join(str(written.path) for written in result.files[:2]))
+
     def show_run(self, result: Result, form: str, output: Path | None) -> None:
         """The table; what the stages did goes to stderr."""
         if result.prepare.done_before and not (result.corrupt.made or result.train.trained):

@@ -43,7 +43,11 @@ class Figures:
 
     def add(self, what: str, value: float, unit: str, target: str = "", repeats: int = 1) -> None:
         self.rows.append({"what": what, "value": value, "unit": unit, "target": target, "repeats": repeats})
-        print(f"{what}: {value:,.4g} {unit}  {target}", file=sys.stderr, flush=True)
+        print(f"{what}: {_shown(value)} {unit}  {target}", file=sys.stderr, flush=True)
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.4g}" if abs(value - 1) > 1e-3 else f"{value:.6f}"
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -257,9 +261,7 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, {_processor()}"
     table = Table("figure", "median", "unit", "target", "repeats", title=f"{machine} · {datetime.date.today()}")
     for row in figures.rows:
-        table.add_row(
-            str(row["what"]), f"{row['value']:,.4g}", *(str(row[key]) for key in ("unit", "target", "repeats"))
-        )
+        table.add_row(str(row["what"]), _shown(row["value"]), *(str(row[key]) for key in ("unit", "target", "repeats")))
     Console().print(table)
     if given.json:
         given.json.write_text(json.dumps({"schema": 1, "machine": machine, "figures": figures.rows}, indent=1) + "\n")

@@ -1,0 +1,367 @@
+"""Sentences that state results, made from the numbers of a comparison; none stands where it does not apply."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from flowernoise.show import compared
+from flowernoise.store.records import CONTROL, Comparison, Condition, RateInterval, Row, Tolerated
+
+FEW_SEEDS = 5
+_MOST_NAMES = 4  # in a row before the rest is counted
+_UNEVEN = 1.5  # times its even share that the most frequent class takes
+
+
+def question(result: Comparison) -> str:
+    """What was asked."""
+    noises = [noise for noise, _ in result.conditions if noise != CONTROL]
+    if not noises:
+        return "How well do the losses classify clean test photos when no label is wrong?"
+    return (
+        f"How much {metric_name(result)} on clean test photos does a classifier lose when a share of its training "
+        f"labels is wrong, and does another loss than {result.baseline} lose less?"
+    )
+
+
+def headlines(result: Comparison) -> list[str]:
+    """What it comes to, in as few sentences as that takes."""
+    return [*_fall(result), against_baseline(result)[0], *_most_tolerant(result), *_warning(result)]
+
+
+def best(result: Comparison) -> list[str]:
+    """Under each noise: which loss is best, and which are not significantly worse."""
+    return [_best(result, condition) for condition in result.conditions]
+
+
+def _best(result: Comparison, condition: Condition) -> str:
+    rows = [row for row in result.rows if row.condition == condition and row.mean is not None]
+    where, measure = _under(result, condition), metric_name(result)
+    leading = [row for row in rows if row.best]
+    if not rows:
+        return f"{where}, all runs failed."
+    if len(rows) == 1:
+        return f"{where}, {loss_name(result, rows[0])}, the only loss, has {_value(result, rows[0])} {measure}."
+    if not leading:
+        return f"{where}, every loss collapsed or failed in some run, so none is called best."
+    names = joined([loss_name(result, row) for row in leading])
+    verb = "has" if len(leading) == 1 else "share"
+    extreme = "highest" if result.better == "higher" else "lowest"
+    return f"{where}, {names} {verb} the {extreme} {measure}, {_value(result, leading[0])}; {_others(result, rows)}."
+
+
+def _others(result: Comparison, rows: Sequence[Row]) -> str:
+    others = [row for row in rows if not row.best]
+    tied = [loss_name(result, row) for row in others if row.tied]
+    if not others:
+        return "there is no other"
+    if not tied:
+        return "all others are significantly worse or collapsed"
+    if len(tied) > _MOST_NAMES:
+        return f"{len(tied)} of {len(others)} others are not significantly worse"
+    return f"{joined(tied)} {'is' if len(tied) == 1 else 'are'} not significantly worse"
+
+
+def against_baseline(result: Comparison) -> list[str]:
+    """What differs significantly from the baseline; the first sentence says whether anything does."""
+    baseline, losses = result.baseline, {row.loss for row in result.rows}
+    if baseline not in losses:
+        return [f"There are no runs with the baseline {baseline}, so nothing here shows what a loss gains."]
+    tested = [row for row in result.rows if row.difference]
+    if not tested:
+        return [f"Nothing was compared with {baseline}: there are no other losses with runs on the same draws."]
+    found = significant(result)
+    better, worse = ([row for row in found if _verdict(row) == word] for word in ("better", "worse"))
+    tests = f"{len(tested)} {'test' if len(tested) == 1 else 'tests'}, Holm's correction, 5 %"
+    if not found:
+        return [f"No loss differs significantly from {baseline} under any noise ({tests})."]
+    counted = [_counted(result, rows, word) for rows, word in ((better, "better"), (worse, "worse"))]
+    return [
+        f"Against {baseline}, {'; '.join(counted)} ({tests}).",
+        *(_difference(result, row) for row in (*better, *worse)),
+    ]
+
+
+def _counted(result: Comparison, rows: Sequence[Row], word: str) -> str:
+    names = joined(_few(list(dict.fromkeys(loss_name(result, row) for row in rows))))
+    if not rows:
+        return f"no loss is significantly {word}"
+    verb = "is" if len({row.column for row in rows}) == 1 else "are"
+    return f"{names} {verb} significantly {word} in {len(rows)} {'comparison' if len(rows) == 1 else 'comparisons'}"
+
+
+def significant(result: Comparison) -> list[Row]:
+    """What differs significantly from the baseline, the better first."""
+    return [row for word in ("better", "worse") for row in result.rows if _verdict(row) == word]
+
+
+def difference(result: Comparison, row: Row) -> tuple[str, str, str, str]:
+    """The difference from the baseline of a row that was tested, its interval, p and the verdict."""
+    found = row.difference
+    assert found is not None
+    interval = ""
+    if found.low is not None and found.high is not None:
+        interval = f"{_signed(result, found.low)} to {_signed(result, found.high)}"
+    return _signed(result, found.mean), interval, p_value(found.p_holm), found.verdict or ""
+
+
+def _difference(result: Comparison, row: Row) -> str:
+    by, interval, p, verdict = difference(result, row)
+    unit = " points" if result.unit == "share" else ""
+    brackets = f" [{interval}]" if interval else ""
+    return (
+        f"{_under(result, row.condition)}, {loss_name(result, row)} differs from {result.baseline} by {by}{unit}"
+        f"{brackets}: {verdict}, {p}."
+    )
+
+
+def tolerances(result: Comparison) -> list[str]:
+    """What the most tolerant loss stands of each noise model, and whether that is told apart from the baseline."""
+    by_noise: dict[str, list[Tolerated]] = {}
+    for line in result.tolerated:
+        if line.tolerance:
+            by_noise.setdefault(line.noise, []).append(line)
+    return [sentence for noise, lines in by_noise.items() if (sentence := _tolerance(result, noise, lines))]
+
+
+def _tolerance(result: Comparison, noise: str, lines: Sequence[Tolerated]) -> str:
+    sound = [line for line in lines if not line.collapsed and line.tolerance]
+    known = [line for line in sound if line.tolerance and line.tolerance.point.censoring in ("exact", "at_least")]
+    limit = f"within {100 * result.delta:g} points of {result.baseline}'s control"
+    if not sound:
+        return f"{noise}: every loss collapsed at some tolerated rate, so none is called tolerant."
+    if not known:
+        return f"{noise}: no loss stays {limit} at any rate that was tried."
+    most = max(_height(line) for line in known)
+    leading = [line for line in known if _height(line) == most]
+    names = joined(_few([loss_name(result, line) for line in leading]))
+    plural = len(leading) > 1
+    estimate = leading[0].tolerance
+    assert estimate is not None  # of those that are known
+    if estimate.point.censoring == "at_least":
+        verb = "stay" if plural else "stays"
+        return f"{noise}: {names} {verb} {limit} up to the highest rate tried, {rate(estimate)}."
+    return f"{noise}: {names} {'stand' if plural else 'stands'} the most wrong labels {limit}, {rate(estimate)}."
+
+
+def _height(line: Tolerated) -> float:
+    return line.tolerance.point.rate or 0.0 if line.tolerance else 0.0
+
+
+def rate(estimate: RateInterval) -> str:
+    """A tolerated rate with its interval, in words."""
+    point = estimate.point
+    if point.censoring == "none":
+        return "none: its own control is further below already"
+    words = {"below": "less than ", "at_least": "at least "}.get(point.censoring, "")
+    text = f"{words}{100 * (point.rate or 0.0):.1f} %"
+    if estimate.low == estimate.high:
+        return text
+    return f"{text} (95 % interval {_bound(estimate.low)} to {_bound(estimate.high)})"
+
+
+def _bound(bound: Any) -> str:
+    if bound.rate is None:
+        return "none"
+    return f"{ {'below': '<', 'at_least': '≥'}.get(bound.censoring, '') }{100 * bound.rate:.1f} %"
+
+
+def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[str, int]) -> list[str]:
+    """What a reader must not conclude; only what the numbers give reason for.
+
+    Args:
+        source: where the photos are from.
+        split_seed: of the one split there is.
+        photos: how many there are in train, val and test.
+    """
+    return [
+        *_of_seeds(result),
+        *_of_test_photos(result),
+        *_of_imbalance(result),
+        *_of_collapse(result),
+        *_of_failures(result),
+        *_of_equality(result),
+        *_of_selection(result, photos),
+        *_of_frozen_features(result),
+        f"One split (seed {split_seed}): every number is of the same {photos['train']:,} training and "
+        f"{photos['test']:,} test photos; the intervals do not hold what another split would change.",
+        *(
+            ["Synthetic photos: they are drawn by a program, and say nothing of photographs."]
+            if source.partition(":")[0] == "synthetic"
+            else []
+        ),
+    ]
+
+
+def _of_seeds(result: Comparison) -> Iterator[str]:
+    counts = [row.seeds for row in result.rows if row.seeds]
+    if not counts or min(counts) >= FEW_SEEDS:
+        return
+    least = min(counts)
+    if max(counts) == 1:
+        yield (
+            "One seed: the intervals hold the sampling of test photos only. Another draw of the noise, or another "
+            "start of training, may order the losses differently."
+        )
+    else:
+        yield f"Few seeds: {least} in some cells. The spread over draws and trainings is known only roughly."
+
+
+def _of_test_photos(result: Comparison) -> Iterator[str]:
+    for photos in result.datasets:
+        count = sum(photos.test_counts)
+        width = 196 * math.sqrt(0.25 / count)
+        if width > 2:
+            yield (
+                f"Small test split: {count:,} photos. By their sampling alone a share is uncertain by up to "
+                f"± {width:.1f} points, so smaller differences between accuracies that are not marked significant mean "
+                "nothing."
+            )
+        fewest = min(number for number in photos.test_counts if number)
+        if fewest < 30 and len(photos.test_counts) > 1:
+            yield f"Few photos of some classes: {fewest} in the test split of the rarest; read nothing from its recall."
+
+
+def _of_imbalance(result: Comparison) -> Iterator[str]:
+    for number, photos in enumerate(result.datasets):
+        classes = sum(count > 0 for count in photos.test_counts)
+        if photos.majority * classes >= _UNEVEN:
+            yield (
+                f"Uneven classes: always answering the most frequent one is right for {100 * photos.majority:.1f} % of "
+                "the test photos. Accuracy near that is no skill; look at balanced accuracy."
+            )
+        if result.metric != "accuracy":
+            continue
+        low = [
+            row
+            for row in result.rows
+            if row.dataset == number and row.ci_low is not None and row.ci_low <= photos.majority
+        ]
+        if low:
+            names = joined(_few(list(dict.fromkeys(f"{loss_name(result, row)} under {_name(row)}" for row in low))))
+            yield f"Not above the majority score of {100 * photos.majority:.1f} %, within their intervals: {names}."
+
+
+def _of_collapse(result: Comparison) -> Iterator[str]:
+    rows = [row for row in result.rows if row.collapsed]
+    if rows:
+        names = joined(
+            _few([f"{loss_name(result, row)} under {_name(row)} ({row.collapsed} of {row.seeds})" for row in rows])
+        )
+        yield (
+            f"Collapsed runs: {names}. They never predict some class, and a score that does not fall because of that "
+            "is no robustness."
+        )
+
+
+def _of_failures(result: Comparison) -> Iterator[str]:
+    rows = [row for row in result.rows if row.failed]
+    if rows:
+        names = joined(_few([f"{loss_name(result, row)} under {_name(row)} ({row.failed})" for row in rows]))
+        yield f"Failed runs: {names}. The means are of the runs that remain, which may be the lucky ones."
+
+
+def _of_equality(result: Comparison) -> Iterator[str]:
+    if any(row.difference and row.difference.verdict is None for row in result.rows):
+        yield "Not significant does not mean equal: with more photos or seeds a difference may show."
+
+
+def _of_selection(result: Comparison, photos: Mapping[str, int]) -> Iterator[str]:
+    if any(each.select == "oracle" for each in result.datasets):
+        yield (
+            "Oracle: epoch and hyper-parameters were picked on the test photos. That is an upper bound that nobody can "
+            "reach who does not know the answers."
+        )
+    if not photos["val"]:
+        yield "No validation split: nothing was tuned for any loss, so one may suffer from what another likes."
+
+
+def _of_frozen_features(result: Comparison) -> Iterator[str]:
+    if any(row.mode == "features" for row in result.rows):
+        yield (
+            "Frozen features: only the last layer is trained. A network trained in full can memorise more wrong labels "
+            "and fall deeper."
+        )
+
+
+def _fall(result: Comparison) -> Iterator[str]:
+    """How the baseline falls from its control to the most noise there is, for each of its columns."""
+    for column in result.columns:
+        own = {row.condition: row for row in result.rows if row.column == column and row.mean is not None}
+        noisy = [row for row in own.values() if row.noise != CONTROL]
+        control = own.get(Condition(CONTROL, 0.0))
+        if column.loss != result.baseline or control is None or not noisy:
+            continue
+        last = max(noisy, key=lambda row: row.realised_rate)
+        yield (
+            f"With {loss_name(result, last)}, {metric_name(result)} goes from {_value(result, control)} on clean "
+            f"labels to {_value(result, last)} with {100 * last.realised_rate:.1f} % wrong ones ({_name(last)})."
+        )
+
+
+def _most_tolerant(result: Comparison) -> list[str]:
+    return tolerances(result)[:3]
+
+
+def _warning(result: Comparison) -> Iterator[str]:
+    collapsed = sum(row.collapsed for row in result.rows)
+    if collapsed:
+        yield f"{collapsed} {'run has' if collapsed == 1 else 'runs have'} collapsed; see what not to conclude."
+
+
+def metric_name(result: Comparison) -> str:
+    """The metric as people write it."""
+    return result.metric.replace("_", " ")
+
+
+def loss_name(result: Comparison, of: Row | Tolerated) -> str:
+    """The loss of a row, with backbone, mode and directory where they differ."""
+    return compared.column_name(of.column, compared.varying(result.columns))
+
+
+def p_value(p: float) -> str:
+    """``p = 0.012``, or a bound."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    *most, last = names or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _few(names: Sequence[str]) -> list[str]:
+    if len(names) <= _MOST_NAMES:
+        return list(names)
+    return [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"]
+
+
+def _name(row: Row) -> str:
+    return condition_name(row.condition)
+
+
+def condition_name(condition: Condition) -> str:
+    """A noise model and its nominal rate."""
+    return "the control" if condition.noise == CONTROL else f"{condition.noise} {condition.rate:g}"
+
+
+def _under(result: Comparison, condition: Condition) -> str:
+    if condition.noise == CONTROL:
+        return "On clean labels"
+    wrong = compared.wrong_labels([row for row in result.rows if row.condition == condition])
+    return f"Under {condition_name(condition)} ({wrong} wrong labels)"
+
+
+def _value(result: Comparison, row: Row) -> str:
+    assert row.mean is not None  # of those that have one
+    return f"{compared.number(row.mean, result.unit)}{' %' if result.unit == 'share' else ''}"
+
+
+def _signed(result: Comparison, value: float) -> str:
+    text = f"{100 * value:+.1f}" if result.unit == "share" else f"{value:+.3f}"
+    return text.replace("-", "−")
+
+
+def _verdict(row: Row) -> str | None:
+    return row.difference.verdict if row.difference else None

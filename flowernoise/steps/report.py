@@ -1,0 +1,265 @@
+"""``report``: all that an experiment shows, gathered for one page that can be passed on."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flowernoise.catalogue.noise import is_rated, noise_models
+from flowernoise.progress import Progress
+from flowernoise.registry import format_value
+from flowernoise.steps import plot, preview
+from flowernoise.steps.compare import CompareSettings, Comparison, compare
+from flowernoise.store import datasets, draws, evaluations, files, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import (
+    CONTROL,
+    Dataset,
+    DatasetRequest,
+    Draw,
+    DrawKey,
+    Preset,
+    Provenance,
+    Selection,
+)
+from flowernoise.store.runs import StoredRun
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportSettings:
+    """What is reported, and into which directory; ``output`` None means the artifacts directory."""
+
+    metric: str = "accuracy"
+    select: Selection | None = None
+    output: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """The draws of one noise model and rate: how many seeds, and the realised rates, lowest and highest."""
+
+    noise: str
+    rate: float
+    seeds: int
+    realised: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What a report is written from.
+
+    ``passed_over`` says of which kinds there is no picture, and why; ``commands`` make the same again; ``provenance``
+    is what made the runs, each once; ``digests`` are what equal results have in common, by what they are of.
+    """
+
+    dataset: Dataset
+    comparison: Comparison
+    drawn: tuple[Drawn, ...]
+    pictures: tuple[plot.Picture, ...]
+    sheets: tuple[preview.Sheet, ...]
+    passed_over: tuple[str, ...]
+    commands: tuple[str, ...]
+    provenance: tuple[Provenance, ...]
+    digests: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A file of the report, and whether it held just that already."""
+
+    path: Path
+    size: int
+    done_before: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportResult:
+    """The files, the page first."""
+
+    files: tuple[Written, ...]
+
+
+def report(
+    artifacts_directory: Path,
+    settings: ReportSettings,
+    render: Callable[[Any], Mapping[str, bytes]],
+    progress: Progress,
+) -> ReportResult:
+    """Writes the report's files; one that holds the same bytes already is not touched.
+
+    Args:
+        render: makes the files of a :class:`Report`, by their names below the output directory.
+
+    Raises:
+        BadRequestError: nothing prepared or evaluated, or an unknown metric.
+        DamagedFileError: files that are not what was written.
+        FlowernoiseError: a file cannot be written.
+    """
+    directory = settings.output or artifacts_directory
+    made = render(gather(artifacts_directory, settings, progress))
+    written = [
+        Written(path := directory / name, len(data), done_before=not files.write_plain(path, data))
+        for name, data in made.items()
+    ]
+    return ReportResult(tuple(written))
+
+
+def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progress) -> Report:
+    """What a report is written from.
+
+    Raises:
+        BadRequestError: nothing prepared or evaluated, or an unknown metric.
+        DamagedFileError: files that are not what was written.
+    """
+    layout = Layout(artifacts_directory)
+    dataset = datasets.need(layout)
+    wanted = CompareSettings(metric=settings.metric, select=settings.select)
+    comparison = compare([artifacts_directory], wanted, progress)
+    gallery = plot.pictures(
+        artifacts_directory, plot.PlotSettings(metric=settings.metric, select=settings.select), progress
+    )
+    drawn = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
+    live = runs.live(runs.blocks(layout, dataset.id))
+    return Report(
+        dataset=dataset,
+        comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
+        drawn=tuple(_conditions(drawn.values())),
+        pictures=gallery.pictures,
+        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, progress)),
+        passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
+        commands=tuple(_commands(layout, dataset, drawn, list(live.values()), settings)),
+        provenance=tuple(_once({stored.name: stored.block.provenance for stored in live.values()}.values())),
+        digests=tuple(_digests(layout, dataset, drawn)),
+    )
+
+
+def _conditions(drawn: Iterable[Draw]) -> Iterator[Drawn]:
+    by_condition: dict[tuple[str, float], list[float]] = {}
+    for draw in drawn:
+        by_condition.setdefault((draw.key.noise, draw.key.rate), []).append(draw.realised_rate)
+    for (noise, rate), realised in sorted(by_condition.items(), key=lambda item: (item[0][0] != CONTROL, item[0])):
+        yield Drawn(noise, rate, len(realised), (min(realised), max(realised)))
+
+
+def _sheets(
+    artifacts_directory: Path, comparison: Comparison, drawn: Iterable[DrawKey], progress: Progress
+) -> Iterator[preview.Sheet]:
+    """A few contact sheets: clean labels, one or two draws, and the baseline's mistakes under the first of them."""
+    there = {row.loss for row in comparison.rows}
+    losses = (comparison.baseline,) if comparison.baseline in there else ()
+    shown: set[str] = set()
+    conditions = _two_conditions(drawn)
+    mistakes = []
+    wishes = [preview.PreviewSettings(noise=(noise,), rates=(rate,), losses=losses) for noise, rate in conditions]
+    for wanted in wishes or [preview.PreviewSettings(losses=losses)]:
+        for sheet in preview.sheets(artifacts_directory, wanted, progress):
+            if sheet.kind == "mistakes":
+                mistakes.append(sheet)
+            elif sheet.name not in shown:
+                shown.add(sheet.name)
+                yield sheet
+    noisy = [sheet for sheet in mistakes if sheet.noise != CONTROL]
+    yield from (noisy or mistakes)[:1]
+
+
+def _two_conditions(drawn: Iterable[DrawKey]) -> list[tuple[str, float]]:
+    """Highest rates of the first two noise models, or highest and lowest of the only one.
+
+    >>> _two_conditions([DrawKey("symmetric", rate, 0) for rate in (0.2, 0.4, 0.6)])
+    [('symmetric', 0.6), ('symmetric', 0.2)]
+    """
+    rates: dict[str, list[float]] = {}
+    for key in sorted(drawn):
+        if key.noise != CONTROL:
+            rates.setdefault(key.noise, []).append(key.rate)
+    highest = [(noise, max(own)) for noise, own in rates.items()]
+    lowest = [(noise, min(own)) for noise, own in rates.items()]
+    return list(dict.fromkeys(highest[:2] if len(highest) > 1 else highest + lowest))
+
+
+def _commands(
+    layout: Layout,
+    dataset: Dataset,
+    drawn: Iterable[DrawKey],
+    live: Sequence[StoredRun],
+    settings: ReportSettings,
+) -> Iterator[str]:
+    """The commands that make the same again, as options are recorded: none is left to its default."""
+    prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
+    preset = files.read_record(layout.preset, "preset", Preset) if layout.preset.exists() else None
+    if preset and preset.dataset == dataset.id and len(drawings) == len(trainings) == 1:
+        [(how, _)] = trainings
+        yield _command("run", *prepared, "--preset", preset.name, *drawings[0], *how)
+    else:
+        yield _command("prepare", *prepared)
+        yield from (_command("corrupt", *words) for words in drawings)
+        for how, losses in trainings:
+            yield _command("train", *(word for loss in losses for word in ("--loss", loss)), *how)
+        yield _command("evaluate")
+    chosen = ["--select", settings.select] if settings.select else []
+    yield _command("report", "--metric", settings.metric, *chosen)
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["flowernoise", *words])
+
+
+def _prepared(request: DatasetRequest) -> list[str]:
+    words = [request.source, *(["--positive", request.positive] if request.positive else [])]
+    for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
+        words += [option, str(size)]
+    words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
+    return words + (["--data-dir", request.data_dir] if request.data_dir else [])
+
+
+def _drawings(drawn: Iterable[DrawKey]) -> Iterator[list[str]]:
+    """Options of ``corrupt``, noise models with the same rates and seeds together."""
+    by_noise: dict[str, list[DrawKey]] = {}
+    for key in sorted(drawn):
+        by_noise.setdefault(key.noise, []).append(key)
+    controls = by_noise.pop(CONTROL, [])
+    together: dict[tuple[tuple[float, ...], int], list[str]] = {}
+    for noise, keys in by_noise.items():
+        rated = is_rated(noise_models.parse(noise))
+        rates = tuple(dict.fromkeys(key.rate for key in keys)) if rated else ()
+        together.setdefault((rates, 1 + max(key.seed for key in keys)), []).append(noise)
+    seeds = [count for _, count in together]
+    for (rates, count), noises in together.items():
+        words = [word for noise in noises for word in ("--noise", noise)]
+        words += ["--rates", ",".join(map(format_value, rates))] if rates else []
+        yield [*words, "--seeds", str(count)]
+    if len(controls) > max(seeds, default=0):
+        yield ["--rates", "0", "--seeds", str(len(controls))]
+
+
+def _trainings(live: Iterable[StoredRun]) -> list[tuple[list[str], list[str]]]:
+    """Options of ``train`` without the losses, and the losses that were trained with them."""
+    kinds: dict[tuple[str, ...], dict[str, None]] = {}
+    for stored in live:
+        block, own = stored.block, stored.block.settings
+        words = ["--backbone", block.backbone, "--mode", block.mode, "--epochs", str(own.epochs)]
+        words += ["--batch-size", str(own.batch_size), "--optimizer", own.optimizer]
+        words += ["--learning-rate", ",".join(map(format_value, own.learning_rates))]
+        words += ["--l2", ",".join(map(format_value, own.l2))]
+        kinds.setdefault(tuple(words), {})[stored.run.key.loss] = None
+    return [(list(words), sorted(losses)) for words, losses in kinds.items()]
+
+
+def _once(provenance: Iterable[Provenance]) -> list[Provenance]:
+    """Each once, in an order that does not depend on which run came first."""
+    by_digest = {files.digest_of(each): each for each in provenance}
+    return [by_digest[name] for name in sorted(by_digest)]
+
+
+def _digests(layout: Layout, dataset: Dataset, drawn: Mapping[DrawKey, Draw]) -> Iterator[tuple[str, str]]:
+    yield "data set (classes, photos, labels, splits)", dataset.id
+    yield "photos, as a TAR archive", dataset.archive.sha256
+    yield "labels of all draws", files.digest_of([(key, drawn[key].labels) for key in sorted(drawn)])
+    evaluation = evaluations.find(layout)
+    if evaluation:
+        yield "answers of all runs to the test photos", evaluation.arrays.sha256
