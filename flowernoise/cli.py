@@ -76,6 +76,13 @@ def _whole_number(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not a whole number") from None
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
 Artifacts = Annotated[
     Path,
     typer.Option("-a", "--artifacts", metavar="DIR", envvar="FLOWERNOISE_ARTIFACTS", help="The artifacts directory."),
@@ -190,6 +197,7 @@ L2 = Annotated[
 Memory = Annotated[
     float | None,
     typer.Option(
+        parser=_number,
         metavar="GIB",
         help="Memory for the heads trained together, beside features and libraries; results do not depend on it.",
         show_default=False,
@@ -237,7 +245,10 @@ Columns = Annotated[
 Delta = Annotated[
     float | None,
     typer.Option(
-        metavar="POINTS", help="How far below the baseline's control a tolerated rate may lead.", show_default=False
+        parser=_number,
+        metavar="POINTS",
+        help="How far below the baseline's control a tolerated rate may lead.",
+        show_default=False,
     ),
 ]
 Output = Annotated[
@@ -534,7 +545,9 @@ def plot(
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Nominal rate of matrices.  [default: the highest]", show_default=False),
+        typer.Option(
+            parser=_number, metavar="X", help="Nominal rate of matrices.  [default: the highest]", show_default=False
+        ),
     ] = None,
     seed: Annotated[
         int | None,

@@ -245,6 +245,16 @@ def test_runs_without_the_asked_epoch_fall_back_to_their_last_and_say_so(tmp_pat
     assert any(note.startswith("1 run has no selected epoch") for note in result.notes)
 
 
+def test_a_failed_run_leaves_the_others_their_own_epochs(tmp_path):
+    made = [
+        Made("none", 0.0, "ce", 0, failure="diverged"),
+        Made("none", 0.0, "gce", 60, selected=0, has=("last",)),
+        Made("none", 0.0, "mae", 60, selected=90),
+    ]
+    result = compared(write(tmp_path, made))
+    assert [row.mean for row in result.rows] == [None, 0.6, 0.9]
+
+
 def test_where_every_run_falls_back_the_table_is_called_last(tmp_path):
     made = [Made("none", 0.0, "ce", 60, has=("last",)), Made("none", 0.0, "mae", 0, failure="diverged")]
     result = compared(write(tmp_path, made), select="oracle")
@@ -700,6 +710,22 @@ def test_directories_that_hold_the_same_runs_are_told_apart_by_name(tmp_path):
     assert [column[::3] for column in result.columns] == [
         ("ce", "plain"), ("mae", "plain"), ("ce", "tuned"), ("mae", "tuned"),
     ]  # fmt: skip
+
+
+def test_a_loss_is_compared_with_the_baseline_of_its_own_directory_if_that_has_one(tmp_path):
+    made = [Made("none", 0.0, "ce", 70), Made("none", 0.0, "mae", 80)]
+    others = [Made("none", 0.0, "ce", 75), Made("none", 0.0, "mae", 81)]
+    result = compared(write(tmp_path / "one", made), write(tmp_path / "two", others))
+    means = [round(row.difference.mean, 9) if row.difference else None for row in result.rows]
+    assert means == [None, 0.1, 0.05, 0.06]
+
+
+def test_another_evaluation_of_any_directory_is_another_comparison(tmp_path):
+    one, two = write(tmp_path / "one", ONE_SEED), tmp_path / "two"
+    tuned = [dataclasses.replace(run, mode="finetune") for run in ONE_SEED]
+    before = compared(one, write(two, tuned))
+    after = compared(one, write(two, [dataclasses.replace(run, right=run.right - 10) for run in tuned]))
+    assert [row.mean for row in after.rows] != [row.mean for row in before.rows]
 
 
 def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
