@@ -59,7 +59,9 @@ def rated(loss: str, point: Rate, *, collapsed: bool = False) -> Tolerated:
 
 
 def compared(*rows: Row, **known) -> Comparison:
-    photos = records.TestPhotos("tf_flowers", "tf_flowers", ("daisy", "roses", "tulips"), (100, 100, 100), 1 / 3, "selected")
+    photos = records.TestPhotos(
+        "tf_flowers", "tf_flowers", ("daisy", "roses", "tulips"), (100, 100, 100), 1 / 3, "selected"
+    )
     facts = {
         "directories": (),
         "datasets": (photos,),

@@ -11,7 +11,7 @@ from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Docum
 from flowernoise.store.records import CONTROL, SPLITS, Comparison, Condition, Dataset, Provenance, Row, Tolerated
 
 MOST_COLUMNS = 5  # losses side by side; of more, each has a row
-_TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation"}
+_TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
 MOST_SENTENCES = 10  # on differences; more are a table
 _NO_CELL = Cell("–")
 
