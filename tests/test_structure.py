@@ -147,7 +147,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 
 RUN = "import runpy; sys.argv[0] = 'flowernoise'; runpy.run_module('flowernoise', run_name='__main__')"
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list", "plot", "preview", "status")
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list", "plot", "preview", "report", "status")
 
 
 def test_the_check_sees_a_heavy_module() -> None:
@@ -216,3 +216,4 @@ def test_no_step_but_training_loads_tensorflow_or_keras(photo_folder: Path, tmp_
     assert loaded_by("preview", "--photos", "6") <= {"h5py"}
     assert loaded_by("status") == set()
     assert loaded_by("plot") <= {"h5py", "matplotlib"}
+    assert loaded_by("report") <= {"h5py", "matplotlib"}

@@ -59,7 +59,9 @@ def rated(loss: str, point: Rate, *, collapsed: bool = False) -> Tolerated:
 
 
 def compared(*rows: Row, **known) -> Comparison:
-    photos = records.TestPhotos("tf_flowers", "tf_flowers", ("daisy", "roses", "tulips"), (100, 100, 100), 1 / 3, "selected")
+    photos = records.TestPhotos(
+        "tf_flowers", "tf_flowers", ("daisy", "roses", "tulips"), (100, 100, 100), 1 / 3, "selected"
+    )
     facts = {
         "directories": (),
         "datasets": (photos,),
@@ -84,7 +86,11 @@ def compared(*rows: Row, **known) -> Comparison:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([("ce", 0.8, {"best": True}), ("mae", 0.7, {})], "ce has the highest accuracy, 80.0 %; all others are"),
+        ([("ce", 0.8, {"best": True}), ("mae", 0.7, {})], "ce has the highest accuracy, 80.0 %; whether others are"),
+        (
+            [("ce", 0.8, {"best": True}), ("mae", 0.7, {"difference": against(-0.1, 0.01, "worse")})],
+            "; all others are significantly worse, or collapsed or failed.",
+        ),
         ([("ce", 0.8, {"best": True}), ("mae", 0.7, {"tied": True})], "; mae is not significantly worse."),
         (
             [("ce", 0.8, {"best": True}), *((loss, 0.7, {"tied": True}) for loss in ("elr", "gce", "mae"))],
@@ -110,7 +116,7 @@ def test_lower_is_better_is_said_of_metrics_like_that():
     rows = a_row(CLEAN, "ce", 0.4, best=True), a_row(CLEAN, "mae", 0.6)
     [sentence] = sentences.best(compared(*rows, metric="nll", unit="plain", better="lower"))
     assert sentence == (
-        "On clean labels, ce has the lowest nll, 0.400; all others are significantly worse or collapsed."
+        "On clean labels, ce has the lowest NLL, 0.400; whether others are worse by more than chance was not tested."
     )
 
 
@@ -120,6 +126,29 @@ def test_lower_is_better_is_said_of_metrics_like_that():
 def test_a_missing_baseline_is_said():
     [sentence] = sentences.against_baseline(compared(a_row(NOISY, "mae", 0.7)))
     assert sentence.startswith("There are no runs with the baseline ce")
+
+
+def test_an_untested_metric_is_not_called_without_difference():
+    rows = a_row(NOISY, "ce", 0.7, best=True), a_row(NOISY, "mae", 0.71)
+    result = compared(*rows, metric="memorised", better="lower")
+    assert sentences.against_baseline(result) == [
+        "No difference from ce in share of wrong labels memorised was tested: read the intervals."
+    ]
+    assert sentences.question(result).startswith("What do wrong training labels do to")
+
+
+def test_conditions_under_which_a_metric_means_nothing_are_passed_over():
+    rows = a_row(CLEAN, "ce", None), a_row(NOISY, "ce", 0.2, best=True)
+    [sentence] = sentences.best(compared(*rows, metric="memorised", better="lower"))
+    assert sentence.startswith("Under symmetric")
+
+
+@pytest.mark.parametrize(
+    ("metric", "written"),
+    [("balanced_accuracy", "balanced accuracy"), ("recall:roses", "recall of roses"), ("ece", "ECE")],
+)
+def test_metrics_are_called_as_people_write_them(metric, written):
+    assert sentences.metric_name(compared(a_row(CLEAN, "ce", 0.9), metric=metric)) == written
 
 
 def test_nothing_to_compare_with_is_said():

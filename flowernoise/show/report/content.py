@@ -11,7 +11,7 @@ from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Docum
 from flowernoise.store.records import CONTROL, SPLITS, Comparison, Condition, Dataset, Provenance, Row, Tolerated
 
 MOST_COLUMNS = 5  # losses side by side; of more, each has a row
-_TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation"}
+_TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
 MOST_SENTENCES = 10  # on differences; more are a table
 _NO_CELL = Cell("–")
 
@@ -151,13 +151,14 @@ def _span(rates: tuple[float, float]) -> str:
 def _results(result: Comparison) -> Iterator[Block]:
     yield Bullets(tuple(sentences.best(result)))
     cells = {(row.condition, row.column): row for row in result.rows}
-    tested = sum(result.datasets[0].test_counts)
+    photos = f"on {sum(result.datasets[0].test_counts):,} clean test photos"
+    judged_on = "of the wrong training labels" if result.metric in sentences.OF_TRAINING_LABELS else photos
     heads = [_condition(result, condition) for condition in result.conditions]
     varying = compared.varying(result.columns)
     losses = [compared.column_name(column, varying) for column in result.columns]
     shown = [[_cell(result, cells.get((each, column))) for column in result.columns] for each in result.conditions]
     yield _turned_if_wide(
-        f"{compared.measure(result)}; {compared.seeds(result)}, on {tested:,} clean test photos.",
+        f"{compared.measure(result)}; {compared.seeds(result)}, {judged_on}.",
         "noise, wrong labels",
         heads,
         losses,

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from flowernoise.show import compared
 from flowernoise.store.records import CONTROL, Comparison, Condition, RateInterval, Row, Tolerated
 
 FEW_SEEDS = 5
+OF_TRAINING_LABELS = ("memorised", "recovered")  # metrics; the others are of test photos
+_WRITTEN: Mapping[str, str] = MappingProxyType(
+    {
+        "macro_f1": "macro F1",
+        "mcc": "MCC",
+        "auroc": "AUROC",
+        "nll": "NLL",
+        "brier": "Brier score",
+        "ece": "ECE",
+        "memorised": "share of wrong labels memorised",
+        "recovered": "share of wrong labels recovered",
+    }
+)
 _MOST_NAMES = 4  # in a row before the rest is counted
 _UNEVEN = 1.5  # times its even share that the most frequent class takes
 
@@ -19,6 +33,11 @@ def question(result: Comparison) -> str:
     noises = [noise for noise, _ in result.conditions if noise != CONTROL]
     if not noises:
         return "How well do the losses classify clean test photos when no label is wrong?"
+    if result.metric in OF_TRAINING_LABELS or result.better == "lower":
+        return (
+            f"What do wrong training labels do to a classifier's {metric_name(result)}, and does another loss than "
+            f"{result.baseline} fare better?"
+        )
     return (
         f"How much {metric_name(result)} on clean test photos does a classifier lose when a share of its training "
         f"labels is wrong, and does another loss than {result.baseline} lose less?"
@@ -32,7 +51,8 @@ def headlines(result: Comparison) -> list[str]:
 
 def best(result: Comparison) -> list[str]:
     """Under each noise: which loss is best, and which are not significantly worse."""
-    return [_best(result, condition) for condition in result.conditions]
+    sayable = {row.condition for row in result.rows if row.mean is not None or row.failed}
+    return [_best(result, condition) for condition in result.conditions if condition in sayable]
 
 
 def _best(result: Comparison, condition: Condition) -> str:
@@ -56,11 +76,17 @@ def _others(result: Comparison, rows: Sequence[Row]) -> str:
     tied = [loss_name(result, row) for row in others if row.tied]
     if not others:
         return "there is no other"
+    if not _tested(result):
+        return "whether others are worse by more than chance was not tested"
     if not tied:
-        return "all others are significantly worse or collapsed"
+        return "all others are significantly worse, or collapsed or failed"
     if len(tied) > _MOST_NAMES:
         return f"{len(tied)} of {len(others)} others are not significantly worse"
     return f"{joined(tied)} {'is' if len(tied) == 1 else 'are'} not significantly worse"
+
+
+def _tested(result: Comparison) -> bool:
+    return any(row.difference or row.tied for row in result.rows)
 
 
 def against_baseline(result: Comparison) -> list[str]:
@@ -69,8 +95,10 @@ def against_baseline(result: Comparison) -> list[str]:
     if baseline not in losses:
         return [f"There are no runs with the baseline {baseline}, so nothing here shows what a loss gains."]
     tested = [row for row in result.rows if row.difference]
+    if not tested and losses != {baseline}:
+        return [f"No difference from {baseline} in {metric_name(result)} was tested: read the intervals."]
     if not tested:
-        return [f"Nothing was compared with {baseline}: there are no other losses with runs on the same draws."]
+        return [f"Nothing was compared with {baseline}: there are no other losses."]
     found = significant(result)
     better, worse = ([row for row in found if _verdict(row) == word] for word in ("better", "worse"))
     tests = f"{len(tested)} {'test' if len(tested) == 1 else 'tests'}, Holm's correction, 5 %"
@@ -311,8 +339,9 @@ def _warning(result: Comparison) -> Iterator[str]:
 
 
 def metric_name(result: Comparison) -> str:
-    """The metric as people write it."""
-    return result.metric.replace("_", " ")
+    """The metric as people write it: ``balanced accuracy``, ``recall of roses``."""
+    name, _, of = result.metric.partition(":")
+    return _WRITTEN.get(name, name.replace("_", " ")) + (f" of {of}" if of else "")
 
 
 def loss_name(result: Comparison, of: Row | Tolerated) -> str:

@@ -1,0 +1,255 @@
+"""The real command on small photos, real draws and heads that are made up: what is written, and that it reproduces."""
+
+import base64
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowernoise.errors import BadRequestError
+from flowernoise.progress import Silent
+from flowernoise.show.report import render
+from flowernoise.show.session import Session
+from flowernoise.steps.corrupt import CorruptSettings, corrupt
+from flowernoise.steps.evaluate import evaluate
+from flowernoise.steps.plot import KINDS
+from flowernoise.steps.prepare import PrepareSettings, prepare
+from flowernoise.steps.report import Report, ReportSettings, gather, report
+from flowernoise.steps.status import status
+from flowernoise.store import datasets, draws, files, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import (
+    CONTROL,
+    Choice,
+    DrawKey,
+    Preset,
+    Provenance,
+    Run,
+    RunBlock,
+    RunKey,
+    TrainingSettings,
+)
+from flowernoise.training.selection import ALL
+
+EVIL = "<script>alert(1)"
+CLASSES = (EVIL, "daisy", "a|b & c")
+
+
+def train_by_hand(artifacts: Path, losses=("ce", "mae")) -> None:
+    """A block of runs for every draw, as `train` would write it; mae always answers the first class."""
+    layout = Layout(artifacts)
+    dataset = datasets.need(layout)
+    drawn = draws.index(layout, dataset.id)
+    train, val, test = dataset.sizes
+    keys = [RunKey(d.noise, d.rate, d.seed, loss, "resnet50", "features") for d in drawn for loss in losses]
+    random, shape = np.random.default_rng(0), (len(keys), len(ALL))
+    arrays = {
+        "test_probabilities": random.dirichlet(np.ones(3), (*shape, test)).astype(np.float32),
+        "val_probabilities": random.dirichlet(np.ones(3), (*shape, val)).astype(np.float32),
+        "train_predicted": random.integers(0, 3, (*shape, train), dtype=np.uint8),
+    }
+    sure = [row for row, key in enumerate(keys) if key.loss == "mae"]
+    arrays["test_probabilities"][sure] = np.array([1, 0, 0], dtype=np.float32)
+    arrays["train_predicted"][sure] = 0
+    history = {name: random.random((len(keys), 3), dtype=np.float32) for name in runs.HISTORY_ARRAYS}
+    block = RunBlock(
+        dataset=dataset.id,
+        backbone="resnet50",
+        mode="features",
+        inputs="inputs",
+        settings=TrainingSettings(3, 32, "adam", (0.001, 0.01), (0.0,)),
+        selections=ALL,
+        runs=tuple(Run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * len(ALL), None) for key in keys),
+        arrays=files.NOT_WRITTEN,
+        generation=1,
+        provenance=Provenance({"numpy": "2.0"}, "tensorflow", "cpu"),
+    )
+    runs.write(layout, block, {**arrays, **history})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluated directory; the photos lie beside it, in folders that are called like markup."""
+    root = tmp_path_factory.mktemp("made")
+    for number, name in enumerate(CLASSES):
+        (root / "photos" / name).mkdir(parents=True)
+        for k in range(12):
+            pixels = np.random.default_rng([number, k]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / "photos" / name / f"{k:02}.png")
+    artifacts = root / "artifacts"
+    settings = PrepareSettings(source=str(root / "photos"), image_size=16, train=18, val=6, test=9)
+    prepare(artifacts, settings, Silent())
+    corrupt(artifacts, CorruptSettings(noise=("symmetric", "pairflip"), rates=(0.2, 0.4), seeds=2), Silent())
+    train_by_hand(artifacts)
+    evaluate(artifacts, Silent())
+    return artifacts
+
+
+@pytest.fixture
+def artifacts(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "artifacts")
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "100"}
+    environment.pop("FLOWERNOISE_ARTIFACTS", None)
+    return subprocess.run(
+        [sys.executable, "-m", "flowernoise", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=cwd,
+        env=environment,
+    )
+
+
+def only_the_metric(gathered: Report) -> dict[str, bytes]:
+    """Stands for drawing all of it, which takes seconds."""
+    return {"report.html": f"{gathered.comparison.metric} {gathered.comparison.select}".encode()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    paths = [folder / "report.html", folder / "report.md", *sorted((folder / "report").iterdir())]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def gathered(made: Path) -> Report:
+    return gather(made, ReportSettings(), Silent())
+
+
+@pytest.fixture(scope="module")
+def rendered(gathered: Report) -> dict[str, bytes]:
+    return render(gathered)
+
+
+def test_the_same_data_give_the_same_files_wherever_they_lie_and_only_those_that_differ_are_written(
+    artifacts, rendered
+):
+    first = command("report", "-a", str(artifacts))
+    assert (first.returncode, first.stdout) == (0, f"{artifacts}/report.html\n{artifacts}/report.md\n"), first.stderr
+    assert contents(artifacts) == rendered
+
+    written = (artifacts / "report.html").stat().st_mtime_ns
+    (artifacts / "report.md").write_text("something else")
+    again = command("report", "-a", str(artifacts), "--json")
+    assert contents(artifacts) == rendered
+    assert (artifacts / "report.html").stat().st_mtime_ns == written
+    assert json.loads(again.stdout)["files"] == [
+        {"path": str(artifacts / name), "bytes": len(data), "done_before": name != "report.md"}
+        for name, data in rendered.items()
+    ]
+    stages = {stage.name: stage.state for stage in status(artifacts).stages}
+    assert (stages["report"], stages["other"]) == ("there", "missing")
+
+
+def test_a_second_report_says_that_it_touched_nothing(artifacts, capsys):
+    session = Session(quiet=False, json=False)
+    session.show_report(report(artifacts, ReportSettings(), only_the_metric, session.progress))
+    assert "nothing touched" not in capsys.readouterr().err
+    session.show_report(report(artifacts, ReportSettings(), only_the_metric, session.progress))
+    assert "report: done already, nothing touched" in capsys.readouterr().err
+
+
+def test_classes_called_like_markup_stay_text(rendered):
+    page, text = rendered["report.html"].decode(), rendered["report.md"].decode()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in text
+    assert "a\\|b &amp; c" in text
+    pictures = {line.partition("](")[2].rstrip(")") for line in text.splitlines() if line.startswith("![")}
+    assert {name for name in rendered if name.startswith("report/")} == pictures
+
+
+def test_every_picture_is_described_and_its_bytes_are_in_the_page(gathered, rendered):
+    page = rendered["report.html"].decode()
+    assert {picture.kind for picture in gathered.pictures} == set(KINDS)
+    for name, data in rendered.items():
+        assert name.startswith("report.") or base64.b64encode(data).decode() in page
+    alts = re.findall(r'<img alt="([^"]*)"', page)
+    assert len(alts) == len(gathered.pictures) + len(gathered.sheets)
+    assert all(re.search(r"\d", alt) for alt in alts)  # the gist, in numbers
+
+
+def test_output_goes_elsewhere_and_leaves_the_directory_alone(artifacts, tmp_path):
+    settings = ReportSettings(metric="macro_f1", output=tmp_path / "out")
+    report(artifacts, settings, only_the_metric, Silent())
+    assert not (artifacts / "report.html").exists()
+    assert (tmp_path / "out" / "report.html").read_bytes() == b"macro_f1 selected"
+
+
+def test_another_selection_is_another_report(artifacts):
+    report(artifacts, ReportSettings(), only_the_metric, Silent())
+    result = report(artifacts, ReportSettings(select="oracle"), only_the_metric, Silent())
+    assert not result.files[0].done_before
+    assert (artifacts / "report.html").read_bytes() == b"accuracy oracle"
+
+
+def test_the_commands_prepare_and_draw_the_same_again(gathered, made, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert [line.split()[1] for line in gathered.commands] == ["prepare", "corrupt", "train", "evaluate", "report"]
+    for line in gathered.commands[:2]:
+        finished = command(*shlex.split(line)[1:], cwd=tmp_path / "empty")
+        assert finished.returncode == 0, finished.stderr
+    old, new = Layout(made), Layout(tmp_path / "empty" / "artifacts")
+    dataset = datasets.need(new)
+    assert dataset.id == datasets.need(old).id
+    drawn, again = draws.index(old, dataset.id), draws.index(new, dataset.id)
+    assert {key: each.draw.labels for key, each in drawn.items()} == {
+        key: each.draw.labels for key, each in again.items()
+    }
+
+
+def test_the_command_of_training_names_every_setting(gathered):
+    [line] = [line for line in gathered.commands if "train" in line.split()]
+    assert line == (
+        "flowernoise train --loss ce --loss mae --backbone resnet50 --mode features --epochs 3 --batch-size 32 "
+        "--optimizer adam --learning-rate 0.001,0.01 --l2 0"
+    )
+
+
+def test_a_preset_is_one_command(artifacts):
+    layout = Layout(artifacts)
+    files.write_record(layout.preset, "preset", Preset("seed", datasets.need(layout).id))
+    first, last = gather(artifacts, ReportSettings(), Silent()).commands
+    assert first.startswith("flowernoise run ")
+    assert "--preset seed --noise pairflip --noise symmetric --rates 0.2,0.4 --seeds 2 --backbone resnet50" in first
+    assert "--loss" not in first
+    assert last == "flowernoise report --metric accuracy"
+
+
+def test_sheets_are_few_and_begin_with_clean_labels(gathered):
+    assert [(sheet.kind, sheet.noise, sheet.rate) for sheet in gathered.sheets] == [
+        ("clean", None, 0.0),
+        ("draw", "pairflip", 0.4),
+        ("draw", "symmetric", 0.4),
+        ("mistakes", "pairflip", 0.4),
+    ]
+    assert gathered.sheets[-1].loss == "ce"
+
+
+def test_draws_are_counted_with_their_realised_rates(gathered, made):
+    drawn = gathered.drawn
+    assert (drawn[0].noise, drawn[0].seeds, drawn[0].realised) == (CONTROL, 2, (0.0, 0.0))
+    of_draws = draws.index(Layout(made), gathered.dataset.id)
+    rates = [of_draws[DrawKey("symmetric", 0.4, seed)].draw.realised_rate for seed in (0, 1)]
+    [symmetric] = [each for each in drawn if (each.noise, each.rate) == ("symmetric", 0.4)]
+    assert symmetric.realised == (min(rates), max(rates))
+
+
+def test_nothing_evaluated_is_one_clear_line(artifacts, tmp_path):
+    Layout(artifacts).evaluation.unlink()
+    with pytest.raises(BadRequestError, match="run `flowernoise evaluate` first"):
+        gather(artifacts, ReportSettings(), Silent())
+    finished = command("report", "-a", str(tmp_path / "nowhere"))
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
