@@ -227,7 +227,9 @@ def recommended_heads(num_features: int, num_classes: int) -> int:
 
 
 def bytes_a_head(train_photos: int, other_photos: int, num_features: int, num_classes: int, times: int) -> int:
-    """Memory that each head of a block needs while the block is trained, answers and their selection included.
+    """Bytes that a head of a block needs while it is trained, counted from the arrays that are held at once.
+
+    Kernel, optimiser state and their next values; answers as the program and as the selection hold them.
 
     Args:
         times: how often the heads are asked: the number of epochs with history, else 1.
