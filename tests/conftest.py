@@ -22,3 +22,13 @@ def photo_folder(tmp_path: Path) -> Path:
             pixels = np.random.default_rng([number, k]).integers(0, 256, (6, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).resize((32, 24)).save(folder / name / f"{k:02}.jpg", quality=90)
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the figures that tests of reliability have measured."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    figures = [figure for report in reports for name, figure in report.user_properties if name == "measured"]
+    if figures:
+        terminalreporter.section("measured")
+        for figure in figures:
+            terminalreporter.line(figure)
