@@ -33,7 +33,11 @@ class BadRequestError(FlowernoiseError, ValueError):
 
 
 class DamagedFileError(FlowernoiseError):
-    """A stored file is not what was written: wrong digest, wrong schema, unreadable."""
+    """A stored file is not what was written: wrong digest, not as declared, missing, no file of its own."""
+
+
+class OtherVersionError(FlowernoiseError):
+    """A stored file has a schema that this version does not know: not ours to read, nor to replace."""
 
 
 class PartlyFailedError(FlowernoiseError):

@@ -14,7 +14,18 @@ import pytest
 import flowernoise
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Choice, Provenance, Run, RunBlock, RunKey, Selection, TrainingSettings
+from flowernoise.store.records import (
+    Choice,
+    FeaturesKey,
+    Provenance,
+    Run,
+    RunBlock,
+    RunKey,
+    Selection,
+    TrainingSettings,
+)
+
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 PACKAGE = Path(flowernoise.__file__).parent
 HEAVY = (
@@ -36,6 +47,7 @@ LEAVES = {path.stem for path in PACKAGE.glob("*.py")} - NO_LEAVES | {"__version_
 # What a part of the package may import, by the first parts of the names; its own folder is named where it may.
 ALLOWED = {
     **{leaf: {"errors", "registry"} for leaf in LEAVES},
+    "versions": {"__version__"},
     "statistics": set(),
     "catalogue": LEAVES,
     "training": LEAVES | {"training", "store.records", "store.files"},
@@ -184,7 +196,7 @@ def train_by_hand(artifacts: Path) -> None:
         dataset=dataset.id,
         backbone="resnet50",
         mode="features",
-        inputs="inputs",
+        inputs=INPUTS,
         settings=TrainingSettings(1, 32, "adam", (0.001,), (0.0,)),
         selections=selections,
         runs=tuple(Run(key, drawn[key.draw].draw.labels, choices, None) for key in keys),

@@ -16,11 +16,11 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.steps.noise_inputs import NoiseInputs, settled
-from flowernoise.store import datasets, draws, files
+from flowernoise.store import artifacts, claims, datasets, draws, files
 from flowernoise.store import labels as labels_csv
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Dataset, Draw, DrawBatch, DrawKey
+from flowernoise.store.records import CONTROL, Dataset, Draw, DrawKey
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
 
@@ -62,17 +62,21 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
         FlowernoiseError: the weights of a noise model's backbone cannot be reached; a file cannot be written.
     """
     specs = _specs(settings)
-    layout = Layout(artifacts_directory)
+    layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
     inputs = NoiseInputs(layout, dataset, progress)
     asked = requested(settings, [settled(spec) for spec in specs], lambda spec: _own_rate(spec, inputs))
-    there = _intact(layout, dataset, progress)
+    there = _intact(layout, dataset, lambda _batch, _error: None)
     missing = [key for key in asked if key not in there]
     if missing:
-        drawn = [_draw(key, asked[key], inputs) for key in missing]
-        draws.write(layout, dataset.id, drawn)
-        _note_break_even(drawn, dataset, progress)
-        there = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
+        with claims.exclusive(layout, "corrupt", progress):
+            there = _intact(layout, dataset, _set_aside(progress))
+            missing = [key for key in asked if key not in there]
+            if missing:
+                drawn = [_draw(key, asked[key], inputs) for key in missing]
+                draws.write(layout, dataset.id, drawn)
+                _note_break_even(drawn, dataset, progress)
+                there |= {draw.key: draw for draw, _ in drawn}
     if settings.export is not None:
         _export(settings.export, list(asked), layout, inputs, progress)
     return CorruptResult(tuple(there[key] for key in asked), len(asked) - len(missing))
@@ -119,29 +123,33 @@ def _own_rate(spec: Spec, inputs: NoiseInputs) -> float:
     return round(expected_rate(inputs.truth["train"], spec(inputs.request(spec, 0.0, 0, "train"))), 4)
 
 
-def _intact(layout: Layout, dataset: Dataset, progress: Progress) -> dict[DrawKey, Draw]:
-    """The draws that are there, damaged ones named and set aside."""
+def _intact(
+    layout: Layout, dataset: Dataset, on_damage: Callable[[Sequence[Path], DamagedFileError], None]
+) -> dict[DrawKey, Draw]:
+    """The draws that are there.
 
-    def set_aside(path: Path, error: DamagedFileError) -> None:
-        progress.note(f"{error}; set aside as {path.name}.damaged and drawn again")
-        files.set_aside(path)
-
-    there = draws.index(layout, dataset.id, on_damage=set_aside)
+    Args:
+        on_damage: called with the files of a damaged batch, the damaged one first.
+    """
+    there = draws.index(layout, dataset.id, on_damage=lambda path, error: on_damage([path], error))
     intact: dict[DrawKey, Draw] = {}
     for batch in {stored.batch.arrays.name: stored.batch for stored in there.values()}.values():
         try:
-            files.check_blob(layout.draws, batch.arrays)
+            draws.read_batch(layout, dataset, batch)
         except DamagedFileError as error:
-            set_aside(layout.draws / batch.arrays.name, error)
-            files.set_aside(_record_of(layout, batch))
+            on_damage([layout.draws / batch.arrays.name, draws.record_of(layout, batch)], error)
             continue
         intact.update((draw.key, draw) for draw in batch.draws)
     return intact
 
 
-def _record_of(layout: Layout, batch: DrawBatch) -> Path:
-    """Path of a batch's record; its arrays carry the same name, followed by their digest."""
-    return layout.draws / f"{batch.arrays.name.rpartition('-')[0]}.json"
+def _set_aside(progress: Progress) -> Callable[[Sequence[Path], DamagedFileError], None]:
+    def set_aside(paths: Sequence[Path], error: DamagedFileError) -> None:
+        progress.note(f"{error}; set aside as {paths[0].name}.damaged and drawn again")
+        for path in paths:
+            files.set_aside(path)
+
+    return set_aside
 
 
 def _draw(key: DrawKey, spec: Spec | None, inputs: NoiseInputs) -> tuple[Draw, DrawnLabels]:
@@ -195,6 +203,6 @@ def _export(path: Path, asked: Sequence[DrawKey], layout: Layout, inputs: NoiseI
     """Writes the noisy draws, or the controls where there are no others."""
     keys = [key for key in asked if key.noise != CONTROL] or list(asked)
     stored = draws.index(layout, inputs.dataset.id)
-    drawn = draws.read(layout, [stored[key] for key in keys])
+    drawn = draws.read(layout, inputs.dataset, [stored[key] for key in keys])
     if labels_csv.write(path, labels_csv.written(inputs.index, inputs.dataset.classes, drawn)):
         progress.note(f"labels of {len(keys)} {'draw' if len(keys) == 1 else 'draws'} written to {path}")

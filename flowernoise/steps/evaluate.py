@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flowernoise import versions
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.metrics import Answers, accuracy, balanced_accuracy, recalls
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.store import datasets, draws, evaluations, files, photos, runs
-from flowernoise.store.draws import DrawnLabels
+from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
+from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
-from flowernoise.store.records import Dataset, EvaluatedRun, Evaluation, RunBlock, Selection
+from flowernoise.store.records import (
+    Dataset,
+    DrawKey,
+    EvaluatedRun,
+    Evaluation,
+    Provenance,
+    RunBlock,
+    RunKey,
+    Selection,
+)
 from flowernoise.store.runs import StoredRun
 from flowernoise.training import engine, finetune
 from flowernoise.training.selection import ALL, memorised
@@ -79,19 +89,23 @@ def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
         BadRequestError: nothing prepared, or nothing trained on what is prepared.
         DamagedFileError: runs that are not what was written.
     """
-    layout = Layout(artifacts_directory)
-    dataset = datasets.need(layout)
-    found = runs.blocks(layout, dataset.id)
-    if not found:
-        raise BadRequestError(f"no runs in {layout.root} for its data set; run `flowernoise train` first")
-    inputs = evaluations.inputs_of(found)
-    before = _find_before(layout, dataset, inputs, progress)
+    layout = artifacts.opened(artifacts_directory)
+    before = _done_before(layout, datasets.need(layout), progress)
     if before is not None:
         return before
+    with claims.exclusive(layout, "evaluate", progress):
+        dataset = datasets.need(layout)
+        return _done_before(layout, dataset, progress) or _evaluate(layout, dataset, progress)
+
+
+def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateResult:
+    found = _blocks(layout, dataset)
+    inputs = evaluations.inputs_of(found)
     live = runs.live(found)
-    index = photos.read_index(layout.photos, dataset.index)
+    index = datasets.index(layout, dataset)
     drawn = draws.index(layout, dataset.id)
-    labels = draws.read(layout, drawn.values())
+    _refuse_lost_draws(layout, live, drawn)
+    labels = draws.read(layout, dataset, [drawn[draw] for draw in sorted({key.draw for key in live})])
     answers = _Answers(layout, dataset, index, progress)
     truth = _Truth(photos.labels_of(index, "train"), photos.labels_of(index, "test"), len(dataset.classes))
     by_block: dict[str, list[int]] = {}
@@ -122,21 +136,48 @@ def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
             selections=ALL,
             runs=evaluated,
             arrays=files.NOT_WRITTEN,
+            versions=versions.of("numpy"),
         ),
         stacked,
     )
     return EvaluateResult(written, stacked, done_before=False)
 
 
-def _find_before(layout: Layout, dataset: Dataset, inputs: str, progress: Progress) -> EvaluateResult | None:
+def _blocks(layout: Layout, dataset: Dataset) -> dict[str, RunBlock]:
+    found = runs.blocks(layout, dataset.id)
+    if not found:
+        raise BadRequestError(f"no runs in {layout.root} for its data set; run `flowernoise train` first")
+    return found
+
+
+def _refuse_lost_draws(layout: Layout, live: Iterable[RunKey], drawn: Mapping[DrawKey, StoredDraw]) -> None:
+    lost = [key.draw for key in live if key.draw not in drawn]
+    if lost:
+        raise BadRequestError(
+            f"{layout.root} holds runs of a draw that is not there any more ({lost[0]}); run `flowernoise corrupt` "
+            "with the options that drew it"
+        )
+
+
+def _done_before(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateResult | None:
+    """The evaluation of the runs that are there, if all that it consists of is there and intact."""
+    found = _blocks(layout, dataset)
     try:
         before = evaluations.find(layout)
-        if before is None or (before.dataset, before.inputs) != (dataset.id, inputs):
+        if before is None or (before.dataset, before.inputs) != (dataset.id, evaluations.inputs_of(found)):
             return None
-        return EvaluateResult(before, evaluations.read(layout, before), done_before=True)
+        arrays = evaluations.read(layout, before)
+        finetuned = {stored.name for stored in runs.live(found).values() if _has_weights(stored)}
+        if any(runs.find_predictions(layout, dataset, name, found[name]) is None for name in sorted(finetuned)):
+            return None
+        return EvaluateResult(before, arrays, done_before=True)
     except DamagedFileError as error:
         progress.note(f"{error}; evaluating again")
         return None
+
+
+def _has_weights(stored: StoredRun) -> bool:
+    return stored.block.mode == "finetune" and stored.run.failure is None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,16 +254,21 @@ class _Answers:
     def of_block(self, name: str, block: RunBlock) -> Arrays:
         """Arrays test_probabilities, val_probabilities and train_predicted of a block."""
         if block.mode == "features":
-            arrays = runs.read_arrays(self._layout, block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))
-        else:
-            arrays = runs.find_predictions(self._layout, name, block) or self._predict(name, block)
-        return arrays
+            return runs.read_answers(self._layout, self._dataset, block)
+        return self._kept(name, block) or self._predict(name, block)
+
+    def _kept(self, name: str, block: RunBlock) -> Arrays | None:
+        try:
+            return runs.find_predictions(self._layout, self._dataset, name, block)
+        except DamagedFileError as error:
+            self._progress.note(f"{error}; doing so")
+            return None
 
     def _predict(self, name: str, block: RunBlock) -> Arrays:
         model = self._classifier(block.backbone)
-        names = tuple(finetune.named(model.get_weights()))
-        weights = runs.read_arrays(self._layout, block, names)
-        _set_weights(model, weights, block)
+        expected = finetune.named(model.get_weights())
+        weights = runs.read_weights(self._layout, block, list(expected), [array.shape for array in expected.values()])
+        model.set_weights(list(weights.values()))
         archive = Archive(self._layout.photos, self._dataset.archive)
         size = self._dataset.request.image_size
         where = f"predicting · {block.runs[0].key.loss} on {block.runs[0].key.draw} · {engine.describe().device}"
@@ -235,7 +281,9 @@ class _Answers:
             "val_probabilities": answers[None, None, split == "val"],
             "train_predicted": answers[None, None, split == "train"].argmax(axis=3).astype(compact),
         }
-        runs.write_predictions(self._layout, name, block, arrays)
+        described = engine.describe()
+        provenance = Provenance(described.versions, described.backend, described.device)
+        runs.write_predictions(self._layout, name, block, arrays, provenance)
         return arrays
 
     def _classifier(self, backbone: str) -> Any:
@@ -245,11 +293,3 @@ class _Answers:
             classes, size = len(self._dataset.classes), self._dataset.request.image_size
             self._model = (backbone, finetune.build_classifier(build, size, classes))
         return self._model[1]
-
-
-def _set_weights(model: Any, weights: Mapping[str, Any], block: RunBlock) -> None:
-    expected = model.get_weights()
-    for have, want in zip(weights.values(), expected, strict=True):
-        if have.shape != want.shape or have.dtype != want.dtype:
-            raise DamagedFileError(f"{block.arrays.name} does not hold weights of {block.backbone}")
-    model.set_weights(list(weights.values()))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone
-from flowernoise.errors import DamagedFileError
+from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
-from flowernoise.store import feature_cache, files
+from flowernoise.store import claims, feature_cache, files
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
@@ -54,13 +56,21 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
         DamagedFileError: photos that are not what was prepared.
     """
     key = work.key
+    found = _find(work, key, progress)
+    if found is not None:
+        return found
+    with claims.exclusive(work.layout, f"features of {work.backbone_spec}", progress, feature_cache.name_of(key)):
+        found = _find(work, key, progress)
+        return feature_cache.read(work.layout, _extract(work, key, progress)) if found is None else found
+
+
+def _find(work: FeatureWork, key: FeaturesKey, progress: Progress) -> FeatureArray | None:
     try:
         found = feature_cache.find(work.layout, key)
-        if found is not None:
-            return feature_cache.read(work.layout, found)
+        return None if found is None else feature_cache.read(work.layout, found)
     except DamagedFileError as error:
-        progress.note(f"{error}; extracting it again")
-    return feature_cache.read(work.layout, _extract(work, key, progress))
+        progress.note(f"{error}; what is damaged is extracted again")
+        return None
 
 
 def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Features:
@@ -76,6 +86,11 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
                 advance(len(chunk))
                 continue
             array = features.extract(model, archive.read(chunk), key.image_size, advance)
+            if not np.isfinite(array).all():
+                raise FlowernoiseError(
+                    f"backbone {work.backbone_spec} gives features that are not finite; its weights may be damaged, "
+                    "use others or another --backbone"
+                )
             shards[start] = extraction.write(start, array)
     return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
 

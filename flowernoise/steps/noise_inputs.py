@@ -19,8 +19,8 @@ from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.steps import features, source_fields
 from flowernoise.steps.features import FeatureWork
+from flowernoise.store import datasets, photos
 from flowernoise.store import labels as labels_csv
-from flowernoise.store import photos
 from flowernoise.store.labels import NOISY_SPLITS
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
@@ -60,7 +60,7 @@ class NoiseInputs:
     @functools.cached_property
     def index(self) -> tuple[IndexedPhoto, ...]:
         """The photos."""
-        return photos.read_index(self._layout.photos, self.dataset.index)
+        return datasets.index(self._layout, self.dataset)
 
     @functools.cached_property
     def truth(self) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:

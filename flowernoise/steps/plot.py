@@ -21,7 +21,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, did_you_mean
 from flowernoise.steps.compare import CompareSettings, Comparison, Row, compare
-from flowernoise.store import datasets, draws, evaluations, files, runs
+from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Mode, Selection
 
@@ -246,7 +246,7 @@ def plot(artifacts_directory: Path, settings: PlotSettings, draw: Draw, progress
     """
     form = _format(settings)
     gallery = pictures(artifacts_directory, settings, progress)
-    paths = _paths(gallery.pictures, settings, form, Layout(artifacts_directory).plots)
+    paths = _paths(gallery.pictures, settings, form, artifacts.opened(artifacts_directory).plots)
     drawn = []
     with progress.task("drawing", len(paths), "pictures") as advance:
         for picture, path in zip(gallery.pictures, paths, strict=True):
@@ -284,7 +284,7 @@ class _Maker:
 
     def __init__(self, artifacts_directory: Path, settings: PlotSettings, progress: Progress) -> None:
         self._directory = artifacts_directory
-        self._layout = Layout(artifacts_directory)
+        self._layout = artifacts.opened(artifacts_directory)
         self._settings = settings
         self._progress = progress
         self._dataset = datasets.need(self._layout)
@@ -413,7 +413,7 @@ class _Maker:
         if not drawn:
             raise _NothingToDrawError(f"no draws in {self._directory}; run `flowernoise corrupt` first")
         chosen = self._chosen(drawn, "draw")
-        labels = draws.read(self._layout, [drawn[key] for key in chosen])
+        labels = draws.read(self._layout, self._dataset, [drawn[key] for key in chosen])
         for key in chosen:
             nominal = labels[key].transition_matrix
             data = Transition(
@@ -525,8 +525,7 @@ def _histories(layout: Layout, dataset: Dataset, chart: Chart) -> tuple[History,
         if cell not in cells or key.mode != "features" or stored.run.failure:
             continue
         if stored.name not in arrays:
-            names = (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS)
-            every = runs.read_arrays(layout, stored.block, names)
+            every = runs.read_answers(layout, dataset, stored.block)
             arrays[stored.name] = {name: every[f"history_{name}"] for name in _FOLLOWED}
         own = {name: values[stored.row].astype(float) for name, values in arrays[stored.name].items()}
         found.setdefault((key.noise, key.rate, key.loss), []).append(own)

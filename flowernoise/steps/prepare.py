@@ -13,12 +13,12 @@ from typing import IO
 
 import numpy as np
 
-from flowernoise import images
+from flowernoise import images, versions
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, printable
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, did_you_mean
-from flowernoise.store import datasets, files, photos
+from flowernoise.store import artifacts, claims, datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable
@@ -69,19 +69,29 @@ def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Prog
         BadRequestError: an unknown source or class, or more photos asked for than there are.
         FlowernoiseError: the source cannot be reached or read.
     """
-    layout = Layout(artifacts_directory)
+    layout = artifacts.opened(artifacts_directory)
     spec = parse_source(settings.source)
     request = _request(spec, settings)
     mark = fingerprint(spec)
     source_fingerprint = None if mark is None else files.digest(mark.encode())
-    before = _find_before(layout, progress)
-    unchanged = before and (before.request, before.source_fingerprint) == (request, source_fingerprint)
-    if before and unchanged:
-        damage = datasets.damage(layout, before)
-        if damage is None:
-            return PrepareResult(before, done_before=True)
-        progress.note(f"{damage}; preparing again")
+    done, _ = _find_before(layout, request, source_fingerprint)
+    if done is not None:
+        return PrepareResult(done, done_before=True)
     source: Source = spec(SourceContext(settings.data_dir, show_download=progress.visible))
+    _task(source.classes, request.positive)
+    with (
+        artifacts.kept_empty_on_failure(layout),
+        claims.exclusive(layout, "prepare", progress, files.digest_of([request, source_fingerprint])),
+    ):
+        return _prepare(layout, source, request, source_fingerprint, progress)
+
+
+def _prepare(
+    layout: Layout, source: Source, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
+) -> PrepareResult:
+    done, before = _find_before(layout, request, source_fingerprint, progress)
+    if done is not None:
+        return PrepareResult(done, done_before=True)
     dataset = _take(layout, source, request, source_fingerprint, progress)
     stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
     datasets.write(layout, dataset)
@@ -90,13 +100,28 @@ def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Prog
     return PrepareResult(dataset, done_before=False, stale=stale)
 
 
-def _find_before(layout: Layout, progress: Progress) -> Dataset | None:
+def _find_before(
+    layout: Layout, request: DatasetRequest, source_fingerprint: str | None, progress: Progress | None = None
+) -> tuple[Dataset | None, Dataset | None]:
+    """The data set that is asked for, if it is there and intact; and whatever data set is there.
+
+    With ``progress``, what is damaged is named, and a damaged record is set aside.
+    """
     try:
-        return datasets.find(layout)
+        before = datasets.find(layout)
     except DamagedFileError as error:
-        progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
-        files.set_aside(layout.dataset)
-        return None
+        if progress is not None:
+            progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
+            files.set_aside(layout.dataset)
+        return None, None
+    if before is None or (before.request, before.source_fingerprint) != (request, source_fingerprint):
+        return None, before
+    damage = datasets.damage(layout, before)
+    if damage is None:
+        return before, before
+    if progress is not None:
+        progress.note(f"{damage}; preparing again")
+    return None, before
 
 
 def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
@@ -137,10 +162,9 @@ def _take(
             return spool.read(by_id[photo.id].size)
 
         archive, placed = photos.write_archive(layout.photos, ordered, encoded)
-    identity = [request.image_size, classes, [(photo.id, photo.split, photo.label) for photo in placed]]
     train, val, test = (_class_counts(placed, name, len(classes)) for name in SPLITS)
     return Dataset(
-        id=files.digest_of(identity),
+        id=datasets.identity(request.image_size, classes, placed),
         request=request,
         source_fingerprint=source_fingerprint,
         classes=classes,
@@ -151,6 +175,7 @@ def _take(
         identical=identical,
         contradictory=contradictory,
         unreadable=tuple(problem for _, problem in unreadable),
+        versions=versions.of("numpy", "pillow"),
     )
 
 

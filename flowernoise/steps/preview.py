@@ -16,7 +16,7 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, format_value
-from flowernoise.store import datasets, draws, files, photos, runs
+from flowernoise.store import artifacts, datasets, draws, files, runs
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
@@ -162,7 +162,7 @@ def preview(
         DamagedFileError: photos, draws or runs that are not what was written.
         FlowernoiseError: a sheet cannot be written.
     """
-    layout = Layout(artifacts_directory)
+    layout = artifacts.opened(artifacts_directory)
     work = _Work(layout, settings, progress)
     directory = settings.output or layout.preview
     drawn = []
@@ -181,7 +181,7 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
         BadRequestError: nothing prepared, or no draws or runs as asked for.
         DamagedFileError: photos, draws or runs that are not what was written.
     """
-    return _Work(Layout(artifacts_directory), settings, progress).sheets()
+    return _Work(artifacts.opened(artifacts_directory), settings, progress).sheets()
 
 
 def sample(index: Iterable[IndexedPhoto], count: int, seed: int) -> list[IndexedPhoto]:
@@ -230,7 +230,7 @@ class _Work:
         self.dataset = datasets.need(layout)
         self._layout, self._settings = layout, settings
         self._archive = Archive(layout.photos, self.dataset.archive)
-        index = photos.read_index(layout.photos, self.dataset.index)
+        index = datasets.index(layout, self.dataset)
         self._train, self._test = ([photo for photo in index if photo.split == name] for name in ("train", "test"))
         drawn = draws.index(layout, self.dataset.id)
         self._controls, self._draws = _picked(drawn, settings, layout)
@@ -250,7 +250,7 @@ class _Work:
         clean = tuple(Shown(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
         yield self._sheet("clean", "train", clean, self.dataset.id)
         rows = {photo.id: row for row, photo in enumerate(self._train)}
-        labels = draws.read(self._layout, self._draws.values())
+        labels = draws.read(self._layout, self.dataset, self._draws.values())
         for key, stored in self._draws.items():
             given = labels[key].train_labels
             shown = tuple(dataclasses.replace(photo, given=int(given[rows[photo.id]])) for photo in clean)
@@ -305,7 +305,7 @@ class _Runs:
         settings: PreviewSettings,
         progress: Progress,
     ) -> None:
-        self._layout = layout
+        self._layout, self._dataset = layout, dataset
         self._wanted: Selection = "selected" if dataset.sizes[1] else "last"
         self._arrays: tuple[str, dict[str, Any]] | None = None
         live = runs.live(runs.blocks(layout, dataset.id))
@@ -345,10 +345,9 @@ class _Runs:
         """Arrays of a run's block, the last ones kept; none for a fine-tuned run that was not evaluated."""
         if self._arrays is None or self._arrays[0] != stored.name:
             if stored.block.mode == "features":
-                names = (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS)
-                found = runs.read_arrays(self._layout, stored.block, names)
+                found = runs.read_answers(self._layout, self._dataset, stored.block)
             else:
-                found = runs.find_predictions(self._layout, stored.name, stored.block) or {}
+                found = runs.find_predictions(self._layout, self._dataset, stored.name, stored.block) or {}
             self._arrays = stored.name, found
         return self._arrays[1]
 

@@ -15,7 +15,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import format_value
 from flowernoise.steps import plot, preview
 from flowernoise.steps.compare import CompareSettings, Comparison, compare
-from flowernoise.store import datasets, draws, evaluations, files, runs
+from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
@@ -116,7 +116,7 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         BadRequestError: nothing prepared or evaluated, or an unknown metric.
         DamagedFileError: files that are not what was written.
     """
-    layout = Layout(artifacts_directory)
+    layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
     wanted = CompareSettings(metric=settings.metric, select=settings.select)
     comparison = compare([artifacts_directory], wanted, progress)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
+from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps import presets
 from flowernoise.steps.compare import CompareSettings, compare
@@ -12,7 +14,7 @@ from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
 from flowernoise.steps.evaluate import EvaluateResult, evaluate
 from flowernoise.steps.prepare import PrepareResult, PrepareSettings, prepare
 from flowernoise.steps.train import TrainResult, TrainSettings, train
-from flowernoise.store import files
+from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, Preset
 
@@ -48,7 +50,7 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
     if settings.preset is not None:
         presets.named(settings.preset)
     prepared = prepare(artifacts_directory, settings.prepare, progress)
-    _remember(Layout(artifacts_directory), settings.preset, prepared.dataset.id)
+    _remember(artifacts.opened(artifacts_directory), settings.preset, prepared.dataset.id)
     corrupted = corrupt(artifacts_directory, settings.corrupt, progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
@@ -61,8 +63,10 @@ def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
     if preset is None:
         return
     record = Preset(preset, dataset)
-    if not layout.preset.exists() or files.read_record(layout.preset, "preset", Preset) != record:
-        files.write_record(layout.preset, "preset", record)
+    with contextlib.suppress(DamagedFileError):
+        if layout.preset.exists() and files.read_record(layout.preset, "preset", Preset) == record:
+            return
+    files.write_record(layout.preset, "preset", record)
 
 
 __all__ = ["CompareSettings", "CorruptSettings", "PrepareSettings", "RunResult", "RunSettings", "TrainSettings", "run"]

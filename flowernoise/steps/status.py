@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowernoise import images
-from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.errors import FlowernoiseError
+from flowernoise.litter import TEMPORARY
 from flowernoise.registry import format_value
-from flowernoise.store import datasets, draws, evaluations, feature_cache, files, photos, runs
+from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
 from flowernoise.store.files import FileRef
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
@@ -57,7 +58,6 @@ _WAYS_OUT = {
     "evaluate": "`flowernoise evaluate` makes it again",
     "compare": "remove {}, it only says which published figures to show",
 }
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 _BLOB = re.compile(r"(?P<stem>.+)-[0-9a-f]{16}\.\w+")
 
 
@@ -159,9 +159,7 @@ def status(artifacts_directory: Path) -> Status:
     Raises:
         BadRequestError: there is something of that name, but no directory.
     """
-    if artifacts_directory.exists() and not artifacts_directory.is_dir():
-        raise BadRequestError(f"{artifacts_directory} is not a directory")
-    return _Look(Layout(artifacts_directory)).status()
+    return _Look(artifacts.opened(artifacts_directory)).status()
 
 
 class _Look:
@@ -319,7 +317,7 @@ class _Look:
     def _photos_digest(self, dataset: Dataset) -> str | None:
         """What features call these photos; None where the index cannot be read."""
         try:
-            index = photos.read_index(self._layout.photos, dataset.index)
+            index = datasets.index(self._layout, dataset)
         except FlowernoiseError:
             return None
         return files.digest_of([photo.id for photo in index])
@@ -378,7 +376,7 @@ class _Look:
         stage, file = _stage_of(name), name.rpartition("/")[2]
         if stage == "other":
             return None
-        if _TEMPORARY.fullmatch(file):
+        if TEMPORARY.fullmatch(file):
             return "temporary"
         if file.endswith(".damaged"):
             return "set aside"
@@ -439,11 +437,11 @@ def _scan(root: Path, problems: list[str]) -> Iterator[tuple[str, int]]:
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
             with contextlib.suppress(OSError):
-                # Folders of the directory itself may lie elsewhere; deeper links might lead in a circle.
-                if entry.is_dir(follow_symlinks=not folder):
+                # Links are not followed: they might lead anywhere, or in a circle.
+                if entry.is_dir(follow_symlinks=False):
                     waiting.append(name)
-                elif entry.is_file():
-                    yield name, entry.stat().st_size
+                elif entry.is_file(follow_symlinks=False):
+                    yield name, entry.stat(follow_symlinks=False).st_size
 
 
 def _stage_of(name: str) -> str:

@@ -44,7 +44,7 @@ def keep(layout: Layout, evaluation: str, kept: KeptComparison) -> None:
         files.write_record(path, KIND, kept)
         for other in layout.comparisons.glob("*.json"):
             if other.name.partition("-")[0] != path.name.partition("-")[0]:
-                other.unlink(missing_ok=True)
+                files.remove(other)
 
 
 def _path(layout: Layout, evaluation: str, key: str) -> Path:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from flowernoise.errors import BadRequestError, DamagedFileError
-from flowernoise.store import files
+from flowernoise.store import files, photos
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Dataset
+from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.records import SPLITS, Dataset
 
 KIND = "dataset"
 
@@ -39,6 +42,31 @@ def write(layout: Layout, dataset: Dataset) -> None:
     files.write_record(layout.dataset, KIND, dataset)
 
 
+def index(layout: Layout, dataset: Dataset) -> tuple[IndexedPhoto, ...]:
+    """The photos of train, val and test, in that order.
+
+    Raises:
+        DamagedFileError: the index is not what was written, or does not fit the record.
+    """
+    found = photos.read_index(layout.photos, dataset.index)
+    where = layout.photos / dataset.index.name
+    classes = range(len(dataset.classes))
+    if any(photo.label not in classes or photo.offset + photo.size > dataset.archive.size for photo in found):
+        raise DamagedFileError(f"{where} names a class or a place in the archive that is not there")
+    counts = Counter((photo.split, photo.label) for photo in found)
+    if any(
+        tuple(counts[split, label] for label in classes) != row
+        for split, row in zip(SPLITS, dataset.counts, strict=True)
+    ):
+        raise DamagedFileError(f"{where} does not hold as many photos of each class as {layout.dataset} says")
+    return found
+
+
+def identity(image_size: int, classes: Sequence[str], index: Iterable[IndexedPhoto]) -> str:
+    """The id of a data set: digest of classes, image size, and every photo's id, split and label."""
+    return files.digest_of([image_size, tuple(classes), [(photo.id, photo.split, photo.label) for photo in index]])
+
+
 def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
     """What is wrong with the photos' files, every byte checked; None where they are whole."""
     try:
@@ -52,8 +80,8 @@ def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
 def remove_replaced(layout: Layout, before: Dataset, now: Dataset) -> None:
     """Removes the photos of a data set that was replaced."""
     for ref in {before.archive, before.index} - {now.archive, now.index}:
-        with contextlib.suppress(DamagedFileError, OSError):
-            files.checked_path(layout.photos, ref).unlink()
+        with contextlib.suppress(DamagedFileError):
+            files.remove(files.checked_path(layout.photos, ref))
 
 
 def made_from_another(layout: Layout) -> tuple[str, ...]:

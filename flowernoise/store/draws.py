@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from flowernoise import versions
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Draw, DrawBatch, DrawKey
+from flowernoise.store.records import Dataset, Draw, DrawBatch, DrawKey
 
 KIND = "draws"
 ARRAYS = (
@@ -51,7 +52,12 @@ def write(layout: Layout, dataset: str, drawn: Sequence[tuple[Draw, DrawnLabels]
     """Writes a batch of draws."""
     name = files.digest_of([dataset, [draw for draw, _ in drawn]])[:16]
     stacked = {array: np.stack([getattr(labels, array) for _, labels in drawn]) for array in ARRAYS}
-    batch = DrawBatch(dataset, tuple(draw for draw, _ in drawn), files.write_arrays(layout.draws, name, stacked))
+    batch = DrawBatch(
+        dataset=dataset,
+        draws=tuple(draw for draw, _ in drawn),
+        arrays=files.write_arrays(layout.draws, name, stacked),
+        versions=versions.of("numpy"),
+    )
     files.write_record(layout.draws / f"{name}.json", KIND, batch)
 
 
@@ -80,8 +86,8 @@ def index(
     return dict(sorted(found.items()))
 
 
-def read(layout: Layout, stored: Iterable[StoredDraw]) -> dict[DrawKey, DrawnLabels]:
-    """The labels of draws; each batch is read once.
+def read(layout: Layout, dataset: Dataset, stored: Iterable[StoredDraw]) -> dict[DrawKey, DrawnLabels]:
+    """The labels of draws of a data set; each batch is read once.
 
     Raises:
         DamagedFileError: arrays are not what was written.
@@ -92,14 +98,38 @@ def read(layout: Layout, stored: Iterable[StoredDraw]) -> dict[DrawKey, DrawnLab
         ref = item.batch.arrays
         if ref.name not in batches:
             try:
-                batches[ref.name] = files.read_arrays(layout.draws, ref, ARRAYS)
+                batches[ref.name] = read_batch(layout, dataset, item.batch)
             except DamagedFileError as error:
                 raise _hint(error) from error
         arrays = batches[ref.name]
-        if any(len(array) != len(item.batch.draws) for array in arrays.values()):
-            raise DamagedFileError(f"{layout.draws / ref.name} does not hold as many draws as its record")
         labels[item.draw.key] = DrawnLabels(**{name: arrays[name][item.row] for name in ARRAYS})
     return labels
+
+
+def read_batch(layout: Layout, dataset: Dataset, batch: DrawBatch) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a batch.
+
+    Raises:
+        DamagedFileError: not what was written.
+    """
+    (train, val, _), draws, c = dataset.sizes, len(batch.draws), len(dataset.classes)
+    declared = {
+        "train_labels": files.Declared("u", (draws, train)),
+        "train_flipped": files.Declared("b", (draws, train)),
+        "val_labels": files.Declared("u", (draws, val)),
+        "val_flipped": files.Declared("b", (draws, val)),
+        "transition_matrix": files.Declared("f", (draws, c, c)),
+        "realised_transition_matrix": files.Declared("f", (draws, c, c)),
+    }
+    arrays = files.read_arrays(layout.draws, batch.arrays, declared)
+    if any((arrays[name] >= c).any() for name in ("train_labels", "val_labels")):
+        raise DamagedFileError(f"{layout.draws / batch.arrays.name} holds labels of classes that there are not")
+    return arrays
+
+
+def record_of(layout: Layout, batch: DrawBatch) -> Path:
+    """Path of a batch's record; its arrays carry the same name, followed by their digest."""
+    return layout.draws / f"{batch.arrays.name.rpartition('-')[0]}.json"
 
 
 def _hint(error: DamagedFileError) -> DamagedFileError:

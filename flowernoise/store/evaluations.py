@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,18 +48,36 @@ def read(layout: Layout, evaluation: Evaluation) -> Arrays:
     Raises:
         DamagedFileError: not what was written.
     """
-    arrays = files.read_arrays(layout.root, evaluation.arrays, ARRAYS)
-    rows = len(evaluation.runs)
-    if any(len(array) != rows for name, array in arrays.items() if name != "test_labels"):
-        raise DamagedFileError(f"{layout.root / evaluation.arrays.name} does not hold as many runs as its record")
+    shape, photos = (len(evaluation.runs), len(evaluation.selections)), sum(evaluation.counts[2])
+    declared = {
+        "predicted": files.Declared("u", (*shape, photos)),
+        "memorised": files.Declared("f", shape),
+        "recovered": files.Declared("f", shape),
+        "collapsed": files.Declared("b", shape),
+        "available": files.Declared("b", shape),
+        "test_labels": files.Declared("iu", (photos,)),
+    }
+    arrays = files.read_arrays(layout.root, evaluation.arrays, declared)
+    classes = len(evaluation.classes)
+    if any(((arrays[name] < 0) | (arrays[name] >= classes)).any() for name in ("predicted", "test_labels")):
+        raise DamagedFileError(f"{layout.root / evaluation.arrays.name} holds answers of classes that there are not")
+    if any((arrays[name] < 0).any() or (arrays[name] > 1).any() for name in ("memorised", "recovered")):
+        raise DamagedFileError(f"{layout.root / evaluation.arrays.name} holds shares outside 0 … 1")
     return arrays
 
 
 def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:
-    """Writes arrays and record, and removes the arrays of the evaluation before."""
+    """Writes arrays and record, and removes the arrays of the evaluation before.
+
+    Those alone: others may be of a process that is about to write its record.
+    """
+    try:
+        before = find(layout)
+    except DamagedFileError:
+        before = None
     written = msgspec.structs.replace(evaluation, arrays=files.write_arrays(layout.root, "evaluation", arrays))
     files.write_record(layout.evaluation, KIND, written)
-    for path in layout.root.glob("evaluation-*.h5"):
-        if path.name != written.arrays.name:
-            path.unlink(missing_ok=True)
+    if before is not None and before.arrays.name != written.arrays.name:
+        with contextlib.suppress(DamagedFileError):
+            files.remove(files.checked_path(layout.root, before.arrays))
     return written

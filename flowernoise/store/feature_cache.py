@@ -42,12 +42,13 @@ def read(layout: Layout, features: Features) -> FeatureArray:
     Raises:
         DamagedFileError: a shard is missing or not what was written.
     """
+    held = sum(ref.size for ref in features.shards)
+    if min(features.count, features.dimension) < 0 or 4 * features.count * features.dimension > held:
+        raise DamagedFileError(f"{layout.features}: the shards are too small for the recorded {features.count} photos")
     array = np.empty((features.count, features.dimension), dtype=np.float32)
     start = 0
     for ref in features.shards:
-        shard = files.read_arrays(layout.features, ref, ("features",))["features"]
-        if shard.ndim != 2 or shard.dtype != np.float32 or shard.shape[1] != features.dimension:
-            raise DamagedFileError(f"{layout.features / ref.name} does not hold features of the recorded shape")
+        shard = read_shard(layout, ref, features.dimension)
         if start + len(shard) > features.count:
             raise DamagedFileError(f"{layout.features / ref.name} holds more photos than recorded")
         array[start : start + len(shard)] = shard
@@ -55,6 +56,19 @@ def read(layout: Layout, features: Features) -> FeatureArray:
     if start != features.count:
         raise DamagedFileError(f"{layout.features}: the shards hold {start} photos, not the recorded {features.count}")
     return array
+
+
+def read_shard(layout: Layout, ref: FileRef, dimension: int | None) -> FeatureArray:
+    """Features [photo, dimension] of a shard.
+
+    Raises:
+        DamagedFileError: missing, not what was written, or not finite.
+    """
+    declared = {"features": files.Declared("f", (None, dimension))}
+    shard = files.read_arrays(layout.features, ref, declared)["features"]
+    if shard.dtype != np.float32 or not np.isfinite(shard).all():
+        raise DamagedFileError(f"{layout.features / ref.name} holds features that are not finite float32")
+    return shard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +85,7 @@ class Extraction:
 
     def existing(self, start: int) -> FileRef | None:
         """The intact shard that starts at a photo, if an earlier attempt has written it."""
-        for path in sorted(self.layout.features.glob(f"{self._stem(start)}-*.h5")):
-            try:
-                data = path.read_bytes()
-            except OSError:
-                continue
-            ref = FileRef(path.name, files.digest(data), len(data))
-            if files.blob_name(self._stem(start), ref.sha256, ".h5") == path.name:
-                return ref
-        return None
+        return files.find_blob(self.layout.features, self._stem(start), ".h5")
 
     def write(self, start: int, features: FeatureArray) -> FileRef:
         """Writes the shard that starts at a photo."""
@@ -87,8 +93,8 @@ class Extraction:
 
     def finish(self, shards: tuple[FileRef, ...]) -> Features:
         """Records that the features are complete."""
-        first = files.read_arrays(self.layout.features, shards[0], ("features",))["features"]
-        features = Features(self.key, self.count, int(first.shape[1]), shards)
+        dimension = read_shard(self.layout, shards[0], None).shape[1]
+        features = Features(self.key, self.count, dimension, shards)
         files.write_record(self.layout.features / f"{name_of(self.key)}.json", KIND, features)
         return features
 

@@ -3,26 +3,37 @@
 Two forms. A *record* is a small JSON file in an envelope with its kind, schema version and the SHA-256 of its body. A
 *blob* (arrays in HDF5, photos in TAR, an index in CSV) carries the start of its SHA-256 in its name, is never
 overwritten, and counts only once a record points to it: so a crash leaves the old state or the new one.
+
+Whoever made a directory may mean harm, so only regular files are opened, never by way of a link, and nothing is taken
+into memory before its size and its digest are known to be right. All writing in an artifacts directory is done here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
+import re
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
-from flowernoise.errors import DamagedFileError, FlowernoiseError
+from flowernoise import litter, plain_hdf5
+from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 
-SCHEMA = 1
-_CHUNK = 1 << 20
+SCHEMA = 2
+MAX_RECORD = 128 * 2**20  # bytes, some 400,000 runs in an evaluation
+_HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": "([0-9a-f]{64})",\n"body": ')
+_MOST_HEAD = 256  # bytes
+_TAIL = b"}\n"
+_CONTROL = re.compile(rb'(?<!\\)(?:\\\\)*\\[^"\\]')  # an escape that stands for a control character
 Record = TypeVar("Record")
 
 
@@ -37,11 +48,18 @@ class FileRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NOT_WRITTEN = FileRef("", "", 0)
 
 
-class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Declared(NamedTuple):
+    """What a record says of an array: the kinds of its type, as NumPy's letters, and its shape; None is any length."""
+
+    kinds: str
+    shape: tuple[int | None, ...]
+
+
+class _Envelope(NamedTuple):
     schema: int
     kind: str
     sha256: str
-    body: msgspec.Raw
+    body: bytes
 
 
 def digest(data: bytes) -> str:
@@ -55,15 +73,21 @@ def digest_of(plain: Any) -> str:
 
 
 def ensure_directory(path: Path) -> None:
-    """Makes a directory and its parents.
+    """Makes a directory and its parents, and has them reach the disk.
 
     Raises:
         FlowernoiseError: it cannot be made, or something else has its name.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FlowernoiseError(f"cannot make the directory {path}: {reason(error)}") from error
+    missing = []
+    while not path.is_dir() and path != path.parent:
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        try:
+            directory.mkdir(exist_ok=True)
+            _sync_directory(directory.parent)
+        except OSError as error:
+            raise FlowernoiseError(f"cannot make the directory {directory}: {reason(error)}") from error
 
 
 def reason(error: OSError) -> str:
@@ -75,17 +99,14 @@ def reason(error: OSError) -> str:
 def _temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
     """A temporary file in ``directory``, gone when the block ends unless it was renamed."""
     ensure_directory(directory)
-    path = directory / f".{name}.{secrets.token_hex(6)}.tmp"
+    path = directory / f".{name}.{litter.mark()}-{secrets.token_hex(6)}.tmp"
     try:
-        with path.open("xb") as stream:
+        with litter.kept_clean(path), path.open("xb") as stream:
             yield path, stream
     except OSError as error:
         raise FlowernoiseError(
             f"cannot write {directory / name}: {reason(error)}; earlier files are unchanged"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _commit(stream: IO[bytes], temporary: Path, final: Path) -> None:
@@ -103,14 +124,30 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def remove(path: Path) -> None:
+    """Removes a file if it is there and the system lets us."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
 def write_record(path: Path, kind: str, body: Any) -> None:
-    """Writes ``body`` (a msgspec structure or plain data) as a record."""
-    encoded = msgspec.json.format(msgspec.json.encode(body), indent=1)
-    envelope = (
-        f'{{"schema": {SCHEMA}, "kind": "{kind}", "sha256": "{digest(encoded)}",\n"body": '.encode() + encoded + b"}\n"
+    """Writes ``body`` (a msgspec structure or plain data) as a record.
+
+    Raises:
+        FlowernoiseError: the system refuses, or the record would be one that :func:`read_record` refuses.
+    """
+    encoded = _encoded(body)
+    if _has_control_characters(encoded):
+        raise FlowernoiseError(f"cannot write {path}: a text in it holds control characters")
+    data = (
+        f'{{"schema": {SCHEMA}, "kind": "{kind}", "sha256": "{digest(encoded)}",\n"body": '.encode() + encoded + _TAIL
     )
+    if len(data) > MAX_RECORD:
+        raise FlowernoiseError(
+            f"cannot write {path}: {len(data):,} bytes are over {MAX_RECORD:,}; use several directories"
+        )
     with _temporary(path.parent, path.name) as (temporary, stream):
-        stream.write(envelope)
+        stream.write(data)
         _commit(stream, temporary, path)
 
 
@@ -118,39 +155,73 @@ def read_record(path: Path, kind: str, body: type[Record]) -> Record:
     """Reads a record that :func:`write_record` wrote.
 
     Raises:
-        DamagedFileError: another schema or kind, a digest that does not fit, fields that are not as declared.
+        OtherVersionError: another schema.
+        DamagedFileError: another kind, a digest that does not fit, fields that are not as declared, or a body that is
+            not as this program writes it: keys twice, numbers that are none, control characters.
     """
-    envelope = _checked_envelope(path, kind)
-    try:
-        return msgspec.json.decode(envelope.body, type=body)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is not as declared: {error}") from error
+    found = _decoded(path, kind, body)
+    if _encoded(found[1]) != found[0].body or _has_control_characters(found[0].body):
+        raise DamagedFileError(f"{path} is not as flowernoise writes it: keys twice or out of order, or odd characters")
+    return found[1]
+
+
+def read_fields(path: Path, kind: str, body: type[Record]) -> Record:
+    """Reads those fields of a record that ``body`` has, and does not look at the rest.
+
+    Raises:
+        OtherVersionError, DamagedFileError: as :func:`read_record` does.
+    """
+    return _decoded(path, kind, body)[1]
 
 
 def digest_of_record(path: Path, kind: str) -> str:
     """SHA-256 of a record's body, checked, for those who need not know what it says.
 
     Raises:
-        DamagedFileError: another schema or kind, or a digest that does not fit.
+        OtherVersionError: another schema.
+        DamagedFileError: another kind, or a digest that does not fit.
     """
     return _checked_envelope(path, kind).sha256
 
 
-def _checked_envelope(path: Path, kind: str) -> _Envelope:
-    data = _read(path)
+def _encoded(body: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(body), indent=1)
+
+
+def _has_control_characters(encoded: bytes) -> bool:
+    """Whether a text in JSON has characters that would do something to a terminal."""
+    return bool(_CONTROL.search(encoded)) or not encoded.decode().replace("\n", "").isprintable()
+
+
+def _decoded(path: Path, kind: str, body: type[Record]) -> tuple[_Envelope, Record]:
+    envelope = _checked_envelope(path, kind)
     try:
-        envelope = msgspec.json.decode(data, type=_Envelope)
+        return envelope, msgspec.json.decode(envelope.body, type=body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise DamagedFileError(f"{path} is damaged: {error}") from error
-    if envelope.schema != SCHEMA:
-        raise DamagedFileError(
-            f"{path} has schema {envelope.schema}, this flowernoise reads {SCHEMA}; use the version that wrote it"
-        )
-    if envelope.kind != kind:
-        raise DamagedFileError(f"{path} is a record of kind {envelope.kind!r}, not {kind!r}")
-    if digest(bytes(envelope.body)) != envelope.sha256:
+        raise DamagedFileError(f"{path} is not as declared: {error}") from error
+
+
+def _checked_envelope(path: Path, kind: str) -> _Envelope:
+    with _opened(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        head = _HEAD.match(stream.read(_MOST_HEAD))
+        if head is None:
+            raise DamagedFileError(f"{path} is damaged: it does not begin as a record")
+        schema, its_kind, sha256 = int(head[1]), head[2].decode(), head[3].decode()
+        if schema != SCHEMA:
+            raise OtherVersionError(
+                f"{path} has schema {schema}, this flowernoise reads {SCHEMA}; use the version that wrote it, or "
+                "another artifacts directory"
+            )
+        if its_kind != kind:
+            raise DamagedFileError(f"{path} is a record of kind {its_kind!r}, not {kind!r}")
+        if size > MAX_RECORD:
+            raise DamagedFileError(f"{path} is damaged: {size:,} bytes are over {MAX_RECORD:,}")
+        stream.seek(head.end())
+        body = stream.read(MAX_RECORD)
+    if not body.endswith(_TAIL) or digest(body[: -len(_TAIL)]) != sha256:
         raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
-    return envelope
+    return _Envelope(schema, its_kind, sha256, body[: -len(_TAIL)])
 
 
 def write_plain(path: Path, data: bytes) -> bool:
@@ -159,13 +230,26 @@ def write_plain(path: Path, data: bytes) -> bool:
     Raises:
         FlowernoiseError: it cannot be written; what was there is unchanged.
     """
-    with contextlib.suppress(OSError):
-        if path.stat().st_size == len(data) and path.read_bytes() == data:
+    with contextlib.suppress(FlowernoiseError), _opened(path) as stream:
+        if os.fstat(stream.fileno()).st_size == len(data) and stream.read() == data:
             return False
     with _temporary(path.parent, path.name) as (temporary, stream):
         stream.write(data)
         _commit(stream, temporary, path)
     return True
+
+
+def read_plain(path: Path, most: int = MAX_RECORD) -> bytes:
+    """A file that no record names.
+
+    Raises:
+        DamagedFileError: missing, no regular file, or larger than ``most`` bytes.
+        FlowernoiseError: it cannot be read.
+    """
+    with _opened(path) as stream:
+        if os.fstat(stream.fileno()).st_size > most:
+            raise DamagedFileError(f"{path} is larger than {most:,} bytes")
+        return stream.read(most)
 
 
 def blob_name(stem: str, sha256: str, suffix: str) -> str:
@@ -182,7 +266,8 @@ def write_blob(directory: Path, stem: str, suffix: str, write: Callable[[IO[byte
     with _temporary(directory, stem + suffix) as (temporary, stream):
         write(stream)
         stream.flush()
-        sha256, size = _digest_file(temporary), temporary.stat().st_size
+        with temporary.open("rb") as written:
+            sha256, size = _digest_stream(written), temporary.stat().st_size
         name = blob_name(stem, sha256, suffix)
         _commit(stream, temporary, directory / name)
     return FileRef(name, sha256, size)
@@ -203,12 +288,17 @@ def read_blob(directory: Path, ref: FileRef) -> bytes:
     """The bytes of a blob, checked against the record that points to it.
 
     Raises:
-        DamagedFileError: missing, of another size, or with another SHA-256.
+        DamagedFileError: missing, no regular file, of another size, or with another SHA-256.
     """
     path = checked_path(directory, ref)
-    data = _read(path)
-    if len(data) != ref.size or digest(data) != ref.sha256:
-        raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
+    with _opened(path) as stream:
+        _check_size(stream, path, ref)
+        if _digest_stream(stream) != ref.sha256:
+            raise _other_digest(path)
+        stream.seek(0)
+        data = stream.read()
+    if digest(data) != ref.sha256:
+        raise _other_digest(path)
     return data
 
 
@@ -216,12 +306,37 @@ def check_blob(directory: Path, ref: FileRef) -> Path:
     """Path of a blob whose content was checked by streaming, for files too large for memory.
 
     Raises:
-        DamagedFileError: missing, or with another SHA-256.
+        DamagedFileError: missing, no regular file, of another size, or with another SHA-256.
     """
     path = checked_path(directory, ref)
-    if _digest_file(path) != ref.sha256:
-        raise DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
+    with _opened(path) as stream:
+        _check_size(stream, path, ref)
+        if _digest_stream(stream) != ref.sha256:
+            raise _other_digest(path)
     return path
+
+
+@contextlib.contextmanager
+def open_blob(directory: Path, ref: FileRef) -> Iterator[IO[bytes]]:
+    """A blob to read from; only its size is checked.
+
+    Raises:
+        DamagedFileError: missing, no regular file, or of another size.
+    """
+    path = checked_path(directory, ref)
+    with _opened(path) as stream:
+        _check_size(stream, path, ref)
+        yield stream
+
+
+def find_blob(directory: Path, stem: str, suffix: str) -> FileRef | None:
+    """An intact blob that no record points to yet: one whose name fits its content."""
+    for path in sorted(directory.glob(f"{stem}-*{suffix}")):
+        with contextlib.suppress(FlowernoiseError), _opened(path) as stream:
+            ref = FileRef(path.name, _digest_stream(stream), os.fstat(stream.fileno()).st_size)
+            if blob_name(stem, ref.sha256, suffix) == path.name:
+                return ref
+    return None
 
 
 def checked_path(directory: Path, ref: FileRef) -> Path:
@@ -230,22 +345,22 @@ def checked_path(directory: Path, ref: FileRef) -> Path:
     Raises:
         DamagedFileError: the name leads elsewhere.
     """
-    if Path(ref.name).name != ref.name or ref.name in ("", ".", "..") or "\0" in ref.name:
+    if Path(ref.name).name != ref.name or ref.name in ("", ".", "..") or not ref.name.isprintable():
         raise DamagedFileError(f"{directory}: a record points to {ref.name!r}, which is not a file name")
     return directory / ref.name
 
 
-def read_arrays(directory: Path, ref: FileRef, names: Collection[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Reads the arrays ``names`` of an HDF5 blob, after checking the whole file's SHA-256.
+def read_arrays(directory: Path, ref: FileRef, declared: Mapping[str, Declared]) -> dict[str, np.ndarray[Any, Any]]:
+    """Reads the arrays of an HDF5 blob, after checking the whole file's SHA-256.
 
     Raises:
         DamagedFileError: the file is not the recorded one, or does not hold exactly the declared plain arrays.
     """
-    return arrays_of(read_blob(directory, ref), names, str(directory / ref.name))
+    return arrays_of(read_blob(directory, ref), declared, str(directory / ref.name))
 
 
-def arrays_of(data: bytes, names: Collection[str], where: str) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays ``names`` of an HDF5 file held in memory; links, foreign storage and other names are refused.
+def arrays_of(data: bytes, declared: Mapping[str, Declared], where: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an HDF5 file held in memory; links, foreign storage, other names, types and shapes are refused.
 
     Raises:
         DamagedFileError: as above; ``where`` names the file in the message.
@@ -254,52 +369,79 @@ def arrays_of(data: bytes, names: Collection[str], where: str) -> dict[str, np.n
 
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            if sorted(file.keys()) != sorted(names):
-                raise DamagedFileError(f"{where} holds {sorted(file.keys())}, not {sorted(names)}")
-            return {name: _plain_array(file, name, where, len(data)) for name in names}
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+            if sorted(file.keys()) != sorted(declared):
+                raise DamagedFileError(f"{where} holds {sorted(file.keys())}, not {sorted(declared)}")
+            return {name: _plain_array(file, name, what, where, len(data)) for name, what in declared.items()}
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
         if isinstance(error, DamagedFileError):
             raise
         raise DamagedFileError(f"{where} cannot be read as HDF5: {error}") from error
 
 
-def _plain_array(file: Any, name: str, where: str, most: int) -> np.ndarray[Any, Any]:
+def _plain_array(file: Any, name: str, declared: Declared, where: str, most: int) -> np.ndarray[Any, Any]:
     import h5py
 
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+    if file.get(name, getclass=True, getlink=True) is not h5py.HardLink:
         raise DamagedFileError(f"{where}: {name} is a link, not an array")
     dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual or dataset.dtype.hasobject:
-        raise DamagedFileError(f"{where}: {name} is not a plain array")
-    if dataset.nbytes > most:
-        raise DamagedFileError(f"{where}: {name} claims {dataset.nbytes:,} bytes, more than the whole file holds")
+    try:
+        plain_hdf5.refuse_unless_plain(dataset, most)
+    except ValueError as error:
+        raise DamagedFileError(f"{where}: {error}") from error
+    if dataset.dtype.kind not in declared.kinds or not _fits(dataset.shape, declared.shape):
+        raise DamagedFileError(
+            f"{where}: {name} is {dataset.dtype} {list(dataset.shape)}, which is not what its record says"
+        )
     array: np.ndarray[Any, Any] = dataset[()]
     return array
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(b in (None, a) for a, b in zip(shape, declared, strict=True))
 
 
 def set_aside(path: Path) -> None:
     """Renames a damaged file so that nothing reads it any more and a person can still look at it."""
     with contextlib.suppress(OSError):
         path.replace(path.with_name(path.name + ".damaged"))
+        _sync_directory(path.parent)
 
 
-def _read(path: Path) -> bytes:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """A regular file to read from; not one behind a link, nor a pipe or a device, which could make us wait for ever.
+
+    Raises:
+        DamagedFileError: it is missing, or no regular file.
+        FlowernoiseError: the system refuses.
+    """
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise DamagedFileError(f"{path} is missing") from error
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # ENXIO: a socket
+            raise DamagedFileError(f"{path} is a link or a socket, not a file of its own") from error
         raise FlowernoiseError(f"cannot read {path}: {reason(error)}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DamagedFileError(f"{path} is not a regular file")
+    with os.fdopen(descriptor, "rb") as stream:
+        try:
+            yield stream
+        except OSError as error:
+            raise FlowernoiseError(f"cannot read {path}: {reason(error)}") from error
 
 
-def _digest_file(path: Path) -> str:
-    hasher = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                hasher.update(chunk)
-    except FileNotFoundError as error:
-        raise DamagedFileError(f"{path} is missing") from error
-    except OSError as error:
-        raise FlowernoiseError(f"cannot read {path}: {reason(error)}") from error
-    return hasher.hexdigest()
+def _check_size(stream: IO[bytes], path: Path, ref: FileRef) -> None:
+    size = os.fstat(stream.fileno()).st_size
+    if size != ref.size:
+        raise DamagedFileError(f"{path} is damaged: it holds {size:,} bytes, not the recorded {ref.size:,}")
+
+
+def _other_digest(path: Path) -> DamagedFileError:
+    return DamagedFileError(f"{path} is damaged: its SHA-256 is not the recorded one")
+
+
+def _digest_stream(stream: IO[bytes]) -> str:
+    return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # a regular file, opened to read

@@ -17,6 +17,12 @@ class Layout:
     root: Path
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder that the program makes there."""
+        made = (self.photos, self.features, self.draws, self.runs, self.comparisons, self.locks)
+        return (*made, self.preview, self.plots, self.root / "report")
+
+    @property
     def dataset(self) -> Path:
         """Record of ``prepare``: classes, splits, and where the photos are."""
         return self.root / "dataset.json"
@@ -60,6 +66,11 @@ class Layout:
     def preview(self) -> Path:
         """Folder of contact sheets."""
         return self.root / "preview"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the lock of the directory, and of a claim for each process that works in it."""
+        return self.root / "locks"
 
     @property
     def plots(self) -> Path:

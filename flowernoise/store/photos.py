@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -68,41 +69,46 @@ def read_index(directory: Path, ref: FileRef) -> tuple[IndexedPhoto, ...]:
     Raises:
         DamagedFileError: not the recorded file, or rows that are not as declared.
     """
-    text = io.StringIO(files.read_blob(directory, ref).decode())
+    data = files.read_blob(directory, ref)
     try:
-        rows = list(csv.DictReader(text, strict=True))
-        return tuple(
-            IndexedPhoto(row["id"], row["split"], int(row["label"]), row["path"], int(row["offset"]), int(row["size"]))
-            for row in rows
-        )
+        return tuple(_indexed(row) for row in csv.DictReader(io.StringIO(data.decode()), strict=True))
     except (csv.Error, KeyError, ValueError, TypeError) as error:
         raise DamagedFileError(f"{directory / ref.name} is not an index of photos: {error}") from error
+
+
+def _indexed(row: Mapping[str, str]) -> IndexedPhoto:
+    photo = IndexedPhoto(row["id"], row["split"], int(row["label"]), row["path"], int(row["offset"]), int(row["size"]))
+    if photo.split not in SPLITS or min(photo.label, photo.offset, photo.size) < 0 or not photo.path.isprintable():
+        raise ValueError(f"a row is not as declared, that of {photo.id!r}")
+    return photo
 
 
 class Archive:
     """Random access to the encoded photos; each is checked against its id before it is handed out."""
 
     def __init__(self, directory: Path, ref: FileRef) -> None:
+        self._directory, self._ref = directory, ref
         self._path = files.checked_path(directory, ref)
 
     def read(self, photos: Iterable[IndexedPhoto]) -> Iterator[bytes]:
         """The encoded photos, in the order given.
 
         Raises:
-            DamagedFileError: a photo's bytes do not have its id as their SHA-256.
+            DamagedFileError: the archive is not there in its size, or a photo's bytes do not have its id as their
+                SHA-256.
         """
-        try:
-            with self._path.open("rb") as stream:
-                for photo in photos:
-                    stream.seek(photo.offset)
-                    data = stream.read(photo.size)
-                    if files.digest(data) != photo.id:
-                        raise DamagedFileError(
-                            f"{self._path} is damaged at photo {photo.path}; run `flowernoise prepare` again"
-                        )
-                    yield data
-        except OSError as error:
-            raise DamagedFileError(f"cannot read {self._path}: {files.reason(error)}") from error
+        way_out = "run `flowernoise prepare` again"
+        with contextlib.ExitStack() as stack:
+            try:
+                stream = stack.enter_context(files.open_blob(self._directory, self._ref))
+            except DamagedFileError as error:
+                raise DamagedFileError(f"{error}; {way_out}") from error
+            for photo in photos:
+                stream.seek(photo.offset)
+                data = stream.read(photo.size)
+                if files.digest(data) != photo.id:
+                    raise DamagedFileError(f"{self._path} is damaged at photo {photo.path}; {way_out}")
+                yield data
 
 
 def labels_of(photos: Sequence[IndexedPhoto], split: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -42,6 +42,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         index: CSV with a row a photo: id, split, label, class, path, offset and size in the archive.
         identical: groups of paths that hold the same photo under one class; kept once.
         contradictory: groups of paths that hold the same photo under several classes; dropped.
+        versions: of the packages that read the photos.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identical: tuple[tuple[str, ...], ...]
     contradictory: tuple[tuple[str, ...], ...]
     unreadable: tuple[Unreadable, ...]
+    versions: dict[str, str] = {}
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -100,12 +102,13 @@ class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Draws that were made together; row i of each array belongs to ``draws[i]``.
 
     Arrays: train_labels, train_flipped, val_labels, val_flipped; transition_matrix and realised_transition_matrix
-    [draw, true, observed], the former NaN where the noise model has none.
+    [draw, true, observed], the former NaN where the noise model has none. ``versions`` are of the packages that drew.
     """
 
     dataset: str
     draws: tuple[Draw, ...]
     arrays: FileRef
+    versions: dict[str, str] = {}
 
 
 class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,7 +187,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Runs that were trained together: of one seed, backbone, mode and settings.
 
-    ``inputs`` is the digest of what photos and backbone are. Of the blocks that hold a run, the one of the highest
+    ``inputs`` says what photos and backbone are. Of the blocks that hold a run, the one of the highest
     ``generation`` counts. Arrays of heads: test_probabilities [run, selection, photo, class], val_probabilities
     likewise, train_predicted [run, selection, photo], and history_* [run, epoch]; of a fine-tuned network: its weights,
     in the order of ``Model.get_weights``.
@@ -193,7 +196,7 @@ class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dataset: str
     backbone: str
     mode: Mode
-    inputs: str
+    inputs: FeaturesKey
     settings: TrainingSettings
     selections: tuple[Selection, ...]
     runs: tuple[Run, ...]
@@ -211,10 +214,11 @@ class BlockHead(msgspec.Struct, frozen=True):
 
 
 class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a fine-tuned run answers, computed from its weights; arrays as those of heads."""
+    """What a fine-tuned run answers, computed from its weights of SHA-256 ``block``; arrays as those of heads."""
 
     block: str
     arrays: FileRef
+    provenance: Provenance
 
 
 class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -230,6 +234,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Arrays, with one column for each selection, NaN (or 0) where a run has no such selection: predicted
     [run, selection, photo]; memorised, recovered, collapsed and available [run, selection]; and test_labels [photo].
+    ``inputs`` is the digest of the blocks that were evaluated, ``versions`` are of the packages that did it.
     """
 
     dataset: str
@@ -240,6 +245,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     selections: tuple[Selection, ...]
     runs: tuple[EvaluatedRun, ...]
     arrays: FileRef
+    versions: dict[str, str] = {}
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -439,9 +445,12 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class KeptComparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A comparison without the names of its directories, under the digest of all that it depends on.
 
-    ``inputs`` are those of the evaluations that it is of, one for each directory.
+    ``evaluations`` are the SHA-256 of the evaluations' records that it is of and ``inputs`` of the runs that were
+    evaluated, one for each directory.
     """
 
     key: str
+    evaluations: tuple[str, ...]
     inputs: tuple[str, ...]
     comparison: Comparison
+    versions: dict[str, str] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +14,11 @@ import numpy as np
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import BlockHead, Predictions, Run, RunBlock, RunKey
+from flowernoise.store.records import BlockHead, Dataset, Predictions, Provenance, Run, RunBlock, RunKey
 
 KIND = "runs"
 PREDICTIONS_KIND = "predictions"
+PREDICTIONS_SUFFIX = ".predictions.json"
 PREDICTION_ARRAYS = ("test_probabilities", "val_probabilities", "train_predicted")
 HISTORY_ARRAYS = (
     "history_loss",
@@ -39,9 +41,10 @@ class StoredRun:
 
 
 def name_of(block: RunBlock) -> str:
-    """File name of a block, without suffix: what it holds and how that was trained, not what came out."""
+    """File name of a block, without suffix: what it holds, how that was trained and in place of what."""
     keys = [(run.key, run.labels) for run in block.runs]
-    return files.digest_of([block.dataset, block.backbone, block.mode, block.inputs, block.settings, keys])[:16]
+    made = [block.dataset, block.backbone, block.mode, block.inputs, block.settings, block.generation]
+    return files.digest_of([*made, keys])[:16]
 
 
 def write(layout: Layout, block: RunBlock, arrays: Arrays) -> None:
@@ -51,13 +54,18 @@ def write(layout: Layout, block: RunBlock, arrays: Arrays) -> None:
     files.write_record(layout.runs / f"{name}.json", KIND, written)
 
 
-def blocks(layout: Layout, dataset: str) -> dict[str, RunBlock]:
+def blocks(
+    layout: Layout, dataset: str, on_damage: Callable[[Path, DamagedFileError], None] | None = None
+) -> dict[str, RunBlock]:
     """The blocks of a data set, by name.
+
+    Args:
+        on_damage: called with each damaged record, which is then passed over; without it the damage is raised.
 
     Raises:
         DamagedFileError: a record is not what was written.
     """
-    return _of_dataset(layout, dataset, RunBlock)
+    return _of_dataset(layout, dataset, lambda path: files.read_record(path, KIND, RunBlock), on_damage)
 
 
 def heads(layout: Layout, dataset: str) -> dict[str, BlockHead]:
@@ -66,24 +74,37 @@ def heads(layout: Layout, dataset: str) -> dict[str, BlockHead]:
     Raises:
         DamagedFileError: a record is not what was written.
     """
-    return _of_dataset(layout, dataset, BlockHead)
+    return _of_dataset(layout, dataset, lambda path: files.read_fields(path, KIND, BlockHead), None)
 
 
 Block = TypeVar("Block", RunBlock, BlockHead)
 
 
-def _of_dataset(layout: Layout, dataset: str, kind: type[Block]) -> dict[str, Block]:
+def _of_dataset(
+    layout: Layout,
+    dataset: str,
+    read: Callable[[Path], Block],
+    on_damage: Callable[[Path, DamagedFileError], None] | None,
+) -> dict[str, Block]:
     found: dict[str, Block] = {}
-    for path in sorted(layout.runs.glob("*.json")):
-        if path.name.endswith(".predictions.json"):
-            continue
+    for path in records_in(layout.runs):
         try:
-            block = files.read_record(path, KIND, kind)
+            block = read(path)
         except DamagedFileError as error:
-            raise DamagedFileError(f"{error}; remove it, and `flowernoise train` makes its runs again") from error
+            if not os.path.lexists(path):  # superseded by another process in this moment: what did so is there now
+                return _of_dataset(layout, dataset, read, on_damage)
+            if on_damage is None:
+                raise _hint(error) from error
+            on_damage(path, error)
+            continue
         if block.dataset == dataset:
             found[path.stem] = block
     return found
+
+
+def records_in(folder: Path) -> list[Path]:
+    """Paths of the records of blocks in a folder, in order."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.endswith(PREDICTIONS_SUFFIX))
 
 
 def live(found: Mapping[str, RunBlock]) -> dict[RunKey, StoredRun]:
@@ -98,40 +119,77 @@ def live(found: Mapping[str, RunBlock]) -> dict[RunKey, StoredRun]:
 
 
 def remove_superseded(layout: Layout, dataset: str) -> None:
-    """Removes the blocks in which no run is valid any more."""
-    found = blocks(layout, dataset)
+    """Removes the blocks in which no run is valid any more; first what names the others."""
+    found = blocks(layout, dataset, on_damage=lambda _path, _error: None)
     in_use = {stored.name for stored in live(found).values()}
-    for name in found.keys() - in_use:
-        for path in (layout.runs / f"{name}.json", *layout.runs.glob(f"{name}*")):
-            path.unlink(missing_ok=True)
+    for name in sorted(found.keys() - in_use):
+        for path in (predictions_path(layout, name), layout.runs / f"{name}.json", *layout.runs.glob(f"{name}*")):
+            files.remove(path)
 
 
-def read_arrays(layout: Layout, block: RunBlock, names: tuple[str, ...]) -> Arrays:
-    """Arrays of a block.
+def set_aside(layout: Layout, name: str, block: RunBlock) -> None:
+    """Renames a block's record and arrays, so that nothing reads them any more."""
+    files.set_aside(layout.runs / f"{name}.json")
+    files.set_aside(files.checked_path(layout.runs, block.arrays))
+
+
+def check(layout: Layout, block: RunBlock) -> None:
+    """Checks every byte of a block's arrays.
+
+    Raises:
+        DamagedFileError: missing, or not what was written.
+    """
+    files.check_blob(layout.runs, block.arrays)
+
+
+def read_answers(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
+    """What the heads of a block answer, and their history: arrays as declared in :class:`RunBlock`.
 
     Raises:
         DamagedFileError: not what was written.
     """
+    runs, epochs = len(block.runs), block.settings.epochs
+    declared = _declared_answers(dataset, runs, len(block.selections))
+    declared |= {name: files.Declared("f", (runs, epochs)) for name in HISTORY_ARRAYS}
     try:
-        return files.read_arrays(layout.runs, block.arrays, names)
+        arrays = files.read_arrays(layout.runs, block.arrays, declared)
+        _check_answers(arrays, dataset, block, str(layout.runs / block.arrays.name))
     except DamagedFileError as error:
-        path = layout.runs / f"{name_of(block)}.json"
-        raise DamagedFileError(f"{error}; remove {path}, and `flowernoise train` makes its runs again") from error
+        raise _hint(error) from error
+    return arrays
+
+
+def read_weights(layout: Layout, block: RunBlock, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Arrays:
+    """The weights of a fine-tuned network.
+
+    Raises:
+        DamagedFileError: not what was written, or not of these shapes.
+    """
+    declared = {name: files.Declared("f", shape) for name, shape in zip(names, shapes, strict=True)}
+    try:
+        return files.read_arrays(layout.runs, block.arrays, declared)
+    except DamagedFileError as error:
+        raise _hint(error) from error
 
 
 def predictions_path(layout: Layout, name: str) -> Path:
     """Record of what a fine-tuned block answers."""
-    return layout.runs / f"{name}.predictions.json"
+    return layout.runs / f"{name}{PREDICTIONS_SUFFIX}"
 
 
-def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays) -> None:
+def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays, provenance: Provenance) -> None:
     """Keeps what a fine-tuned block answers."""
     ref = files.write_arrays(layout.runs, f"{name}.predictions", arrays)
-    files.write_record(predictions_path(layout, name), PREDICTIONS_KIND, Predictions(block.arrays.sha256, ref))
+    record = Predictions(block.arrays.sha256, ref, provenance)
+    files.write_record(predictions_path(layout, name), PREDICTIONS_KIND, record)
 
 
-def find_predictions(layout: Layout, name: str, block: RunBlock) -> Arrays | None:
-    """What a fine-tuned block answers, if that was computed from its present weights and is intact."""
+def find_predictions(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
+    """What a fine-tuned block answers, if that was computed from its present weights.
+
+    Raises:
+        DamagedFileError: there is something, but it is not what was written.
+    """
     path = predictions_path(layout, name)
     if not path.exists():
         return None
@@ -139,6 +197,35 @@ def find_predictions(layout: Layout, name: str, block: RunBlock) -> Arrays | Non
         record = files.read_record(path, PREDICTIONS_KIND, Predictions)
         if record.block != block.arrays.sha256:
             return None
-        return files.read_arrays(layout.runs, record.arrays, PREDICTION_ARRAYS)
-    except DamagedFileError:
-        return None
+        arrays = files.read_arrays(layout.runs, record.arrays, _declared_answers(dataset, len(block.runs), 1))
+        _check_answers(arrays, dataset, block, str(layout.runs / record.arrays.name))
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}; `flowernoise evaluate` makes it again") from error
+    return arrays
+
+
+def _declared_answers(dataset: Dataset, runs: int, selections: int) -> dict[str, files.Declared]:
+    train, val, test = dataset.sizes
+    return {
+        "test_probabilities": files.Declared("f", (runs, selections, test, len(dataset.classes))),
+        "val_probabilities": files.Declared("f", (runs, selections, val, len(dataset.classes))),
+        "train_predicted": files.Declared("iu", (runs, selections, train)),
+    }
+
+
+def _check_answers(arrays: Arrays, dataset: Dataset, block: RunBlock, where: str) -> None:
+    """Refuses answers that no run gives: only a failed run may have probabilities that are none."""
+    finished = [row for row, run in enumerate(block.runs) if run.failure is None]
+    for name in ("test_probabilities", "val_probabilities"):
+        values = arrays[name][finished]
+        if not ((values >= 0) & (values <= 1 + 1e-5)).all():
+            raise DamagedFileError(f"{where}: {name} holds what is no probability")
+    predicted = arrays["train_predicted"]
+    if (predicted < 0).any() or (predicted >= len(dataset.classes)).any():
+        raise DamagedFileError(f"{where}: train_predicted holds classes that there are not")
+
+
+def _hint(error: DamagedFileError) -> DamagedFileError:
+    return DamagedFileError(
+        f"{error}; `flowernoise train` with the same options sets it aside and makes its runs again"
+    )

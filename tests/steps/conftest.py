@@ -17,6 +17,7 @@ from flowernoise.store.records import (
     DatasetRequest,
     EvaluatedRun,
     Evaluation,
+    FeaturesKey,
     Mode,
     Provenance,
     Run,
@@ -25,6 +26,8 @@ from flowernoise.store.records import (
     Selection,
     TrainingSettings,
 )
+
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 SELECTIONS: tuple[Selection, ...] = ("selected", "last", "oracle")
 A_BLOCK = 500  # runs
@@ -111,7 +114,7 @@ def _block(
         dataset=sweep.identity,
         backbone="resnet50",
         mode=sweep.mode,
-        inputs="inputs",
+        inputs=INPUTS,
         settings=TrainingSettings(5, 32, "adam", (0.001,), (0.0,)),
         selections=SELECTIONS,
         runs=tuple(Run(key, f"{number:064x}", (Choice(0.001, 0.0, 5),) * len(SELECTIONS), None) for key in keys),

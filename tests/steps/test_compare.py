@@ -25,6 +25,7 @@ from flowernoise.store.records import (
     DatasetRequest,
     EvaluatedRun,
     Evaluation,
+    FeaturesKey,
     KeptComparison,
     Preset,
     Provenance,
@@ -856,7 +857,8 @@ def test_runs_that_change_afterwards_are_noted_from_what_was_kept(tmp_path):
 def a_block() -> RunBlock:
     settings = TrainingSettings(1, 32, "adam", (0.001,), (0.0,))
     provenance = Provenance({}, "tensorflow", "cpu")
-    return RunBlock("photos", "resnet50", "features", "inputs", settings, ALL, (), files.NOT_WRITTEN, 1, provenance)
+    inputs = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+    return RunBlock("photos", "resnet50", "features", inputs, settings, ALL, (), files.NOT_WRITTEN, 1, provenance)
 
 
 @pytest.mark.parametrize("harm", ["truncated", "of other answers", "of another kind"])

@@ -22,12 +22,15 @@ from flowernoise.store.records import (
     DatasetRequest,
     Draw,
     DrawKey,
+    FeaturesKey,
     Provenance,
     Run,
     RunBlock,
     RunKey,
     TrainingSettings,
 )
+
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 CLASSES = ("daisy", "roses", "tulips")
 TEST = np.array([0, 0, 0, 1, 1, 2])
@@ -94,7 +97,7 @@ def write_block(
         dataset="photos",
         backbone="resnet50",
         mode="features",
-        inputs="inputs",
+        inputs=INPUTS,
         settings=TrainingSettings(generation + 1, 32, "adam", (1e-3,), (0.0,)),
         selections=selections,
         runs=made,

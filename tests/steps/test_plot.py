@@ -16,8 +16,19 @@ from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import labels_of, read_index
-from flowernoise.store.records import Choice, Provenance, Run, RunBlock, RunKey, Selection, TrainingSettings
+from flowernoise.store.records import (
+    Choice,
+    FeaturesKey,
+    Provenance,
+    Run,
+    RunBlock,
+    RunKey,
+    Selection,
+    TrainingSettings,
+)
 from flowernoise.training.selection import ALL, ONLY_LAST
+
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 EPOCHS = 4
 LOSSES = ("ce", "gce:q=0.5", "mae")
@@ -49,7 +60,7 @@ def train_by_hand(artifacts: Path, losses=LOSSES, mode="features", backbone="res
         dataset=dataset.id,
         backbone=backbone,
         mode=mode,
-        inputs="inputs",
+        inputs=INPUTS,
         settings=TrainingSettings(EPOCHS, 32, "adam", (0.001,), (0.0,)),
         selections=selections,
         runs=tuple(Run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * shape[1], None) for key in keys),

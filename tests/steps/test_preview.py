@@ -24,7 +24,9 @@ from flowernoise.steps.preview import PreviewSettings, Sheet, most_confident, pr
 from flowernoise.store import datasets, draws, files, photos, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import Choice, DrawKey, Provenance, Run, RunBlock, RunKey, TrainingSettings
+from flowernoise.store.records import Choice, DrawKey, FeaturesKey, Provenance, Run, RunBlock, RunKey, TrainingSettings
+
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 ALL = ("selected", "last", "oracle")
 CONTROL, NOISY = DrawKey("none", 0.0, 0), DrawKey("symmetric", 0.4, 0)
@@ -51,7 +53,7 @@ def write_block(
         dataset=dataset.id,
         backbone="resnet50",
         mode=mode,
-        inputs="inputs",
+        inputs=INPUTS,
         settings=TrainingSettings(1, 32, "adam", (0.001,), (0.0,)),
         selections=selections,
         runs=tuple(

@@ -30,6 +30,7 @@ from flowernoise.store.records import (
     CONTROL,
     Choice,
     DrawKey,
+    FeaturesKey,
     Preset,
     Provenance,
     Run,
@@ -38,6 +39,8 @@ from flowernoise.store.records import (
     TrainingSettings,
 )
 from flowernoise.training.selection import ALL
+
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 EVIL = "<script>alert(1)"
 CLASSES = (EVIL, "daisy", "a|b & c")
@@ -64,7 +67,7 @@ def train_by_hand(artifacts: Path, losses=("ce", "mae")) -> None:
         dataset=dataset.id,
         backbone="resnet50",
         mode="features",
-        inputs="inputs",
+        inputs=INPUTS,
         settings=TrainingSettings(3, 32, "adam", (0.001, 0.01), (0.0,)),
         selections=ALL,
         runs=tuple(Run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * len(ALL), None) for key in keys),

@@ -42,6 +42,8 @@ from flowernoise.store.records import (
     TrainingSettings,
 )
 
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+
 CLASSES = ("roses", "tulips")
 REQUEST = DatasetRequest("folder:my photos", None, "roses", (4, 2, 2), 32, 7)
 SETTINGS = TrainingSettings(7, 16, "sgd", (0.0003, 0.001), (0.0, 1e-05))
@@ -87,7 +89,7 @@ def train(layout: Layout, keys: list[RunKey], name: str = "block", **changed) ->
         dataset=datasets.need(layout).id,
         backbone=keys[0].backbone,
         mode=keys[0].mode,
-        inputs="inputs",
+        inputs=INPUTS,
         settings=SETTINGS,
         selections=("last",),
         runs=tuple(Run(key, f"labels of {key.draw}", (Choice(0.001, 0.0, 1),), None) for key in keys),

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -7,7 +8,21 @@ from flowernoise.errors import DamagedFileError
 from flowernoise.store import draws, files
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Draw, DrawBatch, DrawKey
+from flowernoise.store.records import Dataset, DatasetRequest, Draw, DrawBatch, DrawKey
+
+DATASET = Dataset(
+    id="data",
+    request=DatasetRequest("synthetic", None, None, None, 32, 0),
+    source_fingerprint=None,
+    classes=("a", "b", "c"),
+    counts=((3, 3, 2), (2, 1, 1), (1, 1, 1)),
+    found=15,
+    archive=files.NOT_WRITTEN,
+    index=files.NOT_WRITTEN,
+    identical=(),
+    contradictory=(),
+    unreadable=(),
+)
 
 
 @pytest.fixture
@@ -28,7 +43,7 @@ def test_draws_and_their_labels_read_back(layout: Layout) -> None:
     for batch in batches:
         draws.write(layout, "data", batch)
     index = draws.index(layout, "data")
-    labels = draws.read(layout, index.values())
+    labels = draws.read(layout, DATASET, index.values())
     for draw, written in (item for batch in batches for item in batch):
         assert index[draw.key].draw == draw
         for name in draws.ARRAYS:
@@ -42,7 +57,8 @@ def test_an_empty_validation_split_reads_back(layout: Layout) -> None:
     draws.write(
         layout, "data", [(draw, DrawnLabels(**{**vars(labels), "val_labels": nothing, "val_flipped": nothing}))]
     )
-    read = draws.read(layout, draws.index(layout, "data").values())
+    no_val = msgspec.structs.replace(DATASET, counts=((3, 3, 2), (0, 0, 0), (1, 1, 1)))
+    read = draws.read(layout, no_val, draws.index(layout, "data").values())
     assert read[draw.key].val_labels.shape == (0,)
 
 
@@ -66,7 +82,7 @@ def test_each_batch_is_read_once(layout: Layout, monkeypatch: pytest.MonkeyPatch
     opened = []
     plain = files.read_arrays
     monkeypatch.setattr(files, "read_arrays", lambda *given: (opened.append(given[1]), plain(*given))[1])
-    assert len(draws.read(layout, draws.index(layout, "data").values())) == 5
+    assert len(draws.read(layout, DATASET, draws.index(layout, "data").values())) == 5
     assert len(opened) == 1
 
 
@@ -76,7 +92,7 @@ def test_only_the_batches_asked_for_are_read(layout: Layout) -> None:
     index = draws.index(layout, "data")
     wanted, other = index.values()
     (layout.draws / other.batch.arrays.name).unlink()
-    assert list(draws.read(layout, [wanted])) == [wanted.draw.key]
+    assert list(draws.read(layout, DATASET, [wanted])) == [wanted.draw.key]
 
 
 def test_a_damaged_record_is_raised_with_the_way_out(layout: Layout) -> None:
@@ -104,7 +120,7 @@ def test_damaged_labels_are_raised_with_the_way_out(layout: Layout, change: obje
     (arrays,) = layout.draws.glob("*.h5")
     arrays.write_bytes(change(arrays.read_bytes()))
     with pytest.raises(DamagedFileError, match=f"{arrays.name} is damaged: .*; `flowernoise corrupt` draws it again"):
-        draws.read(layout, draws.index(layout, "data").values())
+        draws.read(layout, DATASET, draws.index(layout, "data").values())
 
 
 def test_a_record_that_lists_more_draws_than_there_are_labels_is_refused(layout: Layout) -> None:
@@ -113,4 +129,4 @@ def test_a_record_that_lists_more_draws_than_there_are_labels_is_refused(layout:
     lie = DrawBatch("data", (stored.draw, drawn(0.4, 0)[0]), stored.batch.arrays)
     files.write_record(layout.draws / "lie.json", draws.KIND, lie)
     with pytest.raises(DamagedFileError, match="does not hold as many draws"):
-        draws.read(layout, draws.index(layout, "data").values())
+        draws.read(layout, DATASET, draws.index(layout, "data").values())

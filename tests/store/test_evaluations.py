@@ -7,7 +7,17 @@ import pytest
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import evaluations, files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import EvaluatedRun, Evaluation, Provenance, RunBlock, RunKey, TrainingSettings
+from flowernoise.store.records import (
+    EvaluatedRun,
+    Evaluation,
+    FeaturesKey,
+    Provenance,
+    RunBlock,
+    RunKey,
+    TrainingSettings,
+)
+
+INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 
 @pytest.fixture
@@ -41,7 +51,7 @@ def block(name: str = "x", generation: int = 1) -> RunBlock:
         dataset="data",
         backbone="resnet50",
         mode="features",
-        inputs="inputs",
+        inputs=INPUTS,
         settings=TrainingSettings(5, 32, "adam", (0.001,), (0.0,)),
         selections=("last",),
         runs=(),
@@ -94,7 +104,7 @@ def test_damaged_arrays_are_refused(layout: Layout) -> None:
 @pytest.mark.parametrize("name", ["predicted", "memorised", "recovered", "collapsed", "available"])
 def test_arrays_of_fewer_runs_than_recorded_are_refused(layout: Layout, name: str) -> None:
     fewer = {**arrays(), name: arrays(runs=1)[name]}
-    with pytest.raises(DamagedFileError, match="does not hold as many runs"):
+    with pytest.raises(DamagedFileError, match="not what its record says"):
         evaluations.read(layout, evaluations.write(layout, evaluation(), fewer))
 
 

@@ -114,9 +114,10 @@ def test_a_damaged_record_is_refused(layout: Layout) -> None:
     ("lie", "problem"),
     [
         ({"count": COUNT + 1}, "hold 522 photos, not the recorded 523"),
+        ({"count": 10**12}, "too small for the recorded 1000000000000 photos"),
         ({"count": COUNT - 1}, "holds more photos than recorded"),
-        ({"dimension": 4}, "not hold features of the recorded shape"),
-        ({"shards": ()}, "hold 0 photos"),
+        ({"dimension": 4}, "not what its record says"),
+        ({"shards": ()}, "too small for the recorded 522 photos"),
     ],
 )
 def test_records_that_do_not_fit_their_shards_are_refused(layout: Layout, lie: dict[str, object], problem: str) -> None:
@@ -124,8 +125,16 @@ def test_records_that_do_not_fit_their_shards_are_refused(layout: Layout, lie: d
         feature_cache.read(layout, msgspec.structs.replace(complete(layout), **lie))
 
 
-@pytest.mark.parametrize("array", [features().astype(np.float64), features().ravel()])
-def test_shards_of_another_type_or_shape_are_refused(layout: Layout, array: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("array", "problem"),
+    [
+        (features().astype(np.float64), "not finite float32"),
+        (np.where(np.arange(COUNT)[:, None] == 7, np.float32("nan"), features()), "not finite float32"),
+        (features().ravel(), "not what its record says"),
+        (np.ones((COUNT, 3), dtype=np.int32), "not what its record says"),
+    ],
+)
+def test_shards_of_another_type_or_shape_are_refused(layout: Layout, array: np.ndarray, problem: str) -> None:
     ref = files.write_arrays(layout.features, "x", {"features": array})
-    with pytest.raises(DamagedFileError, match="not hold features of the recorded shape"):
+    with pytest.raises(DamagedFileError, match=problem):
         feature_cache.read(layout, Features(KEY, COUNT, 3, (ref,)))

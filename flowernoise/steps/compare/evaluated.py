@@ -12,7 +12,7 @@ import numpy as np
 
 from flowernoise.catalogue.metrics import Answers
 from flowernoise.errors import BadRequestError, DamagedFileError
-from flowernoise.store import datasets, evaluations, files, photos, runs
+from flowernoise.store import artifacts, datasets, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Dataset, EvaluatedRun, Evaluation, Mode, Preset, RunBlock, Selection
 
@@ -47,7 +47,7 @@ def open_directory(path: Path) -> Directory:
         BadRequestError: nothing is prepared or evaluated.
         DamagedFileError: a record is not what was written.
     """
-    layout = Layout(path)
+    layout = artifacts.opened(path)
     dataset = datasets.need(layout)
     with _made_again():
         evaluation = evaluations.digest(layout)
@@ -155,7 +155,7 @@ def _read(directory: Directory) -> tuple[Evaluation, dict[str, Array]]:
 
 def _test_photos(directory: Directory) -> str:
     """Digest of the classes and of every test photo with its label: equal where answers can be compared in pairs."""
-    index = photos.read_index(directory.layout.photos, directory.dataset.index)
+    index = datasets.index(directory.layout, directory.dataset)
     tested = [(photo.id, photo.label) for photo in index if photo.split == "test"]
     return files.digest_of([directory.dataset.classes, tested])
 
@@ -217,8 +217,20 @@ class _Taken:
         probabilities = np.empty(shape, dtype=np.float32)
         for name, places in by_block.items():
             selections = [found[name].selections.index(evaluation.selections[self._columns[k]]) for k in places]
-            probabilities[places] = _answers(layout, name, found[name])[[stored[k].row for k in places], selections]
+            probabilities[places] = self._answers(name, found[name])[[stored[k].row for k in places], selections]
         return probabilities
+
+    def _answers(self, name: str, block: RunBlock) -> Array:
+        """The probabilities for test photos that a block's runs give [run, selection, photo, class]."""
+        layout, dataset = self._read.directory.layout, self._read.directory.dataset
+        if block.mode == "features":
+            return runs.read_answers(layout, dataset, block)["test_probabilities"]
+        predictions = runs.find_predictions(layout, dataset, name, block)
+        if predictions is None:
+            raise DamagedFileError(
+                f"{runs.predictions_path(layout, name)} is missing; `flowernoise evaluate` makes it again"
+            )
+        return predictions["test_probabilities"]
 
 
 def _cells(members: Sequence[_Read], collapsed: Array) -> dict[Cell, Members]:
@@ -243,15 +255,3 @@ def _members(pairs: Sequence[tuple[int, EvaluatedRun]], collapsed: Array) -> Mem
         realised_rate=sum(run.realised_rate for _, run in pairs) / len(pairs),
         collapsed=int(collapsed[rows].sum()),
     )
-
-
-def _answers(layout: Layout, name: str, block: RunBlock) -> Array:
-    """The probabilities for test photos that a block's runs give [run, selection, photo, class]."""
-    if block.mode == "features":
-        return runs.read_arrays(layout, block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))["test_probabilities"]
-    predictions = runs.find_predictions(layout, name, block)
-    if predictions is None:
-        raise DamagedFileError(
-            f"{runs.predictions_path(layout, name)} is missing or damaged; `flowernoise evaluate` makes it again"
-        )
-    return predictions["test_probabilities"]

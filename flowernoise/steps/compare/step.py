@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowernoise import __version__
+from flowernoise import __version__, versions
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
@@ -47,7 +47,13 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
         spec = metrics.parse(settings.metric)
         needs = spec.entry.properties["needs"]
         groups, inputs = read_groups(opened, settings.select, needs)
-        kept = KeptComparison(key, inputs, assemble(groups, opened, spec, settings))
+        kept = KeptComparison(
+            key=key,
+            evaluations=tuple(directory.evaluation for directory in opened),
+            inputs=inputs,
+            comparison=assemble(groups, opened, spec, settings),
+            versions=versions.of("numpy"),
+        )
         comparisons.keep(first.layout, first.evaluation, kept)
     names = tuple(str(directory.path) for directory in opened)
     notes = (*_stale(opened, kept.inputs), *kept.comparison.notes)

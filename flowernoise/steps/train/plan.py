@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from flowernoise.registry import Spec
 from flowernoise.steps.features import FeatureWork
 from flowernoise.steps.train import matrices
 from flowernoise.steps.train.settings import TrainSettings
-from flowernoise.store import datasets, draws, files, photos, runs
+from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
@@ -53,6 +54,7 @@ class Plan:
     losses: Mapping[str, Spec]
     drawn: Mapping[DrawKey, StoredDraw]
     generation: int = 1
+    checked: set[str] = dataclasses.field(default_factory=set)  # blocks whose bytes were found intact
 
     @property
     def num_classes(self) -> int:
@@ -69,15 +71,10 @@ class Plan:
         """The features that runs are trained on."""
         return FeatureWork(self.layout, self.dataset, self.index, self.backbone_spec, self.backbone, self.extractor)
 
-    @property
-    def features_key(self) -> FeaturesKey:
-        """What the photos' features depend on."""
+    @functools.cached_property
+    def inputs(self) -> FeaturesKey:
+        """What photos and backbone are; with draw, loss, mode and settings it determines a run."""
         return self.feature_work.key
-
-    @property
-    def inputs(self) -> str:
-        """Digest of what photos and backbone are; with draw, loss and settings it determines a run."""
-        return files.digest_of([self.features_key, self.settings.mode])
 
     def split(self, name: str) -> list[IndexedPhoto]:
         """The photos of a split."""
@@ -86,7 +83,7 @@ class Plan:
     def labels(self, keys: Sequence[RunKey]) -> dict[DrawKey, DrawnLabels]:
         """The labels of the draws that runs are trained on."""
         wanted = dict.fromkeys(key.draw for key in keys)
-        return draws.read(self.layout, [self.drawn[draw] for draw in wanted])
+        return draws.read(self.layout, self.dataset, [self.drawn[draw] for draw in wanted])
 
 
 def make(layout: Layout, settings: TrainSettings) -> Plan:
@@ -116,7 +113,7 @@ def make(layout: Layout, settings: TrainSettings) -> Plan:
     return Plan(
         layout=layout,
         dataset=dataset,
-        index=photos.read_index(layout.photos, dataset.index),
+        index=datasets.index(layout, dataset),
         settings=settings,
         backbone_spec=backbone_spec,
         backbone=backbone,
@@ -145,8 +142,12 @@ def is_done(plan: Plan, stored: runs.StoredRun | None) -> bool:
         stored is not None
         and stored.run.labels == plan.drawn[stored.run.key.draw].draw.labels
         and (stored.block.inputs, stored.block.settings) == (plan.inputs, plan.settings.recorded)
-        and files.checked_path(plan.layout.runs, stored.block.arrays).is_file()
     )
+
+
+def work_digest(plan: Plan, key: RunKey) -> str:
+    """Digest of what a run is trained on and how; two runs of one key and one such digest are the same."""
+    return files.digest_of([plan.drawn[key.draw].draw.labels, plan.inputs, plan.settings.recorded])[:16]
 
 
 def write_block(

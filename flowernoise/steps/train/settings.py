@@ -95,3 +95,13 @@ class TrainResult:
     feature_seconds: float = 0.0
     training_seconds: float = 0.0
     photos_trained: int = 0
+
+    def with_more(self, other: TrainResult) -> TrainResult:
+        """This and what was trained after it."""
+        return dataclasses.replace(
+            other,
+            trained=self.trained + other.trained,
+            feature_seconds=self.feature_seconds + other.feature_seconds,
+            training_seconds=self.training_seconds + other.training_seconds,
+            photos_trained=self.photos_trained + other.photos_trained,
+        )
