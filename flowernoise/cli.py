@@ -630,6 +630,23 @@ def report(
 
 
 @app.command()
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set aside what is damaged and make again what can be made again.")
+    ] = False,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check every file of an artifacts directory, from the table to the photos; exit 1 if anything is wrong."""
+    import flowernoise.steps.verify as step
+
+    with _session(_given(locals())) as session:
+        session.show_verify(step.verify(artifacts, session.progress, mend=repair))
+
+
+@app.command()
 def status(
     artifacts: Artifacts = DEFAULT_ARTIFACTS, quiet: Quiet = False, json: Json = False, debug: Debug = False
 ) -> None:

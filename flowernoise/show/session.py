@@ -189,6 +189,25 @@ class Session:
             return self._print_json({"schema": 1, **dataclasses.asdict(result), "bytes": result.bytes})
         return status.show(result, self.stdout)
 
+    def show_verify(self, result: Result) -> None:
+        """How much was checked, and a line for whatever is wrong or was made again; an error if anything is wrong."""
+        for note in result.notes:
+            self.progress.note(note)
+        if self._json:
+            self._print_json({"schema": 1, **dataclasses.asdict(result)})
+        else:
+            self._print(summaries.checked(result))
+            for mark, problems in (("repaired", result.repaired), ("wrong", result.problems)):
+                for problem in problems:
+                    self._print(f"{mark}: {problem.text}")
+        if result.problems:
+            paths = list(dict.fromkeys(problem.path for problem in result.problems))
+            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+            raise FlowernoiseError(
+                f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {result.directory} cannot be trusted: "
+                f"{', '.join(paths[:3])}{more}; `flowernoise verify --repair` makes again what can be made again"
+            )
+
     def show_report(self, result: Result) -> None:
         """The paths of the page and of the same in Markdown."""
         if all(written.done_before for written in result.files):

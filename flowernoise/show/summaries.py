@@ -44,6 +44,25 @@ def spec(thing: Result) -> str:
     return "\n".join(textwrap.wrap(text.replace(",", ", "), 36, subsequent_indent="  ")).replace(", ", ",")
 
 
+def checked(result: Result) -> Table:
+    """A row a stage: how many records, files and bytes were checked, and how many of the files are wrong."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    wrong = {problem.path: "train" if problem.stage == "answers" else problem.stage for problem in result.problems}
+    stages = list(dict.fromkeys([*(row.stage for row in result.checked), *wrong.values()]))
+    found = {row.stage: row for row in result.checked}
+    shown.add_column("stage", footer="all", no_wrap=True)
+    totals = [sum(getattr(row, name) for row in result.checked) for name in ("records", "files", "bytes")]
+    for name, total in zip(("records", "intact files", "bytes"), totals, strict=True):
+        shown.add_column(name, justify="right", footer=f"{total:,}", no_wrap=True)
+    shown.add_column("wrong", justify="right", footer=f"{len(wrong):,}", no_wrap=True)
+    for stage in stages:
+        row = found.get(stage)
+        counts = (row.records, row.files, row.bytes) if row else (0, 0, 0)
+        broken = sum(each == stage for each in wrong.values())
+        shown.add_row(stage, *(f"{count:,}" for count in counts), f"{broken:,}", style="red" if broken else "")
+    return shown
+
+
 def draws(drawn: Sequence[Any]) -> Table:
     """A row a noise model and rate, with the realised rates."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -82,6 +82,42 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     return CorruptResult(tuple(there[key] for key in asked), len(asked) - len(missing))
 
 
+def draw_again(
+    artifacts_directory: Path, keys: Sequence[DrawKey], progress: Progress, may_redraw: Callable[[DrawKey], bool]
+) -> None:
+    """Draws batches that are damaged again, as they were, and further draws by their keys.
+
+    Args:
+        keys: of draws that are not there.
+        may_redraw: which draws may be made; a batch with others is left as it is.
+
+    Raises:
+        BadRequestError: nothing prepared, or a noise model that is none.
+        FlowernoiseError: the weights of a noise model's backbone cannot be reached; a file cannot be written.
+    """
+    layout = artifacts.opened(artifacts_directory)
+    dataset = datasets.need(layout)
+    inputs = NoiseInputs(layout, dataset, progress)
+    set_aside = _set_aside(progress)
+    lost: list[list[DrawKey]] = []
+
+    def on_damage(paths: Sequence[Path], error: DamagedFileError) -> None:
+        batch = batches.get(paths[-1])
+        if batch is None or all(may_redraw(draw.key) for draw in batch.draws):
+            set_aside(paths, error)
+            lost.append([draw.key for draw in batch.draws] if batch else [])
+
+    with claims.exclusive(layout, "corrupt", progress):
+        readable = draws.index(layout, dataset.id, on_damage=lambda _path, _error: None)
+        batches = {draws.record_of(layout, stored.batch): stored.batch for stored in readable.values()}
+        there = _intact(layout, dataset, on_damage)
+        again = {key for batch in lost for key in batch}
+        for batch in (*lost, [key for key in keys if key not in there and key not in again]):
+            specs = {key: None if key.noise == CONTROL else noise_models.parse(key.noise) for key in batch}
+            if batch:
+                draws.write(layout, dataset.id, [_draw(key, spec, inputs) for key, spec in specs.items()])
+
+
 def _specs(settings: CorruptSettings) -> list[Spec]:
     """The noise models that are asked for, after a look at all that can be wrong without the data set."""
     if settings.seeds < 1:

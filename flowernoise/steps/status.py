@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +17,13 @@ from typing import Any, Literal
 from flowernoise import images
 from flowernoise.errors import FlowernoiseError
 from flowernoise.litter import TEMPORARY
-from flowernoise.registry import format_value
+from flowernoise.steps import commands
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
 from flowernoise.store.files import FileRef
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
     Dataset,
-    DatasetRequest,
     Draw,
     DrawBatch,
     DrawKey,
@@ -43,21 +41,10 @@ State = Literal["done", "partly", "there", "stale", "damaged", "unknown", "missi
 LitterKind = Literal["temporary", "set aside", "unreferenced"]
 Group = tuple[str, str, Mode]
 STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare", "plots", "preview", "report", "other")
-DEFAULT = "artifacts"
 _SHOWN = ("compare", "plots", "report")  # made from the evaluation
 _FOLDERS = {"photos": "prepare", "draws": "corrupt", "runs": "train", "comparisons": "compare"}
 _ROOT_FILES = {"dataset": "prepare", "preset": "prepare", "evaluation": "evaluate"}
 _PREDICTIONS = ".predictions.json"
-# What to do about a file that is not what was written, and the record that names it; "answers" are of fine-tuned runs.
-_WAYS_OUT = {
-    "prepare": "`flowernoise prepare` makes it again",
-    "corrupt": "`flowernoise corrupt` draws it again",
-    "features": "it is extracted again once it is needed",
-    "train": "remove {}, and `flowernoise train` makes its runs again",
-    "answers": "remove {} and evaluation.json, and `flowernoise evaluate` makes it again",
-    "evaluate": "`flowernoise evaluate` makes it again",
-    "compare": "remove {}, it only says which published figures to show",
-}
 _BLOB = re.compile(r"(?P<stem>.+)-[0-9a-f]{16}\.\w+")
 
 
@@ -205,9 +192,9 @@ class _Look:
         states |= {name: _of_evaluation(states["evaluate"], there=name in sizes) for name in _SHOWN}
         states["other"] = "there" if "other" in sizes else "missing"
         if inside and sizes.keys() == {"other"}:
-            next_command = _command(self._layout.root / inside[0], ["status"])
+            next_command = commands.command(self._layout.root / inside[0], ["status"])
         else:
-            next_command = _command(self._layout.root, self._next(states, dataset, counts, live))
+            next_command = commands.command(self._layout.root, self._next(states, dataset, counts, live))
         return Status(
             directory=str(self._layout.root),
             source=dataset.request.source if dataset else None,
@@ -266,7 +253,7 @@ class _Look:
 
     def _problem(self, stage: str, text: str, record: str) -> None:
         self._broken.add(stage)
-        self._problems.append(f"{text}; {_WAYS_OUT[stage].format(self._layout.root / record)}")
+        self._problems.append(f"{text}; {commands.WAYS_OUT[stage].format(self._layout.root / record)}")
 
     # The stages
 
@@ -410,9 +397,9 @@ class _Look:
         if dataset is None:
             return ["prepare"]
         if states["prepare"] != "done":
-            return _prepare_again(dataset.request)
+            return commands.prepare_again(dataset.request)
         if states["corrupt"] != "done":
-            return _draw_again(self._lost)
+            return commands.draw_again(self._lost)
         if not counts:
             return ["train"]
         # Runs of an abandoned loss or backbone need no company: once they are evaluated, some other group has them all.
@@ -439,7 +426,8 @@ def _scan(root: Path, problems: list[str]) -> Iterator[tuple[str, int]]:
             with contextlib.suppress(OSError):
                 # Links are not followed: they might lead anywhere, or in a circle.
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(name)
+                    if name != "locks":
+                        waiting.append(name)
                 elif entry.is_file(follow_symlinks=False):
                     yield name, entry.stat(follow_symlinks=False).st_size
 
@@ -546,30 +534,6 @@ def _run_counts(
     )
 
 
-def _command(root: Path, words: Sequence[str]) -> str:
-    where = [] if str(root) == DEFAULT else ["--artifacts", str(root)]
-    return shlex.join(["flowernoise", *words, *where])
-
-
-def _draw_again(lost: Sequence[DrawKey]) -> list[str]:
-    """What draws these again, with the seeds and rates of one for all; the defaults where it is not known what."""
-    noise = dict.fromkeys(key.noise for key in lost if key.noise != CONTROL)
-    rates = dict.fromkeys(format_value(key.rate) for key in lost if key.noise != CONTROL)
-    words = ["corrupt", *(word for name in noise for word in ("--noise", name))]
-    words += ["--rates", ",".join(rates)] if rates else []
-    return words + (["--seeds", str(1 + max(key.seed for key in lost))] if lost else [])
-
-
-def _prepare_again(request: DatasetRequest) -> list[str]:
-    """The request as it would be written."""
-    words = ["prepare", request.source]
-    words += ["--positive", request.positive] if request.positive else []
-    for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
-        words += [option, str(size)]
-    words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
-    return words + (["--data-dir", request.data_dir] if request.data_dir else [])
-
-
 def _train_on(groups: Sequence[RunCount], live: Mapping[RunKey, StoredRun]) -> list[str]:
     """The runs that the first group lacks, with all losses of its backbone, mode and settings that lack some."""
     kinds: dict[tuple[Any, ...], list[str]] = {}
@@ -578,7 +542,4 @@ def _train_on(groups: Sequence[RunCount], live: Mapping[RunKey, StoredRun]) -> l
         own = settings[group.loss, group.backbone, group.mode]
         kinds.setdefault((group.backbone, group.mode, own), []).append(group.loss)
     (backbone, mode, own), losses = next(iter(kinds.items()))
-    words = ["train", *(word for loss in losses for word in ("--loss", loss)), "--backbone", backbone, "--mode", mode]
-    words += ["--epochs", str(own.epochs), "--batch-size", str(own.batch_size), "--optimizer", own.optimizer]
-    words += ["--learning-rate", ",".join(map(format_value, own.learning_rates))]
-    return [*words, "--l2", ",".join(map(format_value, own.l2))]
+    return commands.train_again(losses, backbone, mode, own)

@@ -47,5 +47,10 @@ def keep(layout: Layout, evaluation: str, kept: KeptComparison) -> None:
                 files.remove(other)
 
 
+def file_name(evaluation: str, key: str) -> str:
+    """Name of the record of a comparison."""
+    return f"{evaluation[:16]}-{key[:16]}.json"
+
+
 def _path(layout: Layout, evaluation: str, key: str) -> Path:
-    return layout.comparisons / f"{evaluation[:16]}-{key[:16]}.json"
+    return layout.comparisons / file_name(evaluation, key)

@@ -1,0 +1,56 @@
+"""Commands as a user would write them, and which of them mends what."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from flowernoise.registry import format_value
+from flowernoise.store.records import CONTROL, DatasetRequest, DrawKey, Mode, TrainingSettings
+
+DEFAULT = "artifacts"
+# What to do about a file that is not what was written, and the record that names it; "answers" are of fine-tuned runs.
+WAYS_OUT = {
+    "prepare": "`flowernoise prepare` makes it again",
+    "corrupt": "`flowernoise corrupt` draws it again",
+    "features": "it is extracted again once it is needed",
+    "train": "`flowernoise train` with the same options makes its runs again",
+    "answers": "`flowernoise evaluate` makes it again",
+    "evaluate": "`flowernoise evaluate` makes it again",
+    "compare": "remove {}, it is made again or only says which published figures to show",
+}
+
+
+def command(root: Path, words: Sequence[str]) -> str:
+    """A command for the artifacts directory ``root``."""
+    where = [] if str(root) == DEFAULT else ["--artifacts", str(root)]
+    return shlex.join(["flowernoise", *words, *where])
+
+
+def draw_again(lost: Sequence[DrawKey]) -> list[str]:
+    """What draws these again, with the seeds and rates of one for all; the defaults where it is not known what."""
+    noise = dict.fromkeys(key.noise for key in lost if key.noise != CONTROL)
+    rates = dict.fromkeys(format_value(key.rate) for key in lost if key.noise != CONTROL)
+    words = ["corrupt", *(word for name in noise for word in ("--noise", name))]
+    words += ["--rates", ",".join(rates)] if rates else []
+    return words + (["--seeds", str(1 + max(key.seed for key in lost))] if lost else [])
+
+
+def prepare_again(request: DatasetRequest) -> list[str]:
+    """The request as it would be written."""
+    words = ["prepare", request.source]
+    words += ["--positive", request.positive] if request.positive else []
+    for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
+        words += [option, str(size)]
+    words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
+    return words + (["--data-dir", request.data_dir] if request.data_dir else [])
+
+
+def train_again(losses: Sequence[str], backbone: str, mode: Mode, settings: TrainingSettings) -> list[str]:
+    """What trains losses with these settings."""
+    words = ["train", *(word for loss in losses for word in ("--loss", loss)), "--backbone", backbone, "--mode", mode]
+    words += ["--epochs", str(settings.epochs), "--batch-size", str(settings.batch_size)]
+    words += ["--optimizer", settings.optimizer]
+    words += ["--learning-rate", ",".join(map(format_value, settings.learning_rates))]
+    return [*words, "--l2", ",".join(map(format_value, settings.l2))]

@@ -1,0 +1,155 @@
+"""Makes again what an audit found wrong, as far as records say how; the rest is set aside, and commands are named.
+
+Records of others may name any path. So nothing is made again that would read a file which only a record names: a folder
+of photos, a TFDS directory, a file of weights, labels or a matrix. The user names these, by the command that made them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.sources import parse_source
+from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.progress import Progress
+from flowernoise.registry import Spec
+from flowernoise.steps import commands
+from flowernoise.steps.corrupt import draw_again
+from flowernoise.steps.evaluate import evaluate
+from flowernoise.steps.prepare import PrepareSettings, prepare
+from flowernoise.steps.train import TrainSettings, train
+from flowernoise.steps.verify.audit import Found, Problem
+from flowernoise.store import files, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey, TrainingSettings
+
+_NO_PATHS = {"weights": ("imagenet", "none"), "T": ("true", "estimated"), "file": ("",)}
+
+
+def repair(layout: Layout, found: Found, progress: Progress) -> None:
+    """Makes again what can be made again, stage by stage."""
+    wrong = [problem for problem in found.problems if problem.ours]
+
+    def mend(stages: tuple[str, ...], make: Callable[[], object]) -> None:
+        if any(problem.stage in stages for problem in wrong):
+            try:
+                make()
+            except FlowernoiseError as error:
+                progress.note(f"cannot be made again: {error}")
+
+    mend(("prepare",), lambda: _photos(layout, found.dataset, progress))
+    mend(("corrupt",), lambda: _draws(layout, found, progress))
+    _set_aside(wrong, ("features", "compare", "answers", "evaluate"))  # features are made once they are needed
+    mend(("train",), lambda: _runs(layout, found, wrong, progress))
+    mend(("answers", "evaluate", "train"), lambda: evaluate(layout.root, progress))
+
+
+def _set_aside(wrong: Iterable[Problem], stages: tuple[str, ...]) -> None:
+    for problem in wrong:
+        if problem.stage in stages:
+            files.set_aside(Path(problem.path))
+            if problem.stage != "features":
+                files.set_aside(Path(problem.record))
+
+
+def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None:
+    if dataset is None:
+        raise BadRequestError(f"{layout.dataset} says what was prepared, and it is lost; run `flowernoise prepare`")
+    request = dataset.request
+    again = commands.command(layout.root, commands.prepare_again(request))
+    if parse_source(request.source).name == "folder" or request.data_dir is not None:
+        raise BadRequestError(f"photos are taken only from where you say; run `{again}`")
+    train, val, test = request.sizes or (None, None, None)
+    settings = PrepareSettings(
+        source=request.source,
+        positive=request.positive,
+        train=train,
+        val=val,
+        test=test,
+        image_size=request.image_size,
+        seed=request.seed,
+    )
+    prepare(layout.root, settings, progress)
+
+
+def _draws(layout: Layout, found: Found, progress: Progress) -> None:
+    """Draws batches that are wrong again, and draws that runs were trained on and that no record names any more."""
+    lost = {run.key.draw for block in found.blocks.values() for run in block.runs} - found.drawn.keys()
+    draw_again(layout.root, sorted(filter(_may_redraw, lost)), progress, _may_redraw)
+    of_files = sorted(key for key in lost if not _may_redraw(key))
+    if of_files:
+        raise BadRequestError(f"{of_files[0]} depends on a file; run `flowernoise corrupt` as when it was drawn")
+
+
+def _may_redraw(key: DrawKey) -> bool:
+    return key.noise == CONTROL or _names_no_file(noise_models.parse(key.noise))
+
+
+def _runs(layout: Layout, found: Found, wrong: Iterable[Problem], progress: Progress) -> None:
+    """Trains runs again whose blocks are wrong, and runs that were evaluated and that no record names any more."""
+    lost: dict[tuple[str, str, TrainingSettings], list[RunKey]] = {}
+    for path in sorted({Path(problem.record) for problem in wrong if problem.stage == "train"}):
+        block = _readable(path)
+        if block is None:
+            files.set_aside(path)
+            continue
+        runs.set_aside(layout, path.stem, block)
+        lost.setdefault((block.backbone, block.mode, block.settings), []).extend(run.key for run in block.runs)
+    for key in _evaluated_only(found, {key for keys in lost.values() for key in keys}):
+        lost.setdefault((key.backbone, key.mode, _settings_of(found, key)), []).append(key)
+    for (_, _, settings), keys in lost.items():
+        _train_again(layout, settings, keys, progress)
+
+
+def _readable(path: Path) -> RunBlock | None:
+    with contextlib.suppress(FlowernoiseError):
+        return files.read_record(path, runs.KIND, RunBlock)
+    return None
+
+
+def _evaluated_only(found: Found, known: set[RunKey]) -> list[RunKey]:
+    if found.evaluation is None or found.dataset is None or found.evaluation.dataset != found.dataset.id:
+        return []
+    there = {run.key for block in found.blocks.values() for run in block.runs} | known
+    return [run.key for run in found.evaluation.runs if run.key not in there]
+
+
+def _settings_of(found: Found, key: RunKey) -> TrainingSettings:
+    """How runs of this backbone and mode are trained, if that is one and the same."""
+    kind = (key.backbone, key.mode)
+    own = {block.settings for block in found.blocks.values() if (block.backbone, block.mode) == kind}
+    if len(own) != 1:
+        raise BadRequestError(
+            f"how {key.loss} on {key.draw} was trained is lost; run `flowernoise train` with the options used before"
+        )
+    return own.pop()
+
+
+def _train_again(layout: Layout, own: TrainingSettings, keys: list[RunKey], progress: Progress) -> None:
+    backbone, mode = keys[0].backbone, keys[0].mode
+    names = list(dict.fromkeys(key.loss for key in keys))
+    if not all(map(_names_no_file, [backbones.parse(backbone), *map(losses.parse, names)])):
+        again = commands.command(layout.root, commands.train_again(names, backbone, mode, own))
+        raise BadRequestError(f"files are read only from where you say; run `{again}`")
+    settings = TrainSettings(
+        losses=tuple(names),
+        backbone=backbone,
+        mode=mode,
+        epochs=own.epochs,
+        batch_size=own.batch_size,
+        learning_rates=own.learning_rates,
+        l2=own.l2,
+        optimizer="sgd" if own.optimizer == "sgd" else "adam",
+    )
+    train(layout.root, settings, progress, only=frozenset(keys))
+
+
+def _names_no_file(spec: Spec) -> bool:
+    """Whether none of a spec's parameters is the path of a file."""
+    plain = all(spec.values[key] in values for key, values in _NO_PATHS.items() if key in spec.values)
+    inner = spec.values.get("backbone")
+    return plain and spec.name != "matrix" and (inner is None or _names_no_file(backbones.parse(inner)))

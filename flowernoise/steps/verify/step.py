@@ -1,0 +1,50 @@
+"""The step itself: an audit and, where asked for, repairs and another audit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from flowernoise.errors import BadRequestError
+from flowernoise.progress import Progress
+from flowernoise.steps.verify.audit import Checked, Problem, audit
+from flowernoise.steps.verify.repair import repair
+from flowernoise.store import artifacts
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyResult:
+    """What was checked, what is wrong, and what was made again.
+
+    ``repaired`` are problems that were there before and are no more; ``problems`` are those that are there now.
+    """
+
+    directory: str
+    checked: tuple[Checked, ...]
+    problems: tuple[Problem, ...]
+    repaired: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+def verify(artifacts_directory: Path, progress: Progress, *, mend: bool = False) -> VerifyResult:
+    """Checks every digest and schema in a directory, and follows each result from the table to the photos.
+
+    Args:
+        mend: make again what can be made again; what is damaged is set aside, never lost.
+
+    Raises:
+        BadRequestError: there is no artifacts directory.
+    """
+    layout = artifacts.opened(artifacts_directory)
+    if not layout.root.is_dir():
+        raise BadRequestError(f"{layout.root} does not exist; `flowernoise prepare` makes an artifacts directory")
+    before = audit(layout, progress)
+    if not mend:
+        return VerifyResult(str(layout.root), before.checked, before.problems, (), before.notes)
+    artifacts.clean(layout)
+    if before.problems:
+        repair(layout, before, progress)
+    after = audit(layout, progress) if before.problems else before
+    still = {problem.path for problem in after.problems}
+    repaired = tuple(problem for problem in before.problems if problem.path not in still)
+    return VerifyResult(str(layout.root), after.checked, after.problems, repaired, after.notes)
