@@ -203,9 +203,10 @@ class Session:
         if result.problems:
             paths = list(dict.fromkeys(problem.path for problem in result.problems))
             more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+            way_out = "run what is named above" if result.mended else "`flowernoise verify --repair` mends what it can"
             raise FlowernoiseError(
                 f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {result.directory} cannot be trusted: "
-                f"{', '.join(paths[:3])}{more}; `flowernoise verify --repair` makes again what can be made again"
+                f"{', '.join(paths[:3])}{more}; {way_out}"
             )
 
     def show_report(self, result: Result) -> None:

@@ -47,7 +47,8 @@ def spec(thing: Result) -> str:
 def checked(result: Result) -> Table:
     """A row a stage: how many records, files and bytes were checked, and how many of the files are wrong."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    wrong = {problem.path: "train" if problem.stage == "answers" else problem.stage for problem in result.problems}
+    shown_in = {"answers": "train", "preset": "prepare"}
+    wrong = {problem.path: shown_in.get(problem.stage, problem.stage) for problem in result.problems}
     stages = list(dict.fromkeys([*(row.stage for row in result.checked), *wrong.values()]))
     found = {row.stage: row for row in result.checked}
     shown.add_column("stage", footer="all", no_wrap=True)

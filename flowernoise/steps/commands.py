@@ -18,7 +18,8 @@ WAYS_OUT = {
     "train": "`flowernoise train` with the same options makes its runs again",
     "answers": "`flowernoise evaluate` makes it again",
     "evaluate": "`flowernoise evaluate` makes it again",
-    "compare": "remove {}, it is made again or only says which published figures to show",
+    "compare": "`flowernoise compare` computes it again",
+    "preset": "remove {}, it only says which published figures to show",
 }
 
 

@@ -172,7 +172,7 @@ class _Look:
         features, unfinished = self._features(dataset)
         blocks, stale_runs = self._blocks(dataset)
         evaluation = self._evaluation()
-        self._read(self._layout.preset.name, "compare", "preset", Preset)
+        self._read(self._layout.preset.name, "preset", "preset", Preset)
         live = runs.live(blocks)
         evaluated = _evaluated(evaluation, dataset)
         counts = _run_counts(blocks, live, drawn, evaluated)

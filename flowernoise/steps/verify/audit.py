@@ -38,6 +38,7 @@ from flowernoise.store.records import (
 )
 
 STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare")
+_STAGE_OF = {"answers": "train", "preset": "prepare"}  # where the counts show what has a way out of its own
 _EQUAL = 1e-9
 
 
@@ -111,6 +112,7 @@ class _Audit:
         self._photos = ""
         self._drawn: dict[DrawKey, StoredDraw] = {}
         self._blocks: dict[str, RunBlock] = {}
+        self._without_draw: dict[DrawKey, None] = {}
         self._answers: dict[str, np.ndarray[Any, Any]] = {}
         self._evaluation: Evaluation | None = None
         self._arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -124,7 +126,12 @@ class _Audit:
         self._each(self._layout.runs, "answers", runs.PREDICTIONS_KIND, Predictions, self._check_predictions)
         self._check_evaluation()
         self._each(self._layout.comparisons, "compare", comparisons.KIND, KeptComparison, self._check_comparison)
-        self._record(self._layout.preset, "compare", "preset", Preset)
+        if self._without_draw:
+            self._notes.append(
+                f"there are runs of draws that are not there ({len(self._without_draw)}), such as "
+                f"{min(self._without_draw)}; `flowernoise corrupt` draws them again"
+            )
+        self._record(self._layout.preset, "preset", "preset", Preset)
         return Found(
             checked=tuple(
                 Checked(stage, self._records[stage], self._files[stage], self._bytes[stage])
@@ -155,7 +162,7 @@ class _Audit:
         if not path.exists() and not path.is_symlink():
             return None
         self._advance(1)
-        self._records["train" if stage == "answers" else stage] += 1
+        self._records[_STAGE_OF.get(stage, stage)] += 1
         record = None
         with self._noting(path, stage, path):
             record = files.read_record(path, kind, body)
@@ -176,7 +183,7 @@ class _Audit:
         self._problems.append(Problem(str(path), stage, text, str(record), ours))
 
     def _count(self, stage: str, *paths: Path) -> None:
-        stage = "train" if stage == "answers" else stage
+        stage = _STAGE_OF.get(stage, stage)
         self._files[stage] += len(paths)
         self._bytes[stage] += sum(path.stat().st_size for path in paths)
 
@@ -281,7 +288,7 @@ class _Audit:
         for run in block.runs:
             stored = self._drawn.get(run.key.draw)
             if stored is None:
-                self._notes.append(f"there are runs of a draw that is not there: {run.key.draw}")
+                self._without_draw.setdefault(run.key.draw)
             elif stored.draw.labels != run.labels:
                 raise DamagedFileError(
                     f"{path}: {run.key.loss} on {run.key.draw} was trained on labels that were not drawn"

@@ -43,7 +43,7 @@ def repair(layout: Layout, found: Found, progress: Progress) -> None:
 
     mend(("prepare",), lambda: _photos(layout, found.dataset, progress))
     mend(("corrupt",), lambda: _draws(layout, found, progress))
-    _set_aside(wrong, ("features", "compare", "answers", "evaluate"))  # features are made once they are needed
+    _set_aside(wrong, ("features", "compare", "preset", "answers", "evaluate"))  # features are made when needed
     mend(("train",), lambda: _runs(layout, found, wrong, progress))
     mend(("answers", "evaluate", "train"), lambda: evaluate(layout.root, progress))
 
@@ -52,8 +52,7 @@ def _set_aside(wrong: Iterable[Problem], stages: tuple[str, ...]) -> None:
     for problem in wrong:
         if problem.stage in stages:
             files.set_aside(Path(problem.path))
-            if problem.stage != "features":
-                files.set_aside(Path(problem.record))
+            files.set_aside(Path(problem.record))
 
 
 def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None:

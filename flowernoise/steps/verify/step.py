@@ -24,6 +24,7 @@ class VerifyResult:
     problems: tuple[Problem, ...]
     repaired: tuple[Problem, ...]
     notes: tuple[str, ...]
+    mended: bool
 
 
 def verify(artifacts_directory: Path, progress: Progress, *, mend: bool = False) -> VerifyResult:
@@ -40,11 +41,11 @@ def verify(artifacts_directory: Path, progress: Progress, *, mend: bool = False)
         raise BadRequestError(f"{layout.root} does not exist; `flowernoise prepare` makes an artifacts directory")
     before = audit(layout, progress)
     if not mend:
-        return VerifyResult(str(layout.root), before.checked, before.problems, (), before.notes)
+        return VerifyResult(str(layout.root), before.checked, before.problems, (), before.notes, mend)
     artifacts.clean(layout)
     if before.problems:
         repair(layout, before, progress)
     after = audit(layout, progress) if before.problems else before
     still = {problem.path for problem in after.problems}
     repaired = tuple(problem for problem in before.problems if problem.path not in still)
-    return VerifyResult(str(layout.root), after.checked, after.problems, repaired, after.notes)
+    return VerifyResult(str(layout.root), after.checked, after.problems, repaired, after.notes, mend)
