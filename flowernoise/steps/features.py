@@ -59,7 +59,7 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     found = _find(work, key, progress)
     if found is not None:
         return found
-    with claims.exclusive(work.layout, f"features of {work.backbone_spec}", progress, feature_cache.name_of(key)):
+    with claims.exclusive(work.layout, f"features {feature_cache.name_of(key)} of {work.backbone_spec}", progress):
         found = _find(work, key, progress)
         return feature_cache.read(work.layout, _extract(work, key, progress)) if found is None else found
 

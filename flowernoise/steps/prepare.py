@@ -79,10 +79,13 @@ def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Prog
         return PrepareResult(done, done_before=True)
     source: Source = spec(SourceContext(settings.data_dir, show_download=progress.visible))
     _task(source.classes, request.positive)
-    with (
-        artifacts.kept_empty_on_failure(layout),
-        claims.exclusive(layout, "prepare", progress, files.digest_of([request, source_fingerprint])),
-    ):
+
+    def choose(_others: claims.Others) -> claims.Claim | None:
+        """Nothing is claimed once another process has prepared the same."""
+        done, _ = _find_before(layout, request, source_fingerprint)
+        return None if done else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+
+    with artifacts.kept_empty_on_failure(layout), claims.claimed(layout, progress, choose):
         return _prepare(layout, source, request, source_fingerprint, progress)
 
 

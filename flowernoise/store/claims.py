@@ -58,13 +58,13 @@ Others = Mapping[Path, Claim]
 
 
 @contextlib.contextmanager
-def exclusive(layout: Layout, work: str, progress: Progress, request: str = "") -> Iterator[None]:
+def exclusive(layout: Layout, work: str, progress: Progress) -> Iterator[None]:
     """Does a piece of work while no other process does it; waits for one that does.
 
     Raises:
         BadRequestError: another process is at work that this one would spoil.
     """
-    with claimed(layout, progress, lambda _: Claim(work, request)):
+    with claimed(layout, progress, lambda _: Claim(work)):
         yield
 
 
