@@ -159,7 +159,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 
 RUN = "import runpy; sys.argv[0] = 'flowernoise'; runpy.run_module('flowernoise', run_name='__main__')"
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list", "plot", "preview", "report", "status")
+COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list", "plot", "preview", "report", "status", "verify")
 
 
 def test_the_check_sees_a_heavy_module() -> None:
