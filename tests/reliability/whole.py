@@ -12,7 +12,7 @@ from typing import Any
 from flowernoise.errors import FlowernoiseError
 from flowernoise.store import files
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
+TEMPORARY = re.compile(r"\..+\.tmp")
 LOCKS = "locks"
 NO_RECORDS = (LOCKS, "preview", "plots", "report")  # folders without
 
