@@ -1,8 +1,8 @@
 """What a command does to the files below a directory: recorded, made to fail, or ended in the middle.
 
-In a forked child (see :mod:`warm`) one of ``record``, ``crash`` and ``fail`` is called before the command. They stand
-before everything in ``os`` and ``io`` that changes a file or makes it durable. Reading is not looked at, nor are files
-without a name, locks, and what lies elsewhere.
+In a forked child (see :mod:`warm`) one of ``record``, ``crash``, ``fail`` and ``slow`` is called before the command.
+They stand before everything in ``os`` and ``io`` that changes a file or makes it durable. Reading is not looked at, nor
+are files without a name, locks, and what lies elsewhere.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,11 @@ def fail(root: str, kind: str, number: int, errno: int, path: str = "") -> None:
                 raise OSError(errno, os.strerror(errno), operation.path)
 
     _look(root, before, lambda operation: None)
+
+
+def slow(root: str, seconds: float) -> None:
+    """Takes some time over every operation."""
+    _look(root, lambda operation: None, lambda operation: time.sleep(seconds))
 
 
 def _by() -> str:

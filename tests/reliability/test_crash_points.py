@@ -30,6 +30,7 @@ from tests.reliability.warm import Warm, warm
 ALWAYS = ("--image-size", 16, "--backbone", "tiny", "-a", "artifacts", "--quiet")
 SWEEP = (*ALWAYS, "--rates", 0.4, "--seeds", 2, "--loss", "ce", "--loss", "mae")
 EVERY = 1_000_000
+LOOKED_AT = 30  # states for each that is also gone on from
 Thing = TypeVar("Thing")
 CHANGES: dict[str, tuple[Sequence[object], Sequence[object]]] = {
     "fresh": ((), SWEEP),
@@ -127,7 +128,7 @@ def test_what_was_made_safe_stays(change: Change, measured: Callable[[str], None
 def test_a_power_failure_at_every_point(
     count: int, change: Change, process: Warm, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
-    states = _states(change)
+    states = _sample(_states(change), LOOKED_AT * count)
     versions = change.versions()
     failures: list[str] = []
     outcome = Outcome()
