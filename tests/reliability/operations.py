@@ -103,8 +103,8 @@ def fail(root: str, kind: str, number: int, errno: int, path: str = "") -> None:
 
 
 def slow(root: str, seconds: float) -> None:
-    """Takes some time over every operation."""
-    _look(root, lambda operation: None, lambda operation: time.sleep(seconds))
+    """Takes some time before every new file; while that passes, none is open."""
+    _look(root, lambda operation: time.sleep(seconds * (operation.kind == "create")), lambda operation: None)
 
 
 def _by() -> str:

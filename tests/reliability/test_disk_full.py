@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import itertools
 import os
 import random
 import shutil
@@ -131,7 +132,7 @@ def make_sweep(process: Warm, scratch: Path) -> Sweep:
     return Sweep(command, files, expected, ended.stdout)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Full:
     """A disk on which the file number ``last`` of a sweep lacks ``missing`` pages; earlier stages are there."""
 
@@ -159,18 +160,12 @@ class Full:
 
 
 def full_disks(sweep: Sweep, count: int) -> list[Full]:
-    """So many disks, taken in turn from the stages and spread over each; every other one a page too small."""
-    chance = random.Random(count)
-    by_stage = {stage: [i for i, file in enumerate(sweep.files) if file.stage == stage] for stage in STAGES}
-    shares = Counter(STAGES[number * len(STAGES) // count % len(STAGES)] for number in range(count))
-    chosen = []
-    for stage, share in shares.items():
-        numbers = by_stage[stage]
-        for number in range(share):
-            last = numbers[(2 * number + 1) * len(numbers) // (2 * share) % len(numbers)]
-            pages = sweep.files[last].pages
-            chosen.append(Full(sweep, last, 1 if number % 2 == 0 else chance.randint(1, pages)))
-    return chosen
+    """So many different disks, by chance, taken in turn from the stages as long as they have some."""
+    every = [Full(sweep, last, m) for last, file in enumerate(sweep.files) for m in range(1, file.pages + 1)]
+    random.Random(0).shuffle(every)
+    by_stage = [[full for full in every if full.stage == stage] for stage in ("train", "prepare", *STAGES[1:])]
+    in_turn = [full for row in itertools.zip_longest(*by_stage) for full in row if full is not None]
+    return list(dict.fromkeys(in_turn))[:count]
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +216,7 @@ def test_a_full_disk(
 )
 def test_no_inodes(full: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
     there = list(sweep.files)[:full] if full else []
-    folders = {Path(file.name).parent for file in there}
+    folders = {Path(file.name).parent for file in there} - {Path()}
     disk.mount(size=ROOM, nr_inodes=2 + len(there) + len(folders))
     put(disk.path / "artifacts", there)
     before = state_of(disk.path / "artifacts")
@@ -236,7 +231,7 @@ def test_no_inodes(full: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk
 @pytest.mark.parametrize("there", [3, 7, 20])
 def test_read_only_in_the_middle(there: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
     disk.mount(size=ROOM)
-    slowly = ("operations", "slow", {"root": str(disk.path), "seconds": 0.02})
+    slowly = ("operations", "slow", {"root": str(disk.path), "seconds": 0.05})
     child = stand_ins.start(*sweep.command, cwd=disk.path, before=slowly)
     while len(state_of(disk.path)) < there:
         time.sleep(0.001)
