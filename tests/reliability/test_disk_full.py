@@ -162,6 +162,7 @@ class Full:
 def full_disks(sweep: Sweep, count: int) -> list[Full]:
     """So many different disks, by chance, taken in turn from the stages as long as they have some."""
     every = [Full(sweep, last, m) for last, file in enumerate(sweep.files) for m in range(1, file.pages + 1)]
+    every = [full for full in every if full.size]  # 0 would mean that there is no limit
     random.Random(0).shuffle(every)
     by_stage = [[full for full in every if full.stage == stage] for stage in ("train", "prepare", *STAGES[1:])]
     in_turn = [full for row in itertools.zip_longest(*by_stage) for full in row if full is not None]
