@@ -164,7 +164,7 @@ def test_the_artifacts_directory_comes_from_the_environment(finished: Path) -> N
 
 def test_the_default_directory_is_artifacts(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "FLOWERNOISE_ARTIFACTS"}
-    command = [sys.executable, "-m", "flowernoise", "prepare", "synthetic:photos=20,size=16", "-q"]
+    command = [sys.executable, "-m", "flowernoise", "prepare", "synthetic:photos=40,size=16", "-q"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert (tmp_path / "artifacts" / "dataset.json").is_file()
 

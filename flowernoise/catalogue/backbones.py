@@ -422,7 +422,10 @@ def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], p
         found, wanted = [array.shape for array in arrays], [tuple(weight.shape) for weight in layer.weights]
         if found != wanted:
             raise BadRequestError(f"{problem}: layer {layer.name} has the shapes {found}, not {wanted}")
-        layer.set_weights([array[()] for array in arrays])
+        values = [array[()] for array in arrays]
+        if not all(np.isfinite(value).all() for value in values):
+            raise DamagedFileError(f"{path}: layer {layer.name} of {model.name} holds weights that are not finite")
+        layer.set_weights(values)
 
 
 def _names_in_file(layers: list[keras.layers.Layer], stored: Mapping[str, list[h5py.Dataset]]) -> list[str]:

@@ -324,10 +324,12 @@ class _Maker:
         charts = {}
         for kind in kinds:
             own = [want and (row.backbone, row.mode) == kind for want, row in zip(wanted, result.rows, strict=True)]
-            if any(own):
+            if any(row.mean is not None for row in itertools.compress(result.rows, own)):
                 ending = "" if len(kinds) == 1 else f"-{slug(kind[0])}-{kind[1]}"
                 rows = tuple(itertools.compress(result.rows, own))
                 charts[ending] = chart_of(msgspec.structs.replace(result, rows=rows))
+        if not charts:
+            raise _NothingToDrawError(f"no run has {result.metric}: all failed, or the test photos do not allow it")
         return charts
 
     def _accuracy(self) -> Iterator[Picture]:

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -164,6 +164,7 @@ def _take(
             spool.seek(by_id[photo.id].offset)
             return spool.read(by_id[photo.id].size)
 
+        _refuse_missing_classes({relabel[photo.label] for photo in kept}, ordered, classes)
         archive, placed = photos.write_archive(layout.photos, ordered, encoded)
     train, val, test = (_class_counts(placed, name, len(classes)) for name in SPLITS)
     return Dataset(
@@ -265,6 +266,26 @@ def _refuse_empty_classes(
             )
 
 
+def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhoto], classes: tuple[str, ...]) -> None:
+    """Refuses a task that cannot be learned or measured: one class only, or a split without a photo of one.
+
+    Args:
+        there: labels of all photos; a class that the source names and has no photo of cannot be missed.
+        placed: the photos that are in a split.
+        classes: names of the classes.
+    """
+    if len(there) < 2:
+        raise BadRequestError(f"all photos are of one class, {classes[min(there)]!r}; at least two classes are needed")
+    for name in SPLITS:
+        counts = _class_counts(placed, name, len(classes))
+        missing = [classes[label] for label in sorted(there) if any(counts) and not counts[label]]
+        if missing:
+            raise BadRequestError(
+                f"{name} would hold none of class {missing[0]!r} among its {sum(counts)} photos, and each split needs all "
+                "classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
+            )
+
+
 def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: int) -> dict[str, str]:
     """Assigns photos to train, val and test: stratified, a function of ids and seed and not of their order.
 
@@ -308,10 +329,14 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
 def apportion(seats: int, sizes: Sequence[int], available: Sequence[int]) -> list[int]:
     """Shares out ``seats`` in proportion to ``sizes``, by largest remainder; never more than is ``available``.
 
+    What is left when shares are rounded down goes first to those that would have none.
+
     >>> apportion(10, [50, 30, 21], [50, 30, 21])
     [5, 3, 2]
     >>> apportion(10, [50, 30, 21], [50, 30, 1])
     [5, 4, 1]
+    >>> apportion(4, [40, 40, 4], [40, 40, 4])
+    [2, 1, 1]
     """
     if seats == 0:
         return [0] * len(sizes)
@@ -319,7 +344,7 @@ def apportion(seats: int, sizes: Sequence[int], available: Sequence[int]) -> lis
     counts = [min(seats * size // total, most) for size, most in zip(sizes, available, strict=True)]
     while missing := seats - sum(counts):
         with_room = [index for index, most in enumerate(available) if counts[index] < most]
-        with_room.sort(key=lambda index: counts[index] * total - seats * sizes[index])
+        with_room.sort(key=lambda index: (counts[index] > 0, counts[index] * total - seats * sizes[index]))
         for index in with_room[:missing]:
             counts[index] += 1
     return counts

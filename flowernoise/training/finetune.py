@@ -12,6 +12,7 @@ import numpy as np
 
 from flowernoise.training import engine, features
 from flowernoise.training.heads import LossGroup
+from flowernoise.training.selection import has_diverged
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -62,10 +63,17 @@ class FinetuneTask:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network's weights, in the order of ``Model.get_weights``, and its training loss [epochs]."""
+    """A trained network.
+
+    Attributes:
+        weights: in the order of ``Model.get_weights``.
+        training_loss: [epochs].
+        diverged: weights, last loss, or answers to the last batch of photos are not finite, or the loss beyond all use.
+    """
 
     weights: list[Array]
     training_loss: Array
+    diverged: bool = False
 
 
 @contextlib.contextmanager
@@ -150,7 +158,11 @@ class Finetuner:
                 before = now
             losses.append(total / self._network.count)
             on_epoch(epoch + 1, losses[-1])
-        return Trained(self._model.get_weights(), np.array(losses, dtype=np.float32))
+        weights = self._model.get_weights()
+        # weights that are still numbers can be so large that nothing they give is one
+        finite = all(np.isfinite(array).all() for array in (*weights, self._trainer.predict_on_batch(pixels)))
+        training_loss = np.array(losses, dtype=np.float32)
+        return Trained(weights, training_loss, diverged=not finite or bool(has_diverged(training_loss)[-1]))
 
     def answers(self, encoded: Sequence[bytes]) -> Array:
         """Probabilities [n, c] of photos, by the run trained last."""

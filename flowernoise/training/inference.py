@@ -93,10 +93,12 @@ def convert(model: Any) -> Any:
 
 
 def least_cosine(features: FeatureArray, exact: FeatureArray) -> float:
-    """The least cosine between a photo's features and its exact ones, over photos [n, d].
+    """The least cosine between a photo's features and its exact ones, over photos [n, d]; 1 where both are zero.
 
     >>> round(least_cosine(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[1.0, 0.0], [4.0, 3.0]])), 2)
     0.96
     """
-    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(exact, axis=1)
-    return float(((features * exact).sum(axis=1) / lengths).min())
+    own, others = np.linalg.norm(features, axis=1), np.linalg.norm(exact, axis=1)
+    where_any_is_zero = np.where(own == others, 1.0, 0.0)
+    cosines = np.divide((features * exact).sum(axis=1), own * others, out=where_any_is_zero, where=own * others != 0)
+    return float(cosines.min())

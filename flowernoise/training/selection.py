@@ -2,7 +2,8 @@
 
 ``selected`` is chosen on the noisy validation split, ``last`` is the last epoch with its hyper-parameters chosen there,
 ``oracle`` is the best on the clean test split: unattainable in practice, kept as a bound. Ties go to the lower
-cross-entropy on the same labels, then to the earlier epoch, then to the order of the grid.
+cross-entropy on the same labels, then to the earlier epoch, then to the order of the grid. What has diverged is never
+taken.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Labels = np.ndarray[Any, np.dtype[np.integer[Any]]]
 ALL: tuple[Selection, ...] = ("selected", "last", "oracle")
 ONLY_LAST: tuple[Selection, ...] = ("last",)
+MOST_LOSS = 1e6  # nats an example; beyond, training has diverged even where its answers are still numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ class Selector:
     """Follows R runs, each on a grid of G hyper-parameters, epoch by epoch, and keeps what the selections take.
 
     Heads are ordered run by run, the grid innermost. ``grid`` and ``epoch`` [R, S] tell what was taken, ``failed`` [R]
-    which runs a selection found no finite answer for.
+    which runs a selection found nothing for that had not diverged.
     """
 
     truth: Truth
@@ -88,14 +90,14 @@ class Selector:
         }
         for name, values in history.items():
             self._history[name][:, epoch - 1] = values
-        finite = np.asarray(np.isfinite(probabilities).all(axis=(1, 2)))
+        sound = np.isfinite(probabilities).all(axis=(1, 2)) & ~has_diverged(training_loss)
         judged: dict[Selection, tuple[Floats, Floats]] = {"oracle": (test_accuracy, test_loss)}
-        judged["selected"] = judged["last"] = (val_accuracy, val_loss) if val_photos else (np.zeros(len(finite)),) * 2
+        judged["selected"] = judged["last"] = (val_accuracy, val_loss) if val_photos else (np.zeros(len(sound)),) * 2
         for column, selection in enumerate(self.selections):
             if selection == "last" and epoch != self.epochs:
                 continue
             accuracy, loss = (values.reshape(-1, g) for values in judged[selection])
-            accuracy = np.where(finite.reshape(-1, g), accuracy, -np.inf)
+            accuracy = np.where(sound.reshape(-1, g), accuracy, -np.inf)
             self._take(column, epoch, accuracy, loss, probabilities, predicted)
 
     def _take(
@@ -118,7 +120,7 @@ class Selector:
 
     @property
     def failed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Runs [R] for which a selection found no finite answer."""
+        """Runs [R] for which a selection found nothing that had not diverged."""
         return np.asarray((self.epoch == 0).any(axis=1))
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -133,6 +135,15 @@ class Selector:
             "train_predicted": self._predicted,
             **{f"history_{name}": values[heads] for name, values in self._history.items()},
         }
+
+
+def has_diverged(training_loss: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which mean training losses are those of a training that has diverged: no number, or beyond all use.
+
+    >>> has_diverged(np.array([0.3, -20.0, 1e9, np.inf, np.nan])).tolist()
+    [False, False, True, True, True]
+    """
+    return np.asarray(~(np.abs(training_loss) <= MOST_LOSS))
 
 
 def score(probabilities: Floats, labels: Labels) -> tuple[Floats, Floats]:

@@ -114,11 +114,11 @@ def test_labels_do_not_depend_on_what_else_is_drawn_or_on_the_order(artifacts, p
 
 def test_seeds_models_and_splits_have_streams_of_their_own(tmp_path):
     directory, folder = tmp_path / "artifacts", tmp_path / "many"
-    for number in range(402):
+    for number in range(403):
         (folder / f"class{number % 3}").mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"class{number % 3}" / f"{number}.bmp")
-    prepare(directory, PrepareSettings(str(folder), train=200, val=200, test=2, image_size=16), Silent())
+    prepare(directory, PrepareSettings(str(folder), train=200, val=200, test=3, image_size=16), Silent())
     corrupt(directory, asked(("symmetric", "symmetric:count=bernoulli", "uniform"), (0.5,), 3), Silent())
     flipped = {}
     for key, drawn in labels_of(directory).items():

@@ -36,7 +36,7 @@ def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> 
     with finetune.precision(work.engine.training_precision):
         estimates = _estimates(work, to_estimate, encoded, labels, announce, progress)
         of_runs = matrices.of_runs(work.losses, labels, estimates, missing)
-        failures = matrices.without_inverse(work.losses, of_runs)
+        failures = matrices.failures(work.losses, of_runs)
         for key, failure in failures.items():
             _keep(work, key, NOTHING, failure)
         order = sorted(of_runs.keys() - failures, key=lambda key: (list(work.losses).index(key.loss), key.seed, key))
@@ -132,12 +132,11 @@ def _task(
 
 
 def _keep(work: Plan, key: RunKey, trained: finetune.Trained, failure: str | None = None) -> None:
-    finite = all(np.isfinite(weights).all() for weights in trained.weights)
     run = Run(
         key=key,
         labels=work.drawn[key.draw].draw.labels,
         choices=(Choice(*work.settings.grid[0], work.settings.epochs),),
-        failure=failure or (None if finite else plan.DIVERGED),
+        failure=failure or (plan.DIVERGED if trained.diverged else None),
     )
     plan.write_block(work, [run], finetune.named(trained.weights), ONLY_LAST)
 

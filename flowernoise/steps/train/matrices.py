@@ -20,6 +20,7 @@ TRUE, ESTIMATED = "true", "estimated"
 PERCENTILE = 97
 FIRST_STAGE = losses.parse("ce")
 SINGULAR = "its transition matrix cannot be inverted: the labels say nothing about some classes"
+NO_ESTIMATE = "the first stage, which estimates its transition matrix, diverged; try a smaller --learning-rate or --l2"
 
 
 def pinned(spec: Spec) -> Spec:
@@ -57,7 +58,7 @@ def estimate(answers: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> Matrix:
     """T estimated from what a first-stage model answers to the training photos.
 
     Row i is the answer to the photo whose probability of class i is the 97th percentile: a photo that is surely of
-    class i, short of the outliers.
+    class i, short of the outliers. NaN where the first stage diverged, so that an answer is no number.
 
     Args:
         answers: probabilities [n, c].
@@ -67,6 +68,8 @@ def estimate(answers: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> Matrix:
     >>> estimate(np.array([[0.8, 0.2], [0.1, 0.9]])).tolist()
     [[0.8, 0.2], [0.1, 0.9]]
     """
+    if not np.isfinite(answers).all():
+        return np.full((answers.shape[1],) * 2, np.nan)
     thresholds = np.percentile(answers, PERCENTILE, axis=0, method="nearest")
     rows = np.abs(answers - thresholds).argmin(axis=0)
     chosen = answers[rows].astype(np.float64)
@@ -93,16 +96,18 @@ def of_runs(
     return {key: _of_run(specs[key.loss], key.draw, labels[key.draw], estimates) for key in keys}
 
 
-def without_inverse(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
-    """Runs that cannot be trained, with the reason: their loss inverts T, and T has no inverse."""
+def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
+    """Runs that cannot be trained, with the reason: T could not be estimated, or is inverted and has no inverse."""
     inverting = {
         name for name, spec in specs.items() if "inverse_transition_matrix" in spec.entry.properties.get("needs", ())
     }
-    return {
-        key: SINGULAR
-        for key, matrix in matrices.items()
-        if key.loss in inverting and not heads.invertible(matrix[None])[0]
-    }
+    found = {}
+    for key, matrix in matrices.items():
+        if not np.isfinite(matrix).all():
+            found[key] = NO_ESTIMATE
+        elif key.loss in inverting and not heads.invertible(matrix[None])[0]:
+            found[key] = SINGULAR
+    return found
 
 
 def _of_run(spec: Spec, draw: DrawKey, drawn: DrawnLabels, estimates: Mapping[DrawKey, Matrix]) -> Matrix:

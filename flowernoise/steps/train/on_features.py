@@ -79,7 +79,7 @@ def _data(work: Plan, missing: Sequence[RunKey], extracted: FeatureArray) -> _Da
     )
     estimates = _estimates(work, matrices.to_estimate(work.losses, missing), data)
     of_runs = matrices.of_runs(work.losses, data.labels, estimates, missing)
-    failures = matrices.without_inverse(work.losses, of_runs)
+    failures = matrices.failures(work.losses, of_runs)
     identity = np.eye(work.num_classes)
     usable = {key: identity if key in failures else matrix for key, matrix in of_runs.items()}
     return dataclasses.replace(data, matrices=usable, failures=failures)

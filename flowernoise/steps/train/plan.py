@@ -36,7 +36,7 @@ from flowernoise.training import engine
 from flowernoise.training.engine import Engine, Extractor
 from flowernoise.training.heads import LossGroup
 
-DIVERGED = "diverged: its answers are not finite; try a smaller --learning-rate"
+DIVERGED = "diverged: its loss exploded or its answers are not finite; try a smaller --learning-rate or --l2"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from flowernoise.training.engine import Engine, Extractor
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE = 1e-3
+LEAST, MOST = 1e-37, 3e38  # beyond, single precision has 0 or infinity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +69,11 @@ class TrainSettings:
             if count < 1:
                 raise BadRequestError(f"{option} {count} is too few; at least 1")
         for rate in self.learning_rates or ():
-            if not (rate > 0 and math.isfinite(rate)):
-                raise BadRequestError(f"--learning-rate {rate:g} must be a finite number above 0")
+            if not LEAST <= rate <= MOST:
+                raise BadRequestError(f"--learning-rate {rate:g} must be from {LEAST:g} to {MOST:g}")
         for strength in self.l2 or ():
-            if not (strength >= 0 and math.isfinite(strength)):
-                raise BadRequestError(f"--l2 {strength:g} must be a finite number, at least 0")
+            if not 0 <= strength <= MOST:
+                raise BadRequestError(f"--l2 {strength:g} must be from 0 to {MOST:g}")
         if () in (self.learning_rates, self.l2, self.losses):
             raise BadRequestError("--learning-rate, --l2 and --loss each need at least one value")
         if not (self.memory > 0 and math.isfinite(self.memory)):
