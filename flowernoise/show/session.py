@@ -19,6 +19,7 @@ from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
 from flowernoise.show import export, status, summaries, table
 from flowernoise.show.progress import Terminal
+from flowernoise.writing import write_output
 
 PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
 Result = Any  # a step's result; show is told apart from steps
@@ -162,7 +163,7 @@ class Session:
         """The table, in the form asked for."""
         if output is not None:
             console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
-            _write(output, _comparison(result, form, console))
+            write_output(output, _comparison(result, form, console).encode())
             self.progress.note(f"written to {output}")
         elif form == "table":
             table.show(result, self.stdout)
@@ -270,11 +271,3 @@ def _comparison(result: Result, form: str, console: Console) -> str:
     with console.capture() as captured:
         table.show(result, console)
     return captured.get()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FlowernoiseError(f"cannot write {path}: {error.strerror}") from error

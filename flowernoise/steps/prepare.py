@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from flowernoise import images, versions
+from flowernoise import images, versions, writing
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, printable
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
@@ -95,9 +95,10 @@ def _prepare(
     done, before = _find_before(layout, request, source_fingerprint, progress)
     if done is not None:
         return PrepareResult(done, done_before=True)
-    dataset = _take(layout, source, request, source_fingerprint, progress)
-    stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
-    datasets.write(layout, dataset)
+    with files.together():
+        dataset = _take(layout, source, request, source_fingerprint, progress)
+        stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
+        datasets.write(layout, dataset)
     if before:
         datasets.remove_replaced(layout, before, dataset)
     return PrepareResult(dataset, done_before=False, stale=stale)
@@ -149,7 +150,7 @@ def _take(
     layout: Layout, source: Source, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
 ) -> Dataset:
     classes, relabel = _task(source.classes, request.positive)
-    files.ensure_directory(layout.photos)
+    writing.ensure_directory(layout.photos)
     with tempfile.TemporaryFile(dir=layout.photos) as spool:
         readable, unreadable = _spool(source, request.image_size, spool, progress)
         kept, identical, contradictory = set_duplicates_apart(readable)
@@ -211,7 +212,7 @@ def _read(photo: Photo, image_size: int) -> bytes | str:
         encoded = photo.read()
         images.decode(encoded, image_size)
     except OSError as error:
-        return files.reason(error)
+        return writing.reason(error)
     except images.UnreadablePhotoError as error:
         return str(error)
     return encoded
@@ -281,8 +282,8 @@ def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhot
         missing = [classes[label] for label in sorted(there) if any(counts) and not counts[label]]
         if missing:
             raise BadRequestError(
-                f"{name} would hold none of class {missing[0]!r} among its {sum(counts)} photos, and each split needs all "
-                "classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
+                f"{name} would hold none of class {missing[0]!r} among its {sum(counts)} photos, and each split needs "
+                "all classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
             )
 
 

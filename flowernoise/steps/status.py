@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from flowernoise import images
+from flowernoise import images, writing
 from flowernoise.errors import FlowernoiseError
 from flowernoise.litter import TEMPORARY
 from flowernoise.steps import commands
@@ -419,7 +419,7 @@ def _scan(root: Path, problems: list[str]) -> Iterator[tuple[str, int]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems.append(f"cannot read {root / folder}: {files.reason(error)}")
+            problems.append(f"cannot read {root / folder}: {writing.reason(error)}")
             continue
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name

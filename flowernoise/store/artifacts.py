@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from flowernoise import litter
+from flowernoise import litter, writing
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
@@ -27,7 +27,7 @@ def opened(root: Path) -> Layout:
             raise BadRequestError(f"{root} is not a directory; give another with --artifacts")
         linked = [folder for folder in layout.folders if folder.is_symlink()]
     except OSError as error:
-        raise FlowernoiseError(f"cannot look into {root}: {files.reason(error)}") from error
+        raise FlowernoiseError(f"cannot look into {root}: {writing.reason(error)}") from error
     if linked:
         raise FlowernoiseError(
             f"{linked[0]} is a symbolic link, and an artifacts directory holds its folders itself; move the "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from flowernoise import writing
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.store import artifacts, files
@@ -125,7 +126,7 @@ def _gate(layout: Layout) -> Iterator[bool]:
     with contextlib.ExitStack() as stack:
         locked = False
         with contextlib.suppress(OSError, NotImplementedError, FlowernoiseError):
-            files.ensure_directory(layout.locks)
+            writing.ensure_directory(layout.locks)
             stack.enter_context(filelock.FileLock(layout.locks / GATE, timeout=PATIENCE))
             locked = True
         yield locked

@@ -52,13 +52,14 @@ def write(layout: Layout, dataset: str, drawn: Sequence[tuple[Draw, DrawnLabels]
     """Writes a batch of draws."""
     name = files.digest_of([dataset, [draw for draw, _ in drawn]])[:16]
     stacked = {array: np.stack([getattr(labels, array) for _, labels in drawn]) for array in ARRAYS}
-    batch = DrawBatch(
-        dataset=dataset,
-        draws=tuple(draw for draw, _ in drawn),
-        arrays=files.write_arrays(layout.draws, name, stacked),
-        versions=versions.of("numpy"),
-    )
-    files.write_record(layout.draws / f"{name}.json", KIND, batch)
+    with files.together():
+        batch = DrawBatch(
+            dataset=dataset,
+            draws=tuple(draw for draw, _ in drawn),
+            arrays=files.write_arrays(layout.draws, name, stacked),
+            versions=versions.of("numpy"),
+        )
+        files.write_record(layout.draws / f"{name}.json", KIND, batch)
 
 
 def index(

@@ -75,8 +75,9 @@ def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:
         before = find(layout)
     except DamagedFileError:
         before = None
-    written = msgspec.structs.replace(evaluation, arrays=files.write_arrays(layout.root, "evaluation", arrays))
-    files.write_record(layout.evaluation, KIND, written)
+    with files.together():
+        written = msgspec.structs.replace(evaluation, arrays=files.write_arrays(layout.root, "evaluation", arrays))
+        files.write_record(layout.evaluation, KIND, written)
     if before is not None and before.arrays.name != written.arrays.name:
         with contextlib.suppress(DamagedFileError):
             files.remove(files.checked_path(layout.root, before.arrays))

@@ -11,12 +11,12 @@ into memory before its size and its digest are known to be right. All writing in
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import errno
 import hashlib
 import io
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from flowernoise import litter, plain_hdf5
+from flowernoise import plain_hdf5, writing
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 
 SCHEMA = 2
@@ -34,6 +34,9 @@ _HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": 
 _MOST_HEAD = 256  # bytes
 _TAIL = b"}\n"
 _CONTROL = re.compile(rb'(?<!\\)(?:\\\\)*\\[^"\\]')  # an escape that stands for a control character
+_made: contextvars.ContextVar[list[Path] | None] = contextvars.ContextVar(
+    "blobs of a record in the making", default=None
+)
 Record = TypeVar("Record")
 
 
@@ -72,58 +75,6 @@ def digest_of(plain: Any) -> str:
     return digest(msgspec.json.encode(plain, order="deterministic"))
 
 
-def ensure_directory(path: Path) -> None:
-    """Makes a directory and its parents, and has them reach the disk.
-
-    Raises:
-        FlowernoiseError: it cannot be made, or something else has its name.
-    """
-    missing = []
-    while not path.is_dir() and path != path.parent:
-        missing.append(path)
-        path = path.parent
-    for directory in reversed(missing):
-        try:
-            directory.mkdir(exist_ok=True)
-            _sync_directory(directory.parent)
-        except OSError as error:
-            raise FlowernoiseError(f"cannot make the directory {directory}: {reason(error)}") from error
-
-
-def reason(error: OSError) -> str:
-    """What the system says, without the file name it repeats."""
-    return error.strerror or str(error)
-
-
-@contextlib.contextmanager
-def _temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
-    """A temporary file in ``directory``, gone when the block ends unless it was renamed."""
-    ensure_directory(directory)
-    path = directory / f".{name}.{litter.mark()}-{secrets.token_hex(6)}.tmp"
-    try:
-        with litter.kept_clean(path), path.open("xb") as stream:
-            yield path, stream
-    except OSError as error:
-        raise FlowernoiseError(
-            f"cannot write {directory / name}: {reason(error)}; earlier files are unchanged"
-        ) from error
-
-
-def _commit(stream: IO[bytes], temporary: Path, final: Path) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
-    temporary.replace(final)
-    _sync_directory(final.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def remove(path: Path) -> None:
     """Removes a file if it is there and the system lets us."""
     with contextlib.suppress(OSError):
@@ -146,9 +97,9 @@ def write_record(path: Path, kind: str, body: Any) -> None:
         raise FlowernoiseError(
             f"cannot write {path}: {len(data):,} bytes are over {MAX_RECORD:,}; use several directories"
         )
-    with _temporary(path.parent, path.name) as (temporary, stream):
+    with writing.temporary(path.parent, path.name) as (temporary, stream):
         stream.write(data)
-        _commit(stream, temporary, path)
+        writing.commit(stream, temporary, path)
 
 
 def read_record(path: Path, kind: str, body: type[Record]) -> Record:
@@ -233,9 +184,9 @@ def write_plain(path: Path, data: bytes) -> bool:
     with contextlib.suppress(FlowernoiseError), _opened(path) as stream:
         if os.fstat(stream.fileno()).st_size == len(data) and stream.read() == data:
             return False
-    with _temporary(path.parent, path.name) as (temporary, stream):
+    with writing.temporary(path.parent, path.name) as (temporary, stream):
         stream.write(data)
-        _commit(stream, temporary, path)
+        writing.commit(stream, temporary, path)
     return True
 
 
@@ -263,14 +214,32 @@ def write_blob(directory: Path, stem: str, suffix: str, write: Callable[[IO[byte
     Raises:
         FlowernoiseError: the system refuses, for example because the disk is full; nothing is left behind.
     """
-    with _temporary(directory, stem + suffix) as (temporary, stream):
+    with writing.temporary(directory, stem + suffix) as (temporary, stream):
         write(stream)
         stream.flush()
         with temporary.open("rb") as written:
             sha256, size = _digest_stream(written), temporary.stat().st_size
-        name = blob_name(stem, sha256, suffix)
-        _commit(stream, temporary, directory / name)
-    return FileRef(name, sha256, size)
+        final = directory / blob_name(stem, sha256, suffix)
+        is_new = not final.exists()
+        writing.commit(stream, temporary, final)
+        if is_new and (made := _made.get()) is not None:
+            made.append(final)
+    return FileRef(final.name, sha256, size)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Blobs and the record that names them: if the record cannot be written, new blobs are removed again."""
+    made: list[Path] = []
+    token = _made.set(made)
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            remove(path)
+        raise
+    finally:
+        _made.reset(token)
 
 
 def write_arrays(directory: Path, stem: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> FileRef:
@@ -404,7 +373,7 @@ def set_aside(path: Path) -> None:
     """Renames a damaged file so that nothing reads it any more and a person can still look at it."""
     with contextlib.suppress(OSError):
         path.replace(path.with_name(path.name + ".damaged"))
-        _sync_directory(path.parent)
+        writing.sync_directory(path.parent)
 
 
 @contextlib.contextmanager
@@ -422,7 +391,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # ENXIO: a socket
             raise DamagedFileError(f"{path} is a link or a socket, not a file of its own") from error
-        raise FlowernoiseError(f"cannot read {path}: {reason(error)}") from error
+        raise FlowernoiseError(f"cannot read {path}: {writing.reason(error)}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise DamagedFileError(f"{path} is not a regular file")
@@ -430,7 +399,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         try:
             yield stream
         except OSError as error:
-            raise FlowernoiseError(f"cannot read {path}: {reason(error)}") from error
+            raise FlowernoiseError(f"cannot read {path}: {writing.reason(error)}") from error
 
 
 def _check_size(stream: IO[bytes], path: Path, ref: FileRef) -> None:

@@ -50,8 +50,9 @@ def name_of(block: RunBlock) -> str:
 def write(layout: Layout, block: RunBlock, arrays: Arrays) -> None:
     """Writes a block's arrays, then its record; what ``block`` says of its arrays is filled in."""
     name = name_of(block)
-    written = msgspec.structs.replace(block, arrays=files.write_arrays(layout.runs, name, arrays))
-    files.write_record(layout.runs / f"{name}.json", KIND, written)
+    with files.together():
+        written = msgspec.structs.replace(block, arrays=files.write_arrays(layout.runs, name, arrays))
+        files.write_record(layout.runs / f"{name}.json", KIND, written)
 
 
 def blocks(
@@ -179,9 +180,10 @@ def predictions_path(layout: Layout, name: str) -> Path:
 
 def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays, provenance: Provenance) -> None:
     """Keeps what a fine-tuned block answers."""
-    ref = files.write_arrays(layout.runs, f"{name}.predictions", arrays)
-    record = Predictions(block.arrays.sha256, ref, provenance)
-    files.write_record(predictions_path(layout, name), PREDICTIONS_KIND, record)
+    with files.together():
+        ref = files.write_arrays(layout.runs, f"{name}.predictions", arrays)
+        record = Predictions(block.arrays.sha256, ref, provenance)
+        files.write_record(predictions_path(layout, name), PREDICTIONS_KIND, record)
 
 
 def find_predictions(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 WRITING = set("wax+")
-STORE = "flowernoise.store.files."
+STORE = ("flowernoise.store.files.", "flowernoise.writing.", "flowernoise.litter.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _by() -> str:
     while frame is not None:
         found.append(f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_name}")
         frame = frame.f_back  # type: ignore[assignment]
-    for prefix in (STORE, "flowernoise."):
+    for prefix in (*STORE, "flowernoise."):
         own = [name for name in found if name.startswith(prefix)]
         if own:
             return own[0]
