@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from flowernoise.errors import BadRequestError, DamagedFileError, ExitCode
-from flowernoise.store import datasets, files
+from flowernoise.store import datasets, files, photos
 from flowernoise.store.files import FileRef
 from flowernoise.store.layout import Layout
+from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import Dataset, DatasetRequest, Unreadable
 
 
@@ -110,3 +111,51 @@ def test_later_stages_that_hold_something_are_named(layout: Layout) -> None:
     (layout.runs / "x.json").write_bytes(b"")
     layout.evaluation.write_bytes(b"")
     assert datasets.made_from_another(layout) == ("draws", "runs", "evaluation")
+
+
+# The photos of each split and class are as many as the record says
+
+LISTED = [
+    IndexedPhoto(f"{split}{label}{k}", split, label, f"{k}.jpg", 0, 7)
+    for split, counts in (("train", (2, 1)), ("val", (1, 0)), ("test", (0, 2)))
+    for label, count in enumerate(counts)
+    for k in range(count)
+]
+
+
+def with_index(layout: Layout, listed: list[IndexedPhoto]) -> Dataset:
+    return msgspec.structs.replace(made(layout), index=photos.write_index(layout.photos, listed, "ab???"))
+
+
+def test_the_index_reads_back_where_it_fits_the_record(layout: Layout) -> None:
+    assert list(datasets.index(layout, with_index(layout, LISTED))) == LISTED
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        (LISTED[1:], "does not hold as many photos of each class"),
+        (LISTED + LISTED[-1:], "does not hold as many photos of each class"),
+        ([], "does not hold as many photos of each class"),
+        (LISTED[:2] + LISTED[:1] + LISTED[3:], "does not hold as many photos of each class"),
+        ([IndexedPhoto("x", "train", 2, "x.jpg", 0, 7), *LISTED], "names a class or a place in the archive"),
+        ([IndexedPhoto("x", "train", 0, "x.jpg", 1, 7), *LISTED[1:]], "names a class or a place in the archive"),
+        ([IndexedPhoto("x", "train", 0, "x.jpg", 0, 8), *LISTED[1:]], "names a class or a place in the archive"),
+        ([IndexedPhoto("x", "train", 0, "x.jpg", 2**80, 0), *LISTED[1:]], "names a class or a place in the archive"),
+    ],
+)
+def test_an_index_that_does_not_fit_the_record_is_refused(
+    layout: Layout, listed: list[IndexedPhoto], message: str
+) -> None:
+    dataset = with_index(layout, listed)
+    with pytest.raises(DamagedFileError, match=f"{dataset.index.name}.*{message}"):
+        datasets.index(layout, dataset)
+
+
+@pytest.mark.parametrize("part", ["archive", "index"])
+def test_photos_behind_a_link_are_damage(layout: Layout, part: str) -> None:
+    dataset = made(layout)
+    path = layout.photos / getattr(dataset, part).name
+    path.rename(layout.root / "elsewhere")
+    path.symlink_to(layout.root / "elsewhere")
+    assert f"{path.name} is a link" in str(datasets.damage(layout, dataset))

@@ -53,10 +53,8 @@ def test_draws_and_their_labels_read_back(layout: Layout) -> None:
 
 def test_an_empty_validation_split_reads_back(layout: Layout) -> None:
     draw, labels = drawn(0.2, 0)
-    nothing = np.array([], dtype=np.uint8)
-    draws.write(
-        layout, "data", [(draw, DrawnLabels(**{**vars(labels), "val_labels": nothing, "val_flipped": nothing}))]
-    )
+    nothing = {"val_labels": np.array([], dtype=np.uint8), "val_flipped": np.array([], dtype=bool)}
+    draws.write(layout, "data", [(draw, DrawnLabels(**{**vars(labels), **nothing}))])
     no_val = msgspec.structs.replace(DATASET, counts=((3, 3, 2), (0, 0, 0), (1, 1, 1)))
     read = draws.read(layout, no_val, draws.index(layout, "data").values())
     assert read[draw.key].val_labels.shape == (0,)
@@ -128,5 +126,33 @@ def test_a_record_that_lists_more_draws_than_there_are_labels_is_refused(layout:
     (stored,) = draws.index(layout, "data").values()
     lie = DrawBatch("data", (stored.draw, drawn(0.4, 0)[0]), stored.batch.arrays)
     files.write_record(layout.draws / "lie.json", draws.KIND, lie)
-    with pytest.raises(DamagedFileError, match="does not hold as many draws"):
+    with pytest.raises(DamagedFileError, match="not what its record says"):
         draws.read(layout, DATASET, draws.index(layout, "data").values())
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("train_labels", np.full(8, 3, dtype=np.uint8), "labels of classes that there are not"),
+        ("val_labels", np.full(4, 200, dtype=np.uint8), "labels of classes that there are not"),
+        ("train_labels", np.zeros(8, dtype=np.int8), "train_labels is int8"),
+        ("train_labels", np.zeros(9, dtype=np.uint8), "train_labels is uint8"),
+        ("train_flipped", np.zeros(8, dtype=np.uint8), "train_flipped is uint8"),
+        ("val_flipped", np.zeros(5, dtype=bool), "val_flipped is bool"),
+        ("transition_matrix", np.eye(2), "transition_matrix is float64"),
+        ("realised_transition_matrix", np.eye(3, dtype=int), "realised_transition_matrix is int64"),
+    ],
+)
+def test_labels_that_are_none_of_this_data_set_are_refused(
+    layout: Layout, name: str, array: np.ndarray, message: str
+) -> None:
+    draw, labels = drawn(0.2, 0)
+    draws.write(layout, "data", [(draw, DrawnLabels(**{**vars(labels), name: array}))])
+    with pytest.raises(DamagedFileError, match=f"{message}.*; `flowernoise corrupt` draws it again"):
+        draws.read(layout, DATASET, draws.index(layout, "data").values())
+
+
+def test_a_batch_knows_its_record(layout: Layout) -> None:
+    draws.write(layout, "data", [drawn(0.2, 0)])
+    (stored,) = draws.index(layout, "data").values()
+    assert [draws.record_of(layout, stored.batch)] == list(layout.draws.glob("*.json"))

@@ -108,6 +108,37 @@ def test_arrays_of_fewer_runs_than_recorded_are_refused(layout: Layout, name: st
         evaluations.read(layout, evaluations.write(layout, evaluation(), fewer))
 
 
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("predicted", np.full((2, 3, 4), 2, dtype=np.uint8), "answers of classes that there are not"),
+        ("test_labels", np.array([0, 0, 1, 2]), "answers of classes that there are not"),
+        ("test_labels", np.array([0, 0, 1, -1]), "answers of classes that there are not"),
+        ("memorised", np.full((2, 3), 1.5), "shares outside 0 … 1"),
+        ("recovered", np.full((2, 3), -0.5), "shares outside 0 … 1"),
+        ("recovered", np.full((2, 3), np.inf), "shares outside 0 … 1"),
+        ("predicted", np.zeros((2, 3, 4)), "not what its record says"),
+        ("collapsed", np.zeros((2, 3), dtype=np.uint8), "not what its record says"),
+        ("test_labels", np.zeros(5, dtype=np.uint8), "not what its record says"),
+    ],
+)
+def test_arrays_that_no_evaluation_holds_are_refused(
+    layout: Layout, name: str, array: np.ndarray, message: str
+) -> None:
+    written = evaluations.write(layout, evaluation(), {**arrays(), name: array})
+    with pytest.raises(DamagedFileError, match=f"{written.arrays.name}.*{message}"):
+        evaluations.read(layout, written)
+
+
+def test_arrays_of_another_process_stay(layout: Layout) -> None:
+    """It may be about to write its record."""
+    evaluations.write(layout, evaluation(), arrays(fill=0))
+    other = files.write_arrays(layout.root, "evaluation", arrays(fill=1) | {"memorised": np.ones((2, 3))})
+    evaluations.write(layout, evaluation(), arrays(fill=1))
+    assert files.check_blob(layout.root, other).exists()
+    assert len(list(layout.root.glob("evaluation-*.h5"))) == 2
+
+
 def test_what_an_evaluation_is_made_from_changes_with_any_block_but_not_with_their_order() -> None:
     inputs = evaluations.inputs_of({"a": block("x"), "b": block("y")})
     assert evaluations.inputs_of({"b": block("y"), "a": block("x")}) == inputs

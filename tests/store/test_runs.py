@@ -9,11 +9,36 @@ from hypothesis import strategies as st
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Choice, FeaturesKey, Provenance, Run, RunBlock, RunKey, TrainingSettings
+from flowernoise.store.records import (
+    Choice,
+    Dataset,
+    DatasetRequest,
+    FeaturesKey,
+    Predictions,
+    Provenance,
+    Run,
+    RunBlock,
+    RunKey,
+    TrainingSettings,
+)
 
 INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
 
 SETTINGS = TrainingSettings(5, 32, "adam", (0.001,), (0.0,))
+DATASET = Dataset(
+    id="data",
+    request=DatasetRequest("synthetic", None, None, None, 32, 0),
+    source_fingerprint=None,
+    classes=("a", "b"),
+    counts=((3, 1), (1, 1), (2, 1)),
+    found=9,
+    archive=files.NOT_WRITTEN,
+    index=files.NOT_WRITTEN,
+    identical=(),
+    contradictory=(),
+    unreadable=(),
+)
+PROVENANCE = Provenance({"keras": "3"}, "tensorflow", "cpu")
 
 
 @pytest.fixture
@@ -36,23 +61,146 @@ def block(*keys: RunKey, generation: int = 1, dataset: str = "data", epochs: int
         runs=tuple(Run(each, "labels", (Choice(0.001, 0.0, epochs),), None) for each in keys),
         arrays=files.NOT_WRITTEN,
         generation=generation,
-        provenance=Provenance({"keras": "3"}, "tensorflow", "cpu"),
+        provenance=PROVENANCE,
     )
 
 
-def arrays(fill: float = 0.5) -> dict[str, np.ndarray]:
-    return {name: np.full((1, 1, 2, 2), fill, dtype=np.float32) for name in runs.PREDICTION_ARRAYS}
+def predictions(fill: float = 0.5, count: int = 1) -> dict[str, np.ndarray]:
+    """What runs with one selection answer."""
+    train, val, test = DATASET.sizes
+    return {
+        "test_probabilities": np.full((count, 1, test, 2), fill, dtype=np.float32),
+        "val_probabilities": np.full((count, 1, val, 2), fill, dtype=np.float32),
+        "train_predicted": np.ones((count, 1, train), dtype=np.uint8),
+    }
+
+
+def arrays(fill: float = 0.5, count: int = 1) -> dict[str, np.ndarray]:
+    """What a block of heads holds."""
+    history = {name: np.full((count, 5), np.nan, dtype=np.float32) for name in runs.HISTORY_ARRAYS}
+    return predictions(fill, count) | history
 
 
 def test_blocks_and_their_arrays_read_back(layout: Layout) -> None:
     written = block(key("ce"), key("mae"))
-    runs.write(layout, written, arrays())
+    runs.write(layout, written, arrays(count=2))
     ((name, read),) = runs.blocks(layout, "data").items()
     assert name == runs.name_of(written) == runs.name_of(read)
     assert msgspec.structs.replace(read, arrays=files.NOT_WRITTEN) == written
-    np.testing.assert_array_equal(
-        runs.read_arrays(layout, read, runs.PREDICTION_ARRAYS)["test_probabilities"], arrays()["test_probabilities"]
-    )
+    answers = runs.read_answers(layout, DATASET, read)
+    assert answers.keys() == arrays().keys()
+    for array, expected in arrays(count=2).items():
+        np.testing.assert_array_equal(answers[array], expected)
+        assert answers[array].dtype == expected.dtype
+
+
+def changed(**parts: np.ndarray) -> dict[str, np.ndarray]:
+    return arrays() | parts
+
+
+NAN = np.full((1, 1, 3, 2), np.nan, dtype=np.float32)
+NO_ANSWERS = {
+    "other photos": (changed(test_probabilities=arrays()["val_probabilities"]), "test_probabilities is float32"),
+    "other classes": (changed(val_probabilities=np.zeros((1, 1, 2, 3), dtype=np.float32)), "val_probabilities is"),
+    "other runs": (arrays(count=2), "which is not what its record says"),
+    "other epochs": (changed(history_loss=np.zeros((1, 4), dtype=np.float32)), "history_loss is float32"),
+    "other type": (changed(test_probabilities=np.ones((1, 1, 3, 2), dtype=int)), "test_probabilities is int64"),
+    "no history": (predictions(), "holds"),
+    "nan": (changed(test_probabilities=NAN), "test_probabilities holds what is no probability"),
+    "below 0": (changed(val_probabilities=-arrays()["val_probabilities"]), "val_probabilities holds what is no prob"),
+    "above 1": (arrays(1.01), "holds what is no probability"),
+    "no class": (changed(train_predicted=np.full((1, 1, 4), 2, dtype=np.uint8)), "train_predicted holds classes that"),
+    "class -1": (changed(train_predicted=np.full((1, 1, 4), -1)), "train_predicted holds classes that"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ANSWERS)
+def test_answers_that_no_run_gives_are_refused(layout: Layout, kind: str) -> None:
+    held, message = NO_ANSWERS[kind]
+    runs.write(layout, block(key()), held)
+    (found,) = runs.blocks(layout, "data").values()
+    with pytest.raises(DamagedFileError, match=rf"{found.arrays.name}.*{message}.*; `flowernoise train` with the same"):
+        runs.read_answers(layout, DATASET, found)
+
+
+def test_a_failed_run_may_have_answers_that_are_none(layout: Layout) -> None:
+    written = block(key("ce"), key("mae"))
+    failed = msgspec.structs.replace(written.runs[1], failure="diverged")
+    both = arrays(count=2)
+    both["test_probabilities"][1] = np.nan
+    runs.write(layout, msgspec.structs.replace(written, runs=(written.runs[0], failed)), both)
+    (found,) = runs.blocks(layout, "data").values()
+    assert np.isnan(runs.read_answers(layout, DATASET, found)["test_probabilities"][1]).all()
+
+
+def test_weights_are_read_in_the_shapes_of_the_network(layout: Layout) -> None:
+    runs.write(layout, block(key()), {"0000": np.ones((2, 3), dtype=np.float32), "0001": np.ones(3, dtype=np.float32)})
+    (found,) = runs.blocks(layout, "data").values()
+    weights = runs.read_weights(layout, found, ["0000", "0001"], [(2, 3), (3,)])
+    assert [weights[name].shape for name in ("0000", "0001")] == [(2, 3), (3,)]
+    for names, shapes in ((["0000"], [(2, 3)]), (["0000", "0001"], [(3, 2), (3,)]), (["0000", "1"], [(2, 3), (3,)])):
+        with pytest.raises(
+            DamagedFileError, match=rf"{found.arrays.name}.*; `flowernoise train` with the same options"
+        ):
+            runs.read_weights(layout, found, names, shapes)
+
+
+def test_what_tells_blocks_from_others_is_found_without_the_rest(layout: Layout) -> None:
+    runs.write(layout, block(key(), generation=3), arrays())
+    runs.write(layout, block(key(), dataset="other"), arrays())
+    ((name, found),) = runs.blocks(layout, "data").items()
+    ((same, head),) = runs.heads(layout, "data").items()
+    assert same == name
+    assert (head.dataset, head.arrays, head.generation) == (found.dataset, found.arrays, 3)
+
+
+def test_a_block_that_is_superseded_while_it_is_read_is_no_damage(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.write(layout, block(key()), arrays())
+    plain, read = files.read_record, []
+
+    def superseded(path: Path, *rest: object) -> object:
+        read.append(path)
+        if len(read) == 1:  # another process does this in the moment between listing and reading
+            runs.write(layout, block(key(), generation=2), arrays())
+            path.unlink()
+        return plain(path, *rest)
+
+    monkeypatch.setattr(files, "read_record", superseded)
+    assert [each.generation for each in runs.blocks(layout, "data").values()] == [2]
+
+
+def test_a_block_set_aside_is_read_no_more_and_can_still_be_looked_at(layout: Layout) -> None:
+    runs.write(layout, block(key()), arrays())
+    runs.write(layout, block(key("mae")), arrays())
+    before = {path.name: path.read_bytes() for path in layout.runs.iterdir()}
+    (name, found), (other, kept) = runs.blocks(layout, "data").items()
+    runs.set_aside(layout, name, found)
+    assert runs.blocks(layout, "data") == {other: kept}
+    after = {path.name.removesuffix(".damaged"): path.read_bytes() for path in layout.runs.iterdir()}
+    assert after == before
+    assert {path.name for path in layout.runs.glob("*.damaged")} == {
+        f"{name}.json.damaged",
+        f"{found.arrays.name}.damaged",
+    }
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed", "cut", "link"])
+def test_every_byte_of_a_blocks_arrays_is_checked(layout: Layout, damage: str) -> None:
+    runs.write(layout, block(key()), arrays())
+    (found,) = runs.blocks(layout, "data").values()
+    runs.check(layout, found)
+    path = layout.runs / found.arrays.name
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "link":
+        (layout.root / "elsewhere").write_bytes(data)
+        path.symlink_to(layout.root / "elsewhere")
+    elif damage != "missing":
+        path.write_bytes(data[:-1] + (b"" if damage == "cut" else bytes([data[-1] ^ 1])))
+    with pytest.raises(DamagedFileError, match=path.name):
+        runs.check(layout, found)
 
 
 def test_a_block_is_named_by_what_it_holds_and_how_it_was_trained() -> None:
@@ -74,7 +222,7 @@ def test_blocks_of_other_data_sets_and_predictions_are_passed_over(layout: Layou
     runs.write(layout, block(key()), arrays())
     runs.write(layout, block(key(), dataset="other"), arrays())
     (found,) = runs.blocks(layout, "data").values()
-    runs.write_predictions(layout, runs.name_of(found), found, arrays())
+    runs.write_predictions(layout, runs.name_of(found), found, predictions(), PROVENANCE)
     assert list(runs.blocks(layout, "data").values()) == [found]
 
 
@@ -124,7 +272,7 @@ def test_exactly_the_blocks_without_live_runs_are_removed(layout: Layout) -> Non
     for each in kinds.values():
         runs.write(layout, each, arrays())
     for name, each in runs.blocks(layout, "data").items():
-        runs.write_predictions(layout, name, each, arrays())
+        runs.write_predictions(layout, name, each, predictions(), PROVENANCE)
     before = {path.name for path in layout.runs.iterdir()}
     runs.remove_superseded(layout, "data")
     gone = {name for name in before if name.startswith(runs.name_of(kinds["superseded"]))}
@@ -141,31 +289,53 @@ def test_a_damaged_record_says_what_to_do(layout: Layout) -> None:
     runs.write(layout, block(key()), arrays())
     (record,) = layout.runs.glob("*.json")
     record.write_bytes(record.read_bytes()[:-9])
-    with pytest.raises(DamagedFileError, match=f"{record.name} is damaged: .*; remove it, and `flowernoise train`"):
+    with pytest.raises(DamagedFileError, match=f"{record.name} is damaged: .*; `flowernoise train` with the same"):
         runs.blocks(layout, "data")
 
 
-def test_damaged_arrays_say_which_record_to_remove(layout: Layout) -> None:
+def test_damaged_arrays_say_what_to_do(layout: Layout) -> None:
     runs.write(layout, block(key()), arrays())
     (found,) = runs.blocks(layout, "data").values()
     (layout.runs / found.arrays.name).write_bytes(b"x")
-    (record,) = layout.runs.glob("*.json")
-    with pytest.raises(DamagedFileError, match=f"{found.arrays.name} is damaged.*; remove .*{record.name}, and"):
-        runs.read_arrays(layout, found, runs.PREDICTION_ARRAYS)
+    with pytest.raises(DamagedFileError, match=f"{found.arrays.name} is damaged.*; `flowernoise train` with the same"):
+        runs.read_answers(layout, DATASET, found)
 
 
-def test_predictions_are_found_while_they_are_intact_and_of_the_present_weights(layout: Layout) -> None:
+def test_predictions_are_found_while_they_are_of_the_present_weights(layout: Layout) -> None:
     runs.write(layout, block(key()), arrays())
     ((name, found),) = runs.blocks(layout, "data").items()
-    assert runs.find_predictions(layout, name, found) is None
-    runs.write_predictions(layout, name, found, arrays(0.25))
-    kept = runs.find_predictions(layout, name, found)
+    assert runs.find_predictions(layout, DATASET, name, found) is None
+    runs.write_predictions(layout, name, found, predictions(0.25), PROVENANCE)
+    kept = runs.find_predictions(layout, DATASET, name, found)
     assert kept is not None
-    np.testing.assert_array_equal(kept["val_probabilities"], arrays(0.25)["val_probabilities"])
+    np.testing.assert_array_equal(kept["val_probabilities"], predictions(0.25)["val_probabilities"])
+    assert files.read_record(runs.predictions_path(layout, name), "predictions", Predictions).provenance == PROVENANCE
     retrained = msgspec.structs.replace(found, arrays=msgspec.structs.replace(found.arrays, sha256="0" * 64))
-    assert runs.find_predictions(layout, name, retrained) is None
-    for path in layout.runs.glob("*.predictions-*.h5"):
+    assert runs.find_predictions(layout, DATASET, name, retrained) is None
+
+
+@pytest.mark.parametrize("what", ["record", "arrays"])
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_predictions_that_are_damaged_are_named_with_the_way_out(layout: Layout, what: str, damage: str) -> None:
+    runs.write(layout, block(key()), arrays())
+    ((name, found),) = runs.blocks(layout, "data").items()
+    runs.write_predictions(layout, name, found, predictions(), PROVENANCE)
+    (blob,) = layout.runs.glob("*.predictions-*.h5")
+    path = runs.predictions_path(layout, name) if what == "record" else blob
+    path.unlink()
+    if damage == "changed":
         path.write_bytes(b"damaged")
-    assert runs.find_predictions(layout, name, found) is None
-    runs.predictions_path(layout, name).write_bytes(b"damaged")
-    assert runs.find_predictions(layout, name, found) is None
+    if (what, damage) == ("record", "missing"):  # as if there had been none
+        assert runs.find_predictions(layout, DATASET, name, found) is None
+        return
+    with pytest.raises(DamagedFileError, match=f"{path.name} is .*; `flowernoise evaluate` makes it again"):
+        runs.find_predictions(layout, DATASET, name, found)
+
+
+def test_predictions_that_no_run_gives_are_refused(layout: Layout) -> None:
+    runs.write(layout, block(key()), arrays())
+    ((name, found),) = runs.blocks(layout, "data").items()
+    for held in (predictions(2.0), predictions(count=2), arrays(), predictions() | {"test_probabilities": NAN}):
+        runs.write_predictions(layout, name, found, held, PROVENANCE)
+        with pytest.raises(DamagedFileError, match="`flowernoise evaluate` makes it again"):
+            runs.find_predictions(layout, DATASET, name, found)
