@@ -85,7 +85,15 @@ class Extraction:
 
     def existing(self, start: int) -> FileRef | None:
         """The intact shard that starts at a photo, if an earlier attempt has written it."""
-        return files.find_blob(self.layout.features, self._stem(start), ".h5")
+        ref = files.find_blob(self.layout.features, self._stem(start), ".h5")
+        if ref is None:
+            return None
+        try:
+            read_shard(self.layout, ref, None)
+        except DamagedFileError:  # whole, but none of ours
+            files.set_aside(self.layout.features / ref.name)
+            return self.existing(start)
+        return ref
 
     def write(self, start: int, features: FeatureArray) -> FileRef:
         """Writes the shard that starts at a photo."""

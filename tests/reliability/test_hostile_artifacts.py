@@ -1,0 +1,387 @@
+"""Artifacts directories whose maker means harm: refused in one line, in time and memory, and nothing outside touched.
+
+Everything is signed as the program itself would: records carry a digest that fits, and name blobs by theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from flowernoise.store import files
+from tests.reliability.stand_ins import write_photos
+from tests.reliability.warm import Warm, warm
+
+SECONDS, MEGABYTES = 2.0, 200
+SWEEP = (
+    *("--image-size", 16, "--backbone", "tiny", "--rates", 0.4, "--seeds", 1, "--epochs", 2),
+    *("--learning-rate", 0.001, "--l2", 0, "--loss", "ce"),
+)
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Warm]:
+    with warm("stand-ins") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def sweep(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("sweep")
+    write_photos(work / "photos", 40)
+    ended = commands.run("run", "photos", *SWEEP, "-a", "artifacts", cwd=work)
+    assert ended.returncode == 0, ended.stderr
+    return work / "artifacts"
+
+
+@pytest.fixture(scope="module")
+def seconds() -> list[float]:
+    """Return how long each refusal took."""
+    return []
+
+
+class Victim:
+    """A directory to be spoilt, and a place outside that nobody may touch."""
+
+    def __init__(self, root: Path, outside: Path) -> None:
+        self.root, self.outside = root, outside
+
+    def only(self, pattern: str) -> Path:
+        (path,) = self.root.glob(pattern)
+        return path
+
+    def body(self, path: Path) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(path.read_bytes())["body"]
+        return body
+
+    def sign(self, path: Path, body: bytes, schema: int = files.SCHEMA, kind: str | None = None) -> None:
+        """Writes a record with any bytes as its body, and the digest that fits."""
+        kind = kind or json.loads(path.read_bytes())["kind"]
+        head = f'{{"schema": {schema}, "kind": "{kind}", "sha256": "{hashlib.sha256(body).hexdigest()}",\n"body": '
+        path.write_bytes(head.encode() + body + b"}\n")
+
+    def change(self, pattern: str, **fields: Any) -> None:
+        """Changes fields of a record and signs it."""
+        path = self.only(pattern)
+        kind = json.loads(path.read_bytes())["kind"]
+        files.write_record(path, kind, self.body(path) | fields)
+
+    def put(self, pattern: str, data: bytes, field: str = "arrays") -> None:
+        """Puts other bytes in the place of the blob that a record names, and signs both."""
+        record = self.only(pattern)
+        old = self.body(record)[field]["name"]
+        folder = record.parent if record.parent != self.root or field == "arrays" else self.root / "photos"
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = f"{old.rpartition('-')[0]}-{sha256[:16]}{Path(old).suffix}"
+        (folder / name).write_bytes(data)
+        self.change(pattern, **{field: {"name": name, "sha256": sha256, "size": len(data)}})
+
+    def arrays(self, pattern: str, **changed: Callable[[h5py.File], object]) -> None:
+        """Makes some arrays of a blob anew by what is given for each; the others stay."""
+        record = self.only(pattern)
+        old = record.parent / self.body(record)["arrays"]["name"]
+        buffer = io.BytesIO()
+        with h5py.File(old) as before, h5py.File(buffer, "w") as after:
+            for name in before:
+                if name not in changed:
+                    after[name] = before[name][()]
+            for make in changed.values():
+                make(after)
+        self.put(pattern, buffer.getvalue())
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.path, "owned")
+
+
+def replace_by(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def replace(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return replace
+
+
+def a_socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # names of sockets are short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(path.name)
+    os.chdir(here)
+
+
+def npy(path: Path) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([Payload(path)], dtype=object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+def virtual(victim: Victim) -> Callable[[h5py.File], object]:
+    def make(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((1, 28), "u1")
+        layout[:] = h5py.VirtualSource(str(victim.outside / "secret.h5"), "x", (1, 28))
+        file.create_virtual_dataset("train_labels", layout)
+
+    return make
+
+
+def swelling(file: h5py.File) -> None:
+    file.create_dataset("train_labels", shape=(1, 2**33), dtype="u1", chunks=(1, 2**20), compression="gzip")
+
+
+def vast(file: h5py.File) -> None:
+    file.create_dataset("train_labels", (1, 2**35), dtype="u1")
+
+
+def outside_file(victim: Victim) -> Callable[[h5py.File], object]:
+    storage = [(str(victim.outside / "secret.bin"), 0, 28)]
+    return lambda file: file.create_dataset("train_labels", (1, 28), "u1", external=storage)
+
+
+def array_of(values: Any) -> Callable[[h5py.File], object]:
+    return lambda file: file.create_dataset("train_labels", data=values)
+
+
+def reordered(body: dict[str, Any]) -> bytes:
+    return json.dumps(dict(reversed(body.items()))).encode()
+
+
+Spoil = Callable[[Victim], object]
+NPY_BOMB = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (34359738368,)}"
+DRAWS, RUNS = "draws/*.json", "runs/*.json"
+SECRET = {"name": "", "sha256": "0" * 64, "size": 28}
+
+KINDS: dict[str, tuple[str, Spoil]] = {
+    # Blobs
+    "pickled array (.npy) as arrays": ("train", lambda v: v.put(DRAWS, npy(v.outside / "owned"))),
+    "pickle as arrays": ("train", lambda v: v.put(DRAWS, pickle.dumps(Payload(v.outside / "owned")))),
+    "npy that claims 32 GiB": (
+        "train",
+        lambda v: v.put(
+            DRAWS, b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (34359738368,)}"
+        ),
+    ),
+    "HDF5 array that claims 32 GiB": ("train", lambda v: v.arrays(DRAWS, train_labels=vast)),
+    "HDF5 array that swells": ("train", lambda v: v.arrays(DRAWS, train_labels=swelling)),
+    "HDF5 external link": (
+        "train",
+        lambda v: v.arrays(
+            DRAWS,
+            train_labels=lambda f: f.__setitem__("train_labels", h5py.ExternalLink(str(v.outside / "secret.h5"), "/x")),
+        ),
+    ),
+    "HDF5 soft link": (
+        "train",
+        lambda v: v.arrays(DRAWS, train_labels=lambda f: f.__setitem__("train_labels", h5py.SoftLink("/val_labels"))),
+    ),
+    "HDF5 virtual data set": ("train", lambda v: v.arrays(DRAWS, train_labels=virtual(v))),
+    "HDF5 external storage": ("train", lambda v: v.arrays(DRAWS, train_labels=outside_file(v))),
+    "HDF5 objects": (
+        "train",
+        lambda v: v.arrays(
+            DRAWS,
+            train_labels=lambda f: f.create_dataset("train_labels", data=["x"], dtype=h5py.string_dtype()),
+        ),
+    ),
+    "HDF5 further array": ("train", lambda v: v.arrays(DRAWS, more=lambda f: f.create_dataset("more", data=[1]))),
+    "HDF5 other shape": ("train", lambda v: v.arrays(DRAWS, train_labels=array_of(np.zeros((1, 7), dtype=np.uint8)))),
+    "HDF5 other type": ("train", lambda v: v.arrays(DRAWS, train_labels=array_of(np.zeros((1, 28)) * np.nan))),
+    "labels of no class": ("train", lambda v: v.arrays(DRAWS, train_labels=array_of(np.full((2, 28), 200, "u1")))),
+    "NaN among features": (
+        "train --loss mae --backbone tiny",
+        lambda v: _nan_features(v),
+    ),
+    "NaN among probabilities": ("evaluate", lambda v: _nan_probabilities(v)),
+    "shares beyond 1 in an evaluation": (
+        "compare --metric memorised",
+        lambda v: v.arrays(
+            "evaluation.json", memorised=lambda f: f.create_dataset("memorised", data=np.full((2, 3), 9.0))
+        ),
+    ),
+    "10 TB file of zeros as arrays": (
+        "train",
+        lambda v: os.truncate(v.root / "draws" / v.body(v.only(DRAWS))["arrays"]["name"], 10 * 2**40),
+    ),
+    # Names
+    "../ in a name": ("train", lambda v: v.change(DRAWS, arrays=SECRET | {"name": "../../outside/secret.bin"})),
+    "absolute name": ("train", lambda v: v.change(DRAWS, arrays=SECRET | {"name": str(v.outside / "secret.bin")})),
+    "NUL in a name": (
+        "train",
+        lambda v: v.sign(v.only(DRAWS), _with_name(v, "a\\u0000b")),
+    ),
+    "blob that is a link out": (
+        "train",
+        lambda v: replace_by(lambda path: path.symlink_to(v.outside / "secret.bin"))(v.only("draws/*.h5")),
+    ),
+    "record that is a link out": (
+        "train",
+        lambda v: replace_by(lambda path: path.symlink_to(v.outside / "secret.json"))(v.only(DRAWS)),
+    ),
+    "folder that is a link out": ("corrupt --rates 0.1", lambda v: _link_folder(v)),
+    "record that is a pipe": ("train", lambda v: replace_by(os.mkfifo)(v.only(DRAWS))),
+    "record that is a device": (
+        "train",
+        lambda v: replace_by(lambda path: os.mknod(path, 0o020666, os.makedev(1, 5)))(v.only(DRAWS)),
+    ),
+    "record that is a socket": ("train", lambda v: replace_by(a_socket)(v.only(DRAWS))),
+    "blob that is a pipe": ("train", lambda v: replace_by(os.mkfifo)(v.only("draws/*.h5"))),
+    # Records
+    "keys twice": ("train", lambda v: v.sign(v.only(DRAWS), _twice(v))),
+    "keys in another order": ("train", lambda v: v.sign(v.only(DRAWS), reordered(v.body(v.only(DRAWS))))),
+    "NaN in a record": (
+        "train",
+        lambda v: v.sign(v.only(DRAWS), _with(v, b'"realised_rate": 0', b'"realised_rate": NaN')),
+    ),
+    "infinite number": (
+        "train",
+        lambda v: v.sign(v.only(DRAWS), _with(v, b'"realised_rate": 0', b'"realised_rate": 1e999')),
+    ),
+    "JSON 100,000 deep": ("train", lambda v: v.sign(v.only(DRAWS), b"[" * 100_000 + b"]" * 100_000)),
+    "escape sequences for a terminal": (
+        "compare",
+        lambda v: v.sign(v.only("dataset.json"), _with(v, b'"daisy"', b'"\\u001b]0;owned\\u0007"', "dataset.json")),
+    ),
+    "unknown schema": ("train", lambda v: v.sign(v.only(DRAWS), _body(v), schema=99)),
+    "another kind": ("train", lambda v: v.sign(v.only(DRAWS), _body(v), kind="runs")),
+    "record of 10 TB": ("train", lambda v: os.truncate(v.only(DRAWS), 10 * 2**40)),
+    "negative counts": ("train", lambda v: v.change("dataset.json", counts=[[-5, 0, 0], [0, 0, 0], [10**15, 0, 0]])),
+    "index that points outside the archive": ("preview", lambda v: _index(v, offset=10**15)),
+    "index with a class of 10^15": ("train", lambda v: _index(v, label=10**15)),
+    "archive of zeros": (
+        "preview",
+        lambda v: v.put("dataset.json", b"\0" * 10**6, field="archive"),
+    ),
+}
+
+
+def _body(victim: Victim, pattern: str = DRAWS) -> bytes:
+    data = victim.only(pattern).read_bytes()
+    return data[data.index(b'"body": ') + 8 : -2]
+
+
+def _with(victim: Victim, old: bytes, new: bytes, pattern: str = DRAWS) -> bytes:
+    body = _body(victim, pattern)
+    assert old in body
+    at = body.index(old)
+    end = at + len(old)
+    while old[-1:].isdigit() and body[end : end + 1] not in b",\n}":
+        end += 1
+    return body[:at] + new + body[end:]
+
+
+def _with_name(victim: Victim, name: str) -> bytes:
+    old = victim.body(victim.only(DRAWS))["arrays"]["name"]
+    return _with(victim, f'"{old}"'.encode(), f'"{name}"'.encode())
+
+
+def _twice(victim: Victim) -> bytes:
+    return b'{"dataset": "another", ' + _body(victim).lstrip()[1:]
+
+
+def _nan_features(victim: Victim) -> None:
+    record = victim.only("features/*.json")
+    (ref,) = victim.body(record)["shards"]
+    with h5py.File(record.parent / ref["name"]) as file:
+        features = file["features"][()]
+    features[3] = np.nan
+    new = files.write_arrays(record.parent, ref["name"].rpartition("-")[0], {"features": features})
+    victim.change("features/*.json", shards=[{"name": new.name, "sha256": new.sha256, "size": new.size}])
+    (record.parent / ref["name"]).unlink()
+
+
+def _nan_probabilities(victim: Victim) -> None:
+    def spoil(file: h5py.File) -> None:
+        with h5py.File(next(iter(victim.root.glob("runs/*.h5")))) as before:
+            values = before["test_probabilities"][()]
+        file["test_probabilities"] = values * np.nan
+
+    (victim.root / "evaluation.json").unlink()
+    victim.arrays(RUNS, test_probabilities=spoil)
+
+
+def _link_folder(victim: Victim) -> None:
+    shutil.move(victim.root / "draws", victim.outside / "draws")
+    (victim.root / "draws").symlink_to(victim.outside / "draws")
+
+
+def _index(victim: Victim, **changed: int) -> None:
+    dataset = victim.body(victim.only("dataset.json"))
+    path = victim.root / "photos" / dataset["index"]["name"]
+    head, first, *rest = path.read_text().splitlines()
+    cells = dict(zip(head.split(","), first.split(","), strict=True)) | {k: str(v) for k, v in changed.items()}
+    victim.put("dataset.json", "\n".join([head, ",".join(cells.values()), *rest, ""]).encode(), field="index")
+
+
+REBUILDS = ("NaN among features",)  # what is only a cache is named and made again
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_means_harm_is_refused(
+    kind: str, sweep: Path, commands: Warm, tmp_path: Path, seconds: list[float]
+) -> None:
+    command, spoil = KINDS[kind]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.bin").write_bytes(bytes(28))
+    (outside / "secret.json").write_bytes(next(iter(sweep.glob(DRAWS))).read_bytes())
+    with h5py.File(outside / "secret.h5", "w") as file:
+        file["x"] = np.zeros((1, 28), dtype=np.uint8)
+    shutil.copytree(sweep, tmp_path / "artifacts")
+    spoil(Victim(tmp_path / "artifacts", outside))
+    before = {path: path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]}
+    watch = ("hindrances", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
+    words = command.split() + (["--backbone", "tiny", "--epochs", "2"] if command == "train" else [])
+    ended = commands.run(*words, "-a", "artifacts", cwd=tmp_path, before=watch)
+    assert {path: path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]} == before
+    lines = ended.stderr.splitlines()
+    if kind in REBUILDS:
+        assert ended.returncode == 0, ended
+        assert "extracted again" in lines[0]
+    else:
+        assert ended.returncode == 1, ended
+        assert len(lines) == 1, ended
+        assert lines[0].startswith("error: artifacts/"), ended
+        assert "unexpected" not in lines[0]
+        assert lines[0].isprintable()
+    assert ended.seconds < SECONDS + 1  # the start of the child included
+    seconds.append(ended.seconds)
+
+
+def test_enough_kinds_were_tried(seconds: list[float], measured: Callable[[str], None]) -> None:
+    measured(f"{len(seconds)} kinds refused, the slowest in {max(seconds):.2f} s, with {MEGABYTES} MB more at most")
+    assert len(seconds) == len(KINDS) >= 25
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_verify_names_what_means_harm(kind: str, sweep: Path, commands: Warm, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.bin").write_bytes(bytes(28))
+    (outside / "secret.json").write_bytes(b"{}")
+    (outside / "secret.h5").write_bytes(b"")
+    shutil.copytree(sweep, tmp_path / "artifacts")
+    KINDS[kind][1](Victim(tmp_path / "artifacts", outside))
+    watch = ("hindrances", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
+    ended = commands.run("verify", "-a", "artifacts", cwd=tmp_path, before=watch)
+    assert ended.returncode == 1, ended
+    assert ended.stderr.splitlines()[-1].startswith("error: "), ended
+    assert "unexpected" not in ended.stderr
+    assert ended.seconds < SECONDS + 1
