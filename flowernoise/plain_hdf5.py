@@ -132,8 +132,6 @@ def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[s
     kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
     size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
     if kind is None or count > most or size > MOST_TEXT:
-        raise ValueError(
-            f"{item.name} has the attribute {attribute}, which is not the list of short texts it should be"
-        )
+        raise ValueError(f"{item.name} has the attribute {attribute}, which is no list of few short texts")
     texts = np.atleast_1d(item.attrs[attribute]).tolist() if count else []
     return [text.decode() if isinstance(text, bytes) else text for text in texts]
