@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import errno
 import functools
 import io
 import os
 import re
+import stat
 import types
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
@@ -134,7 +137,9 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
 
     def photos() -> Iterator[Photo]:
         for index, file in listing:
-            yield Photo(printable(file.relative_to(root).as_posix()), labels[names[index]], file.read_bytes)
+            yield Photo(
+                printable(file.relative_to(root).as_posix()), labels[names[index]], functools.partial(_read, file)
+            )
 
     return Source(tuple(printable(name) for name in classes), len(listing), photos)
 
@@ -201,6 +206,17 @@ def _image_files(directory: Path) -> list[Path]:
 
 def _refuse(error: OSError) -> None:
     raise error
+
+
+def _read(file: Path) -> bytes:
+    """A regular file's bytes; a pipe or a device could keep us waiting, or never end."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ENOTSUP, "no regular file")
+    if status.st_size > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MOST_BYTES:,}")
+    with file.open("rb") as stream:
+        return stream.read(MOST_BYTES)
 
 
 def printable(text: str) -> str:
