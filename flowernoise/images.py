@@ -7,11 +7,10 @@ what surrounds the pixels, such as EXIF, as some of it grows a thousandfold when
 
 from __future__ import annotations
 
-import contextlib
+import concurrent.futures
 import io
 import re
 import struct
-import threading
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,10 +24,11 @@ from PIL.Image import Transpose
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535  # JPEG's own limit; the others' decoders keep whole rows, and resizing whole columns
-MOST_BYTES = 190_000_000  # 47 megapixels of three colours; JPEGs are decoded at a fraction of their size
-LARGE_BYTES = 8_000_000  # photos that take more are decoded one at a time
+MOST_BYTES = 195_000_000  # 48 megapixels of three colours; JPEGs are decoded at a fraction of their size
+LARGE_BYTES = 16_000_000  # photos that take more are decoded one at a time
 MOST_SCAN_PIXELS = 1_000_000_000  # pixels times passes over them in a progressive JPEG; about 10 passes are usual
 MOST_PIECES = 100_000  # segments of a JPEG before its pixels, chunks of a PNG
+MOST_JUNK = 1 << 20  # between the segments of a JPEG
 MOST_TEXT_BYTES, MOST_COMPRESSED_TEXTS = 4 << 20, 8  # beside a PNG's pixels
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error; ours are above
 DECODING = f"pillow {PIL.__version__}, RGB, whole photo resized to a square, bilinear"
@@ -74,7 +74,7 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
 
     Raises:
         UnreadablePhotoError: damaged, truncated, of another format, over 100 megapixels, or of a kind that would take
-            more than 190 MB of memory.
+            more than 195 MB of memory.
 
     >>> buffer = io.BytesIO()
     >>> Image.new("RGB", (30, 20), "red").save(buffer, "PNG")
@@ -82,7 +82,7 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
     [255, 0, 0]
     """
     try:
-        return _decode(encoded, size)
+        return _decode(encoded, size, alone=False)
     except UnidentifiedImageError:
         raise UnreadablePhotoError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
     except UnreadablePhotoError:
@@ -91,10 +91,13 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
         raise UnreadablePhotoError(str(error) or type(error).__name__) from error
 
 
-_one_large = threading.Lock()
+# All large photos in this one thread: each thread that decodes one keeps much of its memory afterwards.
+_one_large = concurrent.futures.ThreadPoolExecutor(1)
 
 
-def _decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _decode(encoded: bytes, size: int, *, alone: bool) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+    if len(encoded) > LARGE_BYTES and not alone:
+        return _one_large.submit(_decode, encoded, size, alone=True).result()
     shown, about = _inspect(encoded)
     with Image.open(io.BytesIO(shown), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
@@ -108,10 +111,11 @@ def _decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dt
                 f"{image.width} × {image.height} pixels, {image.format}, mode {image.mode}, would take "
                 f"{needed / 1e6:.0f} MB of memory, over {MOST_BYTES / 1e6:.0f}; save it smaller, or as a baseline JPEG"
             )
-        with _one_large if needed > LARGE_BYTES else contextlib.nullcontext():
-            pixels = _grey_or_rgb(image)
-            upright = pixels if turn is None else pixels.transpose(turn)
-            resized = upright.resize((size, size), Image.Resampling.BILINEAR)
+        if needed > LARGE_BYTES and not alone:
+            return _one_large.submit(_decode, encoded, size, alone=True).result()
+        pixels = _grey_or_rgb(image)
+        upright = pixels if turn is None else pixels.transpose(turn)
+        resized = upright.resize((size, size), Image.Resampling.BILINEAR)
         return np.asarray(resized.convert("RGB"), dtype=np.uint8)
 
 
@@ -160,7 +164,7 @@ def _inspect_jpeg(encoded: bytes) -> tuple[bytes, _About]:
     exif = xmp = frame = b""
     is_progressive, position = False, 2
     for _ in range(MOST_PIECES):
-        marker = _MARKER.search(encoded, position)
+        marker = _MARKER.search(encoded, position, position + MOST_JUNK)
         if marker is None or marker[1] == b"\xd9":
             raise UnreadablePhotoError("a JPEG without pixels, or truncated")
         code, position = marker[1], marker.end() - 2
