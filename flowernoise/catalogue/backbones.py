@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from flowernoise import network
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.legacy_torch import read_state
-from flowernoise.network import reachable
 from flowernoise.plain_hdf5 import longest_text, plain_texts, refuse_foreign
 from flowernoise.randomness import generator
 from flowernoise.registry import Registry
@@ -42,8 +42,7 @@ LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 # As in keras.applications.resnet, which cannot be asked without importing Keras; a test compares them.
-RESNET50_HOST = "https://storage.googleapis.com/"
-RESNET50_FOLDER = f"{RESNET50_HOST}tensorflow/keras-applications/resnet/"
+RESNET50_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 RESNET50_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
@@ -154,19 +153,18 @@ def _resnet50_imagenet() -> Path:
         "use --backbone efficientnet_lite0 (its weights come with the installation) "
         "or --backbone resnet50:weights=PATH (a local weight file)"
     )
-    if not reachable(RESNET50_HOST):
-        host = RESNET50_HOST.split("/")[2]
-        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} does not answer; {ways}")
+    url = RESNET50_FOLDER + RESNET50_FILE
+    answer, host = network.status(url), url.split("/")[2]
+    if answer is None or answer >= 400:
+        problem = "does not answer" if answer is None else f"answers {answer} when asked for them"
+        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} {problem}; {ways}")
     import keras
 
     try:
         # Keras draws its progress on stdout, where data goes.
-        with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
-            return Path(
-                keras.utils.get_file(
-                    RESNET50_FILE, RESNET50_FOLDER + RESNET50_FILE, cache_subdir="models", file_hash=RESNET50_MD5
-                )
-            )
+        progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
+        with contextlib.redirect_stdout(progress), network.impatient():
+            return Path(keras.utils.get_file(RESNET50_FILE, url, cache_subdir="models", file_hash=RESNET50_MD5))
     # Keras raises a bare Exception where a download fails.
     except Exception as error:
         reason = str(error).partition("\n")[0]

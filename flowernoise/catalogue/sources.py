@@ -21,6 +21,7 @@ from flowernoise.registry import Between, Registry, Spec
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
+DOWNLOAD_RETRIES = 2  # TFDS would try for minutes
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
@@ -100,7 +101,7 @@ def tf_flowers(context: SourceContext) -> Source:
 
     Example: ``flowernoise prepare tf_flowers --data-dir ~/tensorflow_datasets``
     """
-    return _from_tfds("tf_flowers", context, TF_FLOWERS_URL)
+    return _from_tfds("tf_flowers", context, TF_FLOWERS_URL, is_file=True)
 
 
 @sources.register(unkeyed="name")
@@ -111,7 +112,7 @@ def tfds(context: SourceContext, *, name: str) -> Source:
     """
     if not re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", name):
         raise BadRequestError(f"tfds:{name} is not the name of a TensorFlow dataset, such as tfds:cifar10")
-    return _from_tfds(name, context, TFDS_INFO_URL)
+    return _from_tfds(name, context, TFDS_INFO_URL, is_file=False)
 
 
 @sources.register(unkeyed="path")
@@ -229,14 +230,11 @@ def printable(text: str) -> str:
     return valid if valid.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in valid)
 
 
-def _from_tfds(name: str, context: SourceContext, url: str) -> Source:
+def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:
+    """A set of TensorFlow Datasets; ``url`` is the file it is made from, or something at the host that tells of it."""
     prepared = _prepared_directory(name, context.data_dir)
-    if prepared is None and not network.reachable(url):
-        where = f"not in {context.data_dir}" if context.data_dir else "not on this machine"
-        raise FlowernoiseError(
-            f"{name} is {where} and {url.split('/')[2]} cannot be reached to download it; use --data-dir DIR with a "
-            "prepared TFDS directory, or give a folder of photos (one folder a class) in place of the name"
-        )
+    if prepared is None:
+        _refuse_without_network(name, context.data_dir, url, is_file)
     import tensorflow_datasets as tensorflow_datasets
 
     builder = _open_builder(tensorflow_datasets, name, prepared, context)
@@ -256,6 +254,21 @@ def _from_tfds(name: str, context: SourceContext, url: str) -> Source:
     return Source(tuple(builder.info.features[label_key].names), total, photos)
 
 
+def _refuse_without_network(name: str, data_dir: Path | None, url: str, is_file: bool) -> None:
+    status, host = network.status(url), url.split("/")[2]
+    if status is None:
+        problem = f"{host} cannot be reached to download it"
+    elif is_file and status >= 400:
+        problem = f"{host} answers {status} when asked for it"
+    else:
+        return
+    where = f"not in {data_dir}" if data_dir else "not on this machine"
+    raise FlowernoiseError(
+        f"{name} is {where} and {problem}; use --data-dir DIR with a prepared TFDS directory, or give a folder of "
+        "photos (one folder a class) in place of the name"
+    )
+
+
 def _open_builder(library: Any, name: str, prepared: Path | None, context: SourceContext) -> Any:
     try:
         if prepared is not None:
@@ -263,7 +276,9 @@ def _open_builder(library: Any, name: str, prepared: Path | None, context: Sourc
         if not context.show_download:
             library.disable_progress_bar()
         builder = library.builder(name, data_dir=context.data_dir, try_gcs=False)
-        builder.download_and_prepare()
+        library.core.download.downloader.MAX_RETRIES = DOWNLOAD_RETRIES
+        with network.impatient():
+            builder.download_and_prepare()
         return builder
     except library.core.registered.DatasetNotFoundError as error:
         raise BadRequestError(f"TensorFlow Datasets knows no {name!r}") from error
