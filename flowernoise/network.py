@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -36,26 +37,55 @@ def status(url: str, seconds: float = 5.0) -> int | None:
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """Downloads within, by urllib or requests, fail when no byte has come for `STALL` seconds; both wait for ever.
+    """Downloads within, by urllib or requests, fail when no byte has come for `STALL` seconds, and end with the block.
 
-    The libraries that download for us set no time limit and take none.
+    The libraries that download for us wait for ever and take no time limit. Some do it in threads, which would hold up
+    the end of the program: where the block is left by an exception, its connections are cut.
     """
     import socket
 
     import requests
 
-    plain, before = requests.Session.request, socket.getdefaulttimeout()
+    request, connect, time_limit = requests.Session.request, socket.socket.connect, socket.getdefaulttimeout()
+    opened: list[int] = []
 
-    def request(self: Any, *args: Any, **options: Any) -> Any:
-        return plain(self, *args, **{"timeout": STALL, **options})
+    def limited_request(session: Any, *args: Any, **options: Any) -> Any:
+        return request(session, *args, **{"timeout": STALL, **options})
 
-    requests.Session.request = request  # type: ignore[method-assign]
+    def noted_connect(connection: socket.socket, address: Any) -> None:
+        opened.append(connection.fileno())
+        connect(connection, address)
+
+    requests.Session.request = limited_request  # type: ignore[method-assign]
+    socket.socket.connect = noted_connect  # type: ignore[assignment, method-assign]
     socket.setdefaulttimeout(STALL)
     try:
         yield
+    except BaseException:
+        for descriptor in opened:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+        raise
     finally:
-        requests.Session.request = plain  # type: ignore[method-assign]
-        socket.setdefaulttimeout(before)
+        requests.Session.request = request  # type: ignore[method-assign]
+        socket.socket.connect = connect  # type: ignore[assignment, method-assign]
+        socket.setdefaulttimeout(time_limit)
+
+
+def reason(error: BaseException) -> str:
+    """Why a download or what was made of it failed, in one line; libraries give tuples, paths and advice to developers.
+
+    >>> reason(TimeoutError("The read operation timed out"))
+    'no byte came for 20 seconds'
+    """
+    names, text = {kind.__name__ for kind in type(error).__mro__}, str(error)
+    if names & {"TimeoutError", "Timeout"} or "timed out" in text:
+        return f"no byte came for {STALL:.0f} seconds"
+    if names & {"ChunkedEncodingError", "IncompleteRead", "ConnectionResetError"} or "retrieval incomplete" in text:
+        return "the connection broke off"
+    if "NonMatchingChecksumError" in names or "hash does not match" in text:
+        return "what came has not the published checksum, so it is not used"
+    return " ".join(text.split())[:200] or type(error).__name__
 
 
 def _status(url: str, seconds: float) -> int | None:

@@ -167,8 +167,8 @@ def _resnet50_imagenet() -> Path:
             return Path(keras.utils.get_file(RESNET50_FILE, url, cache_subdir="models", file_hash=RESNET50_MD5))
     # Keras raises a bare Exception where a download fails.
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {reason}; {ways}") from error
+        problem = network.reason(error)
+        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {problem}; {ways}") from error
 
 
 def _keras_folders() -> tuple[Path, Path]:

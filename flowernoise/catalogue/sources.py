@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import errno
 import functools
+import importlib
 import io
 import os
 import re
 import stat
+import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,7 +25,7 @@ from flowernoise.registry import Between, Registry, Spec
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
-DOWNLOAD_RETRIES = 2  # TFDS would try for minutes
+DOWNLOAD_RETRIES = 0  # TFDS would try for minutes, also after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
@@ -273,17 +277,30 @@ def _open_builder(library: Any, name: str, prepared: Path | None, context: Sourc
     try:
         if prepared is not None:
             return library.builder_from_directory(prepared)
-        if not context.show_download:
-            library.disable_progress_bar()
         builder = library.builder(name, data_dir=context.data_dir, try_gcs=False)
-        library.core.download.downloader.MAX_RETRIES = DOWNLOAD_RETRIES
-        with network.impatient():
-            builder.download_and_prepare()
+        _download(library, builder, context.show_download)
         return builder
     except library.core.registered.DatasetNotFoundError as error:
         raise BadRequestError(f"TensorFlow Datasets knows no {name!r}") from error
     except Exception as error:  # TFDS raises whatever its readers and its downloads meet
         raise _cannot_provide(name, prepared, error) from error
+
+
+def _download(library: Any, builder: Any, show: bool) -> None:
+    """Downloads and prepares a set. The archive is put where no other run takes it, whole or not, for its own."""
+    if not show:
+        library.disable_progress_bar()
+    downloader = importlib.import_module("tensorflow_datasets.core.download.downloader")
+    downloader.MAX_RETRIES = DOWNLOAD_RETRIES  # type: ignore[attr-defined]
+    root = Path(builder.data_dir_root)
+    root.mkdir(parents=True, exist_ok=True)
+    config = library.download.DownloadConfig(manual_dir=root / "downloads" / "manual")
+    with (
+        tempfile.TemporaryDirectory(prefix=".download-", dir=root, ignore_cleanup_errors=True) as folder,
+        contextlib.redirect_stdout(sys.stderr if show else io.StringIO()),  # TFDS prints, where data goes
+        network.impatient(),
+    ):
+        builder.download_and_prepare(download_dir=folder, download_config=config)
 
 
 def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iterator[Any]:
@@ -294,7 +311,7 @@ def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iter
 
 
 def _cannot_provide(name: str, prepared: Path | None, error: Exception) -> FlowernoiseError:
-    text = " ".join(str(error).split())[:200]
+    text = network.reason(error)
     return FlowernoiseError(
         f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
         "a folder of photos in place of the name"
