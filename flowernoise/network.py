@@ -46,7 +46,9 @@ def impatient() -> Iterator[None]:
 
     import requests
 
-    request, connect, time_limit = requests.Session.request, socket.socket.connect, socket.getdefaulttimeout()
+    sessions: Any = requests.Session
+    sockets: Any = socket.socket
+    request, connect, time_limit = sessions.request, sockets.connect, socket.getdefaulttimeout()
     opened: list[int] = []
 
     def limited_request(session: Any, *args: Any, **options: Any) -> Any:
@@ -56,8 +58,7 @@ def impatient() -> Iterator[None]:
         opened.append(connection.fileno())
         connect(connection, address)
 
-    requests.Session.request = limited_request  # type: ignore[method-assign]
-    socket.socket.connect = noted_connect  # type: ignore[assignment, method-assign]
+    sessions.request, sockets.connect = limited_request, noted_connect
     socket.setdefaulttimeout(STALL)
     try:
         yield
@@ -67,8 +68,7 @@ def impatient() -> Iterator[None]:
                 connection.shutdown(socket.SHUT_RDWR)
         raise
     finally:
-        requests.Session.request = request  # type: ignore[method-assign]
-        socket.socket.connect = connect  # type: ignore[assignment, method-assign]
+        sessions.request, sockets.connect = request, connect
         socket.setdefaulttimeout(time_limit)
 
 

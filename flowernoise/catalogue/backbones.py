@@ -164,7 +164,10 @@ def _resnet50_imagenet() -> Path:
         # Keras draws its progress on stdout, where data goes.
         progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
         with contextlib.redirect_stdout(progress), network.impatient():
-            return Path(keras.utils.get_file(RESNET50_FILE, url, cache_subdir="models", file_hash=RESNET50_MD5))
+            home = str(_keras_folders()[0])
+            return Path(
+                keras.utils.get_file(RESNET50_FILE, url, cache_dir=home, cache_subdir="models", file_hash=RESNET50_MD5)
+            )
     # Keras raises a bare Exception where a download fails.
     except Exception as error:
         problem = network.reason(error)

@@ -27,6 +27,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
 DOWNLOAD_RETRIES = 0  # TFDS would try for minutes, also after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
+TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
 
@@ -105,7 +106,11 @@ def tf_flowers(context: SourceContext) -> Source:
 
     Example: ``flowernoise prepare tf_flowers --data-dir ~/tensorflow_datasets``
     """
-    return _from_tfds("tf_flowers", context, TF_FLOWERS_URL, is_file=True)
+    source = _from_tfds("tf_flowers", context, TF_FLOWERS_URL, is_file=True)
+    if set(source.classes) != TF_FLOWERS_CLASSES:  # their names lie in a file of their own, without a checksum
+        found = ValueError(f"its classes are called {', '.join(source.classes) or 'nothing'}")
+        raise _cannot_provide("tf_flowers", context.data_dir, found)
+    return source
 
 
 @sources.register(unkeyed="name")
@@ -245,17 +250,22 @@ def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) ->
     image_key, label_key = _feature_keys(tensorflow_datasets, name, builder.info)
     decoders = {image_key: tensorflow_datasets.decode.SkipDecoding()}
 
+    classes = tuple(builder.info.features[label_key].names)
+    total = sum(split.num_examples for split in builder.info.splits.values())
+    if not total:
+        raise _cannot_provide(name, prepared, ValueError("it holds no photos"))
+
     def photos() -> Iterator[Photo]:
         for split in sorted(builder.info.splits):
             examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
             for index, example in enumerate(_examples(tensorflow_datasets.as_numpy(examples), name, prepared)):
-                if example[label_key] >= 0:  # unlabelled test splits carry −1
-                    yield Photo(
-                        f"{split}/{index:06}", int(example[label_key]), functools.partial(bytes, example[image_key])
-                    )
+                label = int(example[label_key])
+                if label >= len(classes):
+                    raise _cannot_provide(name, prepared, ValueError(f"a photo is of class {label} of {len(classes)}"))
+                if label >= 0:  # unlabelled test splits carry −1
+                    yield Photo(f"{split}/{index:06}", label, functools.partial(bytes, example[image_key]))
 
-    total = sum(split.num_examples for split in builder.info.splits.values())
-    return Source(tuple(builder.info.features[label_key].names), total, photos)
+    return Source(classes, total, photos)
 
 
 def _refuse_without_network(name: str, data_dir: Path | None, url: str, is_file: bool) -> None:

@@ -431,9 +431,9 @@ def test_the_download_leaves_stdout_alone(cache, monkeypatch, keras, capsys):
     with h5py.File(content, "w"):
         pass
 
-    def get_file(name, url, *, cache_subdir, file_hash):
+    def get_file(name, url, *, cache_dir, cache_subdir, file_hash):
         assert (name, url) == (RESNET50_FILE, RESNET50_FOLDER + RESNET50_FILE)
-        assert (cache_subdir, file_hash) == ("models", RESNET50_MD5)
+        assert (cache_dir, cache_subdir, file_hash) == (str(cache.parent), "models", RESNET50_MD5)
         sys.stdout.write("Downloading data")
         (cache / name).write_bytes(content.getvalue())
         return str(cache / name)

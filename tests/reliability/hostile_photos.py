@@ -142,7 +142,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "WebP that claims 4 x 10^9 pixels": lambda: webp_claim(65_536, 65_535),
     "PNG of 20,000 x 20,000 in one colour": lambda: one_colour_png(20_000, 20_000, depth=1, colour=0),
     "JPEG of 20,000 x 20,000 in one colour": lambda: grey_jpeg(20_000, 20_000),
-    "WebP of 9,000 x 9,000 in one colour": lambda: saved(Image.new("L", (9000, 9000)), "WEBP", method=0),
+    "WebP of 5,000 x 5,000 in one colour": lambda: saved(Image.new("L", (5000, 5000)), "WEBP", method=0),
     "PNG of 100,000,000 x 1": lambda: one_colour_png(100_000_000, 1, depth=1, colour=0),
     "PNG of 1 x 100,000,000": lambda: one_colour_png(1, 100_000_000, depth=1, colour=0),
     "PNG of 40,000,000 x 1": lambda: one_colour_png(40_000_000, 1),

@@ -21,6 +21,9 @@ class Server:
         if self.kind == "silent":
             self.stop.wait(60)
             return
+        if self.kind == "fails later" and request.command == "GET":
+            request.send_error(500)
+            return
         if self.kind.isdigit():
             request.send_error(int(self.kind))
             return

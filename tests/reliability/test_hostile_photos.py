@@ -241,6 +241,7 @@ def test_many_empty_files_are_listed(count: int, tmp_path: Path, measured: Calla
     measured(f"{count:,} empty files: {seconds:.0f} s, peak {peak:.0f} MB")
 
 
+@pytest.mark.slow
 def test_large_photos_are_decoded_one_at_a_time(tmp_path: Path) -> None:
     source = good_photos(tmp_path / "photos")
     baseline = prepared(source, tmp_path / "a")[-1]
