@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 MOST_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
+MOST_DEPTH = 50
 MOST_TEXT = 64 << 20  # bytes of an attribute
 _NUMBERS = "biuf"  # kinds of NumPy types: truth values, integers, floats
 
@@ -26,17 +27,19 @@ def refuse_foreign(file: Any, most_bytes: int) -> None:
         most_bytes: most that one array may take; the file's own length, as arrays lie in it uncompressed.
 
     Raises:
-        ValueError: a link, storage outside the file, anything that is no plain array, or too many objects. On a
-            damaged file h5py itself raises nearly anything.
+        ValueError: a link, storage outside the file, anything that is no plain array, too many objects, or groups that
+            lie too deep. On a damaged file h5py itself raises nearly anything.
     """
     import h5py
 
-    groups, seen, found = [file["/"]], {h5py.h5o.get_info(file["/"].id).addr}, 1
+    groups, seen, found = [(file["/"], 0)], {h5py.h5o.get_info(file["/"].id).addr}, 1
     while groups:
-        group = groups.pop()
+        group, depth = groups.pop()
         found += len(group)  # known without going through them
         if found > MOST_OBJECTS:
             raise ValueError(f"it holds over {MOST_OBJECTS:,} objects")
+        if depth > MOST_DEPTH:  # HDF5 takes minutes to go through thousands
+            raise ValueError(f"its groups lie over {MOST_DEPTH} deep")
         for name in group:
             if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
                 raise ValueError(f"{group.name} holds a link, {name!r}")
@@ -46,7 +49,7 @@ def refuse_foreign(file: Any, most_bytes: int) -> None:
                 continue
             seen.add(address)
             if isinstance(item, h5py.Group):
-                groups.append(item)
+                groups.append((item, depth + 1))
             else:
                 refuse_unless_plain(item, most_bytes)
 

@@ -119,6 +119,12 @@ def test_too_many_objects_are_refused(nested: bool) -> None:
         refuse(content)
 
 
+def test_groups_that_lie_too_deep_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="its groups lie over 50 deep"):
+        refuse(written(lambda file: file.create_group("/".join("a" * 2000))))
+    refuse(written(lambda file: file.create_group("/".join("a" * 50))))
+
+
 def texts(value: object, *, most: int = 10) -> list[str]:
     content = written(lambda file: file.attrs.update(names=value))
     with h5py.File(io.BytesIO(content), "r") as file:

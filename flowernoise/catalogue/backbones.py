@@ -399,7 +399,10 @@ def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], p
         if name not in stored:
             raise BadRequestError(f"{problem}: it has no layer {layer.name}")
         arrays = stored[name]
-        found, wanted = [array.shape for array in arrays], [tuple(weight.shape) for weight in layer.weights]
+        found, wanted = (
+            [getattr(array, "shape", None) for array in arrays],
+            [tuple(weight.shape) for weight in layer.weights],
+        )
         if found != wanted:
             raise BadRequestError(f"{problem}: layer {layer.name} has the shapes {found}, not {wanted}")
         layer.set_weights([array[()] for array in arrays])
