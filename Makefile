@@ -2,15 +2,16 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 ARTIFACTS ?= artifacts
 RUN := $(BIN)/flowernoise run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs seed test test-all bench check format clean
+.PHONY: help demo docs seed test test-all test-lowest audit bench check format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## The first experiment and a 5-class sweep on drawn photos; no download
 	$(RUN) synthetic:photos=700 --preset seed --backbone efficientnet_lite0 --artifacts $(ARTIFACTS)/demo-seed
@@ -30,6 +31,13 @@ test: $(VENV)/.developing ## The tests (what CI runs)
 test-all: $(VENV)/.developing ## The tests, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-lowest: $(LOWEST)/.developing ## The tests with the oldest versions of all libraries that pyproject.toml admits
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+audit: $(VENV)/.auditing ## Ask for known holes of what is installed; docs/security.md says which are known (needs the network)
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(BIN)/python -m pip_audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt
+
 bench: $(VENV)/.benchmarking ## How fast it is, against Keras and PyTorch: a table, and bench.json
 	$(BIN)/python tests/benchmarks/bench.py --json bench.json
 
@@ -44,7 +52,7 @@ format: $(VENV)/.developing ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment, caches and everything in artifacts/ but its README
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowernoise tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find artifacts -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
 
@@ -61,4 +69,18 @@ $(VENV)/.benchmarking: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.auditing: | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10'
+	touch $@
+
+# Every lower bound becomes the version itself; what our dependencies need in turn stays the newest that suits them.
+$(LOWEST)/.developing: pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	  bounds = project['dependencies'] + project['optional-dependencies']['dev']; \
+	  print(*(bound.replace('>=', '==') for bound in bounds), sep='\n')" > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' \
+	  --constraint $(LOWEST)/constraints.txt
 	touch $@

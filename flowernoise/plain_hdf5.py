@@ -8,11 +8,14 @@ The reasons are one line and name the item, not the file; callers put the file's
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 
 MOST_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
+MOST_DEPTH = 50
+MOST_TEXT = 64 << 20  # bytes of an attribute
 _NUMBERS = "biuf"  # kinds of NumPy types: truth values, integers, floats
 
 
@@ -24,17 +27,19 @@ def refuse_foreign(file: Any, most_bytes: int) -> None:
         most_bytes: most that one array may take; the file's own length, as arrays lie in it uncompressed.
 
     Raises:
-        ValueError: a link, storage outside the file, anything that is no plain array, or too many objects. On a
-            damaged file h5py itself raises nearly anything.
+        ValueError: a link, storage outside the file, anything that is no plain array, too many objects, or groups that
+            lie too deep. On a damaged file h5py itself raises nearly anything.
     """
     import h5py
 
-    groups, seen, found = [file["/"]], {h5py.h5o.get_info(file["/"].id).addr}, 1
+    groups, seen, found = [(file["/"], 0)], {h5py.h5o.get_info(file["/"].id).addr}, 1
     while groups:
-        group = groups.pop()
+        group, depth = groups.pop()
         found += len(group)  # known without going through them
         if found > MOST_OBJECTS:
             raise ValueError(f"it holds over {MOST_OBJECTS:,} objects")
+        if depth > MOST_DEPTH:  # HDF5 takes minutes to go through thousands
+            raise ValueError(f"its groups lie over {MOST_DEPTH} deep")
         for name in group:
             if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
                 raise ValueError(f"{group.name} holds a link, {name!r}")
@@ -44,7 +49,7 @@ def refuse_foreign(file: Any, most_bytes: int) -> None:
                 continue
             seen.add(address)
             if isinstance(item, h5py.Group):
-                groups.append(item)
+                groups.append((item, depth + 1))
             else:
                 refuse_unless_plain(item, most_bytes)
 
@@ -91,37 +96,45 @@ def plain_array(item: Any, most_bytes: int) -> np.ndarray[Any, Any]:
     [1, 2]
     """
     refuse_unless_plain(item, most_bytes)
-    array: np.ndarray[Any, Any] = item[()]
-    return array
+    return np.asarray(item[()])
 
 
-def plain_texts(item: Any, attribute: str, most_bytes: int) -> list[str]:
-    """Reads an attribute that is a text, or an array of texts of one length, as Keras keeps the names of layers.
+def longest_text(content: bytes) -> int:
+    """Most bytes that one text of varying length can have in a file: none is longer than the heap it lies in.
 
-    Arrays of texts of various lengths are refused: thousands of them can share one long text.
+    Thousands of texts can share the bytes of one, so their number and the file's length together say too little.
+
+    Args:
+        content: the file. Each of its heaps begins with ``GCOL``, a version, and its length.
+    """
+    heaps = re.finditer(rb"GCOL\x01\0\0\0(.{8})", content, re.DOTALL)
+    return max((int.from_bytes(heap[1], "little") for heap in heaps), default=0)
+
+
+def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[str]:
+    """An attribute that is a text or a list of texts, as Keras keeps the names of layers.
 
     Args:
         item: an object of an open ``h5py.File``, with this attribute.
         attribute: its name.
-        most_bytes: most that the texts may take.
+        most: most texts that it may hold.
+        longest: what :func:`longest_text` gives for the file.
 
     Raises:
-        ValueError: it is something else, or larger.
+        ValueError: the attribute is something else, or holds more texts, or could take over 64 MiB.
 
     >>> import h5py, io
     >>> with h5py.File(io.BytesIO(), "w") as file:
-    ...     file.attrs["names"] = [b"conv", b"bn"]
-    ...     plain_texts(file, "names", 8)
+    ...     file.attrs["names"] = ["conv", "bn"]
+    ...     plain_texts(file, "names", most=2, longest=4096)
     ['conv', 'bn']
     """
     import h5py
 
     stored = h5py.h5a.open(item.id, attribute.encode())
-    kind = h5py.check_string_dtype(stored.dtype)
-    if kind is None or stored.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-        raise ValueError(f"{item.name} has the attribute {attribute}, which is no text")
-    count = math.prod(stored.shape)
-    if count * stored.dtype.itemsize > most_bytes or (kind.length is None and count > 1):
-        raise ValueError(f"{item.name} has the attribute {attribute}, which is more than a list of short texts")
-    values = np.atleast_1d(item.attrs[attribute]).tolist()
-    return [value.decode() if isinstance(value, bytes) else value for value in values]
+    kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
+    size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
+    if kind is None or count > most or size > MOST_TEXT:
+        raise ValueError(f"{item.name} has the attribute {attribute}, which is no list of few short texts")
+    texts = np.atleast_1d(item.attrs[attribute]).tolist() if count else []
+    return [text.decode() if isinstance(text, bytes) else text for text in texts]

@@ -197,6 +197,45 @@ def test_photos_over_100_megapixels_are_refused_from_their_header(width: int, he
         decode(png(width, height, 1, 0, b""), 8)
 
 
-def test_photos_of_exactly_100_megapixels_are_not_too_large() -> None:
+def test_photos_that_would_take_too_much_memory_are_refused_from_their_header() -> None:
     with pytest.raises(UnreadablePhotoError, match="truncated"):
-        decode(png(10_000, 10_000, 1, 0, b""), 8)
+        decode(png(10_000, 9_600, 1, 0, b""), 8)
+    with pytest.raises(UnreadablePhotoError, match=r"mode 1, would take 196 MB of memory, over 195; save it smaller"):
+        decode(png(10_000, 9_800, 1, 0, b""), 8)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+def test_exif_as_imagemagick_keeps_it_sets_photos_upright(kind: bytes) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    text = b"\nexif\n      40\n" + exif.tobytes().hex().encode()
+    value = b"\0" + zlib.compress(text) if kind == b"zTXt" else text
+    data = encoded(four_colours(), "PNG")
+    data = data[:33] + chunk(kind, b"Raw profile type exif\0" + value) + data[33:]
+    assert corners(decode(data, 8)) == [WHITE, BLUE, LIME, RED]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_xmp_sets_photos_upright_where_exif_does_not_say(form: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+    if form == "PNG":
+        data = encoded(four_colours(), "PNG")
+        data = data[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp) + data[33:]
+    else:
+        data = encoded(four_colours(), form, xmp=xmp)
+    assert corners(decode(data, 8)) == [WHITE, BLUE, LIME, RED]
+
+
+def test_comments_and_junk_between_the_segments_of_a_jpeg_do_no_harm() -> None:
+    data = encoded(four_colours(), "JPEG", comment=b"c" * 1000)
+    assert (decode(data[:2] + b"\xff\xff" + data[2:], 8) == decode(data, 8)).all()
+    assert (decode(data[:20] + b"junk\xff\0" + data[20:], 8) == decode(data, 8)).all()
+
+
+def test_a_jpeg_in_several_scans_that_is_not_progressive_counts_its_coefficients() -> None:
+    header = b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", 9000, 9000) + b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"
+    for components, refused in ((3, False), (1, True)):
+        data = b"\xff\xd8" + header + b"\xff\xda\x00\x08" + bytes([components]) + b"\x01\0\0\0\0\0" + b"0" * 99
+        with pytest.raises(UnreadablePhotoError) as caught:
+            decode(data, 8)
+        assert ("would take" in str(caught.value)) is refused

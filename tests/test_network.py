@@ -3,10 +3,12 @@ import http.server
 import socket
 import threading
 import time
+import urllib.request
 
 import pytest
 
-from flowernoise.network import reachable
+import flowernoise.network
+from flowernoise.network import impatient, status
 
 
 @pytest.fixture(autouse=True)
@@ -17,14 +19,14 @@ def no_proxy_of_this_machine(monkeypatch):
 
 
 @contextlib.contextmanager
-def serving(status, headers=()):
+def serving(code, headers=()):
     """A server that gives one answer to all; yields its address and the requests it gets."""
     requests = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
             requests.append((self.command, self.path))
-            self.send_response(status)
+            self.send_response(code)
             for name, value in headers:
                 self.send_header(name, value)
             self.end_headers()
@@ -63,21 +65,25 @@ def listening(behaviour):
             thread.join()
 
 
+def reachable(url, seconds=5.0):
+    return status(url, seconds) is not None
+
+
 def timed(url, seconds):
     start = time.monotonic()
     return reachable(url, seconds), time.monotonic() - start
 
 
-@pytest.mark.parametrize("status", [200, 204, 400, 401, 403, 404, 405, 429, 500, 503])
-def test_any_answer_of_the_host_counts(status):
-    with serving(status) as (url, requests):
-        assert reachable(url)
+@pytest.mark.parametrize("code", [200, 204, 400, 401, 403, 404, 405, 429, 500, 503])
+def test_any_answer_of_the_host_counts(code):
+    with serving(code) as (url, requests):
+        assert status(url) == code
         assert requests == [("HEAD", "/")]
 
 
-@pytest.mark.parametrize("status", [407, 502, 504])
-def test_a_gateway_that_did_not_get_through_is_not_the_host(status):
-    with serving(status) as (url, _):
+@pytest.mark.parametrize("code", [407, 502, 504])
+def test_a_gateway_that_did_not_get_through_is_not_the_host(code):
+    with serving(code) as (url, _):
         assert not reachable(url)
 
 
@@ -158,3 +164,22 @@ def test_a_proxy_that_refuses_to_tunnel_is_not_the_host(monkeypatch):
     with serving(403) as (proxy, _):
         monkeypatch.setenv("https_proxy", proxy)
         assert not reachable("https://flowers.invalid/")
+
+
+def test_downloads_by_urllib_and_requests_give_up_within_and_wait_again_afterwards(monkeypatch):
+    requests = pytest.importorskip("requests")
+    monkeypatch.setattr(flowernoise.network, "STALL", 0.3)
+    plain = requests.Session.request
+
+    def half(connection, stop):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        stop.wait(10)
+
+    for download in (lambda url: requests.get(url), lambda url: urllib.request.urlopen(url).read()):
+        with listening(half) as url, impatient():
+            start = time.monotonic()
+            with pytest.raises((OSError, requests.RequestException)):
+                download(url)
+            assert time.monotonic() - start < 5
+    assert requests.Session.request is plain
+    assert socket.getdefaulttimeout() is None

@@ -14,8 +14,9 @@ import io
 import itertools
 import math
 import os
+import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from flowernoise import network
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.legacy_torch import read_state
-from flowernoise.network import reachable
+from flowernoise.plain_hdf5 import longest_text, plain_texts, refuse_foreign
 from flowernoise.randomness import generator
 from flowernoise.registry import Registry
 
@@ -40,12 +42,13 @@ LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 # As in keras.applications.resnet, which cannot be asked without importing Keras; a test compares them.
-RESNET50_HOST = "https://storage.googleapis.com/"
-RESNET50_FOLDER = f"{RESNET50_HOST}tensorflow/keras-applications/resnet/"
+RESNET50_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 RESNET50_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MOST_WEIGHT_BYTES = 320 << 20  # ResNet50 with its classifier and what Adam keeps of each weight takes 308 MB
+MOST_LAYERS, MOST_ARRAYS = 1000, 16  # in a file, in a layer; ResNet50 has 177, and 4
 # Random weights come from one fixed seed, or no feature cache would ever be of use.
 RANDOM_SEED = 0
 RANDOM_DIGEST = f"none:seed={RANDOM_SEED}"
@@ -150,23 +153,25 @@ def _resnet50_imagenet() -> Path:
         "use --backbone efficientnet_lite0 (its weights come with the installation) "
         "or --backbone resnet50:weights=PATH (a local weight file)"
     )
-    if not reachable(RESNET50_HOST):
-        host = RESNET50_HOST.split("/")[2]
-        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} does not answer; {ways}")
+    url = RESNET50_FOLDER + RESNET50_FILE
+    answer, host = network.status(url), url.split("/")[2]
+    if answer is None or answer >= 400:
+        problem = "does not answer" if answer is None else f"answers {answer} when asked for them"
+        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} {problem}; {ways}")
     import keras
 
     try:
         # Keras draws its progress on stdout, where data goes.
-        with contextlib.redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
+        progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
+        with contextlib.redirect_stdout(progress), network.impatient():
+            home = str(_keras_folders()[0])
             return Path(
-                keras.utils.get_file(
-                    RESNET50_FILE, RESNET50_FOLDER + RESNET50_FILE, cache_subdir="models", file_hash=RESNET50_MD5
-                )
+                keras.utils.get_file(RESNET50_FILE, url, cache_dir=home, cache_subdir="models", file_hash=RESNET50_MD5)
             )
     # Keras raises a bare Exception where a download fails.
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {reason}; {ways}") from error
+        problem = network.reason(error)
+        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {problem}; {ways}") from error
 
 
 def _keras_folders() -> tuple[Path, Path]:
@@ -178,12 +183,19 @@ def _weight_file(text: str) -> Path:
     path = Path(text).expanduser()
     problem = f"backbone resnet50: weights={text}"
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could be without end
+            raise BadRequestError(f"{problem} cannot be read: it is no regular file")
+        if path.stat().st_size > MOST_WEIGHT_BYTES:
+            raise BadRequestError(f"{problem} is larger than {MOST_WEIGHT_BYTES:,} bytes, so it is not for ResNet50")
         with path.open("rb") as file:
             signature = file.read(len(HDF5_SIGNATURE))
     except FileNotFoundError:
         raise BadRequestError(f"{problem} is neither imagenet nor none nor a file that exists") from None
-    except OSError as error:
-        raise BadRequestError(f"{problem} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, BadRequestError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)  # ValueError: a name that holds NUL
+        raise BadRequestError(f"{problem} cannot be read: {reason}") from None
     if signature != HDF5_SIGNATURE:
         raise BadRequestError(f"{problem} is not an HDF5 file; save one with model.save_weights('….weights.h5')")
     return path
@@ -344,8 +356,8 @@ def _load_hdf5(model: keras.Model, *, path: Path, sha256: str) -> None:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DamagedFileError(f"{path} changed while it was in use; run the command again")
         with h5py.File(io.BytesIO(content), "r") as file:
-            _refuse_foreign(file, path)
-            _set_weights(model, _stored_layers(file), path)
+            refuse_foreign(file, len(content))
+            _set_weights(model, _stored_layers(file, longest_text(content)), path)
     except FlowernoiseError:
         raise
     # On a damaged file HDF5 raises nearly anything: OSError, RuntimeError, KeyError, ValueError, …
@@ -354,62 +366,30 @@ def _load_hdf5(model: keras.Model, *, path: Path, sha256: str) -> None:
         raise DamagedFileError(f"{path} cannot be read ({reason}); fetch or save the weight file again") from error
 
 
-def _refuse_foreign(file: h5py.File, path: Path) -> None:
-    """Refuses whatever could lead out of the file or is no plain array of numbers, before anything is read."""
-    import h5py
-
-    groups, seen = [file["/"]], set()
-    while groups:
-        group = groups.pop()
-        for name in group:
-            if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
-                raise DamagedFileError(
-                    f"{path}: {group.name} holds a link, {name!r}; weight files hold plain arrays only"
-                )
-            item = group[name]
-            address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-            if isinstance(item, h5py.Group):
-                groups.append(item)
-            elif not _is_plain(item):
-                raise DamagedFileError(f"{path}: {item.name} is no plain array of numbers, so the file is not read")
-
-
-def _is_plain(item: Any) -> bool:
-    import h5py
-
-    if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual or item.dtype.kind not in "biuf":
-        return False
-    plan = item.id.get_create_plist()
-    # Other filters are plug-ins, code that HDF5 would load from elsewhere.
-    known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-    return all(plan.get_filter(index)[0] in known for index in range(plan.get_nfilters()))
-
-
-def _stored_layers(file: h5py.File) -> dict[str, list[h5py.Dataset]]:
+def _stored_layers(file: h5py.File, longest: int) -> dict[str, list[h5py.Dataset]]:
     """Layer name → its arrays in the order of ``layer.weights``, of every layer that has any."""
     root = file.get("model_weights", file)
     if "layer_names" in root.attrs:
-        names = _texts(root.attrs["layer_names"])
-        stored = {name: [root[name][key] for key in _texts(root[name].attrs["weight_names"])] for name in names}
+        names = plain_texts(root, "layer_names", most=MOST_LAYERS, longest=longest)
+        stored = {name: _older_arrays(root[name], longest) for name in names}
     else:
         stored = {}
-        file.visititems(partial(_store_variables, stored))
+        file.visititems(partial(_store_variables, stored, longest))
     return {name: arrays for name, arrays in stored.items() if arrays}
 
 
-def _store_variables(stored: dict[str, list[h5py.Dataset]], path: str, item: Any) -> None:
+def _older_arrays(layer: h5py.Group, longest: int) -> list[h5py.Dataset]:
+    return [layer[name] for name in plain_texts(layer, "weight_names", most=MOST_ARRAYS, longest=longest)]
+
+
+def _store_variables(stored: dict[str, list[h5py.Dataset]], longest: int, path: str, item: Any) -> None:
     """Keras 3 keeps a layer's arrays as …/vars/0, 1, …, with the layer's name as an attribute."""
     parent, _, last = path.rpartition("/")
     if last == "vars":
-        name = item.attrs.get("name", parent.rpartition("/")[2])
-        stored[str(name)] = [item[key] for key in sorted(item, key=int)]
-
-
-def _texts(values: Iterable[str | bytes]) -> list[str]:
-    return [value.decode() if isinstance(value, bytes) else value for value in values]
+        name = parent.rpartition("/")[2]
+        if "name" in item.attrs:
+            (name,) = plain_texts(item, "name", most=1, longest=longest)
+        stored[name] = [item[key] for key in sorted(item, key=int)]
 
 
 def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], path: Path) -> None:
@@ -419,7 +399,10 @@ def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], p
         if name not in stored:
             raise BadRequestError(f"{problem}: it has no layer {layer.name}")
         arrays = stored[name]
-        found, wanted = [array.shape for array in arrays], [tuple(weight.shape) for weight in layer.weights]
+        found, wanted = (
+            [getattr(array, "shape", None) for array in arrays],
+            [tuple(weight.shape) for weight in layer.weights],
+        )
         if found != wanted:
             raise BadRequestError(f"{problem}: layer {layer.name} has the shapes {found}, not {wanted}")
         values = [array[()] for array in arrays]

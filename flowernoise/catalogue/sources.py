@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import errno
 import functools
+import importlib
 import io
 import os
 import re
+import stat
+import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,7 +24,10 @@ from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
+DOWNLOAD_RETRIES = 0  # TFDS would try for minutes, also after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
+TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
 
@@ -97,7 +106,11 @@ def tf_flowers(context: SourceContext) -> Source:
 
     Example: ``flowernoise prepare tf_flowers --data-dir ~/tensorflow_datasets``
     """
-    return _from_tfds("tf_flowers", context, TF_FLOWERS_URL)
+    source = _from_tfds("tf_flowers", context, TF_FLOWERS_URL, is_file=True)
+    if set(source.classes) != TF_FLOWERS_CLASSES:  # their names lie in a file of their own, without a checksum
+        found = ValueError(f"its classes are called {', '.join(source.classes) or 'nothing'}")
+        raise _cannot_provide("tf_flowers", context.data_dir, found)
+    return source
 
 
 @sources.register(unkeyed="name")
@@ -108,7 +121,7 @@ def tfds(context: SourceContext, *, name: str) -> Source:
     """
     if not re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", name):
         raise BadRequestError(f"tfds:{name} is not the name of a TensorFlow dataset, such as tfds:cifar10")
-    return _from_tfds(name, context, TFDS_INFO_URL)
+    return _from_tfds(name, context, TFDS_INFO_URL, is_file=False)
 
 
 @sources.register(unkeyed="path")
@@ -134,7 +147,9 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
 
     def photos() -> Iterator[Photo]:
         for index, file in listing:
-            yield Photo(printable(file.relative_to(root).as_posix()), labels[names[index]], file.read_bytes)
+            yield Photo(
+                printable(file.relative_to(root).as_posix()), labels[names[index]], functools.partial(_read, file)
+            )
 
     return Source(tuple(printable(name) for name in classes), len(listing), photos)
 
@@ -203,6 +218,17 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
+def _read(file: Path) -> bytes:
+    """A regular file's bytes; a pipe or a device could keep us waiting, or never end."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ENOTSUP, "no regular file")
+    if status.st_size > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MOST_BYTES:,}")
+    with file.open("rb") as stream:
+        return stream.read(MOST_BYTES)
+
+
 def printable(text: str) -> str:
     r"""A path as one line of valid text: what is not UTF-8 or not printable is written as its escape.
 
@@ -213,46 +239,78 @@ def printable(text: str) -> str:
     return valid if valid.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in valid)
 
 
-def _from_tfds(name: str, context: SourceContext, url: str) -> Source:
+def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:
+    """A set of TensorFlow Datasets; ``url`` is the file it is made from, or something at the host that tells of it."""
     prepared = _prepared_directory(name, context.data_dir)
-    if prepared is None and not network.reachable(url):
-        where = f"not in {context.data_dir}" if context.data_dir else "not on this machine"
-        raise FlowernoiseError(
-            f"{name} is {where} and {url.split('/')[2]} cannot be reached to download it; use --data-dir DIR with a "
-            "prepared TFDS directory, or give a folder of photos (one folder a class) in place of the name"
-        )
+    if prepared is None:
+        _refuse_without_network(name, context.data_dir, url, is_file)
     import tensorflow_datasets as tensorflow_datasets
 
     builder = _open_builder(tensorflow_datasets, name, prepared, context)
     image_key, label_key = _feature_keys(tensorflow_datasets, name, builder.info)
     decoders = {image_key: tensorflow_datasets.decode.SkipDecoding()}
 
+    classes = tuple(builder.info.features[label_key].names)
+    total = sum(split.num_examples for split in builder.info.splits.values())
+    if not total:
+        raise _cannot_provide(name, prepared, ValueError("it holds no photos"))
+
     def photos() -> Iterator[Photo]:
         for split in sorted(builder.info.splits):
             examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
             for index, example in enumerate(_examples(tensorflow_datasets.as_numpy(examples), name, prepared)):
-                if example[label_key] >= 0:  # unlabelled test splits carry −1
-                    yield Photo(
-                        f"{split}/{index:06}", int(example[label_key]), functools.partial(bytes, example[image_key])
-                    )
+                label = int(example[label_key])
+                if label >= len(classes):
+                    raise _cannot_provide(name, prepared, ValueError(f"a photo is of class {label} of {len(classes)}"))
+                if label >= 0:  # unlabelled test splits carry −1
+                    yield Photo(f"{split}/{index:06}", label, functools.partial(bytes, example[image_key]))
 
-    total = sum(split.num_examples for split in builder.info.splits.values())
-    return Source(tuple(builder.info.features[label_key].names), total, photos)
+    return Source(classes, total, photos)
+
+
+def _refuse_without_network(name: str, data_dir: Path | None, url: str, is_file: bool) -> None:
+    status, host = network.status(url), url.split("/")[2]
+    if status is None:
+        problem = f"{host} cannot be reached to download it"
+    elif is_file and status >= 400:
+        problem = f"{host} answers {status} when asked for it"
+    else:
+        return
+    where = f"not in {data_dir}" if data_dir else "not on this machine"
+    raise FlowernoiseError(
+        f"{name} is {where} and {problem}; use --data-dir DIR with a prepared TFDS directory, or give a folder of "
+        "photos (one folder a class) in place of the name"
+    )
 
 
 def _open_builder(library: Any, name: str, prepared: Path | None, context: SourceContext) -> Any:
     try:
         if prepared is not None:
             return library.builder_from_directory(prepared)
-        if not context.show_download:
-            library.disable_progress_bar()
         builder = library.builder(name, data_dir=context.data_dir, try_gcs=False)
-        builder.download_and_prepare()
+        _download(library, builder, context.show_download)
         return builder
     except library.core.registered.DatasetNotFoundError as error:
         raise BadRequestError(f"TensorFlow Datasets knows no {name!r}") from error
     except Exception as error:  # TFDS raises whatever its readers and its downloads meet
         raise _cannot_provide(name, prepared, error) from error
+
+
+def _download(library: Any, builder: Any, show: bool) -> None:
+    """Downloads and prepares a set. The archive is put where no other run takes it, whole or not, for its own."""
+    if not show:
+        library.disable_progress_bar()
+    downloader = importlib.import_module("tensorflow_datasets.core.download.downloader")
+    downloader.MAX_RETRIES = DOWNLOAD_RETRIES  # type: ignore[attr-defined]
+    root = Path(builder.data_dir_root)
+    root.mkdir(parents=True, exist_ok=True)
+    config = library.download.DownloadConfig(manual_dir=root / "downloads" / "manual")
+    with (
+        tempfile.TemporaryDirectory(prefix=".download-", dir=root, ignore_cleanup_errors=True) as folder,
+        contextlib.redirect_stdout(sys.stderr if show else io.StringIO()),  # TFDS prints, where data goes
+        network.impatient(),
+    ):
+        builder.download_and_prepare(download_dir=folder, download_config=config)
 
 
 def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iterator[Any]:
@@ -263,7 +321,7 @@ def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iter
 
 
 def _cannot_provide(name: str, prepared: Path | None, error: Exception) -> FlowernoiseError:
-    text = " ".join(str(error).split())[:200]
+    text = network.reason(error)
     return FlowernoiseError(
         f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
         "a folder of photos in place of the name"

@@ -1,0 +1,39 @@
+"""Runs the command with its downloads pointed to a server of the test: the URLs and digests given as JSON in argv[1].
+
+``flowers`` is the URL of tf_flowers' archive with its SHA-256 and size, ``resnet50`` that of the weights' folder with
+their MD5; ``stall`` is the number of seconds without a byte after which a download is given up.
+"""
+
+import json
+import sys
+from typing import Any
+
+
+def point_to(settings: dict[str, Any]) -> None:
+    """Changes the constants."""
+    from flowernoise import network
+    from flowernoise.catalogue import backbones, sources
+
+    network.STALL = settings.get("stall", network.STALL)
+    if flowers := settings.get("flowers"):
+        sources.TF_FLOWERS_URL = flowers["url"]
+        import tensorflow_datasets
+        from tensorflow_datasets.datasets.tf_flowers import tf_flowers_dataset_builder as builder
+
+        info = tensorflow_datasets.core.download.checksums.UrlInfo(
+            size=tensorflow_datasets.core.utils.Size(flowers["size"]),
+            checksum=flowers["sha256"],
+            filename="flower_photos.tgz",
+        )
+        builder._URL = flowers["url"]
+        builder.Builder.url_infos = {flowers["url"]: info}
+    if weights := settings.get("resnet50"):
+        backbones.RESNET50_FOLDER = weights["folder"]
+        backbones.RESNET50_MD5 = weights["md5"]
+
+
+if __name__ == "__main__":
+    point_to(json.loads(sys.argv.pop(1)))
+    from flowernoise.__main__ import main
+
+    main()
