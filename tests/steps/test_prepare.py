@@ -385,7 +385,8 @@ def test_another_request_is_prepared_again_and_leaves_no_old_files(
     assert not now.done_before
     assert now.dataset.id != before.id
     assert {path.name for path in place.layout.photos.iterdir()} == {now.dataset.archive.name, now.dataset.index.name}
-    assert {path.name for path in place.artifacts.iterdir()} == {"dataset.json", "photos"}
+    assert {path.name for path in place.artifacts.iterdir()} == {"dataset.json", "photos", "locks"}
+    assert {path.name for path in place.layout.locks.iterdir()} == {"directory.lock"}
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "moved", "replaced"])
@@ -482,8 +483,9 @@ def test_an_interrupted_preparation_leaves_the_old_data_set_and_no_litter(
 
 def test_an_artifacts_directory_that_is_a_file_is_named(place: Workplace) -> None:
     place.artifacts.write_text("a file")
-    with pytest.raises(FlowernoiseError, match=r"cannot make the directory .*artifacts"):
+    with pytest.raises(BadRequestError, match="artifacts is not a directory; give another with --artifacts"):
         place.prepare()
+    assert place.artifacts.read_text() == "a file"
 
 
 def test_names_that_are_not_utf8_or_span_lines_are_kept_as_escapes(place: Workplace) -> None:
