@@ -146,7 +146,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
     return set(json.loads(finished.stdout.splitlines()[-1]))
 
 
-RUN = "import runpy; sys.argv[0] = 'flowernoise'; runpy.run_module('flowernoise', run_name='__main__')"
+RUN = "from flowernoise.__main__ import run; sys.argv[0] = 'flowernoise'; sys.exit(run())"
 COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list", "plot", "preview", "report", "status")
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from flowernoise import network
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
+from flowernoise.text import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
@@ -201,16 +202,6 @@ def _image_files(directory: Path) -> list[Path]:
 
 def _refuse(error: OSError) -> None:
     raise error
-
-
-def printable(text: str) -> str:
-    r"""A path as one line of valid text: what is not UTF-8 or not printable is written as its escape.
-
-    >>> print(printable("roses/a\tb.jpg"))
-    roses/a\tb.jpg
-    """
-    valid = text.encode("utf-8", "backslashreplace").decode()
-    return valid if valid.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in valid)
 
 
 def _from_tfds(name: str, context: SourceContext, url: str) -> Source:

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from flowernoise import images
-from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, printable
+from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, did_you_mean
@@ -22,6 +22,7 @@ from flowernoise.store import datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable
+from flowernoise.text import printable
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
