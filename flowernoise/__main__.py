@@ -79,6 +79,7 @@ def _explain(error: BaseException) -> tuple[str, ExitCode]:
 
     if isinstance(error, TyperException):
         message = error.format_message() if hasattr(error, "format_message") else str(error)
+        message = message.replace("Value error, ", "")  # which Typer prefixes to choices
         return f"{message.rstrip('.')}; see `{_command_path(error)} --help`", ExitCode.BAD_REQUEST
     kind, first_line = type(error).__name__, (str(error).splitlines() or [""])[0]
     what = f"{kind}: {first_line}" if first_line else kind

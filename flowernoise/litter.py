@@ -1,31 +1,28 @@
-"""The temporary files that this process is writing, so that one that must end at once leaves none behind."""
+"""Temporary files of this process, gone with it however it ends."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 
-_PATIENCE = 0.2  # seconds
-
-_paths: set[Path] = set()
-_lock = threading.Lock()
+_open: set[Path] = set()
 
 
-def add(path: Path) -> None:
-    """Remembers a temporary file; to be called before it is made."""
-    with _lock:
-        _paths.add(path)
-
-
-def discard(path: Path) -> None:
-    """Forgets a file that was renamed or removed."""
-    _paths.discard(path)
+@contextlib.contextmanager
+def kept_clean(path: Path) -> Iterator[None]:
+    """Removes a temporary file when the block ends; what was renamed is no longer there."""
+    _open.add(path)
+    try:
+        yield
+    finally:
+        _open.discard(path)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def remove_all() -> None:
-    """Removes what is there, and lets no other file be begun: whoever tries waits for the end of the process."""
-    _lock.acquire(timeout=_PATIENCE)  # never given back
-    for path in tuple(_paths):
+    """Removes the temporary files that are open, for a process that ends at once."""
+    for path in list(_open):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
