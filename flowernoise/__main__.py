@@ -3,77 +3,87 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import traceback
-from types import FrameType
 
+from flowernoise import litter, stopping, streams
 from flowernoise.errors import ExitCode, FlowernoiseError
+from flowernoise.text import printable
 
-
-class _StoppedError(BaseException):
-    """SIGINT or SIGTERM arrived; not an Exception, so that nothing on the way takes it for one."""
-
-    def __init__(self, code: ExitCode) -> None:
-        super().__init__(code)
-        self.code = code
+LONGEST_LINE = 2000  # characters of an error line
 
 
 def main() -> None:
-    """Runs the command line and exits with its code."""
-    debug = "--debug" in sys.argv
-    if not debug:
-        _hush_libraries()
-    _stop_on(signal.SIGTERM, ExitCode.TERMINATED)
-    _stop_on(signal.SIGINT, ExitCode.INTERRUPTED)
-    code = _run(debug)
+    """Runs the command line and ends the process with its code.
+
+    At once: what libraries do while an interpreter ends takes TensorFlow a second, in which no signal is heard.
+    """
     try:
+        code = run()
+    except stopping.StoppedError as stopped:  # while another error was being told
+        code = _tell(stopped)
+    os._exit(code)
+
+
+def run() -> int:
+    """Runs the command line; tells what went wrong, and returns the exit code. No signal is raised after it."""
+    streams.own(hush="--debug" not in sys.argv)
+    try:
+        stopping.listen(litter.remove_all)
+        code = _command()
         sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
-    sys.exit(code)
+    except streams.ReaderLeftError:
+        code = ExitCode.DONE
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else ExitCode.COULD_NOT
+    except (Exception, stopping.StoppedError) as error:
+        return _tell(error)
+    stopping.take_last_word()
+    return code
 
 
-def _run(debug: bool) -> int:
+def _command() -> int:
+    if "--debug" not in sys.argv:
+        _hush_libraries()
     import typer
 
     from flowernoise import help
     from flowernoise.cli import app
 
-    try:
-        command = typer.main.get_command(app)
-        if {"--help", "-h"} & set(sys.argv[2:]):
-            help.complete(command)
-        code = command(standalone_mode=False)
-        return code if isinstance(code, int) else ExitCode.DONE
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else ExitCode.COULD_NOT
-    except BrokenPipeError:
-        _forget_stdout()
-        return ExitCode.DONE
-    except (Exception, _StoppedError) as error:
-        message, code = _explain(error)
-        sys.stderr.write(f"error: {' '.join(message.split())}\n")
-        if debug:
-            traceback.print_exception(error)
-        return code
+    command = typer.main.get_command(app)
+    if {"--help", "-h"} & set(sys.argv[2:]):
+        help.complete(command)
+    code = command(standalone_mode=False)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _tell(error: BaseException) -> int:
+    """Writes the line about an error, and returns its exit code."""
+    message, code = _explain(error)
+    line = printable(" ".join(message.split()))
+    stopping.take_last_word()
+    sys.stderr.write(f"error: {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + '…'}\n")
+    if "--debug" in sys.argv:
+        import traceback
+
+        traceback.print_exception(error)
+    return code
 
 
 def _explain(error: BaseException) -> tuple[str, ExitCode]:
     """What to tell of an error, and the exit code."""
-    from typer.exceptions import TyperException
-
     if isinstance(error, FlowernoiseError):
         return str(error), error.exit_code
-    if isinstance(error, _StoppedError):
-        word = "interrupted" if error.code == ExitCode.INTERRUPTED else "terminated"
-        return f"{word}; what is finished is kept, the same command goes on from there", error.code
+    if isinstance(error, stopping.StoppedError):
+        return str(error), error.code
+    from typer.exceptions import TyperException
+
     if isinstance(error, TyperException):
         message = error.format_message() if hasattr(error, "format_message") else str(error)
+        message = message.replace("Value error, ", "")  # which Typer prefixes to choices
         return f"{message.rstrip('.')}; see `{_command_path(error)} --help`", ExitCode.BAD_REQUEST
-    first_line = (str(error).splitlines() or [""])[0]
-    hint = "the same command with --debug shows where"
-    return f"unexpected {type(error).__name__}: {first_line}; {hint}", ExitCode.COULD_NOT
+    kind, first_line = type(error).__name__, (str(error).splitlines() or [""])[0]
+    what = f"{kind}: {first_line}" if first_line else kind
+    return f"unexpected {what}; the same command with --debug shows where", ExitCode.COULD_NOT
 
 
 def _command_path(error: Exception) -> str:
@@ -81,38 +91,17 @@ def _command_path(error: Exception) -> str:
     return context.command_path if context is not None else "flowernoise"
 
 
-def _stop_on(number: signal.Signals, code: ExitCode) -> None:
-    """Turns a signal into an exception, unless whoever started us wants it ignored, as shells do in the background."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _StoppedError(code)
-
-    if signal.getsignal(number) != signal.SIG_IGN:
-        signal.signal(number, stop)
-
-
 def _hush_libraries() -> None:
-    """Keeps stderr for our own lines: TensorFlow's C++ parts write to descriptor 2, its Python parts log and warn."""
+    """Keeps stderr for our own lines: libraries warn and log, and threads and finalisers print what ended them."""
     import logging
+    import threading
     import warnings
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    try:
-        own = os.dup(2)
-        sys.stderr = os.fdopen(own, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-    except OSError:  # started without a stderr
-        return
-
-
-def _forget_stdout() -> None:
-    """Whoever read our output has left; nothing more is to be written, nor complained about."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    threading.excepthook = lambda _: None
+    sys.unraisablehook = lambda _: None
 
 
 if __name__ == "__main__":

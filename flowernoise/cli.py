@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowernoise import __version__
+from flowernoise import __version__, outputs
 from flowernoise.errors import BadRequestError
+from flowernoise.registry import number, whole_number
 
 if TYPE_CHECKING:
     from flowernoise.show.session import Session
@@ -71,21 +73,59 @@ class Format(StrEnum):
 
 def _whole_number(text: str) -> int:
     try:
-        return int(text)
+        return whole_number(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a whole number") from None
 
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        value = number(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{text!r} is not a finite number")
+    return value
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter(f"{text!r} is no path")
+    return Path(text)
+
+
+def _file_to_write(text: str) -> Path:
+    path = _path(text)
+    if problem := outputs.why_no_file(path):
+        raise typer.BadParameter(f"{text!r} cannot be written: {problem}")
+    return path
+
+
+def _directory_to_write(text: str) -> Path:
+    path = _path(text)
+    if problem := outputs.why_no_directory(path):
+        raise typer.BadParameter(f"{text!r} cannot be written to: {problem}")
+    return path
+
+
+def _place_to_write(text: str) -> Path:
+    """A directory, or a file."""
+    path = _path(text)
+    if problem := outputs.why_no_file(path) and outputs.why_no_directory(path):
+        raise typer.BadParameter(f"{text!r} cannot be written to: {problem}")
+    return path
 
 
 Artifacts = Annotated[
     Path,
-    typer.Option("-a", "--artifacts", metavar="DIR", envvar="FLOWERNOISE_ARTIFACTS", help="The artifacts directory."),
+    typer.Option(
+        "-a",
+        "--artifacts",
+        parser=_path,
+        metavar="DIR",
+        envvar="FLOWERNOISE_ARTIFACTS",
+        help="The artifacts directory.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes, errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout, and nothing else there.")]
@@ -135,7 +175,10 @@ Seed = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Where TensorFlow Datasets keeps prepared sets.  [default: its own]", show_default=False
+        parser=_path,
+        metavar="DIR",
+        help="Where TensorFlow Datasets keeps prepared sets.  [default: its own]",
+        show_default=False,
     ),
 ]
 Noise = Annotated[
@@ -155,6 +198,7 @@ Import = Annotated[
     Path | None,
     typer.Option(
         "--import",
+        parser=_path,
         metavar="FILE",
         help="Noisy labels of your own: a CSV file with id (or path) and label. Alone, no other noise is drawn.",
         show_default=False,
@@ -162,7 +206,12 @@ Import = Annotated[
 ]
 Export = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write the noisy draws' labels there, as a CSV file.", show_default=False),
+    typer.Option(
+        parser=_file_to_write,
+        metavar="FILE",
+        help="Write the noisy draws' labels there, as a CSV file.",
+        show_default=False,
+    ),
 ]
 Loss = Annotated[
     list[str] | None,
@@ -217,7 +266,9 @@ SelectOption = Annotated[
     ),
 ]
 Baseline = Annotated[str | None, typer.Option(metavar="SPEC", help="The loss to compare with.", show_default=False)]
-FormatOption = Annotated[Format, typer.Option("--format", help="Form of the output.")]
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="Form of the output.  [default: table]", show_default=False)
+]
 SortBy = Annotated[
     str | None,
     typer.Option(
@@ -252,7 +303,8 @@ Delta = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.", show_default=False)
+    Path | None,
+    typer.Option(parser=_file_to_write, metavar="FILE", help="Write there instead of to stdout.", show_default=False),
 ]
 
 Photos = Annotated[
@@ -303,6 +355,7 @@ SheetsOutput = Annotated[
     Path | None,
     typer.Option(
         "--output",
+        parser=_directory_to_write,
         metavar="DIR",
         help="Write there.  [default: preview in the artifacts directory]",
         show_default=False,
@@ -310,6 +363,7 @@ SheetsOutput = Annotated[
 ]
 
 DEFAULT_ARTIFACTS = Path("artifacts")
+MOST_NUMBERS = 1000  # in a list such as of --rates
 
 
 @app.callback()
@@ -409,12 +463,13 @@ def evaluate(
 @app.command()
 def compare(
     directories: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DIR]...", help="Artifacts directories. [default: the one of -a]")
+        list[Path] | None,
+        typer.Argument(parser=_path, metavar="[DIR]...", help="Artifacts directories. [default: the one of -a]"),
     ] = None,
     metric: Metric = None,
     select: SelectOption = None,
     baseline: Baseline = None,
-    format: FormatOption = Format.table,
+    format: FormatOption = None,
     sort_by: SortBy = None,
     rows: Rows = None,
     columns: Columns = None,
@@ -430,9 +485,9 @@ def compare(
 
     given = _given(locals())
     with _session(given) as session:
-        settings = _settings(step.CompareSettings, given)
+        form, settings = _form(format, json), _settings(step.CompareSettings, given)
         result = step.compare(directories or [artifacts], settings, session.progress)
-        session.show_comparison(result, Format.json if json else format, output)
+        session.show_comparison(result, form, output)
 
 
 @app.command()
@@ -468,7 +523,7 @@ def run(
     metric: Metric = None,
     select: SelectOption = None,
     baseline: Baseline = None,
-    format: FormatOption = Format.table,
+    format: FormatOption = None,
     sort_by: SortBy = None,
     rows: Rows = None,
     columns: Columns = None,
@@ -497,8 +552,8 @@ def run(
             compare=_settings(step.CompareSettings, given),
             preset=preset,
         )
-        result = step.run(artifacts, settings, session.progress)
-        session.show_run(result, Format.json if json else format, output)
+        form = _form(format, json)
+        session.show_run(step.run(artifacts, settings, session.progress), form, output)
 
 
 @app.command(name="list")
@@ -562,6 +617,7 @@ def plot(
     output: Annotated[
         Path | None,
         typer.Option(
+            parser=_place_to_write,
             metavar="PATH",
             help="A directory, or the file of a single picture.  [default: plots in the artifacts directory]",
             show_default=False,
@@ -612,7 +668,12 @@ def report(
     select: SelectOption = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write there.  [default: the artifacts directory]", show_default=False),
+        typer.Option(
+            parser=_directory_to_write,
+            metavar="DIR",
+            help="Write there.  [default: the artifacts directory]",
+            show_default=False,
+        ),
     ] = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,
@@ -671,21 +732,30 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _form(format: Format | None, json: bool) -> Format:
+    """The form that a comparison is shown in."""
+    if json and format not in (None, Format.json):
+        raise BadRequestError(f"--json and --format {format} contradict each other; give one of them")
+    return Format.json if json else format or Format.table
+
+
 def _numbers(option: str, text: str) -> tuple[float, ...]:
     """Reads ``0.1,0.3``; each number once, in the order given."""
-    numbers = []
-    for part in text.split(","):
-        try:
-            numbers.append(float(part))
-        except ValueError:
-            raise BadRequestError(f"{option} {text!r}: {part.strip()!r} is not a number") from None
-    return tuple(dict.fromkeys(numbers))
+    parts = text.split(",")
+    if len(parts) > MOST_NUMBERS:
+        raise BadRequestError(f"{option} {text[:40]}…: {len(parts):,} numbers are too many; at most {MOST_NUMBERS:,}")
+    try:
+        return tuple(dict.fromkeys(_number(part.strip()) for part in parts))
+    except typer.BadParameter as error:
+        raise BadRequestError(f"{option} {text!r}: {error.message}") from None
 
 
 def _settings(kind: Any, given: dict[str, Any]) -> Any:
-    """A step's settings from the options that it knows; the rest keeps its default."""
+    """A step's settings from the options that it knows, checked before any work; the rest keeps its default."""
     names = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{name: getattr(value, "value", value) for name, value in given.items() if name in names})
+    settings = kind(**{name: getattr(value, "value", value) for name, value in given.items() if name in names})
+    settings.check()
+    return settings
 
 
 def _session(given: dict[str, Any]) -> Session:

@@ -46,10 +46,43 @@ class Between:
         return above and below and -math.inf < value < math.inf
 
     def __str__(self) -> str:
-        lower = f"{'above' if 'low' in self.open else 'at least'} {self.low:g}"
+        lower = f"{'above' if 'low' in self.open else 'at least'} {format_value(float(self.low))}"
         if math.isinf(self.high):
             return lower
-        return f"{lower} and {'below' if 'high' in self.open else 'at most'} {self.high:g}"
+        return f"{lower} and {'below' if 'high' in self.open else 'at most'} {format_value(float(self.high))}"
+
+
+def whole_number(text: str) -> int:
+    """Reads a whole number in ASCII; Python's ``int`` takes ``1_000`` and the digits of all scripts, too.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> whole_number("12"), whole_number("-3")
+    (12, -3)
+    """
+    return int(_as_written(text))
+
+
+def number(text: str) -> float:
+    """Reads a decimal number in ASCII; one beyond all bounds is infinite.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> number("0.3"), number("1e-3"), number("1e400")
+    (0.3, 0.001, inf)
+    """
+    return float(_as_written(text))
+
+
+def _as_written(text: str) -> str:
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"{text!r} is not written in digits alone")
+    return text
+
+
+READERS: Mapping[type, Callable[[str], Any]] = types.MappingProxyType({int: whole_number, float: number, str: str})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +107,7 @@ class Parameter:
                 raise BadRequestError(f"{problem} is neither true nor false")
             return text == "true"
         try:
-            value = self.type(text)
+            value = READERS[self.type](text)
         except ValueError:
             noun = "a whole number" if self.type is int else "a number"
             raise BadRequestError(f"{problem} is not {noun}") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ from typing import Any
 import numpy as np
 
 from flowernoise.errors import BadRequestError
+from flowernoise.registry import number
 
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
+MAX_MATRIX = 16 * 2**20  # bytes of a matrix's file
+MAX_LABELS = 2**30  # bytes of any other file, such as of labels
+_LONGEST_REASON = 300  # characters of what a parser complains about
 DIGITS = 12  # of a file's SHA-256 that tell it from others
 TOLERANCE = 1e-6  # by which a row's sum may miss 1
 
@@ -45,15 +51,30 @@ def read(file: str, num_classes: int | None, *, owner: str, sha256: str = "") ->
     Raises:
         BadRequestError: it cannot be read, is another file, or does not hold a stochastic matrix of c classes.
     """
-    data = read_bytes(file, owner, sha256)
+    data = read_bytes(file, owner, sha256, MAX_MATRIX)
     try:
         text = data.decode("utf-8-sig")
         is_json = file.lower().endswith(".json")
-        rows = json.loads(text) if is_json else [row for row in csv.reader(text.splitlines()) if row]
-        T = np.array([[float(cell) for cell in row] for row in rows])
-    except (ValueError, TypeError, RecursionError, csv.Error) as error:
-        raise BadRequestError(f"{owner}: {file} does not hold rows of equally many numbers ({error})") from error
+        rows = _json_rows(text) if is_json else _csv_rows(text)
+        T = np.array(rows, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
+        reason = str(error)[:_LONGEST_REASON]
+        raise BadRequestError(f"{owner}: {file} does not hold rows of equally many numbers ({reason})") from error
     return checked(T, num_classes, f"{owner}: {file}")
+
+
+def _csv_rows(text: str) -> list[list[float]]:
+    return [[number(cell) for cell in row] for row in csv.reader(text.splitlines()) if row]
+
+
+def _json_rows(text: str) -> Any:
+    """Lists of numbers, and nothing that Python would make a number of."""
+    rows = json.loads(text)
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise TypeError("not a list of lists")
+    if not all(type(cell) in (int, float) for row in rows for cell in row):
+        raise TypeError("not numbers alone")
+    return rows
 
 
 def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
@@ -105,14 +126,14 @@ def break_even(T: Matrix, classes: Sequence[str]) -> str | None:
     return f"{classes[i]} is labelled {classes[int(wrong[i].argmax())]} {comparison} {classes[i]}"
 
 
-def read_bytes(file: str, owner: str, sha256: str = "") -> bytes:
-    """A file that a user named.
+def read_bytes(file: str, owner: str, sha256: str = "", most: int = MAX_LABELS) -> bytes:
+    """A file that a user named, of at most ``most`` bytes.
 
     Raises:
         BadRequestError: it cannot be read, or is not the file whose SHA-256 starts with ``sha256``.
     """
     try:
-        data = Path(file).expanduser().read_bytes()
+        data = _regular_file(Path(file).expanduser(), most)
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadRequestError(f"{owner}: cannot read {file}: {reason}") from error
@@ -128,3 +149,24 @@ def file_digest(file: str, owner: str) -> str:
         BadRequestError: it cannot be read.
     """
     return hashlib.sha256(read_bytes(file, owner)).hexdigest()[:DIGITS]
+
+
+def _regular_file(path: Path, most: int) -> bytes:
+    """The bytes of a regular file.
+
+    A pipe, such as of ``<(…)``, is refused, too: it can be read once, and its name says nothing about what was in it.
+
+    Raises:
+        OSError: it is no regular file, larger than ``most`` bytes, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for a writer
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError("it is a directory")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file but a pipe or a device; save it to a file first")
+        data = file.read(most + 1) if status.st_size <= most else None
+    if data is None or len(data) > most:
+        raise OSError(f"it is larger than {most:,} bytes")
+    return data

@@ -120,10 +120,9 @@ def test_each_stage_says_that_it_is_done_and_touches_nothing(finished: Path) -> 
 def test_nothing_that_is_done_imports_tensorflow(finished: Path) -> None:
     for stage in (("corrupt", "--rates", "0.4", "--seeds", "2"), ("train", *TRAINED), ("evaluate",), ("compare",)):
         code = (
-            "import sys, runpy\n"
+            "import sys\nfrom flowernoise.__main__ import run\n"
             f"sys.argv = ['flowernoise', *{[*stage, '-a', str(finished), '-q']!r}]\n"
-            "try:\n    runpy.run_module('flowernoise', run_name='__main__')\n"
-            "except SystemExit as stop:\n    assert not stop.code\n"
+            "assert not run()\n"
             "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

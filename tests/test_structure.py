@@ -159,8 +159,9 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
     return set(json.loads(finished.stdout.splitlines()[-1]))
 
 
-RUN = "import runpy; sys.argv[0] = 'flowernoise'; runpy.run_module('flowernoise', run_name='__main__')"
-COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "list", "plot", "preview", "report", "status", "verify")
+RUN = "from flowernoise.__main__ import run; sys.argv[0] = 'flowernoise'; sys.exit(run())"
+STEPS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
+COMMANDS = (*STEPS, "list", "plot", "preview", "report", "status", "verify")
 
 
 def test_the_check_sees_a_heavy_module() -> None:

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from flowernoise import network
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
+from flowernoise.text import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
@@ -227,16 +228,6 @@ def _read(file: Path) -> bytes:
         raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MOST_BYTES:,}")
     with file.open("rb") as stream:
         return stream.read(MOST_BYTES)
-
-
-def printable(text: str) -> str:
-    r"""A path as one line of valid text: what is not UTF-8 or not printable is written as its escape.
-
-    >>> print(printable("roses/a\tb.jpg"))
-    roses/a\tb.jpg
-    """
-    valid = text.encode("utf-8", "backslashreplace").decode()
-    return valid if valid.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in valid)
 
 
 def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:

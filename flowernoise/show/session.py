@@ -253,16 +253,10 @@ class Session:
         self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leaves it to the command line what a reader who left means; Rich would exit with 1."""
-        raise BrokenPipeError
-
-
 def _console(stream: Any) -> Console:
     """A console as wide as the terminal; where there is none, tables that need more than its width get it."""
-    console = _Console(file=stream, highlight=False)
-    return console if console.is_terminal else _Console(file=stream, width=PIPE_WIDTH, highlight=False)
+    console = Console(file=stream, highlight=False)
+    return console if console.is_terminal else Console(file=stream, width=PIPE_WIDTH, highlight=False)
 
 
 def _comparison(result: Result, form: str, console: Console) -> str:

@@ -23,6 +23,7 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, Draw, DrawKey
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
+MOST_DRAWS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,14 @@ class CorruptSettings:
     seeds: int = 3
     import_: Path | None = None
     export: Path | None = None
+
+    def check(self) -> None:
+        """Refuses what can be seen to be wrong without the data set.
+
+        Raises:
+            BadRequestError: names the option and what it takes.
+        """
+        _specs(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +131,12 @@ def _specs(settings: CorruptSettings) -> list[Spec]:
     """The noise models that are asked for, after a look at all that can be wrong without the data set."""
     if settings.seeds < 1:
         raise BadRequestError(f"--seeds {settings.seeds} is too few; at least 1")
+    draws_asked = settings.seeds * max(1, len(settings.rates)) * max(1, len(settings.noise))
+    if draws_asked > MOST_DRAWS:
+        raise BadRequestError(
+            f"--seeds {settings.seeds}: with each rate and noise model that is {draws_asked:,} draws, where "
+            f"{MOST_DRAWS:,} are the most; ask for fewer"
+        )
     for rate in settings.rates:
         if not 0 <= rate <= 1:
             raise BadRequestError(f"--rates: {rate:g} is not between 0 and 1")

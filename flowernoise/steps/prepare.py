@@ -14,17 +14,19 @@ from typing import IO
 import numpy as np
 
 from flowernoise import images, versions, writing
-from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, printable
+from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
-from flowernoise.registry import Spec, did_you_mean
+from flowernoise.registry import Between, Spec, did_you_mean
 from flowernoise.store import artifacts, claims, datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable
+from flowernoise.text import printable
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
+MOST_PHOTOS = 100_000_000  # in a split
 _CHUNK = 128
 
 
@@ -40,6 +42,27 @@ class PrepareSettings:
     image_size: int = 224
     seed: int = 0
     data_dir: Path | None = None
+
+    def check(self) -> None:
+        """Refuses an unknown source, and numbers out of range.
+
+        Raises:
+            BadRequestError: names the option and what it takes.
+        """
+        parse_source(self.source)
+        asked = (self.train, self.val, self.test)
+        if any(size is not None for size in asked) and None in (self.train, self.test):
+            given = " ".join(f"--{name} {size}" for name, size in zip(SPLITS, asked, strict=True) if size is not None)
+            raise BadRequestError(f"{given}: --train and --test must both be given; --val alone may be left out")
+        for option, value, range in (
+            ("--train", self.train, Between(1, MOST_PHOTOS)),
+            ("--val", self.val, Between(0, MOST_PHOTOS)),
+            ("--test", self.test, Between(1, MOST_PHOTOS)),
+            ("--image-size", self.image_size, Between(1, MAX_IMAGE_SIZE)),
+            ("--seed", self.seed, Between(0, 2**63 - 1)),
+        ):
+            if value is not None and not range.admits(value):
+                raise BadRequestError(f"{option} {value} must be {range}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,19 +152,12 @@ def _find_before(
 
 
 def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
+    settings.check()
     asked = (settings.train, settings.val, settings.test)
     sizes = None
     if any(size is not None for size in asked):
         train, val, test = (size or 0 for size in asked)
-        if train < 1 or test < 1:
-            raise BadRequestError(
-                "--train and --test must both be given, and be at least 1; --val alone may be left out"
-            )
-        if val < 0:
-            raise BadRequestError(f"--val {val} is less than none; give 0 or more")
         sizes = (train, val, test)
-    if not 1 <= settings.image_size <= MAX_IMAGE_SIZE:
-        raise BadRequestError(f"--image-size {settings.image_size} is not between 1 and {MAX_IMAGE_SIZE}")
     data_dir = None if settings.data_dir is None else printable(str(settings.data_dir))
     return DatasetRequest(printable(str(spec)), data_dir, settings.positive, sizes, settings.image_size, settings.seed)
 

@@ -38,6 +38,14 @@ class ReportSettings:
     select: Selection | None = None
     output: Path | None = None
 
+    def check(self) -> None:
+        """Refuses an unknown metric.
+
+        Raises:
+            BadRequestError: names it.
+        """
+        CompareSettings(metric=self.metric).check()
+
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:

@@ -126,6 +126,9 @@ def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str], str]]:
                 f"{name} needs a header with id and observed_label (or label); its first line is "
                 f"{','.join(header)[:80]!r}"
             )
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if list(header).count(name) > 1)
+            raise BadRequestError(f"{name} has two columns {twice[:80]!r}; keep the one that is meant")
         for row in reader:
             if None in row or None in row.values():
                 raise BadRequestError(f"{name}, line {reader.line_num}: not {len(header)} cells as in the header")

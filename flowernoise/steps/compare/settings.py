@@ -7,9 +7,10 @@ import re
 from collections.abc import Collection, Sequence
 
 from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.metrics import metrics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Registry, did_you_mean
+from flowernoise.registry import Registry, did_you_mean, format_value
 from flowernoise.store.records import CONTROL, Selection
 
 ORDERS = ("noise", "rate", "loss", "mean", "drop")
@@ -33,6 +34,24 @@ class CompareSettings:
     rows: str | None = None
     columns: str | None = None
     delta: float = 2.0
+
+    def check(self) -> None:
+        """Refuses unknown names, and numbers out of range.
+
+        Raises:
+            BadRequestError: names the option and what it takes.
+        """
+        metrics.parse(self.metric)
+        losses.parse(self.baseline)
+        if self.sort_by not in ORDERS:
+            raise BadRequestError(
+                f"--sort-by {self.sort_by!r} is not one of {', '.join(ORDERS)}{did_you_mean(self.sort_by, ORDERS)}"
+            )
+        if not 0 <= self.delta < 100:
+            raise BadRequestError(f"--delta {format_value(self.delta)} is not from 0 to below 100 (points)")
+        for option, text in (("--rows", self.rows), ("--columns", self.columns)):
+            if text is not None and not _items(text):
+                raise BadRequestError(f"{option} {text!r} names nothing; leave it out to show all")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps.compare.assemble import assemble
 from flowernoise.steps.compare.evaluated import Directory, open_directory, read_groups
-from flowernoise.steps.compare.settings import ORDERS, CompareSettings
+from flowernoise.steps.compare.settings import CompareSettings
 from flowernoise.store import comparisons, files
 from flowernoise.store.records import Comparison, KeptComparison
 
@@ -62,10 +62,7 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
 
 def _checked(settings: CompareSettings) -> CompareSettings:
     """The settings in canonical form."""
-    if settings.sort_by not in ORDERS:
-        raise BadRequestError(f"--sort-by {settings.sort_by!r} is not one of {', '.join(ORDERS)}")
-    if not 0 <= settings.delta < 100:
-        raise BadRequestError(f"--delta {settings.delta:g} is not from 0 to below 100 (points)")
+    settings.check()
     metric, baseline = metrics.parse(settings.metric), losses.parse(settings.baseline)
     return dataclasses.replace(settings, metric=str(metric), baseline=str(baseline))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Literal
 
+from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import losses
 from flowernoise.errors import BadRequestError
+from flowernoise.registry import Between, format_value
 from flowernoise.store.records import Mode, RunKey, TrainingSettings
 from flowernoise.training.engine import Engine, Extractor
 
@@ -14,6 +16,7 @@ LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE = 1e-3
 LEAST, MOST = 1e-37, 3e38  # beyond, single precision has 0 or infinity
+MOST_POINTS = 1000  # of a tuning grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,24 +63,30 @@ class TrainSettings:
         return [(rate, l2) for rate in self.learning_rates or (FIXED_LEARNING_RATE,) for l2 in self.l2 or (0.0,)]
 
     def check(self) -> None:
-        """Refuses numbers out of range.
+        """Refuses unknown names, and numbers out of range.
 
         Raises:
             BadRequestError: names the option and what it takes.
         """
-        for option, count in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
-            if count < 1:
-                raise BadRequestError(f"{option} {count} is too few; at least 1")
-        for rate in self.learning_rates or ():
-            if not LEAST <= rate <= MOST:
-                raise BadRequestError(f"--learning-rate {rate:g} must be from {LEAST:g} to {MOST:g}")
-        for strength in self.l2 or ():
-            if not 0 <= strength <= MOST:
-                raise BadRequestError(f"--l2 {strength:g} must be from 0 to {MOST:g}")
+        for text in self.losses:
+            losses.parse(text)
+        backbones.parse(self.backbone)
+        for option, values, range in (
+            ("--epochs", (self.epochs,), Between(1, 10_000)),
+            ("--batch-size", (self.batch_size,), Between(1, 1_000_000)),
+            ("--learning-rate", self.learning_rates or (), Between(LEAST, MOST)),
+            ("--l2", self.l2 or (), Between(0, MOST)),
+            ("--memory", (self.memory,), Between(0, 1_000_000, open="low")),
+        ):
+            for value in values:
+                if not range.admits(value):
+                    raise BadRequestError(f"{option} {format_value(value)} must be {range}")
         if () in (self.learning_rates, self.l2, self.losses):
             raise BadRequestError("--learning-rate, --l2 and --loss each need at least one value")
-        if not (self.memory > 0 and math.isfinite(self.memory)):
-            raise BadRequestError(f"--memory {self.memory:g} must be a finite number of GiB above 0")
+        if len(self.grid) > MOST_POINTS:
+            raise BadRequestError(
+                f"--learning-rate and --l2 make {len(self.grid):,} pairs to choose between; at most {MOST_POINTS:,}"
+            )
         if self.mode == "finetune" and len(self.grid) > 1:
             raise BadRequestError(
                 "--mode finetune takes one --learning-rate and one --l2; lists are for --mode features"

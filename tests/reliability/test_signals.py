@@ -1,0 +1,98 @@
+"""SIGINT and SIGTERM at any moment: the exit code, in time, one line, nothing left behind, and the sweep goes on."""
+
+import itertools
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.reliability.tools import flowernoise, short_and_full, state
+
+SWEEP = (
+    *("run", "synthetic:photos=60,size=32", "--image-size", "32", "--train", "30", "--val", "15", "--test", "15"),
+    *("--backbone", "efficientnet_lite0:weights=none", "--rates", "0.4", "--seeds", "1", "--epochs", "2", "--quiet"),
+)
+WORDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+IN_TIME = 2.0  # seconds from the signal to the end
+A_SWEEP = 5  # signals to one sweep, each to the command that goes on where the last was stopped
+START = 2.5  # seconds: photos, draws, imports; the moments of the short form
+KEPT = ("runs", "draws", "features", "photos")
+
+
+def kept(artifacts: Path) -> dict[str, bytes]:
+    """The files that must come out the same, however often it was interrupted."""
+    return {path: data for path, data in state(artifacts).items() if path.split("/")[0] in KEPT}
+
+
+def shown(artifacts: Path) -> str:
+    """The comparison, without the directory's name."""
+    return flowernoise("compare", "--json", "-a", artifacts).stdout.replace(str(artifacts), "ARTIFACTS")
+
+
+def wait_for_main(process: subprocess.Popen[str]) -> None:
+    """Returns once the process heeds SIGTERM, which Python by itself does not: ``main()`` has begun."""
+    heeds = 1 << (signal.SIGTERM - 1)
+    while process.poll() is None:
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+        if caught and int(caught[1], 16) & heeds:
+            return
+        time.sleep(0.001)
+
+
+def stopped_after(artifacts: Path, number: signal.Signals, moment: float, environment: dict[str, str]) -> float | None:
+    """Sends a signal to a sweep, checks how it ends, and returns in how many seconds; None if it was done before."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowernoise", *SWEEP, "-a", str(artifacts)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_main(process)
+    time.sleep(moment)
+    sent = time.monotonic()
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    took = time.monotonic() - sent
+    if process.returncode == 0:
+        assert (stderr, "majority" in stdout) == ("", True)
+        return None
+    code, word = WORDS[number]
+    line = f"error: {word}; what is finished is kept, the same command goes on from there\n"
+    assert (process.returncode, stderr) == (code, line)
+    assert took < IN_TIME
+    assert [path for path in state(artifacts) if path.endswith(".tmp")] == []
+    return took
+
+
+@short_and_full(4, 50)
+def test_a_signal_at_any_moment_ends_it_in_time_and_the_same_command_goes_on(
+    count: int, tmp_path: Path, measured: Callable[[str], None]
+) -> None:
+    short = count < A_SWEEP
+    environment = {"FLOWERNOISE_ENGINE": "keras"} if short else {}  # OpenVINO's conversion takes 5 s
+    started = time.monotonic()
+    assert flowernoise(*SWEEP, "-a", tmp_path / "whole", env=environment).returncode == 0
+    latest = START if short else time.monotonic() - started
+    files, table = kept(tmp_path / "whole"), shown(tmp_path / "whole")
+    chance, took = random.Random(count), []
+    for first in range(0, count, A_SWEEP):
+        artifacts = tmp_path / str(first)
+        for number in itertools.islice(itertools.cycle(WORDS), first, min(first + A_SWEEP, count)):
+            took.append(stopped_after(artifacts, number, chance.uniform(0, latest), environment))
+        assert flowernoise(*SWEEP, "-a", artifacts, env=environment).returncode == 0
+        assert kept(artifacts) == files
+        assert shown(artifacts) == table
+        shutil.rmtree(artifacts)
+    in_time = [each for each in took if each is not None]
+    assert len(in_time) >= count / 2
+    measured(
+        f"{count} signals, {len(in_time)} of them before the end: at most {max(in_time):.2f} s to the end, each with "
+        "its code and one line, and the sweeps went on to the same bytes"
+    )
