@@ -31,6 +31,8 @@ INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine",
 
 SELECTIONS: tuple[Selection, ...] = ("selected", "last", "oracle")
 A_BLOCK = 500  # runs
+TRAIN, VAL = 60, 10  # photos of each class
+EPOCHS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def write_sweep(root: Path, sweep: Sweep) -> Path:
     """Writes data set, blocks of runs and evaluation of a sweep through the store's own writers."""
     layout, keys, stream = Layout(root), sweep.keys(), np.random.default_rng(0)
     share = sweep.test_photos // len(sweep.classes)
-    counts = ((60,) * len(sweep.classes), (10,) * len(sweep.classes), (share,) * len(sweep.classes))
+    counts = ((TRAIN,) * len(sweep.classes), (VAL,) * len(sweep.classes), (share,) * len(sweep.classes))
     nothing = files.NOT_WRITTEN
     request = DatasetRequest("synthetic", None, None, None, 32, 0)
     datasets.write(
@@ -108,16 +110,21 @@ def _block(
     if sweep.probabilities:
         certain = np.eye(len(sweep.classes), dtype=np.float32)[predicted]
         answers = np.repeat(0.8 * certain + 0.2 / len(sweep.classes), len(SELECTIONS), axis=1)
-        others = (*runs.PREDICTION_ARRAYS[1:], *runs.HISTORY_ARRAYS)
-        arrays = {"test_probabilities": answers, **{name: np.zeros((len(keys), 1)) for name in others}}
+        classes, shape = len(sweep.classes), (len(keys), len(SELECTIONS))
+        arrays = {
+            "test_probabilities": answers,
+            "val_probabilities": np.full((*shape, VAL * classes, classes), 1 / classes, dtype=np.float32),
+            "train_predicted": np.zeros((*shape, TRAIN * classes), dtype=np.uint8),
+            **{name: np.zeros((len(keys), EPOCHS), dtype=np.float32) for name in runs.HISTORY_ARRAYS},
+        }
     block = RunBlock(
         dataset=sweep.identity,
         backbone="resnet50",
         mode=sweep.mode,
         inputs=INPUTS,
-        settings=TrainingSettings(5, 32, "adam", (0.001,), (0.0,)),
+        settings=TrainingSettings(EPOCHS, 32, "adam", (0.001,), (0.0,)),
         selections=SELECTIONS,
-        runs=tuple(Run(key, f"{number:064x}", (Choice(0.001, 0.0, 5),) * len(SELECTIONS), None) for key in keys),
+        runs=tuple(Run(key, f"{number:064x}", (Choice(0.001, 0.0, EPOCHS),) * len(SELECTIONS), None) for key in keys),
         arrays=files.NOT_WRITTEN,
         generation=1,
         provenance=Provenance({}, "tensorflow", "cpu"),

@@ -21,6 +21,7 @@ from flowernoise.steps.evaluate import ALL
 from flowernoise.store import comparisons, datasets, evaluations, files, photos, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
+    SPLITS,
     Dataset,
     DatasetRequest,
     EvaluatedRun,
@@ -659,10 +660,15 @@ def test_sorting_by_mean_orders_the_losses_of_the_table_best_first(tmp_path):
 # Several directories
 
 
-def with_photos(root: Path, dataset: Dataset, labels: np.ndarray) -> Dataset:
-    """The data set with an index of test photos, which tells whether data sets share them."""
-    tested = [photos.IndexedPhoto(f"{number:064}", "test", int(label), "") for number, label in enumerate(labels)]
-    index = photos.write_index(Layout(root).photos, tested, dataset.classes)
+def with_photos(root: Path, dataset: Dataset) -> Dataset:
+    """The data set with an index of its photos, which tells whether data sets share those of test."""
+    listed = [
+        photos.IndexedPhoto(f"{split} {label} {number}", split, label, "")
+        for split, counts in zip(SPLITS, dataset.counts, strict=True)
+        for label, count in enumerate(counts)
+        for number in range(count)
+    ]
+    index = photos.write_index(Layout(root).photos, listed, dataset.classes)
     return msgspec.structs.replace(dataset, index=index)
 
 
@@ -730,11 +736,11 @@ def test_another_evaluation_of_any_directory_is_another_comparison(tmp_path):
 
 
 def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
-    five = with_photos(tmp_path / "five", a_dataset(), np.repeat(np.arange(5), 20))
+    five = with_photos(tmp_path / "five", a_dataset())
     binary = a_dataset(BINARY, (80, 20), val=0, identity="binary")
     request = msgspec.structs.replace(binary.request, positive="sunflowers")
     binary = msgspec.structs.replace(binary, request=request)
-    binary = with_photos(tmp_path / "two", binary, np.repeat((0, 1), (80, 20)))
+    binary = with_photos(tmp_path / "two", binary)
     one = write(tmp_path / "five", ONE_SEED, five)
     result = compared(one, write(tmp_path / "two", [run for run in ONE_SEED if run.loss == "mae"], binary))
     assert [photos.name for photos in result.datasets] == ["synthetic", "synthetic, sunflowers or not"]
@@ -749,9 +755,8 @@ def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
 
 def test_data_sets_with_the_same_test_photos_are_one(tmp_path):
     """Prepared at another image size, say: the same photos in the same split."""
-    labels = np.repeat(np.arange(5), 20)
-    one = with_photos(tmp_path / "one", a_dataset(), labels)
-    two = with_photos(tmp_path / "two", a_dataset(identity="larger"), labels)
+    one = with_photos(tmp_path / "one", a_dataset())
+    two = with_photos(tmp_path / "two", a_dataset(identity="larger"))
     tuned = [dataclasses.replace(run, mode="finetune") for run in ONE_SEED]
     result = compared(write(tmp_path / "one", ONE_SEED, one), write(tmp_path / "two", tuned, two))
     assert len(result.datasets) == 1
@@ -910,5 +915,5 @@ def test_metrics_of_probabilities_are_of_the_selection_shown_and_need_the_evalua
 
 def test_lost_probabilities_of_a_fine_tuned_run_are_named(sweep, tmp_path):
     root = sweep(tmp_path / "sweep", mode="finetune", probabilities=True)
-    with pytest.raises(DamagedFileError, match=r"predictions.json is missing or damaged; `flowernoise evaluate` makes"):
+    with pytest.raises(DamagedFileError, match=r"predictions.json is missing; `flowernoise evaluate` makes it again"):
         compared(root, metric="brier")

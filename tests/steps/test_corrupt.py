@@ -48,7 +48,8 @@ def asked(noise="symmetric", rates=(0.5,), seeds=1):
 def labels_of(directory):
     """All draws' arrays, by key."""
     layout = Layout(directory)
-    return draws.read(layout, draws.index(layout, datasets.need(layout).id).values())
+    dataset = datasets.need(layout)
+    return draws.read(layout, dataset, draws.index(layout, dataset.id).values())
 
 
 def truth(directory, split="train"):

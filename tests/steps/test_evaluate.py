@@ -110,7 +110,7 @@ def write_block(
         "test_probabilities": probabilities,
         "val_probabilities": np.full((*shape, len(VAL), 3), 1 / 3, dtype=np.float32),
         "train_predicted": np.broadcast_to(TINY, (*shape, len(TINY))),
-        **{name: np.zeros((len(losses), 1), dtype=np.float32) for name in runs.HISTORY_ARRAYS},
+        **{name: np.zeros((len(losses), generation + 1), dtype=np.float32) for name in runs.HISTORY_ARRAYS},
     }
     runs.write(layout, msgspec.structs.replace(block, **changed), arrays)
 
@@ -265,7 +265,7 @@ def test_a_damaged_block_is_named_with_the_way_out(tmp_path):
     write_block(layout, {"ce": [ALL_RIGHT] * 3})
     [blob] = layout.runs.glob("*.h5")
     blob.write_bytes(blob.read_bytes()[::-1])
-    with pytest.raises(DamagedFileError, match=rf"{blob.name} is damaged.*`flowernoise train` makes its runs again"):
+    with pytest.raises(DamagedFileError, match=rf"{blob.name} is damaged.*; `flowernoise train` with the same options"):
         evaluated(layout)
 
 

@@ -149,12 +149,13 @@ def test_histories_are_those_of_the_blocks(evaluated):
         (noise, rate) for noise in ("pairflip", "symmetric") for rate in (0.2, 0.4)
     }
     layout = Layout(evaluated)
-    found = runs.blocks(layout, datasets.need(layout).id)
+    dataset = datasets.need(layout)
+    found = runs.blocks(layout, dataset.id)
     for history in histories.histories:
         for seed, values in enumerate(history.memorised):
             key = RunKey(history.noise, history.rate, seed, history.loss, "resnet50", "features")
             stored = runs.live(found)[key]
-            arrays = runs.read_arrays(layout, stored.block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))
+            arrays = runs.read_answers(layout, dataset, stored.block)
             np.testing.assert_array_equal(values, arrays["history_memorised"][stored.row].astype(float))
 
 
@@ -185,7 +186,7 @@ def test_transition_matrices_are_those_of_the_draw(evaluated):
     layout = Layout(evaluated)
     stored = draws.index(layout, datasets.need(layout).id)
     key = next(key for key in stored if (key.noise, key.rate, key.seed) == ("symmetric", 0.4, 0))
-    labels = draws.read(layout, [stored[key]])[key]
+    labels = draws.read(layout, datasets.need(layout), [stored[key]])[key]
     np.testing.assert_array_equal(found.nominal, labels.transition_matrix)
     np.testing.assert_array_equal(found.realised, labels.realised_transition_matrix)
     assert found.train_counts == datasets.need(layout).counts[0]

@@ -80,7 +80,7 @@ def write_block(
     else:
         runs.write(layout, block, {"0000": np.zeros(1)})
         [name] = (name for name, found in runs.blocks(layout, dataset.id).items() if found.runs == block.runs)
-        runs.write_predictions(layout, name, runs.blocks(layout, dataset.id)[name], arrays)
+        runs.write_predictions(layout, name, runs.blocks(layout, dataset.id)[name], arrays, block.provenance)
     return block
 
 
@@ -167,7 +167,7 @@ def test_every_sheet_shows_the_same_training_photos_with_the_labels_of_its_draw(
     train = [photo for photo in photos.read_index(layout.photos, dataset.index) if photo.split == "train"]
     rows = {photo.id: row for row, photo in enumerate(train)}
     stored = draws.index(layout, dataset.id)
-    labels = draws.read(layout, stored.values())
+    labels = draws.read(layout, dataset, stored.values())
     clean, *others = made(drawn, seeds=2)
     assert (clean.kind, clean.wrong, len(clean.photos)) == ("clean", 0, 24)
     assert [photo.given for photo in clean.photos] == [train[rows[photo.id]].label for photo in clean.photos]
@@ -254,7 +254,7 @@ def test_mistakes_are_the_most_confident_ones_of_the_selected_epoch(artifacts):
     block = write_block(layout, ["ce", "mae"])
     dataset = datasets.need(layout)
     [stored] = runs.blocks(layout, dataset.id).values()
-    arrays = runs.read_arrays(layout, stored, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))
+    arrays = runs.read_answers(layout, dataset, stored)
     test = [photo for photo in photos.read_index(layout.photos, dataset.index) if photo.split == "test"]
     found = [sheet for sheet in made(artifacts, photos=5) if sheet.kind == "mistakes"]
     assert found[0].noise == "none"

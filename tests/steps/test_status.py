@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from flowernoise import cli
-from flowernoise.errors import BadRequestError
+from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.steps.status import Status, status
 from flowernoise.store import datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.layout import Layout
@@ -50,7 +50,7 @@ SETTINGS = TrainingSettings(7, 16, "sgd", (0.0003, 0.001), (0.0, 1e-05))
 DRAWS = [DrawKey("none", 0.0, seed) for seed in (0, 1)] + [
     DrawKey("symmetric", rate, seed) for rate in (0.2, 0.4) for seed in (0, 1)
 ]
-TEMPORARY = ".0123.json.0123456789ab.tmp"
+TEMPORARY = ".0123.json.89abcdef-4711-0123456789ab.tmp"
 
 
 def blob(folder: Path, stem: str, suffix: str = ".h5") -> files.FileRef:
@@ -405,7 +405,7 @@ def test_what_a_fine_tuned_run_answers_belongs_to_its_record(tmp_path):
     layout = prepare(tmp_path / "a")
     corrupt(layout)
     train(layout, keys_of("ce", mode="finetune"))
-    answers = Predictions("sha", blob(layout.runs, "block.predictions"))
+    answers = Predictions("sha", blob(layout.runs, "block.predictions"), Provenance({}, "tensorflow", "cpu"))
     files.write_record(layout.runs / "block.predictions.json", runs.PREDICTIONS_KIND, answers)
     evaluate(layout)
     found = status(layout.root)
@@ -419,7 +419,7 @@ def test_what_a_fine_tuned_run_answers_belongs_to_its_record(tmp_path):
 def test_litter_is_what_nothing_reads(layout):
     names = {
         f"draws/{TEMPORARY}": "temporary",
-        ".evaluation.h5.0123456789ab.tmp": "temporary",
+        ".evaluation.h5.89abcdef-4711-0123456789ab.tmp": "temporary",
         f"preview/{TEMPORARY}": "temporary",
         "runs/a.json.damaged": "set aside",
         "runs/a-0123456789abcdef.h5": "unreferenced",
@@ -430,6 +430,9 @@ def test_litter_is_what_nothing_reads(layout):
         "mine/a-0123456789abcdef.h5": None,
         f"mine/{TEMPORARY}": None,
         "notes.txt": None,
+        "locks/directory.lock": None,
+        "locks/train-4711-0123abcd.lock": None,
+        "locks/train-4711-0123abcd.json": None,
     }
     for name in names:
         (layout.root / name).parent.mkdir(exist_ok=True)
@@ -445,10 +448,18 @@ def test_a_link_into_a_circle_is_not_followed(layout):
     assert status(layout.root).stages[-1].files == 0
 
 
-def test_folders_may_lie_elsewhere(layout, tmp_path):
+def test_folders_may_not_lie_elsewhere(layout, tmp_path):
     layout.photos.rename(tmp_path / "big disk")
     layout.photos.symlink_to(tmp_path / "big disk")
-    assert status(layout.root).problems == ()
+    with pytest.raises(FlowernoiseError, match=r"photos is a symbolic link, .*move the directory as a whole"):
+        status(layout.root)
+
+
+def test_the_directory_as_a_whole_may_lie_elsewhere(layout, tmp_path):
+    found = status(layout.root)
+    layout.root.rename(tmp_path / "big disk")
+    layout.root.symlink_to(tmp_path / "big disk")
+    assert status(layout.root) == found
 
 
 def test_something_else_of_that_name_is_a_bad_request(tmp_path):
@@ -558,4 +569,4 @@ def test_the_command_names_damage_and_goes_on(layout):
 def test_the_command_refuses_a_file_in_one_line(layout):
     shown = flowernoise("-a", str(layout.dataset))
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert shown.stderr == f"error: {layout.dataset} is not a directory\n"
+    assert shown.stderr == f"error: {layout.dataset} is not a directory; give another with --artifacts\n"

@@ -77,7 +77,7 @@ def probabilities(directory: Path) -> dict[str, np.ndarray]:
     layout = Layout(directory)
     found = {}
     for key, stored in live_runs(directory).items():
-        arrays = runs.read_arrays(layout, stored.block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))
+        arrays = runs.read_answers(layout, datasets.need(layout), stored.block)
         found[f"{key.loss} {key.draw}"] = arrays["test_probabilities"][stored.row]
     return found
 
@@ -224,7 +224,7 @@ def answers(directory: Path) -> dict[RunKey, np.ndarray]:
     """Probabilities on test and validation photos of every run."""
     layout, found = Layout(directory), {}
     for key, stored in live_runs(directory).items():
-        arrays = runs.read_arrays(layout, stored.block, (*runs.PREDICTION_ARRAYS, *runs.HISTORY_ARRAYS))
+        arrays = runs.read_answers(layout, datasets.need(layout), stored.block)
         both = [arrays[f"{split}_probabilities"][stored.row] for split in ("test", "val")]
         found[key] = np.concatenate(both, axis=1)
     return found
@@ -354,9 +354,9 @@ def assert_convolutions_changed(directory: Path) -> None:
     for stored in live_runs(directory).values():
         if stored.block.mode == "finetune":
             pretrained = backbones.parse(stored.block.backbone)().build(32)
-            count = len(pretrained.get_weights()) + 2  # and the head's kernel and bias
-            names = tuple(f"{position:04}" for position in range(count))
-            trained = runs.read_arrays(layout, stored.block, names)
+            shapes = [*(array.shape for array in pretrained.get_weights()), (pretrained.output_shape[1], 3), (3,)]
+            names = [f"{position:04}" for position in range(len(shapes))]
+            trained = runs.read_weights(layout, stored.block, names, shapes)
             kernels = [each for each in zip(pretrained.get_weights(), trained.values()) if each[0].ndim == 4]  # noqa: B905
             assert kernels
             assert all(np.abs(before - after).max() > 0 for before, after in kernels)
