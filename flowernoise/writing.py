@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -50,11 +50,12 @@ def temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
         ) from error
 
 
-def commit(stream: IO[bytes], temporary: Path, final: Path) -> None:
-    """Has a temporary file reach the disk and gives it its name."""
+def commit(stream: IO[bytes], temporary: Path, final: Path, renamed: Callable[[], None] = lambda: None) -> None:
+    """Has a temporary file reach the disk and gives it its name; ``renamed`` is called as soon as it has that."""
     stream.flush()
     os.fsync(stream.fileno())
     temporary.replace(final)
+    renamed()
     sync_directory(final.parent)
 
 

@@ -99,7 +99,13 @@ def write_record(path: Path, kind: str, body: Any) -> None:
         )
     with writing.temporary(path.parent, path.name) as (temporary, stream):
         stream.write(data)
-        writing.commit(stream, temporary, path)
+        writing.commit(stream, temporary, path, renamed=_keep_blobs)
+
+
+def _keep_blobs() -> None:
+    """What was made for a record is named by it now."""
+    if (made := _made.get()) is not None:
+        made.clear()
 
 
 def read_record(path: Path, kind: str, body: type[Record]) -> Record:
@@ -234,7 +240,7 @@ def together() -> Iterator[None]:
     token = _made.set(made)
     try:
         yield
-    except BaseException:
+    except Exception:  # and not when a signal ends us, as the record may be there already
         for path in made:
             remove(path)
         raise

@@ -323,7 +323,7 @@ def test_stdout_onto_a_full_disk(command: str, sweep: Sweep, tmp_path: Path) -> 
             check=False,
             timeout=120,
         )
-    assert not refused(Ended(ended.returncode, b"", ended.stderr, 0.0), NO_SPACE, "stdout")
+    assert not refused(Ended(ended.returncode, b"", ended.stderr, 0.0), NO_SPACE, "standard output")
 
 
 @pytest.mark.slow

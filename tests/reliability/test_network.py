@@ -572,7 +572,7 @@ def test_the_recorder_sees_a_socket(tmp_path: Path) -> None:
 def test_photos_that_are_here_are_prepared_without_a_socket(
     name: str, prepared: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
-    ways = {"folder": (photo_folder,), "synthetic": ("synthetic:photos=20,size=32",)}
+    ways = {"folder": (photo_folder,), "synthetic": ("synthetic:photos=40,size=32",)}
     source = ways.get(name, ("tf_flowers", "--data-dir", prepared))
     arguments = ("prepare", *source, "--image-size", 32, "--artifacts", tmp_path / name)
     # urllib3, which TFDS imports, asks the system for a port of this machine, to see whether there is IPv6.
