@@ -15,6 +15,7 @@ from flowernoise.training.engine import Engine, Extractor
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE = 1e-3
+LEAST, MOST = 1e-37, 3e38  # beyond, single precision has 0 or infinity
 MOST_POINTS = 1000  # of a tuning grid
 
 
@@ -73,8 +74,8 @@ class TrainSettings:
         for option, values, range in (
             ("--epochs", (self.epochs,), Between(1, 10_000)),
             ("--batch-size", (self.batch_size,), Between(1, 1_000_000)),
-            ("--learning-rate", self.learning_rates or (), Between(0, open="low")),
-            ("--l2", self.l2 or (), Between(0)),
+            ("--learning-rate", self.learning_rates or (), Between(LEAST, MOST)),
+            ("--l2", self.l2 or (), Between(0, MOST)),
             ("--memory", (self.memory,), Between(0, 1_000_000, open="low")),
         ):
             for value in values:

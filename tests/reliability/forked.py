@@ -4,6 +4,8 @@ Reads one JSON object a line (``arguments``, ``cwd``, ``env``, ``user``) and ans
 ``stdout``, ``stderr``). A child that does not end in time is killed and has the code None.
 """
 
+import contextlib
+import functools
 import importlib
 import json
 import os
@@ -23,8 +25,16 @@ def load() -> None:
     """Imports the package and what its commands import when they run, but for TensorFlow and the like."""
     for module in pkgutil.walk_packages(flowernoise.__path__, "flowernoise."):
         importlib.import_module(module.name)
-    for name in ("h5py", "typer.main", "rich.console", "encodings.idna", "multiprocessing.pool"):
+    for name in ("h5py", "matplotlib.figure", "PIL.JpegImagePlugin", "logging", "difflib"):
         importlib.import_module(name)
+    typer = importlib.import_module("typer.main")
+    typer.get_command = functools.cache(typer.get_command)  # most of the time that a request would take
+    command = typer.get_command(importlib.import_module("flowernoise.cli").app)
+    for number in ("1", "x"):  # Typer and Rich import what they need when they first need it
+        with contextlib.suppress(Exception):
+            command.main(["list", "losses", "ce", "--quiet", "--epochs", number], standalone_mode=False)
+        with contextlib.suppress(Exception):
+            command.main(["preview", "--photos", number, "-a", os.devnull], standalone_mode=False)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
