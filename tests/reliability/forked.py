@@ -25,7 +25,7 @@ def load() -> None:
     """Imports the package and what its commands import when they run, but for TensorFlow and the like."""
     for module in pkgutil.walk_packages(flowernoise.__path__, "flowernoise."):
         importlib.import_module(module.name)
-    for name in ("h5py", "matplotlib.figure", "PIL.JpegImagePlugin", "logging", "difflib"):
+    for name in ("h5py", "matplotlib.figure", "PIL.JpegImagePlugin", "logging", "difflib", "email.parser"):
         importlib.import_module(name)
     typer = importlib.import_module("typer.main")
     typer.get_command = functools.cache(typer.get_command)  # most of the time that a request would take

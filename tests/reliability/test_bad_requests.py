@@ -357,7 +357,7 @@ REQUESTS: tuple[Request, ...] = (
     *(ask("finished", "{file}", command, "-a", "{file}") for command in ("corrupt", "train", "evaluate", "status")),
     *(ask("finished", "{file}", command, "-a", "{file}") for command in ("compare", "plot", "preview", "report")),
     ask("finished", "{file}", "prepare", SMALL, "-a", "{file}"),
-    ask("finished", "{file}/below", "prepare", SMALL, "-a", "{file}/below", code=1),
+    ask("finished", "{file}", "prepare", SMALL, "-a", "{file}/below", code=1),
     ask("finished", "{long}", "prepare", SMALL, "-a", "{long}", code=1),
     ask("finished", "{long}", "status", "-a", "{long}", code=1),
     ask("finished", "{dangling}", "prepare", SMALL, "-a", "{dangling}", code=1),
@@ -503,9 +503,10 @@ def filled(text: str, places: dict[str, str]) -> str:
 
 
 def everything(places: dict[str, str]) -> dict[str, Any]:
-    """Every file below the root, with size and time of its last change."""
-    found = {}
+    """Every folder below the root, and every file with size and time of its last change."""
+    found: dict[str, Any] = {}
     for folder, _, names in os.walk(Path(places["cwd"]).parent):
+        found[folder] = None
         for name in names:
             status = os.lstat(path := os.path.join(folder, name))  # noqa: PTH118 (many, and often)
             found[path] = (status.st_size, status.st_mtime_ns)
