@@ -82,7 +82,7 @@ def parse_source(text: str) -> Spec:
         BadRequestError: neither a source's name nor a directory.
     """
     name = text.partition(":")[0]
-    is_path = text.startswith((".", "~", "/")) or os.sep in name or (text != "" and Path(text).is_dir())
+    is_path = text.startswith((".", "~", "/")) or os.sep in name or (text != "" and _is_directory(Path(text)))
     if name in sources.names() and name != "folder" and not text.startswith("."):
         return sources.parse(text)
     if name == "folder" and ":" in text:
@@ -132,7 +132,7 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
     Example: ``flowernoise prepare ./photos``
     """
     root = Path(path)
-    if not root.is_dir():
+    if not _is_directory(root):
         raise BadRequestError(f"{path} is not a directory; give one with a folder of photos for each class")
     try:
         names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -197,6 +197,14 @@ def fingerprint(spec: Spec) -> str | None:
         return "\n".join(_state(file) for name in names for file in _image_files(root / name))
     except OSError:
         return None
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether a directory is there; not, too, where a name is longer than names can be."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _state(file: Path) -> str:

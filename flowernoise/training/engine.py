@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ CHOICE = "FLOWERNOISE_ENGINE"  # environment variable that can refuse OpenVINO
 LEAST_COSINE = 0.9999  # between features in bfloat16 and in float32
 BFLOAT16 = f"bf16 if cosine >= {LEAST_COSINE}"  # the precision of features for which bfloat16 is tried
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # processor flags; without them bfloat16 is emulated
+_BACKENDS = ("tensorflow", "jax", "torch")
 _PACKAGES = ("keras", "numpy", "pillow", "h5py")
 
 
@@ -45,8 +47,16 @@ class Engine:
 
 
 def describe() -> Engine:
-    """The engine of this process. Imports the backend only on machines with an NVIDIA driver."""
+    """The engine of this process. Imports the backend only on machines with an NVIDIA driver.
+
+    Raises:
+        BadRequestError: Keras is told to use a backend that is not there.
+    """
     backend = backend_name()
+    if backend not in _BACKENDS or not _is_installed(backend):
+        raise BadRequestError(
+            f"KERAS_BACKEND={backend} (or the backend in keras.json) is none that is installed; unset it for tensorflow"
+        )
     versions = {package: importlib.metadata.version(package) for package in (*_PACKAGES, backend)}
     versions["flowernoise"] = __version__
     return Engine(backend, _device(backend), versions)
@@ -92,6 +102,11 @@ def extractor(engine: Engine, bfloat16: bool) -> Extractor:
         return keras_extractor(engine)
     precision = BFLOAT16 if bfloat16 and _has_bfloat16() else "f32"
     return Extractor(f"openvino {version} on cpu, from {engine.name}", engine.device, precision)
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package is installed; does not import it."""
+    return bool(package) and importlib.util.find_spec(package) is not None
 
 
 def _openvino_version() -> str | None:
