@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -29,8 +30,7 @@ class Network:
     """
 
     def __init__(self, converted: Any, precision: str) -> None:
-        import openvino
-
+        openvino = _openvino()
         # Several requests at once, each on few cores, measured faster than one at a time on all of them.
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
         self._compiled = openvino.Core().compile_model(converted, "CPU", hints)
@@ -69,6 +69,14 @@ class Network:
         return np.concatenate(done)
 
 
+def _openvino() -> Any:
+    """OpenVINO without the package by which it tells its makers, in a forked process, of each time it is imported."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # that is, it cannot be imported
+    import openvino
+
+    return openvino
+
+
 def filled(pixels: Pixels, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A full batch, the missing photos black: one shape is one compilation, and a photo's features stay the same."""
     missing = size - len(pixels)
@@ -78,13 +86,12 @@ def filled(pixels: Pixels, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 def convert(model: Any) -> Any:
     """OpenVINO's form of a Keras model of the TensorFlow backend; its weights are those that Keras code has checked.
 
-    By way of a directory that nobody else can write to, as ``openvino.convert_model`` reports its use to the makers.
+    By way of a directory that nobody else can write to.
 
     Args:
         model: from float32 images [n, size, size, 3] to features [n, d].
     """
-    import openvino
-
+    openvino = _openvino()
     with tempfile.TemporaryDirectory(prefix="flowernoise-") as folder:
         model.export(folder, verbose=False)
         converted = openvino.Core().read_model(folder)

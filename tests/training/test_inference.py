@@ -3,6 +3,8 @@
 import importlib.metadata
 import importlib.util
 import io
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -146,3 +148,19 @@ def test_it_can_be_refused(installed: Callable[..., None], monkeypatch: pytest.M
 def test_gpus_and_other_backends_are_left_to_keras(installed: Callable[..., None], backend: str, device: str) -> None:
     installed("2026.1")
     assert not engine.extractor(Engine(backend, device, {"keras": "3.1", backend: "2.2"}), bfloat16=True).is_openvino
+
+
+@needs_openvino
+def test_openvino_does_not_report_to_its_makers() -> None:
+    script = """
+import os, sys
+def refuse(event, arguments):
+    if event in ("os.fork", "socket.getaddrinfo", "socket.connect"):
+        os.write(1, f"{event} {arguments}".encode())
+sys.addaudithook(refuse)
+from flowernoise.training import inference
+inference._openvino().Core()
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+"""
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (0, ""), finished.stderr
