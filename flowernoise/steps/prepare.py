@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -167,7 +168,7 @@ def _take(
 ) -> Dataset:
     classes, relabel = _task(source.classes, request.positive)
     writing.ensure_directory(layout.photos)
-    with tempfile.TemporaryFile(dir=layout.photos) as spool:
+    with _spooling(layout.photos) as spool:
         readable, unreadable = _spool(source, request.image_size, spool, progress)
         kept, identical, contradictory = set_duplicates_apart(readable)
         _refuse_empty_classes(source, readable, kept, unreadable)
@@ -198,6 +199,18 @@ def _take(
         unreadable=tuple(problem for _, problem in unreadable),
         versions=versions.of("numpy", "pillow"),
     )
+
+
+@contextlib.contextmanager
+def _spooling(directory: Path) -> Iterator[IO[bytes]]:
+    """A file that is gone when the block ends, for photos until their splits are known."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as spool:
+            yield spool
+    except OSError as error:
+        raise FlowernoiseError(
+            f"cannot write {directory}: {writing.reason(error)}; earlier files are unchanged"
+        ) from error
 
 
 def _spool(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from flowernoise import writing
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean, format_value
 from flowernoise.store import files
@@ -52,7 +53,11 @@ def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(rows)
-    return files.write_plain(path, text.getvalue().encode())
+    data = text.getvalue().encode()
+    if path.exists() and not path.is_file():
+        writing.write_output(path, data)  # a pipe or a device is written to, not replaced
+        return True
+    return files.write_plain(path, data)
 
 
 def read(

@@ -1,5 +1,8 @@
 """Labels in and out as CSV: what is written is read back, and what is wrong is named."""
 
+import concurrent.futures
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +115,13 @@ def test_an_interrupted_write_leaves_the_file_before(tmp_path):
         labels.write(path, broken())
     assert path.read_text() == "before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["labels.csv"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        read_back = pool.submit(pipe.read_bytes)
+        assert labels.write(pipe, iter([("a",) * len(labels.COLUMNS)]))
+    assert read_back.result().decode().splitlines()[0] == ",".join(labels.COLUMNS)
+    assert pipe.is_fifo()
