@@ -315,7 +315,11 @@ def test_a_reader_that_leaves_is_no_error(finished: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),  # test_stopping has it at once
+    ],
 )
 def test_a_signal_stops_it_and_the_same_command_goes_on(
     tmp_path: Path, number: signal.Signals, code: int, word: str
