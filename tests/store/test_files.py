@@ -1,7 +1,13 @@
+import contextlib
 import errno
+import gc
 import io
 import os
+import signal
+import socket
 import stat
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowernoise import litter, writing
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.store import files
 from flowernoise.store.files import Declared, FileRef
@@ -22,6 +29,10 @@ class Basket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fruits: tuple[str, ...] = ()
     weight: float = 0.0
     next: FileRef | None = None
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt, but nobody else raises it."""
 
 
 BASKET = Basket("Ada", ("fig", "kiwi"), 1.25)
@@ -399,11 +410,470 @@ def test_files_that_are_no_hdf5_are_refused_despite_a_fitting_digest(tmp_path: P
         files.read_arrays(tmp_path, ref, X)
 
 
+# Only files of their own, never by way of a link
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Fails where the block hangs, rather than with it."""
+
+    def expired(*_: object) -> None:
+        pytest.fail(f"still waiting after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def make_link(path: Path) -> None:
+    """To an intact file of that name elsewhere."""
+    elsewhere = path.with_name("elsewhere")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def make_circle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):  # its name must be short
+        made.bind(path.name)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_device(path: Path) -> None:
+    """The one that gives zeros for ever, where this user may make one."""
+    path.unlink()
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("this user may not make devices")
+
+
+def make_device_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+REF = FileRef(files.blob_name("blob", files.digest(b"content"), ".bin"), files.digest(b"content"), 7)
+ODD = [make_link, make_circle, make_pipe, make_socket, make_folder, make_device, make_device_link]
+READERS: dict[str, Callable[[Path], object]] = {
+    "read_record": lambda path: files.read_record(path, "basket", Basket),
+    "read_fields": lambda path: files.read_fields(path, "basket", Basket),
+    "digest_of_record": lambda path: files.digest_of_record(path, "basket"),
+    "read_plain": files.read_plain,
+    "read_blob": lambda path: files.read_blob(path.parent, REF),
+    "check_blob": lambda path: files.check_blob(path.parent, REF),
+    "open_blob": lambda path: contextlib.ExitStack().enter_context(files.open_blob(path.parent, REF)),
+    "read_arrays": lambda path: files.read_arrays(path.parent, REF, X),
+}
+
+
+@pytest.mark.parametrize("make", ODD)
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None], reader: str) -> None:
+    path = tmp_path / REF.name
+    if reader.endswith(("record", "fields")):
+        files.write_record(path, "basket", BASKET)
+    else:
+        path.write_bytes(b"content")
+    make(path)
+    with at_most(5), pytest.raises(DamagedFileError, match=rf"{path.name} is (a link or a socket|not a regular file)"):
+        READERS[reader](path)
+
+
+@pytest.mark.parametrize("make", ODD)
+def test_what_is_no_regular_file_is_not_found(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / REF.name
+    path.write_bytes(b"content")
+    assert files.find_blob(tmp_path, "blob", ".bin") == REF
+    make(path)
+    with at_most(5):
+        assert files.find_blob(tmp_path, "blob", ".bin") is None
+
+
+@pytest.mark.parametrize("make", [make_link, make_circle, make_pipe, make_device_link])
+def test_writing_replaces_a_link_and_does_not_follow_it(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    for name in ("record.json", "sheet.png", REF.name):
+        (tmp_path / name).write_bytes(b"content")
+        make(tmp_path / name)
+        outside = tmp_path / "elsewhere"
+        with at_most(5):
+            files.write_record(tmp_path / "record.json", "basket", BASKET)
+            files.write_plain(tmp_path / "sheet.png", b"new content")
+            stored(tmp_path, b"content", ".bin")
+        assert (tmp_path / name).lstat().st_mode & stat.S_IFREG == stat.S_IFREG
+        if outside.exists():
+            assert outside.read_bytes() == b"content"
+            outside.unlink()
+
+
+def test_a_pipe_that_somebody_writes_to_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.write(descriptor, b"{" * 100)
+        with at_most(5), pytest.raises(DamagedFileError, match="not a regular file"):
+            files.read_record(path, "basket", Basket)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_descriptor_is_left_open(tmp_path: Path, reader: str) -> None:
+    open_files = Path("/proc/self/fd")
+    if not open_files.exists():
+        pytest.skip("this system does not list open files")
+    before = len(list(open_files.iterdir()))
+    for make in (Path.touch, make_folder):
+        path = tmp_path / REF.name
+        path.touch()
+        make(path)
+        for _ in range(5):
+            with contextlib.suppress(FlowernoiseError):
+                READERS[reader](path)
+        path.rmdir() if path.is_dir() else path.unlink()
+    gc.collect()
+    assert len(list(open_files.iterdir())) == before
+
+
+# Huge files
+
+
+def peak_of(read: Callable[[], object]) -> int:
+    """Most bytes that reading takes, of Python's own counting."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(FlowernoiseError):
+            read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("size", [files.MAX_RECORD + 1, 2**40])
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path, reader: str, size: int) -> None:
+    """Sparse files take no room on the disk; their length is anything."""
+    path = tmp_path / REF.name
+    files.write_record(path, "basket", BASKET)
+    with path.open("r+b") as stream:
+        stream.truncate(size)
+    with at_most(5), pytest.raises(DamagedFileError, match=r"larger than|over|holds"):
+        READERS[reader](path)
+    assert peak_of(lambda: READERS[reader](path)) < 2**20
+
+
+def test_a_huge_file_of_the_recorded_size_is_not_taken_into_memory(tmp_path: Path) -> None:
+    """Its digest is found by streaming; only what is right is read."""
+    ref = FileRef("blob-0123456789abcdef.h5", "0" * 64, 300 * 2**20)
+    with (tmp_path / ref.name).open("wb") as stream:
+        stream.truncate(ref.size)
+    with pytest.raises(DamagedFileError, match="SHA-256"):
+        files.read_blob(tmp_path, ref)
+    assert peak_of(lambda: files.read_arrays(tmp_path, ref, X)) < 2**21
+
+
+def test_a_record_over_the_limit_is_neither_written_nor_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    files.write_record(path, "basket", BASKET)
+    size = path.stat().st_size
+    monkeypatch.setattr(files, "MAX_RECORD", size)
+    assert files.read_record(path, "basket", Basket) == BASKET
+    files.write_record(path, "basket", BASKET)
+    before = contents(tmp_path)
+    monkeypatch.setattr(files, "MAX_RECORD", size - 1)
+    with pytest.raises(DamagedFileError, match=f"{size:,} bytes are over {size - 1:,}"):
+        files.read_record(path, "basket", Basket)
+    with pytest.raises(FlowernoiseError, match=f"cannot write .*: {size:,} bytes are over {size - 1:,}; use several"):
+        files.write_record(path, "basket", BASKET)
+    assert contents(tmp_path) == before
+
+
+# Records that others have made, with a digest that fits
+
+
+def with_body(path: Path, body: bytes, kind: str = "basket") -> None:
+    """A record of whatever body, in an envelope that is right in all else."""
+    head = f'{{"schema": {files.SCHEMA}, "kind": "{kind}", "sha256": "{files.digest(body)}",\n"body": '
+    path.write_bytes(head.encode() + body + b"}\n")
+
+
+CANONICAL = b"""{
+ "owner": "Ada",
+ "fruits": [
+  "fig",
+  "kiwi"
+ ],
+ "weight": 1.25,
+ "next": null
+}"""
+
+
+def test_a_record_that_is_written_as_the_program_does_is_read(tmp_path: Path) -> None:
+    with_body(tmp_path / "a.json", CANONICAL)
+    assert files.read_record(tmp_path / "a.json", "basket", Basket) == BASKET
+    files.write_record(tmp_path / "b.json", "basket", BASKET)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+CHANGES = {
+    "a key twice": (b'"owner": "Ada"', b'"owner": "Bob",\n "owner": "Ada"'),
+    "a key twice, the same": (b'"owner": "Ada"', b'"owner": "Ada",\n "owner": "Ada"'),
+    "a key written with an escape": (b'"owner"', b'"\\u006fwner"'),
+    "keys in another order": (b' "weight": 1.25,\n "next": null', b' "next": null,\n "weight": 1.25'),
+    "a default left out": (b',\n "next": null', b""),
+    "a key too many": (b'"next": null', b'"next": null,\n "more": 1'),
+    "NaN": (b"1.25", b"NaN"),
+    "Infinity": (b"1.25", b"Infinity"),
+    "-Infinity": (b"1.25", b"-Infinity"),
+    "too large": (b"1.25", b"1e999"),
+    "null for a number": (b"1.25", b"null"),
+    "a number in a text": (b"1.25", b'"1.25"'),
+    "a number written otherwise": (b"1.25", b"1.250"),
+    "with an exponent": (b"1.25", b"125e-2"),
+    "with a sign": (b"1.25", b"+1.25"),
+    "octal": (b"1.25", b"01.25"),
+    "more digits than a float holds": (b"1.25", b"1.25000000000000000000001"),
+    "a thousand digits": (b"1.25", b"1" * 1000),
+    "a text written with an escape": (b"Ada", b"\\u0041da"),
+    "a slash with an escape": (b"Ada", b"A\\/da"),
+    "a line's end": (b"Ada", b"A\\nda"),
+    "a tabulator": (b"Ada", b"A\\tda"),
+    "a bell": (b"Ada", b"A\\u0007da"),
+    "an escape of a terminal": (b"Ada", b"\\u001b[2JAda"),
+    "NUL": (b"Ada", b"A\\u0000da"),
+    "after a backslash": (b"Ada", b"A\\\\\\nda"),
+    "after a quote": (b"Ada", b'A\\"\\nda'),
+    "DEL": (b"Ada", b"A\x7fda"),
+    "C1": (b"Ada", "A\x9bda".encode()),
+    "from right to left": (b"Ada", "A\u202eda".encode()),
+    "no width": (b"Ada", "A\u200bda".encode()),
+    "a line separator": (b"Ada", "A\u2028da".encode()),
+    "a private character": (b"Ada", "A\ue000da".encode()),
+    "half a character": (b"Ada", b"A\\ud800da"),
+    "no UTF-8": (b"Ada", b"A\xffda"),
+    "too long a UTF-8": (b"Ada", b"A\xc1\x81da"),
+    "a surrogate in UTF-8": (b"Ada", b"A\xed\xa0\x80da"),
+    "raw line's end": (b"Ada", b"A\nda"),
+    "less white space": (b"\n ", b""),
+    "more white space": (b'"next": null', b'"next":  null'),
+    "a comment": (b'"next": null', b'"next": null /* x */'),
+    "a comma too many": (b'"next": null', b'"next": null,'),
+    "deep": (b"null", b"[" * 100_000 + b"]" * 100_000),
+    "deep objects": (b"null", b'{"name":' * 100_000 + b"}" * 100_000),
+    "two bodies": (b'"next": null\n}', b'"next": null\n}{}'),
+    "nothing": (CANONICAL, b""),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_record_that_is_not_as_the_program_writes_it_is_refused_though_its_digest_fits(
+    tmp_path: Path, kind: str
+) -> None:
+    old, new = CHANGES[kind]
+    assert old in CANONICAL
+    path = tmp_path / "a.json"
+    with_body(path, CANONICAL.replace(old, new))
+    with at_most(10), pytest.raises(DamagedFileError) as caught:
+        files.read_record(path, "basket", Basket)
+    assert str(caught.value).startswith(str(path))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+ENVELOPES = {
+    "schema twice": lambda data: data.replace(b'{"schema": 2,', b'{"schema": 2, "schema": 2,'),
+    "schema in another place": lambda data: data.replace(
+        b'"schema": 2, "kind": "basket"', b'"kind": "basket", "schema": 2'
+    ),
+    "schema as a text": lambda data: data.replace(b'"schema": 2', b'"schema": "2"'),
+    "a schema of many digits": lambda data: data.replace(b'"schema": 2', b'"schema": ' + b"2" * 5000),
+    "digest in capitals": lambda data: data.replace(data[50:110], data[50:110].upper()),
+    "a key too many": lambda data: data[:-2] + b', "more": 1}\n',
+    "no line's end": lambda data: data[:-1],
+    "two line's ends": lambda data: data + b"\n",
+    "something before": lambda data: b"\n" + data,
+    "a byte order mark": lambda data: b"\xef\xbb\xbf" + data,
+    "something after": lambda data: data + b"{}",
+    "twice": lambda data: data + data,
+    "lines of another system": lambda data: data.replace(b"\n", b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", ENVELOPES)
+@pytest.mark.parametrize("reader", ["read_record", "read_fields", "digest_of_record"])
+def test_envelopes_are_as_the_program_writes_them(tmp_path: Path, kind: str, reader: str) -> None:
+    path = tmp_path / "a.json"
+    with_body(path, CANONICAL)
+    READERS[reader](path)
+    data = path.read_bytes()
+    path.write_bytes(ENVELOPES[kind](data))
+    assert path.read_bytes() != data
+    with pytest.raises(DamagedFileError, match="damaged"):
+        READERS[reader](path)
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """A part of a basket."""
+
+    owner: str
+    next: FileRef | None = None
+
+
+def test_a_part_of_a_record_is_read_without_the_rest(tmp_path: Path) -> None:
+    files.write_record(tmp_path / "a.json", "basket", msgspec.structs.replace(BASKET, next=REF))
+    assert files.read_fields(tmp_path / "a.json", "basket", Owner) == Owner("Ada", REF)
+
+
+def test_the_digest_of_a_record_changes_with_what_it_says(tmp_path: Path) -> None:
+    files.write_record(tmp_path / "a.json", "basket", BASKET)
+    first = files.digest_of_record(tmp_path / "a.json", "basket")
+    files.write_record(tmp_path / "a.json", "basket", Basket("Bob"))
+    second = files.digest_of_record(tmp_path / "a.json", "basket")
+    files.write_record(tmp_path / "a.json", "basket", BASKET)
+    assert files.digest_of_record(tmp_path / "a.json", "basket") == first != second
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[2J", "\0", "a\tb", "\x7f", "\u202e", "\u2028", "\\\n", '"\n'])
+def test_control_characters_are_not_written(tmp_path: Path, text: str) -> None:
+    for body in (Basket(text), Basket("x", (text,)), {"owner": "x", text: 1}):
+        with pytest.raises(FlowernoiseError, match="control characters") as caught:
+            files.write_record(tmp_path / "a.json", "basket", body)
+        assert str(caught.value).isprintable()
+    assert list(tmp_path.iterdir()) == []
+
+
+# Blobs that no record points to, and files that none will
+
+
+def test_a_blob_without_a_record_is_found_by_its_name_while_that_fits(tmp_path: Path) -> None:
+    assert files.find_blob(tmp_path / "nowhere", "blob", ".bin") is None
+    ref = stored(tmp_path, b"content", ".bin")
+    assert files.find_blob(tmp_path, "blob", ".bin") == ref
+    assert files.find_blob(tmp_path, "blo", ".bin") is None
+    assert files.find_blob(tmp_path, "blob", ".h5") is None
+    (tmp_path / ref.name).write_bytes(b"contend")
+    assert files.find_blob(tmp_path, "blob", ".bin") is None
+    (tmp_path / ref.name).write_bytes(b"content")
+    (tmp_path / "blob-0000000000000000.bin").write_bytes(b"damaged")
+    (tmp_path / "blob-ffffffffffffffff.bin").write_bytes(b"damaged")
+    assert files.find_blob(tmp_path, "blob", ".bin") == ref
+
+
+def test_a_plain_file_is_read_up_to_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    files.write_plain(path, b"content")
+    assert files.read_plain(path) == files.read_plain(path, 7) == b"content"
+    with pytest.raises(DamagedFileError, match=r"sheet\.png is larger than 6 bytes"):
+        files.read_plain(path, 6)
+    with pytest.raises(DamagedFileError, match=r"nowhere is missing"):
+        files.read_plain(tmp_path / "nowhere")
+
+
+def end_after(directory: Path, error: type[BaseException], *blobs: bytes, record: bool = False) -> None:
+    """Blobs, perhaps their record, and an error."""
+    with files.together():
+        for data in blobs:
+            stored(directory, data)
+        if record:
+            files.write_record(directory / "a.json", "basket", BASKET)
+        raise error
+
+
+def test_blobs_whose_record_cannot_be_written_are_removed_again(tmp_path: Path) -> None:
+    earlier = stored(tmp_path, b"earlier")
+    with pytest.raises(FlowernoiseError):
+        end_after(tmp_path, FlowernoiseError, b"earlier", b"new", b"another")
+    assert contents(tmp_path) == {earlier.name: b"earlier"}
+
+
+def test_blobs_stay_once_their_record_is_there(tmp_path: Path) -> None:
+    with files.together():
+        first = stored(tmp_path, b"first")
+    with pytest.raises(FlowernoiseError):
+        end_after(tmp_path, FlowernoiseError, b"second", record=True)
+    assert sorted(contents(tmp_path).values())[:2] == [b"first", b"second"]
+    with pytest.raises(FlowernoiseError):
+        end_after(tmp_path, FlowernoiseError)
+    assert (tmp_path / first.name).exists()
+
+
+def test_a_signal_leaves_blobs_as_their_record_may_be_there(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        end_after(tmp_path, Interrupted, b"new")
+    assert list(contents(tmp_path).values()) == [b"new"]
+
+
+def test_temporary_files_name_their_process(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def write(stream: IO[bytes]) -> None:
+        stream.write(b"content")
+        seen.extend(path.name for path in tmp_path.iterdir())
+
+    files.write_blob(tmp_path, "blob", ".h5", write)
+    [name] = seen
+    found = litter.TEMPORARY.fullmatch(name)
+    assert found is not None
+    assert name.startswith(".blob.h5.")
+    assert int(found["process"]) == os.getpid()
+
+
 # Written whole or not at all
 
 
-class Interrupted(BaseException):
-    """As KeyboardInterrupt, but nobody else raises it."""
+def test_directories_are_made_with_their_parents_and_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    writing.ensure_directory(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]  # each holds the name of the next
+    writing.ensure_directory(tmp_path / "a" / "b" / "c")
+    assert len(synced) == 3
+    files.write_record(tmp_path / "a" / "d" / "x.json", "basket", BASKET)
+    assert synced[3] == tmp_path / "a"
+
+
+def test_a_directory_may_be_a_link_and_be_made_by_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    writing.ensure_directory(tmp_path / "link" / "a")
+    assert (tmp_path / "real" / "a").is_dir()
+    make = Path.mkdir
+
+    def made_by_another(path: Path, *rest: Any, **more: Any) -> None:
+        make(path)
+        make(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "mkdir", made_by_another)
+    writing.ensure_directory(tmp_path / "real" / "b")
+    assert (tmp_path / "real" / "b").is_dir()
 
 
 @pytest.mark.parametrize("error", [ValueError, Interrupted, OSError])
