@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from PIL import Image
 
 import flowernoise
 from flowernoise.catalogue.noise import is_rated, noise_models
-from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.errors import BadRequestError, FlowernoiseError, OtherVersionError
 from flowernoise.progress import Silent
 from flowernoise.steps import features, noise_inputs
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
@@ -228,6 +229,62 @@ def test_damage_is_named_set_aside_and_drawn_again_identically(artifacts, suffix
     assert {name: data for name, data in after.items() if not name.endswith(".damaged")} == before
     if harm != "gone":
         assert damaged.name + ".damaged" in after
+
+
+def behind_a_link(path):
+    elsewhere = path.parents[2] / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def as_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".h5"])
+@pytest.mark.parametrize("harm", [behind_a_link, as_a_pipe])
+def test_draws_that_are_no_files_of_their_own_are_drawn_again_identically(artifacts, suffix, harm):
+    corrupt(artifacts, asked(), Silent())
+    folder = artifacts / "draws"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    [path] = folder.glob(f"*{suffix}")
+    harm(path)
+    progress = Listening()
+    assert corrupt(artifacts, asked(), progress).made == 2
+    [note] = progress.notes
+    assert note.endswith(f"set aside as {path.name}.damaged and drawn again")
+    after = {path.name: path for path in folder.iterdir() if not path.name.endswith(".damaged")}
+    assert not any(path.is_symlink() for path in after.values())
+    assert {name: path.read_bytes() for name, path in after.items()} == before
+
+
+@pytest.mark.parametrize("lie", ["a class that there is not", "other photos"])
+def test_labels_that_fit_their_digest_and_not_the_photos_are_drawn_again(artifacts, lie):
+    corrupt(artifacts, asked(), Silent())
+    layout, before = Layout(artifacts), labels_of(artifacts)
+    dataset = datasets.need(layout)
+    stored = list(draws.index(layout, dataset.id).values())
+    changed = [dataclasses.replace(before[each.draw.key]) for each in stored]
+    for labels in changed:
+        if lie == "other photos":
+            object.__setattr__(labels, "train_labels", labels.train_labels[:-1])
+        else:
+            object.__setattr__(labels, "train_labels", labels.train_labels + 1)
+    draws.write(layout, dataset.id, [(each.draw, labels) for each, labels in zip(stored, changed, strict=True)])
+    assert corrupt(artifacts, asked(), Silent()).made == 2
+    for key, labels in labels_of(artifacts).items():
+        np.testing.assert_array_equal(labels.train_labels, before[key].train_labels)
+
+
+def test_draws_of_another_version_are_neither_read_nor_replaced(artifacts):
+    corrupt(artifacts, asked(), Silent())
+    [path] = (artifacts / "draws").glob("*.json")
+    path.write_bytes(path.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
+    before = contents(artifacts)
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 3, this flowernoise reads 2"):
+        corrupt(artifacts, asked(), Silent())
+    assert contents(artifacts) == before
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.3, 0.4])  # other rates, other file names, another order of reading

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from flowernoise.errors import BadRequestError, DamagedFileError
+from flowernoise.errors import BadRequestError, DamagedFileError, OtherVersionError
 from flowernoise.progress import Silent
 from flowernoise.steps.evaluate import ALL, EvaluateResult, evaluate
 from flowernoise.store import datasets, draws, files, photos, runs
@@ -267,6 +267,65 @@ def test_a_damaged_block_is_named_with_the_way_out(tmp_path):
     blob.write_bytes(blob.read_bytes()[::-1])
     with pytest.raises(DamagedFileError, match=rf"{blob.name} is damaged.*; `flowernoise train` with the same options"):
         evaluated(layout)
+
+
+def test_runs_of_a_draw_that_is_lost_are_named_with_the_way_out(tmp_path):
+    layout = prepare(tmp_path)
+    write_block(layout, {"ce": [ALL_RIGHT] * 3})
+    for path in layout.draws.iterdir():
+        path.unlink()
+    with pytest.raises(BadRequestError) as caught:
+        evaluated(layout)
+    assert str(caught.value) == (
+        f"{tmp_path} holds runs of a draw that is not there any more ({NOISY}); run `flowernoise corrupt` with the "
+        "options that drew it"
+    )
+    assert not layout.evaluation.exists()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".h5"])
+def test_damaged_draws_are_named_with_the_way_out(tmp_path, suffix):
+    layout = prepare(tmp_path)
+    write_block(layout, {"ce": [ALL_RIGHT] * 3})
+    [path] = layout.draws.glob(f"*{suffix}")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match=rf"{path.name} is damaged.*; `flowernoise corrupt` draws it again"):
+        evaluated(layout)
+    assert not layout.evaluation.exists()
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "runs/*.json", "draws/*.json", "dataset.json"])
+def test_a_record_of_another_version_is_neither_read_nor_replaced(tmp_path, name):
+    layout = prepare(tmp_path)
+    write_block(layout, {"ce": [ALL_RIGHT] * 3})
+    evaluated(layout)
+    if name == "draws/*.json":
+        layout.evaluation.unlink()
+    [path] = tmp_path.glob(name)
+    path.write_bytes(path.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 3, this flowernoise reads 2"):
+        evaluated(layout)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_answers_that_no_run_gives_are_refused_though_their_digest_fits(tmp_path):
+    layout = prepare(tmp_path)
+    write_block(layout, {"ce": [ALL_RIGHT] * 3})
+    [block] = runs.blocks(layout, "photos").values()
+    arrays = runs.read_answers(layout, datasets.need(layout), block)
+    arrays["test_probabilities"][0, 0, 0, 0] = np.nan
+    runs.write(layout, block, arrays)
+    with pytest.raises(DamagedFileError, match="test_probabilities holds what is no probability; `flowernoise train`"):
+        evaluated(layout)
+    assert not layout.evaluation.exists()
+
+
+def test_an_evaluation_leaves_no_claim(tmp_path):
+    layout = prepare(tmp_path)
+    write_block(layout, {"ce": [ALL_RIGHT] * 3})
+    evaluated(layout)
+    assert [path.name for path in layout.locks.iterdir()] == ["directory.lock"]
 
 
 def test_the_missing_stage_is_named(tmp_path):

@@ -1,7 +1,11 @@
 """Training on a tiny prepared directory: what is trained, what is left alone, what is kept."""
 
+import contextlib
 import dataclasses
 import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -9,14 +13,15 @@ import numpy as np
 import pytest
 
 from flowernoise.catalogue.backbones import Backbone, backbones
-from flowernoise.errors import BadRequestError
+from flowernoise.errors import BadRequestError, OtherVersionError
 from flowernoise.progress import Silent
 from flowernoise.registry import Registry
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.train import TrainSettings, plan, train
-from flowernoise.store import datasets, runs
+from flowernoise.store import claims, datasets, files, runs
+from flowernoise.store.claims import Claim
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import RunKey
 
@@ -418,3 +423,221 @@ def test_a_matrix_without_inverse_fails_its_run_alone(prepared: Path, mode: str)
     failures = {run.key.noise: run.failure for run in evaluate(prepared, Silent()).evaluation.runs}
     assert failures["none"] is failures["symmetric"] is None
     assert failures["uniform"]
+
+
+# What is damaged is made again
+
+SINGLY = dataclasses.replace(ON_FEATURES, learning_rates=(1e-2,), l2=(1e-3,), memory=1e-9)  # a block for each run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def change(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-40] + bytes([data[-40] ^ 1]) + data[-39:])
+
+
+def link(path: Path) -> None:
+    elsewhere = path.parents[1] / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".h5"])
+def test_a_damaged_block_is_set_aside_and_trained_again_byte_for_byte(prepared: Path, suffix: str) -> None:
+    train(prepared, SINGLY, Silent())
+    folder = prepared / "runs"
+    whole = contents(folder)
+    assert len(whole) == 8
+    harms: list[Callable[[Path], object]] = [cut, change, link, Path.unlink]
+    for number, harm in enumerate(harms):
+        path = sorted(folder.glob(f"*{suffix}"))[number % 4]
+        harm(path)
+        if (suffix, harm) == (".json", Path.unlink):
+            # Without its record a block is as if it had not been trained, and its arrays are written once more.
+            assert train(prepared, SINGLY, Silent()).trained == 1
+        else:
+            damaged = contents(folder).get(path.name)
+            notes = Notes()
+            result = train(prepared, SINGLY, notes)
+            assert (result.trained, result.done_before, result.failed) == (1, 3, ())
+            [note] = [line for line in notes.lines if "set aside" in line]
+            assert path.name in note
+            if harm is not Path.unlink:
+                assert (folder / f"{path.name}.damaged").read_bytes() == damaged
+        for left in folder.glob("*.damaged"):
+            left.unlink()
+        assert contents(folder) == whole
+        assert not any(path.is_symlink() for path in folder.iterdir())
+    before = mtimes(prepared)
+    assert train(prepared, SINGLY, Silent()).done_before == 4
+    assert mtimes(prepared) == before
+
+
+def test_damage_of_runs_that_are_not_asked_for_is_left_to_whoever_asks_for_them(prepared: Path) -> None:
+    train(prepared, dataclasses.replace(SINGLY, losses=("mae",)), Silent())
+    for path in (prepared / "runs").glob("*.h5"):
+        change(path)
+    before = contents(prepared / "runs")
+    assert train(prepared, dataclasses.replace(SINGLY, losses=("ce",)), Silent()).trained == 2
+    assert before.items() <= contents(prepared / "runs").items()
+
+
+@pytest.mark.parametrize("of", ["block", "draws", "data set"])
+def test_a_record_of_another_version_stops_the_training_and_stays(prepared: Path, of: str) -> None:
+    train(prepared, dataclasses.replace(SINGLY, losses=("ce",)), Silent())
+    patterns = {"block": "runs/*.json", "draws": "draws/*.json", "data set": "dataset.json"}
+    path = next(prepared.glob(patterns[of]))
+    path.write_bytes(path.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
+    before = mtimes(prepared)
+    with pytest.raises(OtherVersionError, match="has schema 3"):
+        train(prepared, SINGLY, Silent())
+    assert {name: at for name, at in mtimes(prepared).items() if name != "locks"} == {
+        name: at for name, at in before.items() if name != "locks"
+    }
+
+
+# Beside other processes
+
+
+@contextlib.contextmanager
+def another(directory: Path, runs_claimed: dict[str, str], before_the_end: Callable[[], object]) -> Iterator[None]:
+    """Another training that claims runs, and does something before its claim ends.
+
+    A lock is held by whoever has opened its file; a thread will do for a process.
+    """
+    held = threading.Event()
+
+    def work() -> None:
+        with claims.claimed(Layout(directory), Silent(), lambda _: Claim("train", runs=runs_claimed)):
+            held.set()
+            before_the_end()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert held.wait(20)
+    try:
+        yield
+    finally:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def when_there(folder: Path, pattern: str, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(list(folder.glob(pattern))) < count and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def claim_of(directory: Path, settings: TrainSettings, key: RunKey) -> dict[str, str]:
+    """What a training with these settings claims of a run."""
+    return {files.digest_of(key)[:16]: plan.work_digest(plan.make(Layout(directory), settings), key)}
+
+
+@pytest.fixture
+def whole(prepared: Path, tmp_path: Path) -> Path:
+    """A copy in which everything is trained, one after another."""
+    train(shutil.copytree(prepared, tmp_path / "whole"), SINGLY, Silent())
+    return tmp_path / "whole"
+
+
+def test_runs_that_another_process_trains_are_left_to_it_and_waited_for(prepared: Path, whole: Path) -> None:
+    key, theirs = next(iter(live_runs(whole).items()))
+    finished = [f"{theirs.name}.json", theirs.block.arrays.name]
+    ended = []
+
+    def finish() -> None:
+        when_there(prepared / "runs", "*.json", 3)
+        ended.append(set(contents(prepared / "runs")))
+        for name in reversed(finished):
+            shutil.copy(whole / "runs" / name, prepared / "runs")
+
+    with another(prepared, claim_of(prepared, SINGLY, key), finish):
+        result = train(prepared, SINGLY, Silent())
+    assert (result.trained, result.done_before) == (3, 1)
+    assert ended[0] == contents(whole / "runs").keys() - set(finished)
+    assert contents(prepared / "runs") == contents(whole / "runs")
+    assert [path.name for path in (prepared / "locks").iterdir()] == ["directory.lock"]
+
+
+def test_runs_that_another_process_claimed_and_never_finished_are_trained(prepared: Path, whole: Path) -> None:
+    key = next(iter(live_runs(whole)))
+    with another(prepared, claim_of(prepared, SINGLY, key), lambda: when_there(prepared / "runs", "*.json", 3)):
+        result = train(prepared, SINGLY, Silent())
+    assert (result.trained, result.done_before) == (4, 0)
+    assert contents(prepared / "runs") == contents(whole / "runs")
+
+
+def test_other_settings_for_runs_that_are_being_trained_are_refused(prepared: Path, whole: Path) -> None:
+    key = next(iter(live_runs(whole)))
+    done = threading.Event()
+    before = contents(prepared)
+    with another(prepared, claim_of(prepared, dataclasses.replace(SINGLY, epochs=3), key), done.wait):
+        try:
+            with pytest.raises(BadRequestError) as caught:
+                train(prepared, SINGLY, Silent())
+            # what the other one does not train is nobody's concern
+            assert train(prepared, dataclasses.replace(SINGLY, losses=("gce",)), Silent()).trained == 2
+        finally:
+            done.set()
+    message = str(caught.value)
+    assert message.startswith("train (process ")
+    assert f"is training {key.loss} on {key.draw} in {prepared} with other settings; wait for its end" in message
+    assert contents(prepared) == before
+    assert train(prepared, SINGLY, Silent()).trained == 4
+
+
+def test_the_same_runs_with_the_same_settings_are_no_conflict(prepared: Path) -> None:
+    """What does not change a result, such as the memory or other losses beside, is no other setting."""
+    key = plan.asked(plan.make(Layout(prepared), SINGLY))[0]
+    same = dataclasses.replace(SINGLY, memory=2.0, losses=("mae", "ce", "gce"))
+    assert claim_of(prepared, same, key) == claim_of(prepared, SINGLY, key)
+    for other in ({"epochs": 3}, {"batch_size": 9}, {"learning_rates": (1e-3,)}, {"l2": (0.0,)}, {"optimizer": "sgd"}):
+        assert claim_of(prepared, dataclasses.replace(SINGLY, **other), key) != claim_of(prepared, SINGLY, key)
+
+
+def test_photos_that_are_replaced_meanwhile_are_noticed_before_anything_is_trained(
+    prepared: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = plan.make
+
+    def replaced_then(*arguments: object) -> object:
+        made = make(*arguments)
+        prepare(prepared, PrepareSettings(str(photo_folder), train=24, val=6, test=6, image_size=32, seed=1), Silent())
+        return made
+
+    monkeypatch.setattr(plan, "make", replaced_then)
+    with pytest.raises(BadRequestError, match="were replaced meanwhile; run `flowernoise corrupt`"):
+        train(prepared, SINGLY, Silent())
+    assert not (prepared / "runs").exists()
+
+
+# What fine-tuned networks answer
+
+
+def test_predictions_that_are_lost_or_damaged_are_made_again_byte_for_byte(prepared: Path) -> None:
+    train(prepared, FINETUNE, Silent())
+    assert not evaluate(prepared, Silent()).done_before
+    folder = prepared / "runs"
+    kept = contents(folder)
+    before = mtimes(prepared)
+    assert evaluate(prepared, Silent()).done_before
+    assert mtimes(prepared) == before
+    harms: list[Callable[[Path], object]] = [cut, change, Path.unlink]
+    for pattern in ("*.predictions.json", "*.predictions-*.h5"):
+        for harm in harms:
+            path = sorted(folder.glob(pattern))[0]
+            harm(path)
+            notes = Notes()
+            result = evaluate(prepared, notes)
+            assert not result.done_before
+            assert contents(folder) == kept
+            if (pattern, harm) != ("*.predictions.json", Path.unlink):
+                assert any(path.name in line and line.endswith("; evaluating again") for line in notes.lines)
+            assert evaluate(prepared, Silent()).done_before
