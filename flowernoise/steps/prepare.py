@@ -28,7 +28,7 @@ from flowernoise.text import printable
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
 MOST_PHOTOS = 100_000_000  # in a split
-_CHUNK = 128
+_CHUNK = 32
 
 
 @dataclasses.dataclass(frozen=True)

@@ -372,7 +372,18 @@ def test_the_command_writes_equal_bytes_in_every_process(artifacts, tmp_path):
     written = []
     for seed in ("1", "2"):
         output = tmp_path / seed
-        options = ("-a", str(artifacts), "--noise", "symmetric", "--photos", "6", "--json", "--output", str(output))
+        options = (
+            "-a",
+            str(artifacts),
+            "--noise",
+            "symmetric",
+            "--photos",
+            "6",
+            "--json",
+            "--quiet",
+            "--output",
+            str(output),
+        )
         shown = flowernoise(*options, PYTHONHASHSEED=seed)
         assert (shown.returncode, shown.stderr) == (0, "")
         answer = json.loads(shown.stdout)
