@@ -68,7 +68,7 @@ def good_photos(folder: Path, classes: tuple[str, ...] = ("daisy", "roses")) -> 
 
 def prepared(source: Path, artifacts: Path, **settings: object) -> tuple[int, dict, str, float, float]:
     """Exit code, result, stderr, seconds, and the peak of memory in MB, of ``prepare``."""
-    command = ["prepare", str(source), "--image-size", "64", "--artifacts", str(artifacts), "--json"]
+    command = ["prepare", str(source), "--image-size", "64", "--artifacts", str(artifacts), "--json", "-q"]
     script = (
         "import resource, subprocess, sys\n"
         "code = subprocess.run([sys.executable, '-m', 'flowernoise', *sys.argv[1:]]).returncode\n"

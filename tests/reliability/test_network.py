@@ -1,5 +1,6 @@
 """No network, a bad network, downloads that break, data sets and weights that are damaged, and silence when offline."""
 
+import gc
 import hashlib
 import io
 import json
@@ -46,15 +47,21 @@ WRONGS = {
 }
 
 
+# Keras and TFDS leave connections that were refused or cut to the garbage collector, which complains of them.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture(autouse=True)
-def by_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of this machine; time limits of a test."""
+def by_ourselves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No proxy of this machine; time limits of a test; what libraries leave behind is gone before the next test."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(network, "STALL", 0.5)
     plain = network.status
     monkeypatch.setattr(network, "status", lambda url: plain(url, 1))
+    yield
+    gc.collect()
 
 
 def one_line(error: FlowernoiseError) -> str:
@@ -216,7 +223,6 @@ def weights_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.mark.usefixtures("capfd")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Keras leaves refusals unclosed
 @pytest.mark.parametrize("wrong", WRONGS)
 def test_a_download_of_weights_that_goes_wrong_is_one_line_and_the_next_one_succeeds(
     wrong: str, weights_server: Server
