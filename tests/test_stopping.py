@@ -17,9 +17,10 @@ LINES = {
     signal.SIGTERM: "error: terminated; what is finished is kept, the same command goes on from there\n",
 }
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+IN_C = "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"  # takes minutes, which no signal cuts short
 # The entry point, with something else in place of the commands.
 PROGRAM = """
-import atexit, ctypes, sys, time
+import atexit, hashlib, sys, time
 from flowernoise import __main__, litter, stopping
 def ready(): sys.stdout.write("ready\\n"); sys.stdout.flush()
 def command():
@@ -53,7 +54,7 @@ def ended(process: subprocess.Popen[str], *numbers: signal.Signals) -> tuple[int
 
 BODIES = {
     "Python": "ready()\nwhile True: pass",
-    "a call into C": "ready()\nctypes.CDLL(None).usleep(5_000_000)\nctypes.CDLL(None).usleep(5_000_000)",
+    "a call into C": "ready()\n" + IN_C,
     "a library that swallows it": "ready()\nwhile True:\n    try: time.sleep(60)\n    except: pass",
     "a long clean-up": "try:\n    ready(); time.sleep(60)\nfinally: time.sleep(60)",
     "another error": "try:\n    ready(); time.sleep(60)\nfinally: raise OSError(5, 'another error')",
@@ -89,7 +90,7 @@ def test_temporary_files_are_removed(tmp_path: Path) -> None:
     path = str(tmp_path / "half.tmp")
     stuck = started(
         f"from pathlib import Path\nwith litter.kept_clean(Path({path!r})):\n    open({path!r}, 'w').close()\n"
-        "    ready()\n    ctypes.CDLL(None).usleep(60_000_000)"
+        f"    ready()\n    {IN_C}"
     )
     assert Path(path).exists()
     assert ended(stuck, signal.SIGTERM)[0] == 143

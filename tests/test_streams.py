@@ -52,7 +52,8 @@ def test_a_reader_that_leaves_is_no_error(arguments: str, reader: str) -> None:
 
 def test_an_error_line_carries_nothing_that_a_terminal_acts_on() -> None:
     name = "a\x1b[31mred\x07 \x9b0m \udce9t\udce9 \u202egnp.exe"
-    shown = subprocess.run([sys.executable, "-m", "flowernoise", "list", name], capture_output=True, check=False)
+    command = [sys.executable, "-m", "flowernoise", "evaluate", "-a", name]
+    shown = subprocess.run(command, capture_output=True, check=False)
     line = shown.stderr.decode()
     assert (shown.returncode, line.count("\n")) == (2, 1)
     assert line.removesuffix("\n").isprintable()

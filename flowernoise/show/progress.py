@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from flowernoise.text import printable
+
 WORTH_A_LINE = 2.0  # seconds
 
 
@@ -64,4 +66,4 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """A line above the bars; in a pipe it stays one line."""
-        self._console.print(Text(text), soft_wrap=not self.visible)
+        self._console.print(Text(printable(text)), soft_wrap=not self.visible)

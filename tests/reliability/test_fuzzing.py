@@ -201,7 +201,10 @@ def test_matrix_files(count: int, suffix: str, tmp_path: Path, measured: Callabl
         whole = b"0.8,0.1,0.1\n0.1,0.8,0.1\n0.1,0.1,0.8\n"
     else:
         cells = st.floats() | st.integers() | st.just(10**400) | st.none() | st.booleans() | st.text("01.", max_size=3)
-        rows = (good | st.recursive(cells, st.lists, max_leaves=12)).map(lambda plain: json.dumps(plain).encode())
+        numbers = st.lists(st.lists(st.integers() | st.just(10**400) | st.floats(), max_size=3), max_size=3)
+        rows = (good | numbers | st.recursive(cells, st.lists, max_leaves=12)).map(
+            lambda plain: json.dumps(plain).encode()
+        )
         rows |= st.integers(0, 100_000).map(lambda depth: b"[" * depth)
         whole = b"[[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]"
 

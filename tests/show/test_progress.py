@@ -53,3 +53,9 @@ def test_silence_takes_everything() -> None:
     with Silent().task("counting", None, "petals") as advance:
         advance(5)
     Silent().note("nobody hears this")
+
+
+def test_a_note_carries_nothing_that_a_terminal_acts_on() -> None:
+    stream = io.StringIO()
+    progress.Terminal(Console(file=stream, force_terminal=False)).note("a\x1b[31m name\r\u202e\n")
+    assert stream.getvalue() == "a\\x1b[31m name\\r\\u202e\\n\n"
