@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
-# Other work on the machine must not make a test fail: no time limit for single examples.
-settings.register_profile("unhurried", deadline=None)
+# Other work on the machine must not make a test fail: no time limit for examples.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 

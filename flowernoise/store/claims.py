@@ -12,6 +12,7 @@ import datetime
 import os
 import platform
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -127,8 +128,9 @@ def _gate(layout: Layout) -> Iterator[bool]:
         locked = False
         with contextlib.suppress(OSError, NotImplementedError, FlowernoiseError):
             writing.ensure_directory(layout.locks)
-            stack.enter_context(filelock.FileLock(layout.locks / GATE, timeout=PATIENCE))
-            locked = True
+            if _can_be_a_lock(layout.locks / GATE):
+                stack.enter_context(filelock.FileLock(layout.locks / GATE, timeout=PATIENCE))
+                locked = True
         yield locked
 
 
@@ -136,15 +138,26 @@ def _living(layout: Layout) -> dict[Path, Claim]:
     """Claims of living processes, by their locks; what the dead have left is removed."""
     found = {}
     for lock in sorted(layout.locks.glob("*.lock")):
-        if lock.name == GATE:
+        if lock.name == GATE or not _can_be_a_lock(lock):
             continue
         probe = _try(lock)
         if probe is not None:
             _release(lock, probe)
             continue
-        with contextlib.suppress(FlowernoiseError, msgspec.MsgspecError):  # released in this moment
+        # Released in this moment, or none of ours.
+        with contextlib.suppress(FlowernoiseError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             found[lock] = msgspec.json.decode(files.read_plain(lock.with_suffix(".json")), type=Claim)
     return found
+
+
+def _can_be_a_lock(path: Path) -> bool:
+    """Whether a file is there to be locked, or could be; whatever else has its name would only make us wait."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _try(lock: Path) -> BaseFileLock | None:
@@ -164,7 +177,11 @@ def _hold(layout: Layout, claim: Claim) -> tuple[Path, BaseFileLock] | None:
     held = _try(lock)
     if held is None:
         return None
-    files.write_plain(lock.with_suffix(".json"), msgspec.json.encode(claim))
+    try:
+        files.write_plain(lock.with_suffix(".json"), msgspec.json.encode(claim))
+    except BaseException:
+        _release(lock, held)
+        raise
     return lock, held
 
 
