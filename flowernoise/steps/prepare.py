@@ -253,8 +253,8 @@ def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhot
         missing = [classes[label] for label in sorted(there) if any(counts) and not counts[label]]
         if missing:
             raise BadRequestError(
-                f"{name} would hold none of class {missing[0]!r} among its {sum(counts)} photos, and each split needs all "
-                "classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
+                f"{name} would hold none of class {missing[0]!r} among its {sum(counts)} photos, and each split needs "
+                "all classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
             )
 
 
