@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone
-from flowernoise.errors import DamagedFileError
+from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.store import feature_cache, files
@@ -76,6 +78,11 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
                 advance(len(chunk))
                 continue
             array = features.extract(model, archive.read(chunk), key.image_size, advance)
+            if not np.isfinite(array).all():
+                raise FlowernoiseError(
+                    f"backbone {work.backbone_spec} gives features that are not finite; its weights may be damaged, "
+                    "use others or another --backbone"
+                )
             shards[start] = extraction.write(start, array)
     return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
 
