@@ -18,7 +18,8 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Labels = np.ndarray[Any, np.dtype[np.integer[Any]]]
 ALL: tuple[Selection, ...] = ("selected", "last", "oracle")
 ONLY_LAST: tuple[Selection, ...] = ("last",)
-MOST_LOSS = 1e6  # nats an example; beyond, training has diverged even where its answers are still numbers
+# Of an example; beyond, training has diverged even where its answers are still numbers. Losses have 1e9 for −log 0.
+MOST_LOSS = 1e12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ class Selector:
 def has_diverged(training_loss: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which mean training losses are those of a training that has diverged: no number, or beyond all use.
 
-    >>> has_diverged(np.array([0.3, -20.0, 1e9, np.inf, np.nan])).tolist()
+    >>> has_diverged(np.array([0.3, -20.0, 1e29, np.inf, np.nan])).tolist()
     [False, False, True, True, True]
     """
     return np.asarray(~(np.abs(training_loss) <= MOST_LOSS))

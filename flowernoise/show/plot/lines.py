@@ -285,6 +285,8 @@ def _against_epoch(
             continue
         style = of_losses.get(history.loss, OTHER)
         values = 100 * read(history)
+        if np.isnan(values).all():  # of labels that happen to be all right, none is memorised
+            continue
         epochs = np.arange(1, values.shape[1] + 1)
         mean, low, high = (function(values, axis=0) for function in (np.nanmean, np.nanmin, np.nanmax))
         common: dict[str, Any] = {"color": style.colour, "zorder": 2.0 if style is OTHER else 3.0}
