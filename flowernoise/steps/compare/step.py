@@ -16,7 +16,7 @@ from flowernoise.progress import Progress
 from flowernoise.steps.compare.assemble import assemble
 from flowernoise.steps.compare.evaluated import Directory, open_directory, read_groups
 from flowernoise.steps.compare.settings import CompareSettings
-from flowernoise.store import comparisons, files
+from flowernoise.store import comparisons, evaluations, files
 from flowernoise.store.records import Comparison, KeptComparison
 
 COMPUTED = 1  # raise it when the same answers give another comparison
@@ -35,29 +35,53 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
     settings = _checked(settings)
     if len({path.resolve() for path in directories}) < len(directories):
         raise BadRequestError(f"a directory is named twice: {', '.join(map(str, directories))}")
-    opened = [open_directory(path) for path in directories]
-    key = _key(opened, settings)
-    first = opened[0]
-    try:
-        kept = comparisons.find(first.layout, first.evaluation, key)
-    except DamagedFileError as error:
-        progress.note(f"{error}; comparing again")
-        kept = None
-    if kept is None:
-        spec = metrics.parse(settings.metric)
-        needs = spec.entry.properties["needs"]
-        groups, inputs = read_groups(opened, settings.select, needs)
-        kept = KeptComparison(
-            key=key,
-            evaluations=tuple(directory.evaluation for directory in opened),
-            inputs=inputs,
-            comparison=assemble(groups, opened, spec, settings),
-            versions=versions.of("numpy"),
-        )
-        comparisons.keep(first.layout, first.evaluation, kept)
+    while True:
+        opened = [open_directory(path) for path in directories]
+        try:
+            kept = _found(opened, settings, progress) or _made(opened, settings)
+        except DamagedFileError:
+            if _are_present(opened):
+                raise
+            continue  # evaluated anew in this moment, by another process
+        if kept is not None:
+            break
     names = tuple(str(directory.path) for directory in opened)
     notes = (*_stale(opened, kept.inputs), *kept.comparison.notes)
     return msgspec.structs.replace(kept.comparison, directories=names, notes=notes)
+
+
+def _found(opened: Sequence[Directory], settings: CompareSettings, progress: Progress) -> KeptComparison | None:
+    """What was compared before."""
+    try:
+        return comparisons.find(opened[0].layout, opened[0].evaluation, _key(opened, settings))
+    except DamagedFileError as error:
+        progress.note(f"{error}; comparing again")
+        return None
+
+
+def _made(opened: Sequence[Directory], settings: CompareSettings) -> KeptComparison | None:
+    """What is compared now, and kept; None where something was evaluated anew meanwhile."""
+    spec = metrics.parse(settings.metric)
+    groups, inputs = read_groups(opened, settings.select, spec.entry.properties["needs"])
+    kept = KeptComparison(
+        key=_key(opened, settings),
+        evaluations=tuple(directory.evaluation for directory in opened),
+        inputs=inputs,
+        comparison=assemble(groups, opened, spec, settings),
+        versions=versions.of("numpy"),
+    )
+    if not _are_present(opened):
+        return None
+    comparisons.keep(opened[0].layout, opened[0].evaluation, kept)
+    return kept
+
+
+def _are_present(opened: Sequence[Directory]) -> bool:
+    """Whether the evaluations are still those that were opened."""
+    try:
+        return all(evaluations.digest(directory.layout) == directory.evaluation for directory in opened)
+    except DamagedFileError:
+        return True  # whoever looks next is told
 
 
 def _checked(settings: CompareSettings) -> CompareSettings:
