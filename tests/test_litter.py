@@ -89,7 +89,9 @@ def test_a_process_that_ends_at_once_removes_what_is_open_and_no_more(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("process", "abandoned"), [(os.getpid(), False), (os.getppid(), False), (2**22 + 1, True), (10**200, False)]
+    ("process", "abandoned"),
+    [(os.getpid(), False), (os.getppid(), False), (2**22 + 1, True), (10**200, False)],
+    ids=["own", "parent", "gone", "none"],
 )
 def test_of_this_machine_the_process_is_asked_for(tmp_path: Path, process: int, abandoned: bool) -> None:
     """The largest number of a process is 2²²; what is no number of a process could be anything."""
