@@ -57,6 +57,7 @@ def test_a_forked_process_has_a_mark_of_its_own() -> None:
         (".gitignore", False),
         ("", False),
     ],
+    ids=map(str, range(14)),  # the names hold numbers of processes
 )
 def test_only_names_that_the_program_gives_are_temporary(name: str, expected: bool) -> None:
     assert bool(litter.TEMPORARY.fullmatch(name)) == expected
