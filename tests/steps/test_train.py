@@ -578,7 +578,7 @@ def test_other_settings_for_runs_that_are_being_trained_are_refused(prepared: Pa
     key = next(iter(live_runs(whole)))
     done = threading.Event()
     before = contents(prepared)
-    with another(prepared, claim_of(prepared, dataclasses.replace(SINGLY, epochs=3), key), done.wait):
+    with another(prepared, claim_of(prepared, dataclasses.replace(SINGLY, epochs=3), key), lambda: done.wait(20)):
         try:
             with pytest.raises(BadRequestError) as caught:
                 train(prepared, SINGLY, Silent())
