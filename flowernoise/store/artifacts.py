@@ -43,7 +43,7 @@ def kept_empty_on_failure(layout: Layout) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if layout.locks not in had:
+        if layout.locks not in had and not layout.dataset.exists():
             for path in layout.locks.glob("*.lock"):
                 files.remove(path)
         for folder in (*layout.folders, layout.root):
