@@ -380,11 +380,10 @@ def test_the_command_writes_equal_bytes_in_every_process(artifacts, tmp_path):
             "--photos",
             "6",
             "--json",
-            "--quiet",
             "--output",
             str(output),
         )
-        shown = flowernoise(*options, PYTHONHASHSEED=seed)
+        shown = flowernoise(*options, "--quiet", PYTHONHASHSEED=seed)
         assert (shown.returncode, shown.stderr) == (0, "")
         answer = json.loads(shown.stdout)
         assert (answer["schema"], answer["written"]) == (1, 6)
