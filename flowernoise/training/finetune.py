@@ -246,17 +246,12 @@ def _trainer(model: Any, network: Network) -> Any:
 
 
 def predict(model: Any, encoded: Iterable[bytes], image_size: int, advance: Callable[[int], None]) -> Array:
-    """Probabilities [n, c] float32 of a classifier that gives logits."""
+    """Probabilities [n, c] float32 of a classifier that gives logits; NaN where it gives none that are finite."""
     logits = features.extract(model, encoded, image_size, advance)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Array = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities
-
-
-def _momentum_sgd(learning_rate: float) -> Any:
-    import keras
-
-    return keras.optimizers.SGD(learning_rate, momentum=0.9)
 
 
 def named(weights: Sequence[Array]) -> dict[str, Array]:
