@@ -9,6 +9,7 @@ import pytest
 
 import flowernoise.network
 from flowernoise.network import impatient, status
+from tests.timing import assert_in_time, may_be_late
 
 
 @pytest.fixture(autouse=True)
@@ -93,21 +94,25 @@ def test_redirects_count_and_are_not_followed():
         assert untouched == []
 
 
+@may_be_late
 def test_a_closed_port_is_known_at_once():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     answer, seconds = timed(f"http://127.0.0.1:{port}/", 5)
     assert not answer
-    assert seconds < 1
+    assert_in_time(seconds, 1)
 
 
+@may_be_late
 def test_a_silent_host_is_given_up():
     with listening(lambda _, stop: stop.wait(10)) as url:
         answer, seconds = timed(url, 0.3)
     assert not answer
-    assert 0.25 < seconds < 1
+    assert seconds > 0.25
+    assert_in_time(seconds, 1)
 
 
+@may_be_late
 def test_a_host_that_answers_byte_by_byte_is_given_up():
     def drip(connection, stop):
         for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 100:
@@ -118,9 +123,10 @@ def test_a_host_that_answers_byte_by_byte_is_given_up():
     with listening(drip) as url:
         answer, seconds = timed(url, 0.3)
     assert not answer
-    assert seconds < 1
+    assert_in_time(seconds, 1)
 
 
+@may_be_late
 def test_a_stuck_name_lookup_is_given_up(monkeypatch):
     released = threading.Event()
 
@@ -132,7 +138,7 @@ def test_a_stuck_name_lookup_is_given_up(monkeypatch):
     answer, seconds = timed("http://flowers.invalid/", 0.3)
     released.set()
     assert not answer
-    assert seconds < 1
+    assert_in_time(seconds, 1)
 
 
 def test_an_unknown_name_is_not_reachable(monkeypatch):
@@ -166,6 +172,7 @@ def test_a_proxy_that_refuses_to_tunnel_is_not_the_host(monkeypatch):
         assert not reachable("https://flowers.invalid/")
 
 
+@may_be_late
 def test_downloads_by_urllib_and_requests_give_up_within_and_wait_again_afterwards(monkeypatch):
     requests = pytest.importorskip("requests")
     monkeypatch.setattr(flowernoise.network, "STALL", 0.3)
@@ -180,6 +187,6 @@ def test_downloads_by_urllib_and_requests_give_up_within_and_wait_again_afterwar
             start = time.monotonic()
             with pytest.raises((OSError, requests.RequestException)):
                 download(url)
-            assert time.monotonic() - start < 5
+            assert_in_time(time.monotonic() - start, 5)
     assert requests.Session.request is plain
     assert socket.getdefaulttimeout() is None

@@ -11,6 +11,7 @@ import pytest
 
 from flowernoise.errors import ExitCode
 from flowernoise.stopping import StoppedError
+from tests.timing import assert_in_time, may_be_late
 
 LINES = {
     signal.SIGINT: "error: interrupted; what is finished is kept, the same command goes on from there\n",
@@ -61,16 +62,18 @@ BODIES = {
 }
 
 
+@may_be_late
 @pytest.mark.parametrize("number", LINES, ids=lambda number: number.name)
 @pytest.mark.parametrize("body", [body for name, body in BODIES.items() if name != "another error"])
 def test_the_process_ends_in_time_with_one_line(number: signal.Signals, body: str) -> None:
     code, stderr, seconds = ended(started(body), number)
     assert (code, stderr) == (CODES[number], LINES[number])
-    assert seconds < 2
+    assert_in_time(seconds, 2)
 
 
+@may_be_late
 def test_what_python_does_ends_at_once() -> None:
-    assert ended(started(BODIES["Python"]), signal.SIGINT)[2] < 0.5
+    assert_in_time(ended(started(BODIES["Python"]), signal.SIGINT)[2], 0.5)
 
 
 def test_an_error_of_the_clean_up_is_told_in_one_line() -> None:

@@ -171,8 +171,9 @@ def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutp
     """Trains the heads; yields their outputs after every epoch, or only after the last.
 
     Results repeat bit for bit on one machine. A head's neighbours, the size of the block and the number of threads
-    change its probabilities by rounding at most. Small matrix products are rounded differently from large ones, which some
-    losses (peer, elr) would amplify to 1e-4 over epochs, so small blocks are filled up with copies of their last head.
+    change its probabilities by rounding at most. Small matrix products are rounded differently from large ones, which
+    some losses (peer, elr) would amplify to 1e-4 over epochs, so small blocks are filled up with copies of their last
+    head.
 
     Args:
         task: the heads, their data and settings.

@@ -58,7 +58,8 @@ REQUESTS: tuple[Request, ...] = (
     ask("nothing", "--no-such-option", "--no-such-option"),
     *(ask("finished", "--no-such-option", command, "--no-such-option") for command in COMMANDS),
     *(ask("finished", "surplus", command, "surplus") for command in ("corrupt", "train", "evaluate", "status")),
-    *(ask("finished", "surplus", command, "surplus") for command in ("preview", "report")),
+    *(ask("finished", "surplus", command, "surplus") for command in ("preview", "report", "verify")),
+    ask("finished", "--repair", "verify", "--repair=yes"),
     ask("nothing", "surplus", "list", "losses", "ce", "surplus"),
     ask("nothing", "surplus", "prepare", SMALL, "surplus"),
     ask("nothing", "surplus", "run", SMALL, "surplus"),
@@ -352,10 +353,12 @@ REQUESTS: tuple[Request, ...] = (
     # the artifacts directory
     *(
         ask("finished", "''", command, "-a", "")
-        for command in ("prepare", "corrupt", "evaluate", "compare", "status", "plot")
+        for command in ("prepare", "corrupt", "evaluate", "compare", "status", "plot", "verify")
     ),
     *(ask("finished", "{file}", command, "-a", "{file}") for command in ("corrupt", "train", "evaluate", "status")),
     *(ask("finished", "{file}", command, "-a", "{file}") for command in ("compare", "plot", "preview", "report")),
+    *(ask("finished", "{file}", "verify", *more, "-a", "{file}") for more in ((), ("--repair",))),
+    *(ask("nothing", "{nothing} does not exist", "verify", *more) for more in ((), ("--repair",))),
     ask("finished", "{file}", "prepare", SMALL, "-a", "{file}"),
     ask("finished", "{file}", "prepare", SMALL, "-a", "{file}/below", code=1),
     ask("finished", "{long}", "prepare", SMALL, "-a", "{long}", code=1),
@@ -363,6 +366,7 @@ REQUESTS: tuple[Request, ...] = (
     ask("finished", "{dangling}", "prepare", SMALL, "-a", "{dangling}", code=1),
     ask("finished", "{locked}", "status", "-a", "{locked}/below", code=1, unprivileged=True),
     ask("finished", "{locked}", "compare", "-a", "{locked}/below", code=1, unprivileged=True),
+    ask("finished", "{locked}", "verify", "--repair", "-a", "{locked}/below", code=1, unprivileged=True),
     ask("finished", "{read_only}", "prepare", SMALL, "-a", "{read_only}", code=1, unprivileged=True),
     ask("finished", "{read_only}", "prepare", SMALL, "-a", "{read_only}/below", code=1, unprivileged=True),
     ask("prepared", "{prepared}", "corrupt", code=1, unprivileged=True),

@@ -515,9 +515,9 @@ def test_time_is_in_proportion_to_the_runs(tmp_path):
     corrupt(layout, keys)
     for number in range(20):
         train(layout, keys_of(f"gce:q=0.{number}", draws=keys), f"block{number}")
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone: a shared machine may stop for seconds
     found = status(layout.root)
-    assert time.perf_counter() - started < 4  # 0.25 s where nothing else is going on
+    assert time.process_time() - started < 4  # 0.25 s where nothing else is going on
     assert Counter(each.runs for each in found.runs) == {1000: 20}
 
 

@@ -22,6 +22,7 @@ from flowernoise.progress import Silent
 from flowernoise.store import claims, files
 from flowernoise.store.claims import Claim, Others
 from flowernoise.store.layout import Layout
+from tests.timing import assert_in_time, may_be_late
 
 GATE = "directory.lock"
 HOLD = """
@@ -280,6 +281,7 @@ def test_of_many_processes_one_works_at_a_time(layout: Layout, holder: Holder) -
 # The dead
 
 
+@may_be_late
 @pytest.mark.parametrize("work", ["corrupt", "prepare", "train"])
 def test_the_claim_of_the_dead_is_taken_over_at_once_and_its_files_are_removed(
     layout: Layout, holder: Holder, work: str
@@ -292,13 +294,14 @@ def test_the_claim_of_the_dead_is_taken_over_at_once_and_its_files_are_removed(
     notes = Notes()
     started = time.monotonic()
     with at_most(20), claim(layout, "prepare", progress=notes):
-        assert time.monotonic() - started < 1
+        assert_in_time(time.monotonic() - started, 1)
         assert [each.process for each in held_by(layout)] == [os.getpid()]
         assert len(names(layout)) == 3
     assert notes.lines == []
     assert names(layout) == {GATE}
 
 
+@may_be_late
 def test_who_waits_for_a_process_that_is_killed_goes_on(layout: Layout, holder: Holder) -> None:
     process = holder("evaluate")
     killed: list[float] = []
@@ -310,7 +313,7 @@ def test_who_waits_for_a_process_that_is_killed_goes_on(layout: Layout, holder: 
     timer = threading.Timer(0.5, kill)
     timer.start()
     with at_most(20), claim(layout, "evaluate"):
-        assert time.monotonic() - killed[0] < 1
+        assert_in_time(time.monotonic() - killed[0], 1)
     timer.join()
     assert names(layout) == {GATE}
 
