@@ -198,9 +198,10 @@ class Session:
             self._print_json({"schema": 1, **dataclasses.asdict(result)})
         else:
             self._print(summaries.checked(result))
-            for mark, problems in (("repaired", result.repaired), ("wrong", result.problems)):
-                for problem in problems:
-                    self._print(f"{mark}: {problem.text}")
+            for problem in result.repaired:
+                self._print(f"repaired: {problem.text}")
+            for problem in result.problems:
+                self._print("; ".join(filter(None, (f"wrong: {problem.text}", problem.way_out))))
         if result.problems:
             paths = list(dict.fromkeys(problem.path for problem in result.problems))
             more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""

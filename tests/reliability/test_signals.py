@@ -73,7 +73,7 @@ def stopped_after(artifacts: Path, number: signal.Signals, moment: float, enviro
 
 
 @may_be_late
-@short_and_full(4, 50)
+@short_and_full(2, 50)
 def test_a_signal_at_any_moment_ends_it_in_time_and_the_same_command_goes_on(
     count: int, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:

@@ -49,7 +49,8 @@ class Problem:
     Args:
         path: the file that is wrong.
         stage: which made it.
-        text: what is wrong and what to do, in a line.
+        text: what is wrong, in a line.
+        way_out: what to do about it; empty where the text says so.
         record: the record that names the file, or is it.
         ours: whether this version can tell that it is wrong, and so may replace it.
     """
@@ -57,6 +58,7 @@ class Problem:
     path: str
     stage: str
     text: str
+    way_out: str
     record: str
     ours: bool = True
 
@@ -178,9 +180,9 @@ class _Audit:
             self._wrong(path, stage, record, str(error), ours=not isinstance(error, OtherVersionError))
 
     def _wrong(self, path: Path, stage: str, record: Path, text: str, *, ours: bool = True) -> None:
-        way_out = commands.WAYS_OUT[stage].format(path)
-        text = text if "`flowernoise " in text or not ours else f"{text}; {way_out}"
-        self._problems.append(Problem(str(path), stage, text, str(record), ours))
+        has_one = "`flowernoise " in text or not ours
+        way_out = "" if has_one else commands.WAYS_OUT[stage].format(path)
+        self._problems.append(Problem(str(path), stage, text, way_out, str(record), ours))
 
     def _count(self, stage: str, *paths: Path) -> None:
         stage = _STAGE_OF.get(stage, stage)
