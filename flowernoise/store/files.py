@@ -227,10 +227,14 @@ def write_blob(directory: Path, stem: str, suffix: str, write: Callable[[IO[byte
             sha256, size = _digest_stream(written), temporary.stat().st_size
         final = directory / blob_name(stem, sha256, suffix)
         is_new = not final.exists()
-        writing.commit(stream, temporary, final)
-        if is_new and (made := _made.get()) is not None:
-            made.append(final)
+        writing.commit(stream, temporary, final, renamed=lambda: _note_blob(final) if is_new else None)
     return FileRef(final.name, sha256, size)
+
+
+def _note_blob(path: Path) -> None:
+    """A blob was made, which its record must name or nobody will; what fails from now on takes it along."""
+    if (made := _made.get()) is not None:
+        made.append(path)
 
 
 @contextlib.contextmanager

@@ -213,7 +213,7 @@ def test_a_full_disk(
 
 @pytest.mark.parametrize(
     "full",
-    [pytest.param(0, id="nothing there"), pytest.param(-1, id="all but the comparison there", marks=pytest.mark.slow)],
+    [pytest.param(0, id="nothing there"), pytest.param(-2, id="all but the evaluation there", marks=pytest.mark.slow)],
 )
 def test_no_inodes(full: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
     there = list(sweep.files)[:full] if full else []

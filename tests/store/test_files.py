@@ -816,6 +816,18 @@ def test_blobs_stay_once_their_record_is_there(tmp_path: Path) -> None:
     assert (tmp_path / first.name).exists()
 
 
+def test_a_blob_whose_name_does_not_reach_the_disk_is_removed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(writing, "sync_directory", refuse)
+    with pytest.raises(FlowernoiseError, match="Disk quota exceeded"), files.together():
+        stored(tmp_path, b"renamed already")
+    assert contents(tmp_path) == {}
+
+
 def test_a_signal_leaves_blobs_as_their_record_may_be_there(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         end_after(tmp_path, Interrupted, b"new")
