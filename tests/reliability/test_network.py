@@ -28,6 +28,9 @@ from tests.reliability.tools import flowernoise, short_and_full, state
 from tests.reliability.unprivileged import drop_privileges, heeds_permissions
 
 CLASSES = ("dandelion", "daisy", "tulips", "sunflowers", "roses")
+A_CLASS = 20
+PHOTOS = A_CLASS * len(CLASSES)
+THIRDS = ("--train", 34, "--val", 33, "--test", 33)
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 REAL_TFDS = Path(os.environ.get("FLOWERNOISE_TEST_TFDS", SHARED / "tfds"))
 NOWHERE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # a port of nobody
@@ -75,12 +78,12 @@ def one_line(error: FlowernoiseError) -> str:
 
 @pytest.fixture(scope="module")
 def archive() -> bytes:
-    """As the real one, with 2 photos a class."""
+    """As the real one, with few photos, so many of each class that each third of them holds all classes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in CLASSES:
-            for k in range(2):
-                photo = saved(small().rotate(20 * k), "JPEG", comment=name.encode())
+            for k in range(A_CLASS):
+                photo = saved(small().rotate(10 * k), "JPEG", comment=name.encode())
                 header = tarfile.TarInfo(f"flower_photos/{name}/{k}.jpg")
                 header.size = len(photo)
                 tar.addfile(header, io.BytesIO(photo))
@@ -135,11 +138,11 @@ def test_a_download_of_photos_that_goes_wrong_is_one_line_and_the_next_one_succe
     assert "a folder of photos" in str(caught.value)
     assert state(tmp_path) == {}
     flowers_server.kind = "good"
-    assert len(photos_of(tmp_path)) == 10
+    assert len(photos_of(tmp_path)) == PHOTOS
     assert {path.partition("/")[0] for path in state(tmp_path)} == {"tf_flowers"}
     flowers_server.kind = "404"
     flowers_server.requests.clear()
-    assert len(photos_of(tmp_path)) == 10
+    assert len(photos_of(tmp_path)) == PHOTOS
     assert flowers_server.requests == []
     assert capfd.readouterr().out == ""
 
@@ -186,7 +189,7 @@ def test_a_download_cut_short_by_a_signal_is_never_taken_for_the_whole(
         assert len(stderr.splitlines()) == 1
         assert state(tmp_path) == {}
     flowers_server.kind = "good"
-    assert len(photos_of(tmp_path / "t")) == 10
+    assert len(photos_of(tmp_path / "t")) == PHOTOS
 
 
 @pytest.mark.slow
@@ -195,11 +198,11 @@ def test_the_command_says_in_one_line_what_went_wrong_with_the_photos(
     wrong: str, flowers_server: Server, tmp_path: Path
 ) -> None:
     flowers_server.kind = wrong
-    arguments = ("prepare", "tf_flowers", "--data-dir", tmp_path / "t", "-a", tmp_path / "a", "--json")
+    arguments = ("prepare", "tf_flowers", "--data-dir", tmp_path / "t", "-a", tmp_path / "a", *THIRDS, "--json")
     with started(flowers_server, *arguments) as process:
         stdout, stderr = process.communicate(timeout=120)
     if wrong == "good":
-        assert (process.returncode, json.loads(stdout)["found"]) == (0, 10)
+        assert (process.returncode, json.loads(stdout)["found"]) == (0, PHOTOS)
         return
     assert (process.returncode, stdout) == (1, "")
     assert stderr.startswith("error: ")
@@ -345,7 +348,7 @@ def test_a_name_that_does_not_resolve_is_one_line(tmp_path: Path, monkeypatch: p
 def prepared_once(tfds_points_here: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tfds_points_here.kind = "good"
     directory = tmp_path_factory.mktemp("tfds")
-    assert len(photos_of(directory)) == 10
+    assert len(photos_of(directory)) == PHOTOS
     return directory
 
 
@@ -485,7 +488,7 @@ def test_a_read_only_data_directory_can_be_read_but_not_downloaded_to(
     directories = [data_dir, *(path for path in data_dir.rglob("*") if path.is_dir())]
     for directory in directories:
         directory.chmod(0o555)
-    arguments = ("prepare", "tf_flowers", "--data-dir", data_dir, "-a", tmp_path / "a")
+    arguments = ("prepare", "tf_flowers", "--data-dir", data_dir, "-a", tmp_path / "a", *THIRDS)
     with started(flowers_server, *arguments, preexec_fn=drop_privileges) as process:
         stdout, stderr = process.communicate(timeout=120)
     for directory in directories:
@@ -579,7 +582,7 @@ def test_photos_that_are_here_are_prepared_without_a_socket(
     name: str, prepared: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
     ways = {"folder": (photo_folder,), "synthetic": ("synthetic:photos=40,size=32",)}
-    source = ways.get(name, ("tf_flowers", "--data-dir", prepared))
+    source = ways.get(name, ("tf_flowers", "--data-dir", prepared, *THIRDS))
     arguments = ("prepare", *source, "--image-size", 32, "--artifacts", tmp_path / name)
     # urllib3, which TFDS imports, asks the system for a port of this machine, to see whether there is IPv6.
     assert noted(tmp_path / "hook", *arguments) in ("", "socket.bind [('::1', 0)]\n" * (name == "tf_flowers"))
