@@ -57,8 +57,8 @@ def _command() -> int:
 
 
 def _tell(error: BaseException) -> int:
-    """Writes the line about an error, and returns its exit code."""
-    message, code = _explain(error)
+    """Writes the line about an error, and returns its exit code; after a signal that is what there is to tell."""
+    message, code = _explain(stopping.raised() or error)
     line = printable(" ".join(message.split()))
     stopping.take_last_word()
     sys.stderr.write(f"error: {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + '…'}\n")

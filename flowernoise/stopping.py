@@ -24,7 +24,7 @@ CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATE
 _SHOW_CURSOR = "\x1b[?25h\n"  # a progress display that nobody could end has hidden it
 
 _last_word = threading.Lock()  # who has it may write the last line, nobody else; never given back
-_raised = False
+_raised: StoppedError | None = None
 
 
 class StoppedError(BaseException):
@@ -59,11 +59,22 @@ def take_last_word() -> None:
     _last_word.acquire()
 
 
+def raised() -> StoppedError | None:
+    """What was raised for a signal, even if a library has swallowed it or made another error of it."""
+    return _raised
+
+
+def heed() -> None:
+    """Raises again what was raised for a signal, so that nothing is made of what a library did with it."""
+    if _raised is not None:
+        raise StoppedError(_raised.code)
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
     global _raised
-    if not _raised and not _last_word.locked():
-        _raised = True
-        raise StoppedError(CODES[signal.Signals(number)])
+    if _raised is None and not _last_word.locked():
+        _raised = StoppedError(CODES[signal.Signals(number)])
+        raise _raised
 
 
 def _watch(reader: int, clean_up: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from flowernoise import litter
+from flowernoise import litter, stopping
 from flowernoise.errors import FlowernoiseError
 
 
@@ -51,9 +51,14 @@ def temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
 
 
 def commit(stream: IO[bytes], temporary: Path, final: Path, renamed: Callable[[], None] = lambda: None) -> None:
-    """Has a temporary file reach the disk and gives it its name; ``renamed`` is called as soon as it has that."""
+    """Has a temporary file reach the disk and gives it its name; ``renamed`` is called as soon as it has that.
+
+    Raises:
+        StoppedError: a signal has come; what its interruption may have spoilt is not kept.
+    """
     stream.flush()
     os.fsync(stream.fileno())
+    stopping.heed()
     temporary.replace(final)
     renamed()
     sync_directory(final.parent)

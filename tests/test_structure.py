@@ -48,7 +48,7 @@ LEAVES = {path.stem for path in PACKAGE.glob("*.py")} - NO_LEAVES | {"__version_
 ALLOWED = {
     **{leaf: {"errors", "registry"} for leaf in LEAVES},
     "versions": {"__version__"},
-    "writing": {"errors", "litter"},
+    "writing": {"errors", "litter", "stopping"},
     "statistics": set(),
     "catalogue": LEAVES,
     "training": LEAVES | {"training", "store.records", "store.files"},

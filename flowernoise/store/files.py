@@ -25,7 +25,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from flowernoise import plain_hdf5, writing
+from flowernoise import plain_hdf5, stopping, writing
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 
 SCHEMA = 2
@@ -380,7 +380,12 @@ def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
 
 
 def set_aside(path: Path) -> None:
-    """Renames a damaged file so that nothing reads it any more and a person can still look at it."""
+    """Renames a damaged file so that nothing reads it any more and a person can still look at it.
+
+    Raises:
+        StoppedError: a signal has come, which may be all that is wrong.
+    """
+    stopping.heed()
     with contextlib.suppress(OSError):
         path.replace(path.with_name(path.name + ".damaged"))
         writing.sync_directory(path.parent)
