@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 
-def useless_locks() -> None:
-    """Locks as some network file systems have them: everybody gets every lock."""
+def useless_locks(seconds: float) -> None:
+    """Locks as some network file systems have them: everybody gets every lock; and blocks so slow that some meet."""
     import fcntl
+
+    slow_training(seconds)
 
     def granted(_descriptor: Any, _operation: int) -> None:
         return None

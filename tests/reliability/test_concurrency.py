@@ -26,7 +26,7 @@ SWEEP = (
     *("--learning-rate", 0.001, "--l2", 0, "--memory", 0.00001),  # a block for every run
 )
 DRAWS = 6
-USELESS: Before = ("hindrances", "useless_locks", {})
+USELESS: Before = ("hindrances", "useless_locks", {"seconds": 0.1})
 SLOW: Before = ("hindrances", "slow_training", {"seconds": 0.3})
 
 

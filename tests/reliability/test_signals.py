@@ -81,17 +81,18 @@ def test_a_signal_at_any_moment_ends_it_in_time_and_the_same_command_goes_on(
     environment = {"FLOWERNOISE_ENGINE": "keras"} if short else {}  # OpenVINO's conversion takes 5 s
     started = time.monotonic()
     assert flowernoise(*SWEEP, "-a", tmp_path / "whole", env=environment).returncode == 0
-    latest = START if short else time.monotonic() - started
+    whole_sweep = START if short else time.monotonic() - started
+    latest = {True: whole_sweep, False: whole_sweep}  # of a fresh sweep, and of one that goes on
     files, table = kept(tmp_path / "whole"), shown(tmp_path / "whole")
     chance, artifacts, words = random.Random(count), tmp_path / "again and again", itertools.cycle(WORDS)
     in_time: list[float] = []
     too_late = 0
     while len(in_time) < count:
         is_fresh = not artifacts.exists()
-        took = stopped_after(artifacts, next(words), chance.uniform(0, latest), environment)
+        took = stopped_after(artifacts, next(words), chance.uniform(0, latest[is_fresh]), environment)
         if took is None:
             too_late += 1
-            latest *= 0.9 if is_fresh else 1  # what the first sweep took was more than it takes by now
+            latest[is_fresh] *= 0.9
         else:
             in_time.append(took)
         if took is None or len(in_time) % A_SWEEP == 0 or len(in_time) == count:
