@@ -11,6 +11,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from flowernoise.training.heads import EpochOutputs, HeadsTask
+    from tests.reliability.warm import Warm
 
 
 def write_photos(folder: Path, count: int) -> Path:
@@ -21,6 +22,14 @@ def write_photos(folder: Path, count: int) -> Path:
         pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(directory / f"{number:03}.png")
     return folder
+
+
+def swept(commands: Warm, work: Path, *words: object) -> Path:
+    """Runs a sweep over 40 photos, and returns its folder: photos/ and artifacts/."""
+    write_photos(work / "photos", 40)
+    ended = commands.run("run", "photos", *words, "-a", "artifacts", cwd=work)
+    assert ended.returncode == 0, ended.stderr
+    return work
 
 
 def add_tiny_backbone(build: Callable[[int], Any] | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 from flowernoise.progress import Silent
 from flowernoise.steps.verify import verify
 from tests.reliability import whole
-from tests.reliability.stand_ins import write_photos
+from tests.reliability.stand_ins import swept
 from tests.reliability.tools import short_and_full
 from tests.reliability.warm import Warm, warm
 
@@ -33,11 +33,7 @@ def commands() -> Iterator[Warm]:
 @pytest.fixture(scope="module")
 def sweep(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished sweep: photos/ and artifacts/."""
-    work = tmp_path_factory.mktemp("sweep")
-    write_photos(work / "photos", 40)
-    ended = commands.run("run", "photos", *SWEEP, "-a", "artifacts", cwd=work)
-    assert ended.returncode == 0, ended.stderr
-    return work
+    return swept(commands, tmp_path_factory.mktemp("sweep"), *SWEEP)
 
 
 @pytest.fixture(scope="module")

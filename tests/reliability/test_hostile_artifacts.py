@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from flowernoise.store import files
-from tests.reliability.stand_ins import write_photos
+from tests.reliability.stand_ins import swept
 from tests.reliability.victim import Victim
 from tests.reliability.warm import Warm, warm
 from tests.timing import assert_in_time, may_be_late
@@ -40,11 +40,7 @@ def commands() -> Iterator[Warm]:
 
 @pytest.fixture(scope="module")
 def sweep(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    work = tmp_path_factory.mktemp("sweep")
-    write_photos(work / "photos", 40)
-    ended = commands.run("run", "photos", *SWEEP, "-a", "artifacts", cwd=work)
-    assert ended.returncode == 0, ended.stderr
-    return work / "artifacts"
+    return swept(commands, tmp_path_factory.mktemp("sweep"), *SWEEP) / "artifacts"
 
 
 @pytest.fixture(scope="module")

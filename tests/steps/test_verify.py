@@ -19,7 +19,7 @@ from flowernoise.steps.verify import VerifyResult, verify
 from flowernoise.store import evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, KeptComparison, RunBlock
-from tests.reliability.stand_ins import write_photos
+from tests.reliability.stand_ins import swept
 from tests.reliability.tools import state
 from tests.reliability.victim import Victim
 from tests.reliability.warm import Warm, warm
@@ -40,11 +40,7 @@ def commands() -> Iterator[Warm]:
 @pytest.fixture(scope="module")
 def sweep(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished sweep of two runs: photos/ and artifacts/."""
-    work = tmp_path_factory.mktemp("sweep")
-    write_photos(work / "photos", 40)
-    ended = commands.run("run", "photos", *SWEEP, "-a", "artifacts", cwd=work)
-    assert ended.returncode == 0, ended.stderr
-    return work
+    return swept(commands, tmp_path_factory.mktemp("sweep"), *SWEEP)
 
 
 @pytest.fixture
