@@ -69,16 +69,25 @@ def read(layout: Layout, evaluation: Evaluation) -> Arrays:
 def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:
     """Writes arrays and record, and removes the arrays of the evaluation before.
 
-    Those alone: others may be of a process that is about to write its record.
+    Those alone: others may be of a process that is about to write its record. Where locks do nothing, two processes may
+    write the same arrays while a third replaces them: so nothing is removed that the record names by now, and arrays
+    that were removed meanwhile are written again.
     """
-    try:
-        before = find(layout)
-    except DamagedFileError:
-        before = None
+    before = _named(layout)
     with files.together():
         written = msgspec.structs.replace(evaluation, arrays=files.write_arrays(layout.root, "evaluation", arrays))
         files.write_record(layout.evaluation, KIND, written)
-    if before is not None and before.arrays.name != written.arrays.name:
+    if before is not None and before != written.arrays and before != _named(layout):
         with contextlib.suppress(DamagedFileError):
-            files.remove(files.checked_path(layout.root, before.arrays))
+            files.remove(files.checked_path(layout.root, before))
+    if not (layout.root / written.arrays.name).exists():
+        files.write_arrays(layout.root, "evaluation", arrays)
     return written
+
+
+def _named(layout: Layout) -> files.FileRef | None:
+    """The arrays that the record names at this moment."""
+    with contextlib.suppress(DamagedFileError):
+        found = find(layout)
+        return None if found is None else found.arrays
+    return None

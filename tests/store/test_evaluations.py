@@ -139,6 +139,35 @@ def test_arrays_of_another_process_stay(layout: Layout) -> None:
     assert len(list(layout.root.glob("evaluation-*.h5"))) == 2
 
 
+def test_arrays_that_another_process_removes_meanwhile_are_written_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where locks do nothing: it found them named by the record before, and has just replaced that."""
+    plain = files.write_record
+
+    def removed_first(*arguments: object) -> None:
+        for path in layout.root.glob("evaluation-*.h5"):
+            path.unlink()
+        plain(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(files, "write_record", removed_first)
+    written = evaluations.write(layout, evaluation(), arrays())
+    assert evaluations.read(layout, written)["predicted"].shape == (2, 3, 4)
+
+
+def test_arrays_that_another_process_names_by_now_stay(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = evaluations.write(layout, evaluation(), arrays())
+    theirs, plain = layout.evaluation.read_bytes(), files.write_record
+
+    def they_write_too(*arguments: object) -> None:
+        plain(*arguments)  # type: ignore[arg-type]
+        layout.evaluation.write_bytes(theirs)
+
+    monkeypatch.setattr(files, "write_record", they_write_too)
+    evaluations.write(layout, evaluation(), arrays(fill=1))
+    assert evaluations.read(layout, before)["predicted"].max() == 0
+
+
 def test_what_an_evaluation_is_made_from_changes_with_any_block_but_not_with_their_order() -> None:
     inputs = evaluations.inputs_of({"a": block("x"), "b": block("y")})
     assert evaluations.inputs_of({"b": block("y"), "a": block("x")}) == inputs
