@@ -71,7 +71,7 @@ def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:
 
     Those alone: others may be of a process that is about to write its record. Where locks do nothing, two processes may
     write the same arrays while a third replaces them: so nothing is removed that the record names by now, and arrays
-    that were removed meanwhile are written again.
+    that were removed meanwhile are written again if they are named.
     """
     before = _named(layout)
     with files.together():
@@ -80,7 +80,7 @@ def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:
     if before is not None and before != written.arrays and before != _named(layout):
         with contextlib.suppress(DamagedFileError):
             files.remove(files.checked_path(layout.root, before))
-    if not (layout.root / written.arrays.name).exists():
+    if not (layout.root / written.arrays.name).exists() and _named(layout) == written.arrays:
         files.write_arrays(layout.root, "evaluation", arrays)
     return written
 

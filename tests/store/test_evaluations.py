@@ -155,6 +155,25 @@ def test_arrays_that_another_process_removes_meanwhile_are_written_again(
     assert evaluations.read(layout, written)["predicted"].shape == (2, 3, 4)
 
 
+def test_arrays_that_another_process_has_replaced_are_not_written_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = files.write_record
+    theirs = evaluations.write(layout, evaluation(), arrays())
+    record = layout.evaluation.read_bytes()
+
+    def they_replace_it(*arguments: object) -> None:
+        plain(*arguments)  # type: ignore[arg-type]
+        for path in layout.root.glob("evaluation-*.h5"):
+            if path.name != theirs.arrays.name:
+                path.unlink()
+        layout.evaluation.write_bytes(record)
+
+    monkeypatch.setattr(files, "write_record", they_replace_it)
+    evaluations.write(layout, evaluation(), arrays(fill=1))
+    assert [path.name for path in layout.root.glob("evaluation-*.h5")] == [theirs.arrays.name]
+
+
 def test_arrays_that_another_process_names_by_now_stay(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     before = evaluations.write(layout, evaluation(), arrays())
     theirs, plain = layout.evaluation.read_bytes(), files.write_record
