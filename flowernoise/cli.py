@@ -293,6 +293,16 @@ Columns = Annotated[
         show_default=False,
     ),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE[,…]",
+        help="Only runs of which all of these hold; repeat the option to take either. Keys: noise, rate, loss, "
+        "backbone, mode, extractor, precision, image_size, epochs, batch_size, optimizer, learning_rate and l2 (a "
+        "grid as 0.001+0.01).  [default: the settings trained last]",
+        show_default=False,
+    ),
+]
 Delta = Annotated[
     float | None,
     typer.Option(
@@ -473,6 +483,7 @@ def compare(
     sort_by: SortBy = None,
     rows: Rows = None,
     columns: Columns = None,
+    where: Where = None,
     delta: Delta = None,
     output: Output = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
@@ -610,6 +621,7 @@ def plot(
             parser=_whole_number, metavar="N", help="Seed of matrices.  [default: the lowest]", show_default=False
         ),
     ] = None,
+    where: Where = None,
     format: Annotated[
         PictureFormat | None,
         typer.Option(help="Form of the pictures.  [default: png]", show_default=False),
@@ -646,6 +658,7 @@ def preview(
     rates: ShownRates = None,
     seeds: ShownSeeds = None,
     loss: ShownLoss = None,
+    where: Where = None,
     output: SheetsOutput = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     quiet: Quiet = False,
@@ -666,6 +679,7 @@ def preview(
 def report(
     metric: Metric = None,
     select: SelectOption = None,
+    where: Where = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -688,6 +702,31 @@ def report(
     with _session(given) as session:
         settings = _settings(step.ReportSettings, given)
         session.show_report(step.report(artifacts, settings, render, session.progress))
+
+
+@app.command()
+def remove(
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE[,…]",
+            help="Runs of which all of these hold, as in `flowernoise compare --where`; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only listed.")] = False,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    quiet: Quiet = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the runs that --where picks and, with --yes, remove them. Draws, features and photos stay."""
+    import flowernoise.steps.remove as step
+
+    given = _given(locals())
+    with _session(given) as session:
+        settings = _settings(step.RemoveSettings, given)
+        session.show_remove(step.remove(artifacts, settings, session.progress))
 
 
 @app.command()
@@ -726,7 +765,7 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
             given[field] = _numbers(f"--{option.replace('_', '-')}", given.pop(option))
     if "import_" in given:
         given.setdefault("noise", ())
-    for option, field in (("noise", "noise"), ("loss", "losses")):
+    for option, field in (("noise", "noise"), ("loss", "losses"), ("where", "where")):
         if given.get(option):
             given[field] = tuple(given.pop(option))
     return given

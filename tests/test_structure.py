@@ -12,20 +12,14 @@ import numpy as np
 import pytest
 
 import flowernoise
-from flowernoise.store import datasets, draws, files, runs
+from flowernoise.store import datasets, draws, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     Choice,
-    FeaturesKey,
-    Provenance,
-    Run,
-    RunBlock,
     RunKey,
     Selection,
-    TrainingSettings,
 )
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from tests.fabricated import a_block, a_run, a_setup
 
 PACKAGE = Path(flowernoise.__file__).parent
 HEAVY = (
@@ -51,9 +45,9 @@ ALLOWED = {
     "writing": {"errors", "litter", "stopping"},
     "statistics": set(),
     "catalogue": LEAVES,
-    "training": LEAVES | {"training", "store.records", "store.files"},
+    "training": LEAVES | {"training", "store.records", "store.setups", "store.files"},
     "store": LEAVES | {"store"},
-    "show": LEAVES | {"show", "store.records"},
+    "show": LEAVES | {"show", "store.records", "store.setups"},
     "steps": LEAVES | {"statistics", "catalogue", "training", "store", "steps"},
     "cli": LEAVES | {"steps", "show"},
     "help": LEAVES | {"steps", "catalogue"},  # part of the command line: texts made from registries and settings
@@ -161,7 +155,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 RUN = "from flowernoise.__main__ import run; sys.argv[0] = 'flowernoise'; sys.exit(run())"
 STEPS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
-COMMANDS = (*STEPS, "list", "plot", "preview", "report", "status", "verify")
+COMMANDS = (*STEPS, "list", "plot", "preview", "remove", "report", "status", "verify")
 
 
 def test_the_check_sees_a_heavy_module() -> None:
@@ -192,20 +186,11 @@ def train_by_hand(artifacts: Path) -> None:
     dataset = datasets.need(layout)
     drawn = draws.index(layout, dataset.id)
     selections: tuple[Selection, ...] = ("selected", "last", "oracle")
-    keys = [RunKey(key.noise, key.rate, key.seed, "ce", "resnet50", "features") for key in drawn]
+    setup = a_setup(epochs=1, image_size=dataset.request.image_size)
+    keys = [RunKey(key.noise, key.rate, key.seed, "ce", setup) for key in drawn]
     choices = (Choice(0.001, 0.0, 1),) * 3
-    block = RunBlock(
-        dataset=dataset.id,
-        backbone="resnet50",
-        mode="features",
-        inputs=INPUTS,
-        settings=TrainingSettings(1, 32, "adam", (0.001,), (0.0,)),
-        selections=selections,
-        runs=tuple(Run(key, drawn[key.draw].draw.labels, choices, None) for key in keys),
-        arrays=files.NOT_WRITTEN,
-        generation=1,
-        provenance=Provenance({}, "tensorflow", "cpu"),
-    )
+    made = [a_run(key, drawn[key.draw].draw.labels, choices) for key in keys]
+    block = a_block(dataset.id, made, setup, selections=selections)
     answers = np.random.default_rng(0)
     train, val, test = dataset.sizes
     arrays = {

@@ -19,12 +19,24 @@ All are written with ``keras.ops`` and so run on every Keras backend; Keras is i
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Annotated, Any
 
 from flowernoise.registry import Between, Registry
 
 losses = Registry("loss", "losses")
+
+
+@functools.cache
+def is_oracle(spec: str) -> bool:
+    """Whether a loss is given the true transition matrix, which nobody has whose labels are noisy.
+
+    >>> is_oracle("forward:T=true"), is_oracle("ce")
+    (True, False)
+    """
+    return losses.parse(spec).values.get("T") == "true"
+
 
 Tensor = Any  # a tensor of the Keras backend in use; inputs may be NumPy arrays
 

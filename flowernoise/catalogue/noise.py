@@ -381,7 +381,7 @@ def annotators(
     return NoisyLabels(labels, _vote_matrix(matrices, label) if feasible else None)
 
 
-@noise_models.register(needs=("observed",), rated=False, unkeyed="file")
+@noise_models.register(needs=("observed",), rated=False, one_labelling=True, unkeyed="file")
 def observed(
     request: NoiseRequest,
     *,

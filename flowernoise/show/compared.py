@@ -14,8 +14,9 @@ from flowernoise.store.records import (
     Row,
     TestPhotos,
 )
+from flowernoise.store.setups import differing, named
 
-BEST, TIED, BETTER, WORSE, COLLAPSED, DROP, RISE = "★", "☆", "+", "−", "✗", "↓", "↑"
+BEST, TIED, ORACLE, BETTER, WORSE, COLLAPSED, DROP, RISE = "★", "☆", "†", "+", "−", "✗", "↓", "↑"
 Value = Row | Beneath
 
 
@@ -47,8 +48,8 @@ def verdict(row: Row) -> str:
 
 
 def star(row: Row) -> str:
-    """The sign of the best, of what is not significantly worse, or nothing."""
-    return BEST if row.best else TIED if row.tied else ""
+    """The sign of the best, of what is not significantly worse, of what is out of competition, or nothing."""
+    return BEST if row.best else TIED if row.tied else ORACLE if row.oracle else ""
 
 
 def rate(estimate: RateInterval) -> str:
@@ -78,17 +79,26 @@ def one_answer(photos: TestPhotos) -> float:
 
 def kinds(result: Comparison) -> list[str]:
     """Backbones with modes, those of the first columns first."""
-    return list(dict.fromkeys(f"{backbone} {mode}" for _, backbone, mode, _ in result.columns))
+    return list(dict.fromkeys(f"{column.setup.backbone} {column.setup.mode}" for column in result.columns))
 
 
-def varying(columns: Sequence[Column]) -> list[int]:
-    """Which of backbone, mode and variant (1, 2, 3) differ between columns."""
-    return [part for part in (1, 2, 3) if len({column[part] for column in columns}) > 1]
+def varying(columns: Sequence[Column]) -> list[str]:
+    """What differs between columns beside the loss: backbone, mode, directory, and the keys of settings."""
+    names = [name for name in ("backbone", "mode") if len({getattr(column.setup, name) for column in columns}) > 1]
+    names += ["directory"] if len({column.variant for column in columns}) > 1 else []
+    return names + differing({column.setup for column in columns})
 
 
-def column_name(column: Column, varying: Sequence[int]) -> str:
-    """A loss, with what else differs between columns."""
-    return f"{column[0]} ({', '.join(column[part] for part in varying)})" if varying else column[0]
+def part(column: Column, name: str) -> str:
+    """What a column has of that which :func:`varying` names."""
+    if name == "directory":
+        return column.variant
+    return str(getattr(column.setup, name)) if name in ("backbone", "mode") else named(name, column.setup)
+
+
+def column_name(column: Column, varying: Sequence[str]) -> str:
+    """A loss, with what else differs between columns: ``ce · epochs 3``."""
+    return " · ".join(filter(None, [column.loss, *(part(column, name) for name in varying)]))
 
 
 def seeds(result: Comparison) -> str:
@@ -121,7 +131,10 @@ def legend(result: Comparison) -> list[str]:
         items.append(both if RISE in drops else f"{DROP} {points}below the loss's control")
     if any(row.best for row in result.rows):
         tied = any(row.tied for row in result.rows)
-        items.append(f"{BEST} best" + (f", {TIED} not significantly worse" if tied else ""))
+        among = " of those trained alike" if _several_setups(result) else ""
+        items.append(f"{BEST} best{among}" + (f", {TIED} not significantly worse" if tied else ""))
+    if any(row.oracle for row in result.rows):
+        items.append(f"{ORACLE} given the true transition matrix, which nobody has: out of competition")
     return items + _against(result)
 
 
@@ -130,10 +143,14 @@ def _against(result: Comparison) -> list[str]:
     words = [f"{sign} {word}" for sign, word in ((BETTER, "better"), (WORSE, "worse")) if sign in signs]
     if not words:
         return []
-    alike = {1: "backbone", 2: "mode", 3: "directory"}
-    same = " and ".join(alike[part] for part in varying(result.columns))
-    than = f"{result.baseline} of the same {same}, and that than the first" if same else result.baseline
-    return [f"{', '.join(words)} than {than}, significantly"]
+    than = result.baseline + (" trained alike" if _several_setups(result) else "")
+    than += " in the same directory" if "directory" in varying(result.columns) else ""
+    first = "" if than == result.baseline else f"; {result.baseline} itself: than the first"
+    return [f"{', '.join(words)} than {than}, significantly{first}"]
+
+
+def _several_setups(result: Comparison) -> bool:
+    return len({column.setup for column in result.columns}) > 1
 
 
 def troubles(result: Comparison) -> list[str]:

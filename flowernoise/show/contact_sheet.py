@@ -64,6 +64,7 @@ class SheetLike(Protocol):
     loss: str | None
     backbone: str | None
     mode: str | None
+    settings: Sequence[str]
     selection: str | None
     mistakes: int
 
@@ -114,7 +115,7 @@ def title(sheet: SheetLike) -> Title:
     wrong = f"{100 * sheet.realised_rate:.1f} % of training labels wrong"
     if sheet.kind == "draw":
         return Title(noise, (sheet.source, of_split, wrong, f"{shown} shown, {sheet.wrong or 'none'} labelled wrong"))
-    kind = f"{sheet.backbone} {sheet.mode}, {sheet.selection} epoch"
+    kind = ", ".join([f"{sheet.backbone} {sheet.mode}", *sheet.settings, f"{sheet.selection} epoch"])
     most = f"{shown} most confident shown" if shown < sheet.mistakes else "all shown"
     found = f"{sheet.mistakes:,} misclassified, {most}" if sheet.mistakes else "none misclassified"
     return Title(f"mistakes of {sheet.loss}, trained on {noise}", (kind, wrong, sheet.source, of_split, found))

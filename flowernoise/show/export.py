@@ -13,6 +13,7 @@ import msgspec
 from flowernoise.show import compared
 from flowernoise.show.compared import Value
 from flowernoise.store.records import CONTROL, Column, Comparison, Condition, RateInterval, Row, Tolerated
+from flowernoise.store.setups import SETTINGS, settings
 
 SCHEMA = 1
 MOST_COLUMNS = 6  # losses side by side in Markdown
@@ -21,8 +22,6 @@ FIELDS = (
     "rate",
     "realised_rate",
     "loss",
-    "backbone",
-    "mode",
     "seeds",
     "values",
     "mean",
@@ -33,6 +32,7 @@ FIELDS = (
     "failed",
     "best",
     "tied",
+    "oracle",
 )
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict")
 
@@ -79,7 +79,11 @@ def _row(result: Comparison, row: Row) -> dict[str, Any]:
 
 
 def _fields(row: Row) -> dict[str, Any]:
-    fields = {name: getattr(row, name) for name in FIELDS}
+    fields: dict[str, Any] = {}
+    for name in FIELDS:
+        fields[name] = getattr(row, name)
+        if name == "loss":
+            fields |= settings(row.setup)
     fields["values"] = list(fields["values"])
     return fields
 
@@ -97,8 +101,7 @@ def _tolerated(result: Comparison, line: Tolerated) -> dict[str, Any]:
     return {
         "noise": line.noise,
         "loss": line.loss,
-        "backbone": line.backbone,
-        "mode": line.mode,
+        **settings(line.setup),
         "tolerance": _rate(line.tolerance),
         "crossover": _rate(line.crossover),
         "collapsed": line.collapsed,
@@ -117,14 +120,16 @@ def _rate(estimate: RateInterval | None) -> dict[str, Any] | None:
 
 
 def as_csv(result: Comparison) -> str:
-    """A row a cell, with a header; the values of the seeds in one field, separated by spaces.
+    """A row a cell, with a header; lists (the values of the seeds, grids) in one field, separated by spaces.
 
     Beside the fields of a row: which directory, metric and epoch it is of, how it differs from the baseline, the
     majority score, and balanced accuracy where the task is binary and the metric accuracy.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    header = ("directory", "metric", "select", *FIELDS, *DIFFERENCE, "balanced_accuracy", "majority", "dataset")
+    place = FIELDS.index("loss") + 1
+    fields_of_rows = (*FIELDS[:place], "backbone", "mode", *SETTINGS, *FIELDS[place:])
+    header = ("directory", "metric", "select", *fields_of_rows, *DIFFERENCE, "balanced_accuracy", "majority", "dataset")
     writer.writerow(header)
     for row in result.rows:
         photos = result.datasets[row.dataset]
@@ -133,6 +138,8 @@ def as_csv(result: Comparison) -> str:
             "select": photos.select,
             "majority": photos.majority,
             "values": " ".join(repr(value) for value in row.values),
+            "learning_rate": " ".join(map(repr, row.setup.learning_rates)),
+            "l2": " ".join(map(repr, row.setup.l2)),
         }
         writer.writerow(["" if (value := fields.get(name)) is None else value for name in header])
     return text.getvalue()

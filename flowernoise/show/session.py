@@ -19,6 +19,7 @@ from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
 from flowernoise.show import export, status, summaries, table
 from flowernoise.show.progress import Terminal
+from flowernoise.store.setups import settings
 from flowernoise.writing import write_output
 
 PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
@@ -108,7 +109,8 @@ class Session:
                     "schema": 1,
                     "trained": result.trained,
                     "done_before": result.done_before,
-                    "failed": [{**msgspec.to_builtins(key), "reason": reason} for key, reason in result.failed],
+                    **settings(result.setup),
+                    "failed": [{**summaries.identity(key), "reason": reason} for key, reason in result.failed],
                     "device": result.engine.device,
                     "engine": result.engine.name,
                     "extractor": result.extractor and msgspec.to_builtins(result.extractor),
@@ -187,7 +189,7 @@ class Session:
     def show_status(self, result: Result) -> None:
         """A row a stage, and the command that comes next."""
         if self._json:
-            return self._print_json({"schema": 1, **dataclasses.asdict(result), "bytes": result.bytes})
+            return self._print_json(status.as_json(result))
         return status.show(result, self.stdout)
 
     def show_verify(self, result: Result) -> None:
@@ -210,6 +212,15 @@ class Session:
                 f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {result.directory} cannot be trusted: "
                 f"{', '.join(paths[:3])}{more}; {way_out}"
             )
+
+    def show_remove(self, result: Result) -> None:
+        """What was removed, or would be."""
+        if not result.removed:
+            self.progress.note("nothing is removed yet; `--yes` removes these runs")
+        if self._json:
+            runs = [{**summaries.kind(each), "runs": each.runs} for each in result.runs]
+            return self._print_json({"schema": 1, "removed": result.removed, "runs": runs, "bytes": result.bytes})
+        return self._print_folding(summaries.removal(result))
 
     def show_report(self, result: Result) -> None:
         """The paths of the page and of the same in Markdown."""
@@ -237,7 +248,7 @@ class Session:
             key, reason = result.failed[0]
             raise PartlyFailedError(
                 f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the rest is kept; the "
-                f"first is {key.loss} on {key.draw}: {reason}"
+                f"first is {key.method} on {key.draw}: {reason}"
             )
 
     def _print(self, renderable: RenderableType) -> None:

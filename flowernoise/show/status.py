@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowernoise.show import table
+from flowernoise.store.setups import differing, named, settings
 
 MOST_NAMES = 4  # losses by name
 MOST_LINES = 5  # problems, or files of a kind of litter, by name
@@ -41,6 +43,15 @@ def show(result: Result, console: Console) -> None:
     if result.inside:
         _line(console, f"artifacts directories in it: {', '.join(result.inside)}")
     _line(console, f"next: {result.next}")
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """The object of ``status --json``: settings beside the counts of runs that were trained with them."""
+    plain = {**dataclasses.asdict(result), "bytes": result.bytes}
+    for name in ("runs", "setups"):
+        for each in plain[name]:
+            each |= settings(each.pop("setup"))
+    return {"schema": 1, **plain}
 
 
 def size(count: int) -> str:
@@ -120,9 +131,11 @@ def _features(result: Result) -> Iterator[str]:
 
 
 def _runs(result: Result) -> Iterator[str]:
-    for (backbone, mode), group in itertools.groupby(result.runs, key=lambda each: (each.backbone, each.mode)):
-        members = list(group)
-        yield f"{_count(sum(each.runs for each in members), 'run')}: {backbone}, {mode}"
+    keys = differing([each.setup for each in result.setups])
+    for setup in result.setups:
+        members = [each for each in result.runs if each.setup == setup.setup]
+        names = [setup.setup.backbone, setup.setup.mode, *(named(key, setup.setup) for key in keys)]
+        yield f"{_count(setup.runs, 'run')}: {', '.join(names)} ({size(setup.bytes)})"
         yield f"  {_losses(members)}"
         notes = (
             ("failed", "failed"),

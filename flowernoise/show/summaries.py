@@ -12,6 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from flowernoise.store.records import RunKey
+from flowernoise.store.setups import differing, setting, settings
+
 MOST_RUNS = 40
 Result = Any  # a step's result; show is told apart from steps
 
@@ -98,6 +101,26 @@ def trained(result: Result) -> str:
     return f"{text}, features {result.feature_seconds:.1f} s on {result.extractor}"
 
 
+def removal(result: Result) -> Table:
+    """Runs that were removed, or would be, by loss, noise and settings."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    telling = differing([each.setup for each in result.runs])
+    heads = ("loss", "noise", "rate", "backbone", "mode", *telling)
+    shown.add_column("runs", justify="right", no_wrap=True, footer=f"{sum(each.runs for each in result.runs):,}")
+    for place, name in enumerate(heads):
+        shown.add_column(name, no_wrap=name != "noise", overflow="fold", footer="in all" if not place else "")
+    for each in result.runs:
+        noise = "control" if each.noise == "none" else each.noise
+        names = (each.loss, noise, f"{each.rate:g}", each.setup.backbone, each.setup.mode)
+        shown.add_row(f"{each.runs:,}", *map(Text, names), *(setting(name, each.setup) for name in telling))
+    return shown
+
+
+def kind(each: Any) -> dict[str, Any]:
+    """What runs have in common, as plain data."""
+    return {"noise": each.noise, "rate": each.rate, "loss": each.loss, **settings(each.setup)}
+
+
 def sheets(result: Result) -> Table:
     """A row a contact sheet, below the folder they are in: wrong ones of those shown, and their share in the split."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -110,11 +133,17 @@ def sheets(result: Result) -> Table:
     return shown
 
 
+def identity(key: RunKey) -> dict[str, Any]:
+    """A run's identity as plain data."""
+    draw = {"noise": key.noise, "rate": key.rate, "seed": key.seed}
+    return {**draw, "loss": key.method, **settings(key.setup)}
+
+
 def run_metrics(result: Result, row: int) -> dict[str, Any]:
     """All metrics of a run, as plain data."""
     run = result.evaluation.runs[row]
     return {
-        **msgspec.to_builtins(run.key),
+        **identity(result.evaluation.keys[row]),
         "realised_rate": run.realised_rate,
         "failure": run.failure,
         "metrics": [msgspec.to_builtins(metrics) for metrics in result.of_run(row)],
@@ -124,22 +153,23 @@ def run_metrics(result: Result, row: int) -> dict[str, Any]:
 def runs(result: Result) -> Table:
     """A row a run, the first ones where there are many."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("noise", "rate", "seed", "loss"):
+    telling = differing(result.evaluation.setups)
+    for name in ("noise", "rate", "seed", "loss", *telling):
         shown.add_column(name, no_wrap=True)
     heads = ("accuracy", "balanced", *(f"{name}" for name in result.evaluation.classes), "memorised", "")
     for name in heads:
         shown.add_column(name, justify="right", no_wrap=True)
-    for row, run in enumerate(result.evaluation.runs[:MOST_RUNS]):
-        key = run.key
-        identity = ("control" if key.noise == "none" else key.noise, f"{key.rate:g}", str(key.seed), key.loss)
+    for row, (key, run) in enumerate(zip(result.evaluation.keys[:MOST_RUNS], result.evaluation.runs, strict=False)):
+        draw = ("control" if key.noise == "none" else key.noise, f"{key.rate:g}", str(key.seed))
+        names = (*draw, key.method, *(setting(name, key.setup) for name in telling))
         if run.failure:
-            shown.add_row(*identity, "failed")
+            shown.add_row(*names, "failed")
             continue
         metrics = result.of_run(row)[0]
         recalls = [_percent(value) for value in metrics.recall.values()]
         mark = "collapsed" if metrics.collapsed else ""
         shown.add_row(
-            *identity,
+            *names,
             _percent(metrics.accuracy),
             _percent(metrics.balanced_accuracy),
             *recalls,

@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from flowernoise.show import compared, sheet
-from flowernoise.show.compared import BETTER, COLLAPSED, Value
+from flowernoise.show.compared import BETTER, COLLAPSED, ORACLE, Value
 from flowernoise.show.sheet import BLANK, Cell, Line, Sheet, Title
 from flowernoise.store.records import CONTROL, Column, Comparison, Condition, Row, TestPhotos, Tolerated
+from flowernoise.store.setups import SETTINGS
 
 READABLE_WIDTH = 100  # columns of running text, however wide the terminal
 _UNLIMITED = 10_000  # columns
@@ -152,6 +153,7 @@ class _Cells:
             (line.dataset, line.noise, line.column): line for line in result.tolerated if line.tolerance
         }
         self.tolerated_noises = list(dict.fromkeys(noise for _, noise, _ in self.tolerated))
+        self._oracles = {row.column for row in result.rows if row.oracle}
         self.has_balanced = {row.dataset for row in result.rows if row.balanced}
 
     def of(self, dataset: int, condition: Condition, column: Column) -> Cell | None:
@@ -186,7 +188,8 @@ class _Cells:
         line = self.tolerated.get((dataset, noise, column))
         if line is None or line.tolerance is None:
             return None
-        return Cell(((compared.rate(line.tolerance) + (f" {COLLAPSED}" if line.collapsed else ""), ""),))
+        mark = COLLAPSED if line.collapsed else ORACLE if column in self._oracles else ""
+        return Cell((("".join([compared.rate(line.tolerance), f" {mark}" if mark else ""]), ""),))
 
     def chance(self, result: Comparison, dataset: int) -> Iterator[tuple[str, Cell]]:
         """What answering one class always scores, where it is known."""
@@ -211,7 +214,7 @@ def _upright(result: Comparison, cells: _Cells) -> Sheet:
     """A line a condition, a column a loss."""
     columns = result.columns
     varying = compared.varying(columns)
-    headings = ["\n".join([folded(column[0]), *(column[part] for part in varying)]) for column in columns]
+    headings = [_column_heading(column, varying) for column in columns]
     lines: list[Line | Title] = []
     for dataset, photos in enumerate(result.datasets):
         if len(result.datasets) > 1:
@@ -227,6 +230,19 @@ def _upright(result: Comparison, cells: _Cells) -> Sheet:
         ]
         lines += [Title(_tolerance_title(result)), *tolerances] if tolerances else []
     return Sheet(("noise", "rate", "wrong\nlabels"), (False, True, True), headings, _PARTS, lines)
+
+
+def _column_heading(column: Column, varying: Sequence[str]) -> str:
+    """A loss with what differs between columns: settings beside it where they fit, all else beneath."""
+    lines = [folded(column.loss)]
+    for name in varying:
+        text = compared.part(column, name)
+        beside = f"{lines[-1]} · {text}" if name in SETTINGS else ""
+        if beside and cell_len(beside.rpartition("\n")[2]) <= _LONG_NAME:
+            lines[-1] = beside
+        elif text:
+            lines.append(folded(text))
+    return "\n".join(lines)
 
 
 def _conditions(result: Comparison, cells: _Cells, dataset: int) -> Iterator[Line | Title]:
@@ -253,8 +269,8 @@ def _conditions(result: Comparison, cells: _Cells, dataset: int) -> Iterator[Lin
 
 def _turned(result: Comparison, cells: _Cells) -> list[Sheet]:
     """A line a loss, a column a condition; and the same of what is tolerated of each noise model."""
-    parts = [0, *compared.varying(result.columns)]
-    names = ("loss", "backbone", "mode", "directory")
+    names = compared.varying(result.columns)
+    heads = ("loss", *names)
     sheets = []
     for headings, lines_of in (
         ([_heading(condition, cells.rows) for condition in result.conditions], _losses),
@@ -262,23 +278,21 @@ def _turned(result: Comparison, cells: _Cells) -> list[Sheet]:
     ):
         lines: list[Line | Title] = []
         for dataset, photos in enumerate(result.datasets):
-            found = list(lines_of(result, cells, dataset, parts))
+            found = list(lines_of(result, cells, dataset, names))
             lines += [Title(_section(result, photos))] if len(result.datasets) > 1 and found else []
             lines += found
-        rights = (False,) * len(parts)
+        rights = (False,) * len(heads)
         title = "" if lines_of is _losses else _tolerance_title(result)
-        sheets += (
-            [Sheet(tuple(names[part] for part in parts), rights, headings, _PARTS, lines, title)] if headings else []
-        )
+        sheets += [Sheet(heads, rights, headings, _PARTS, lines, title)] if headings else []
     return sheets
 
 
-def _losses(result: Comparison, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
-    nothing = [""] * (len(parts) - 1)
+def _losses(result: Comparison, cells: _Cells, dataset: int, names: Sequence[str]) -> Iterator[Line | Title]:
+    nothing = [""] * len(names)
     for column in result.columns:
         shown = [cells.of(dataset, condition, column) for condition in result.conditions]
         if any(shown):
-            yield Line(_labels(column, parts), [cell or _NO_CELL for cell in shown])
+            yield Line(_labels(column, names), [cell or _NO_CELL for cell in shown])
             if dataset in cells.has_balanced:
                 beneath = [cells.balanced(dataset, condition, column) for condition in result.conditions]
                 yield Line(("  balanced", *nothing), beneath)
@@ -288,15 +302,17 @@ def _losses(result: Comparison, cells: _Cells, dataset: int, parts: Sequence[int
         yield Line((label, *nothing), [cell] * len(result.conditions))
 
 
-def _tolerances(result: Comparison, cells: _Cells, dataset: int, parts: Sequence[int]) -> Iterator[Line | Title]:
+def _tolerances(result: Comparison, cells: _Cells, dataset: int, names: Sequence[str]) -> Iterator[Line | Title]:
     for column in result.columns:
         shown = [cells.tolerance(dataset, noise, column) for noise in cells.tolerated_noises]
         if any(shown):
-            yield Line(_labels(column, parts), shown)
+            yield Line(_labels(column, names), shown)
 
 
-def _labels(column: Column, parts: Sequence[int]) -> tuple[str, ...]:
-    return tuple(folded(column[part]) if part == 0 else column[part] for part in parts)
+def _labels(column: Column, names: Sequence[str]) -> tuple[str, ...]:
+    parts = [compared.part(column, name) for name in names]
+    shown = [part.removeprefix(f"{name} ") for name, part in zip(names, parts, strict=True)]
+    return folded(column.loss), *map(folded, shown)
 
 
 def _heading(condition: Condition, rows: Mapping[tuple[int, Condition, Column], Row]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowernoise.registry import format_value
-from flowernoise.store.records import CONTROL, DatasetRequest, DrawKey, Mode, TrainingSettings
+from flowernoise.store.records import CONTROL, DatasetRequest, DrawKey
+from flowernoise.store.setups import Setup
 
 DEFAULT = "artifacts"
 # What to do about a file that is not what was written, and the record that names it; "answers" are of fine-tuned runs.
@@ -48,10 +49,14 @@ def prepare_again(request: DatasetRequest) -> list[str]:
     return words + (["--data-dir", request.data_dir] if request.data_dir else [])
 
 
-def train_again(losses: Sequence[str], backbone: str, mode: Mode, settings: TrainingSettings) -> list[str]:
-    """What trains losses with these settings."""
-    words = ["train", *(word for loss in losses for word in ("--loss", loss)), "--backbone", backbone, "--mode", mode]
-    words += ["--epochs", str(settings.epochs), "--batch-size", str(settings.batch_size)]
-    words += ["--optimizer", settings.optimizer]
-    words += ["--learning-rate", ",".join(map(format_value, settings.learning_rates))]
-    return [*words, "--l2", ",".join(map(format_value, settings.l2))]
+def train_again(methods: Sequence[str], setup: Setup) -> list[str]:
+    """What trains methods in this way."""
+    return ["train", *(word for method in methods for word in ("--loss", method)), *training_options(setup)]
+
+
+def training_options(setup: Setup) -> list[str]:
+    """The options of ``train`` that ask for a setup."""
+    words = ["--backbone", setup.backbone, "--mode", setup.mode]
+    words += ["--epochs", str(setup.epochs), "--batch-size", str(setup.batch_size), "--optimizer", setup.optimizer]
+    words += ["--learning-rate", ",".join(map(format_value, setup.learning_rates))]
+    return [*words, "--l2", ",".join(map(format_value, setup.l2))]

@@ -118,12 +118,23 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             finished = [row for row in rows if not stored_runs[row].run.failure]
             if finished:
                 members = [stored_runs[row] for row in finished]
-                drawn_labels = [labels[stored.run.key.draw] for stored in members]
+                drawn_labels = [labels[stored.run.draw] for stored in members]
                 _judge(stacked, finished, members, answers.of_block(name, found[name]), drawn_labels, truth)
             advance(len(rows))
     stacked["test_labels"] = truth.test_labels
+    setups = sorted({stored.block.setup for stored in stored_runs})
+    provenances = _once(found[name].provenance for name in by_block)
     evaluated = tuple(
-        EvaluatedRun(key, drawn[key.draw].draw.realised_rate, stored.run.failure) for key, stored in live.items()
+        EvaluatedRun(
+            draw=key.draw,
+            method=key.method,
+            setup=setups.index(key.setup),
+            provenance=provenances.index(stored.block.provenance),
+            recency=stored.block.recency,
+            realised_rate=drawn[key.draw].draw.realised_rate,
+            failure=stored.run.failure,
+        )
+        for key, stored in live.items()
     )
     written = evaluations.write(
         layout,
@@ -134,6 +145,8 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             counts=dataset.counts,
             inputs=inputs,
             selections=ALL,
+            setups=tuple(setups),
+            provenances=tuple(provenances),
             runs=evaluated,
             arrays=files.NOT_WRITTEN,
             versions=versions.of("numpy"),
@@ -141,6 +154,12 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
         stacked,
     )
     return EvaluateResult(written, stacked, done_before=False)
+
+
+def _once(provenances: Iterable[Provenance]) -> list[Provenance]:
+    """Each once, in an order that does not depend on which run came first."""
+    by_digest = {files.digest_of(each): each for each in provenances}
+    return [by_digest[digest] for digest in sorted(by_digest)]
 
 
 def _blocks(layout: Layout, dataset: Dataset) -> dict[str, RunBlock]:
@@ -265,13 +284,13 @@ class _Answers:
             return None
 
     def _predict(self, name: str, block: RunBlock) -> Arrays:
-        model = self._classifier(block.backbone)
+        model = self._classifier(block.setup.backbone)
         expected = finetune.named(model.get_weights())
         weights = runs.read_weights(self._layout, block, list(expected), [array.shape for array in expected.values()])
         model.set_weights(list(weights.values()))
         archive = Archive(self._layout.photos, self._dataset.archive)
         size = self._dataset.request.image_size
-        where = f"predicting · {block.runs[0].key.loss} on {block.runs[0].key.draw} · {engine.describe().device}"
+        where = f"predicting · {block.runs[0].method} on {block.runs[0].draw} · {engine.describe().device}"
         with self._progress.task(where, len(self._index), "photos") as advance:
             answers = finetune.predict(model, archive.read(self._index), size, advance)
         split = np.array([photo.split for photo in self._index])

@@ -18,14 +18,14 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import Dataset, Features, FeaturesKey
 from flowernoise.training import features, inference
-from flowernoise.training.engine import BFLOAT16, LEAST_COSINE, Extractor
+from flowernoise.training.engine import BFLOAT16, FLOAT32, LEAST_COSINE, Extractor
 
 SAMPLE = 32  # photos on which bfloat16 is tried
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureWork:
-    """Which photos' features, of which backbone, extracted by what."""
+    """Which photos' features, of which backbone, extracted by what; ``converted`` keeps a converted network."""
 
     layout: Layout
     dataset: Dataset
@@ -33,6 +33,7 @@ class FeatureWork:
     backbone_spec: Spec
     backbone: Backbone
     extractor: Extractor
+    converted: list[Any] = dataclasses.field(default_factory=list, compare=False)
 
     @property
     def key(self) -> FeaturesKey:
@@ -48,6 +49,34 @@ class FeatureWork:
             precision=self.extractor.precision,
         )
 
+    def in_precision(self, precision: str) -> FeatureWork:
+        """The same in another precision."""
+        return dataclasses.replace(self, extractor=dataclasses.replace(self.extractor, precision=precision))
+
+
+def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
+    """The same in the precision that is used: bfloat16, where it is to be tried, only if the first photos bear it out.
+
+    Raises:
+        DamagedFileError: photos that are not what was prepared.
+    """
+    if work.extractor.precision != BFLOAT16:
+        return work
+    for there in (work, work.in_precision(FLOAT32)):
+        if feature_cache.is_there(work.layout, there.key):
+            return there
+    size, sample = work.dataset.request.image_size, work.index[:SAMPLE]
+    archive = Archive(work.layout.photos, work.dataset.archive)
+    of_sample = [
+        features.extract(_openvino(work.in_precision(each)), archive.read(sample), size, lambda _: None)
+        for each in (BFLOAT16, FLOAT32)
+    ]
+    cosine = inference.least_cosine(*of_sample)
+    if cosine >= LEAST_COSINE:
+        return work
+    progress.note(f"bfloat16 features of {work.backbone_spec} have cosine {cosine:.5f}: float32 instead")
+    return work.in_precision(FLOAT32)
+
 
 def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     """Features of all photos [photo, dimension], from the cache or extracted now; what is damaged is made again.
@@ -55,6 +84,7 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     Raises:
         DamagedFileError: photos that are not what was prepared.
     """
+    work = settled(work, progress)
     key = work.key
     found = _find(work, key, progress)
     if found is not None:
@@ -78,7 +108,7 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
     shards = {start: extraction.existing(start) for start in extraction.starts()}
     archive = Archive(work.layout.photos, work.dataset.archive)
     description = f"extracting features · {work.backbone_spec} · {work.extractor}"
-    model = _network(work, archive, progress) if None in shards.values() else None
+    model = _network(work) if None in shards.values() else None
     with progress.task(description, len(work.index), "photos") as advance:
         for start, shard in shards.items():
             chunk = work.index[start : start + feature_cache.SHARD]
@@ -95,21 +125,12 @@ def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Feature
     return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
 
 
-def _network(work: FeatureWork, archive: Archive, progress: Progress) -> Any:
-    """The backbone as the extractor runs it; in bfloat16 only if the first photos' features bear it out."""
-    size, precision = work.dataset.request.image_size, work.extractor.precision
-    model = work.backbone.build(size)
-    if not work.extractor.is_openvino:
-        return model
-    converted = inference.convert(model)
-    network = inference.Network(converted, "bf16" if precision == BFLOAT16 else precision)
-    if precision == BFLOAT16:
-        exact = inference.Network(converted, "f32")
-        of_sample = [
-            features.extract(each, archive.read(work.index[:SAMPLE]), size, lambda _: None) for each in (network, exact)
-        ]
-        cosine = inference.least_cosine(*of_sample)
-        if cosine < LEAST_COSINE:
-            progress.note(f"bfloat16 features of {work.backbone_spec} have cosine {cosine:.5f}: float32 instead")
-            return exact
-    return network
+def _network(work: FeatureWork) -> Any:
+    """The backbone as the extractor runs it."""
+    return _openvino(work) if work.extractor.is_openvino else work.backbone.build(work.dataset.request.image_size)
+
+
+def _openvino(work: FeatureWork) -> inference.Network:
+    if not work.converted:
+        work.converted.append(inference.convert(work.backbone.build(work.dataset.request.image_size)))
+    return inference.Network(work.converted[0], {BFLOAT16: "bf16", FLOAT32: "f32"}[work.extractor.precision])

@@ -20,18 +20,20 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, did_you_mean
+from flowernoise.steps import where
 from flowernoise.steps.compare import CompareSettings, Comparison, Row, compare
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Mode, Selection
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Identity, RunKey, Selection
+from flowernoise.store.setups import Mode, Setup, differing, named
 
 # The kinds of pictures, and the options that say something to each.
 KINDS: Mapping[str, Collection[str]] = {
-    "accuracy": ("metric", "select", "losses", "noise"),
-    "memorisation": ("losses", "noise"),
-    "confusion": ("select", "losses", "noise", "rate", "seed"),
+    "accuracy": ("metric", "select", "losses", "noise", "where"),
+    "memorisation": ("losses", "noise", "where"),
+    "confusion": ("select", "losses", "noise", "rate", "seed", "where"),
     "transition": ("noise", "rate", "seed"),
-    "seeds": ("metric", "select", "losses", "noise"),
+    "seeds": ("metric", "select", "losses", "noise", "where"),
 }
 FORMATS = ("png", "svg")
 MOST_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
@@ -59,6 +61,7 @@ class PlotSettings:
     noise: tuple[str, ...] = ()
     rate: float | None = None
     seed: int | None = None
+    where: tuple[str, ...] = ()
     format: str | None = None
     output: Path | None = None
 
@@ -66,8 +69,10 @@ class PlotSettings:
         """Checks what can be checked without data.
 
         Raises:
-            BadRequestError: an unknown kind, or an option that says nothing to it.
+            BadRequestError: an unknown kind, or an option that does not apply to it.
         """
+        for text in self.where:
+            where.parse(text)
         if self.kind is None:
             return
         if self.kind not in KINDS:
@@ -78,7 +83,7 @@ class PlotSettings:
             users = [kind for kind, used in KINDS.items() if field.name in used]
             if users and self.kind not in users and getattr(self, field.name) != field.default:
                 option = {"losses": "loss"}.get(field.name, field.name)
-                raise BadRequestError(f"--{option} says nothing to {self.kind}; it is for {', '.join(users)}")
+                raise BadRequestError(f"--{option} does not apply to {self.kind}; it is for {', '.join(users)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,20 +119,31 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """What was compared of one backbone and mode, and the losses that stand out, the baseline first.
+    """What was compared of one setup, and the losses that stand out, the baseline first.
 
-    The first of the ``measures`` is the one asked for; balanced accuracy goes with accuracy where the task is binary.
+    ``settings`` names what tells the setup from those of other charts. The first of the ``measures`` is the one asked
+    for; balanced accuracy goes with accuracy where the task is binary.
     """
 
     source: str
     classes: tuple[str, ...]
     test_counts: tuple[int, ...]
-    backbone: str
-    mode: Mode
+    setup: Setup
+    settings: tuple[str, ...]
     select: Selection
     baseline: str
     highlighted: tuple[str, ...]
     measures: tuple[Measure, ...]
+
+    @property
+    def backbone(self) -> str:
+        """The backbone."""
+        return self.setup.backbone
+
+    @property
+    def mode(self) -> Mode:
+        """The mode."""
+        return self.setup.mode
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -310,24 +326,27 @@ class _Maker:
         if not self._layout.evaluation.exists():
             raise _NothingToDrawError(f"nothing is evaluated in {self._directory}; run `flowernoise evaluate` first")
         settings = self._settings
-        wanted = CompareSettings(metric=settings.metric, select=settings.select)
+        wanted = CompareSettings(metric=settings.metric, select=settings.select, where=settings.where)
         return compare([self._directory], wanted, self._progress)
 
     @functools.cached_property
     def _charts(self) -> Mapping[str, Chart]:
-        """Charts by what their file names end in: nothing, if there is only one backbone and mode."""
+        """Charts by what their file names end in: nothing, if there is only one setup."""
         result, settings = self._comparison, self._settings
         losses = _picked(settings.losses, {row.loss for row in result.rows}, loss_registry, "run", str(self._directory))
         noises = _picked(settings.noise, {row.noise for row in result.rows}, noise_models, "run", str(self._directory))
         wanted = [row.loss in losses and row.noise in {CONTROL, *noises} for row in result.rows]
-        kinds = sorted({(row.backbone, row.mode) for row in result.rows})
+        setups = sorted({row.setup for row in result.rows})
+        keys, kinds = differing(setups), {(setup.backbone, setup.mode) for setup in setups}
         charts = {}
-        for kind in kinds:
-            own = [want and (row.backbone, row.mode) == kind for want, row in zip(wanted, result.rows, strict=True)]
+        for setup in setups:
+            own = [want and row.setup == setup for want, row in zip(wanted, result.rows, strict=True)]
             if any(row.mean is not None for row in itertools.compress(result.rows, own)):
-                ending = "" if len(kinds) == 1 else f"-{slug(kind[0])}-{kind[1]}"
+                names = tuple(named(key, setup) for key in keys)
+                ending = [setup.backbone, setup.mode] if len(kinds) > 1 else []
                 rows = tuple(itertools.compress(result.rows, own))
-                charts[ending] = chart_of(msgspec.structs.replace(result, rows=rows))
+                chart = chart_of(msgspec.structs.replace(result, rows=rows), names)
+                charts["".join(f"-{slug(part)}" for part in (*ending, *names))] = chart
         if not charts:
             raise _NothingToDrawError(f"no run has {result.metric}: all failed, or the test photos do not allow it")
         return charts
@@ -366,14 +385,12 @@ class _Maker:
         for ending, chart in self._charts.items():
             cells = {(cell.noise, cell.rate, cell.loss): cell for cell in chart.cells}
             evaluated = {
-                run.key: position
-                for position, run in enumerate(self._evaluation.runs)
-                if not run.failure
-                and (run.key.backbone, run.key.mode) == (chart.backbone, chart.mode)
-                and (run.key.noise, run.key.rate, run.key.loss) in cells
+                key: position
+                for position, (key, run) in enumerate(zip(self._keys, self._evaluation.runs, strict=True))
+                if not run.failure and key.setup == chart.setup and (key.noise, key.rate, key.method) in cells
             }
             for draw in self._chosen({key.draw for key in evaluated}, "run"):
-                of_draw = {key.loss: key for key in evaluated if key.draw == draw}
+                of_draw = {key.method: key for key in evaluated if key.draw == draw}
                 losses = self._mixed_up(chart, [cells[draw.noise, draw.rate, loss] for loss in of_draw])
                 matrices = tuple(self._matrix(chart, loss, evaluated[of_draw[loss]]) for loss in losses)
                 realised = cells[draw.noise, draw.rate, losses[0]].realised_rate
@@ -405,6 +422,10 @@ class _Maker:
         if evaluation is None:
             raise _NothingToDrawError(f"nothing is evaluated in {self._directory}; run `flowernoise evaluate` first")
         return evaluation
+
+    @functools.cached_property
+    def _keys(self) -> list[RunKey]:
+        return self._evaluation.keys
 
     @functools.cached_property
     def _arrays(self) -> evaluations.Arrays:
@@ -452,8 +473,12 @@ class _Maker:
         return [next(k for k in fitting if (k.noise, k.rate) == condition) for condition in highest.items()]
 
 
-def chart_of(result: Comparison) -> Chart:
-    """A comparison of one directory's backbone and mode, as it is drawn."""
+def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
+    """A comparison of one directory's runs of one setup, as it is drawn.
+
+    Args:
+        settings: what tells the setup from those of other charts.
+    """
     [photos] = result.datasets
     cells = tuple(map(_cell, result.rows))
     one_answer = 1 / sum(count > 0 for count in photos.test_counts)
@@ -470,8 +495,8 @@ def chart_of(result: Comparison) -> Chart:
         source=photos.source,
         classes=photos.classes,
         test_counts=photos.test_counts,
-        backbone=result.rows[0].backbone,
-        mode=result.rows[0].mode,
+        setup=result.rows[0].setup,
+        settings=settings,
         select=photos.select,
         baseline=result.baseline,
         highlighted=highlighted(result.rows, result.baseline, result.better),
@@ -518,19 +543,17 @@ def _cell(row: Row) -> Cell:
 
 def _histories(layout: Layout, dataset: Dataset, chart: Chart) -> tuple[History, ...]:
     """Of a chart's runs that have wrong labels and kept a history; each block is read once."""
-    kind = (chart.backbone, chart.mode)
-    cells = {(cell.noise, cell.rate, cell.loss, *kind) for cell in chart.cells if cell.realised_rate > 0}
+    cells = {Identity(cell.noise, cell.rate, cell.loss, chart.setup) for cell in chart.cells if cell.realised_rate > 0}
     found: dict[tuple[str, float, str], list[dict[str, Floats]]] = {}
     arrays: dict[str, runs.Arrays] = {}
     for key, stored in runs.live(runs.blocks(layout, dataset.id)).items():
-        cell = (key.noise, key.rate, key.loss, key.backbone, key.mode)
-        if cell not in cells or key.mode != "features" or stored.run.failure:
+        if key.identity not in cells or chart.mode != "features" or stored.run.failure:
             continue
         if stored.name not in arrays:
             every = runs.read_answers(layout, dataset, stored.block)
             arrays[stored.name] = {name: every[f"history_{name}"] for name in _FOLLOWED}
         own = {name: values[stored.row].astype(float) for name, values in arrays[stored.name].items()}
-        found.setdefault((key.noise, key.rate, key.loss), []).append(own)
+        found.setdefault((key.noise, key.rate, key.method), []).append(own)
     return tuple(
         History(*cell, *(_stacked([own[name] for own in seeds]) for name in _FOLLOWED)) for cell, seeds in found.items()
     )

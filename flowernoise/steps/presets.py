@@ -9,6 +9,7 @@ from typing import Any
 
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean
+from flowernoise.store.setups import Setup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Preset:
     options: Mapping[str, Any]
     published: tuple[Published, ...]
     why: str
+
+    def is_trained_so(self, setup: Setup) -> bool:
+        """Whether runs are trained as the preset trains them."""
+        of_setup = {field: getattr(setup, field) for field in setup.__struct_fields__}
+        return all(of_setup.get(name, value) == value for name, value in self.options.items())
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

@@ -16,15 +16,19 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, format_value
+from flowernoise.steps import where
+from flowernoise.steps.compare import CompareSettings
 from flowernoise.store import artifacts, datasets, draws, files, runs
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
-from flowernoise.store.records import CONTROL, Dataset, DrawKey, Mode, RunKey, Selection
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, Identity, RunKey, Selection
 from flowernoise.store.runs import StoredRun
+from flowernoise.store.setups import Mode, differing, named
 
 Kind = Literal["clean", "draw", "mistakes"]
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+BASELINE = CompareSettings.baseline
 SIDE = 160  # pixels of a photo on a sheet
 MOST_PHOTOS = 600
 _LONGEST_NAME = 120  # characters of a file name, before its suffix
@@ -35,7 +39,8 @@ class PreviewSettings:
     """Which sheets are drawn: how many photos, which draws, and the mistakes of which losses' runs.
 
     ``noise`` and ``rates`` left empty mean all that were drawn, ``losses`` left empty cross-entropy, or the first loss
-    there is. ``seeds`` counts the draws of each noise and rate; ``seed`` picks the photos.
+    there is. ``seeds`` counts the draws of each noise and rate; ``seed`` picks the photos. ``where`` picks runs as in
+    ``compare``.
     """
 
     photos: int = 24
@@ -44,6 +49,7 @@ class PreviewSettings:
     rates: tuple[float, ...] = ()
     seeds: int = 1
     losses: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
     output: Path | None = None
 
     def check(self) -> None:
@@ -58,6 +64,8 @@ class PreviewSettings:
             )
         if self.seeds < 1:
             raise BadRequestError(f"--seeds {self.seeds} is too few; at least 1")
+        for text in self.where:
+            where.parse(text)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +102,7 @@ class Sheet:
     loss: str | None = None
     backbone: str | None = None
     mode: Mode | None = None
+    settings: tuple[str, ...] = ()
     selection: Selection | None = None
     mistakes: int = 0
 
@@ -110,7 +119,7 @@ class Sheet:
         draw = f"control-seed{self.seed}"
         if self.noise != CONTROL:
             draw = f"{self.noise}-{format_value(self.rate)}-seed{self.seed}"
-        parts = [self.kind, draw, *(part for part in (self.loss, self.backbone, self.mode) if part)]
+        parts = [self.kind, draw, *(part for part in (self.loss, self.backbone, self.mode) if part), *self.settings]
         return _file_name("-".join(parts))
 
 
@@ -132,6 +141,7 @@ class Drawn:
     loss: str | None
     backbone: str | None
     mode: Mode | None
+    settings: tuple[str, ...]
     selection: Selection | None
 
 
@@ -267,17 +277,18 @@ class _Work:
             Shown(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
             for photo, pixels, answer in zip(chosen, self._decoded(chosen), probabilities[rows], strict=True)
         )
-        draw = (self._controls | self._draws)[stored.run.key.draw]
-        key = stored.run.key
+        draw = (self._controls | self._draws)[stored.run.draw]
+        key = stored.key
         return self._sheet(
             "mistakes",
             "test",
             shown,
             stored.block.arrays.sha256,
             **_facts(draw),
-            loss=key.loss,
-            backbone=key.backbone,
-            mode=key.mode,
+            loss=key.method,
+            backbone=key.setup.backbone,
+            mode=key.setup.mode,
+            settings=tuple(named(name, key.setup) for name in self._runs.differing),
             selection=selection,
             mistakes=int((probabilities.argmax(axis=1) != true).sum()),
         )
@@ -308,21 +319,22 @@ class _Runs:
         self._layout, self._dataset = layout, dataset
         self._wanted: Selection = "selected" if dataset.sizes[1] else "last"
         self._arrays: tuple[str, dict[str, Any]] | None = None
-        live = runs.live(runs.blocks(layout, dataset.id))
+        live = _shown(runs.live(runs.blocks(layout, dataset.id)), settings.where)
         loss_order = {loss: place for place, loss in enumerate(_losses(live, settings, layout))}
         draw_order = {key: place for place, key in enumerate(keys)}
-        there = [stored for key, stored in live.items() if key.draw in draw_order and key.loss in loss_order]
-        there.sort(key=lambda stored: (draw_order[stored.run.key.draw], loss_order[stored.run.key.loss]))
+        there = [stored for key, stored in live.items() if key.draw in draw_order and key.method in loss_order]
+        there.sort(key=lambda stored: (draw_order[stored.run.draw], loss_order[stored.run.method]))
+        self.differing = differing({stored.block.setup for stored in there})
         self.picked: list[StoredRun] = []
         passed_over: dict[str, list[RunKey]] = {}
         for stored in there:
             if reason := self._why_not(stored):
-                passed_over.setdefault(reason, []).append(stored.run.key)
+                passed_over.setdefault(reason, []).append(stored.key)
             else:
                 self.picked.append(stored)
         for reason, members in passed_over.items():
             which = f"{len(members)} {'run' if len(members) == 1 else 'runs'}"
-            progress.note(f"no mistakes of {which}, such as {members[0].loss} on {members[0].draw}: {reason}")
+            progress.note(f"no mistakes of {which}, such as {members[0].method} on {members[0].draw}: {reason}")
         if not live:
             progress.note("no runs yet, so no mistakes are shown; `flowernoise train` makes them")
 
@@ -396,13 +408,27 @@ def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]
     return {str(registry.parse(text))}.intersection(there)
 
 
+def _shown(live: Mapping[RunKey, StoredRun], texts: Sequence[str]) -> dict[RunKey, StoredRun]:
+    """The runs that ``compare`` shows.
+
+    Raises:
+        BadRequestError: a ``--where`` that picks nothing.
+    """
+    recency: dict[Identity, int] = {}
+    for key, stored in live.items():
+        recency[key.identity] = max(stored.block.recency, recency.get(key.identity, 0))
+    [picked] = where.shown(texts, [recency])
+    shown = where.with_baseline(picked, recency, BASELINE)
+    return {key: stored for key, stored in live.items() if key.identity in shown}
+
+
 def _losses(live: Mapping[RunKey, StoredRun], settings: PreviewSettings, layout: Layout) -> list[str]:
     """Losses whose runs are shown.
 
     Raises:
         BadRequestError: no runs of a loss that is asked for.
     """
-    there = sorted({key.loss for key in live}, key=lambda loss: (loss != "ce", loss))
+    there = sorted({key.method for key in live}, key=lambda loss: (loss != BASELINE, loss))
     asked: list[str] = []
     for text in settings.losses:
         if not (found := _matching(text, there, losses)):

@@ -13,7 +13,7 @@ import msgspec
 from flowernoise.catalogue.noise import is_rated, noise_models
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
-from flowernoise.steps import plot, preview
+from flowernoise.steps import commands, plot, preview
 from flowernoise.steps.compare import CompareSettings, Comparison, compare
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
@@ -28,6 +28,7 @@ from flowernoise.store.records import (
     Selection,
 )
 from flowernoise.store.runs import StoredRun
+from flowernoise.store.setups import Setup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +37,16 @@ class ReportSettings:
 
     metric: str = "accuracy"
     select: Selection | None = None
+    where: tuple[str, ...] = ()
     output: Path | None = None
 
     def check(self) -> None:
-        """Refuses an unknown metric.
+        """Refuses an unknown metric, and a ``--where`` that cannot be read.
 
         Raises:
             BadRequestError: names it.
         """
-        CompareSettings(metric=self.metric).check()
+        CompareSettings(metric=self.metric, where=self.where).check()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,22 +128,22 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     """
     layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
-    wanted = CompareSettings(metric=settings.metric, select=settings.select)
+    wanted = CompareSettings(metric=settings.metric, select=settings.select, where=settings.where)
     comparison = compare([artifacts_directory], wanted, progress)
-    gallery = plot.pictures(
-        artifacts_directory, plot.PlotSettings(metric=settings.metric, select=settings.select), progress
-    )
+    pictured = plot.PlotSettings(metric=settings.metric, select=settings.select, where=settings.where)
+    gallery = plot.pictures(artifacts_directory, pictured, progress)
     drawn = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
-    live = runs.live(runs.blocks(layout, dataset.id))
+    shown = {row.identity for row in comparison.rows}
+    live = [s for key, s in runs.live(runs.blocks(layout, dataset.id)).items() if key.identity in shown]
     return Report(
         dataset=dataset,
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
         drawn=tuple(_conditions(drawn.values())),
         pictures=gallery.pictures,
-        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, progress)),
+        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
-        commands=tuple(_commands(layout, dataset, drawn, list(live.values()), settings)),
-        provenance=tuple(_once({stored.name: stored.block.provenance for stored in live.values()}.values())),
+        commands=tuple(_commands(layout, dataset, drawn, live, settings)),
+        provenance=tuple(_once({stored.name: stored.block.provenance for stored in live}.values())),
         digests=tuple(_digests(layout, dataset, drawn)),
     )
 
@@ -155,7 +157,11 @@ def _conditions(drawn: Iterable[Draw]) -> Iterator[Drawn]:
 
 
 def _sheets(
-    artifacts_directory: Path, comparison: Comparison, drawn: Iterable[DrawKey], progress: Progress
+    artifacts_directory: Path,
+    comparison: Comparison,
+    drawn: Iterable[DrawKey],
+    where: tuple[str, ...],
+    progress: Progress,
 ) -> Iterator[preview.Sheet]:
     """A few contact sheets: clean labels, one or two draws, and the baseline's mistakes under the first of them."""
     there = {row.loss for row in comparison.rows}
@@ -163,8 +169,10 @@ def _sheets(
     shown: set[str] = set()
     conditions = _two_conditions(drawn)
     mistakes = []
-    wishes = [preview.PreviewSettings(noise=(noise,), rates=(rate,), losses=losses) for noise, rate in conditions]
-    for wanted in wishes or [preview.PreviewSettings(losses=losses)]:
+    wishes = [
+        preview.PreviewSettings(noise=(noise,), rates=(rate,), losses=losses, where=where) for noise, rate in conditions
+    ]
+    for wanted in wishes or [preview.PreviewSettings(losses=losses, where=where)]:
         for sheet in preview.sheets(artifacts_directory, wanted, progress):
             if sheet.kind == "mistakes":
                 mistakes.append(sheet)
@@ -210,6 +218,7 @@ def _commands(
             yield _command("train", *(word for loss in losses for word in ("--loss", loss)), *how)
         yield _command("evaluate")
     chosen = ["--select", settings.select] if settings.select else []
+    chosen += [word for text in settings.where for word in ("--where", text)]
     yield _command("report", "--metric", settings.metric, *chosen)
 
 
@@ -246,16 +255,11 @@ def _drawings(drawn: Iterable[DrawKey]) -> Iterator[list[str]]:
 
 
 def _trainings(live: Iterable[StoredRun]) -> list[tuple[list[str], list[str]]]:
-    """Options of ``train`` without the losses, and the losses that were trained with them."""
-    kinds: dict[tuple[str, ...], dict[str, None]] = {}
+    """Options of ``train`` without the losses, and the losses that were trained with them; those of last in the end."""
+    kinds: dict[tuple[int, Setup], set[str]] = {}
     for stored in live:
-        block, own = stored.block, stored.block.settings
-        words = ["--backbone", block.backbone, "--mode", block.mode, "--epochs", str(own.epochs)]
-        words += ["--batch-size", str(own.batch_size), "--optimizer", own.optimizer]
-        words += ["--learning-rate", ",".join(map(format_value, own.learning_rates))]
-        words += ["--l2", ",".join(map(format_value, own.l2))]
-        kinds.setdefault(tuple(words), {})[stored.run.key.loss] = None
-    return [(list(words), sorted(losses)) for words, losses in kinds.items()]
+        kinds.setdefault((stored.block.recency, stored.block.setup), set()).add(stored.run.method)
+    return [(commands.training_options(setup), sorted(kinds[recency, setup])) for recency, setup in sorted(kinds)]
 
 
 def _once(provenance: Iterable[Provenance]) -> list[Provenance]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps import presets
+from flowernoise.steps import presets, where
 from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
 from flowernoise.steps.evaluate import EvaluateResult, evaluate
@@ -54,7 +54,8 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
     corrupted = corrupt(artifacts_directory, settings.corrupt, progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
-    compared = compare([artifacts_directory], settings.compare, progress)
+    shown = dataclasses.replace(settings.compare, where=(where.of_setup(trained.setup),))
+    compared = compare([artifacts_directory], shown, progress)
     return RunResult(prepared, corrupted, trained, evaluated, compared)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from flowernoise import images, writing
 from flowernoise.errors import FlowernoiseError
 from flowernoise.litter import TEMPORARY
-from flowernoise.steps import commands
+from flowernoise.steps import commands, where
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
 from flowernoise.store.files import FileRef
 from flowernoise.store.layout import Layout
@@ -29,17 +29,17 @@ from flowernoise.store.records import (
     DrawKey,
     Evaluation,
     Features,
-    Mode,
     Predictions,
     Preset,
     RunBlock,
     RunKey,
 )
 from flowernoise.store.runs import StoredRun
+from flowernoise.store.setups import Setup
 
 State = Literal["done", "partly", "there", "stale", "damaged", "unknown", "missing"]
 LitterKind = Literal["temporary", "set aside", "unreferenced"]
-Group = tuple[str, str, Mode]
+Group = tuple[str, Setup]
 STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare", "plots", "preview", "report", "other")
 _SHOWN = ("compare", "plots", "report")  # made from the evaluation
 _FOLDERS = {"photos": "prepare", "draws": "corrupt", "runs": "train", "comparisons": "compare"}
@@ -82,21 +82,29 @@ class FeatureCount:
 
 @dataclasses.dataclass(frozen=True)
 class RunCount:
-    """Runs of a loss, backbone and mode.
+    """Runs of a loss and setup.
 
     ``failed`` and ``unevaluated`` are among ``runs``; ``superseded`` were replaced, ``stale`` are of labels that are
-    drawn no more; ``lacking`` counts noisy draws without a run.
+    drawn no more; ``lacking`` counts noisy draws without a run, where no other setup was trained since.
     """
 
     loss: str
-    backbone: str
-    mode: Mode
+    setup: Setup
     runs: int
     failed: int
     unevaluated: int
     superseded: int
     stale: int
     lacking: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SetupSize:
+    """What the runs of a setup take: their number, and bytes of all their files."""
+
+    setup: Setup
+    runs: int
+    bytes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +135,7 @@ class Status:
     features: tuple[FeatureCount, ...]
     unfinished: int
     runs: tuple[RunCount, ...]
+    setups: tuple[SetupSize, ...]
     stale_runs: int
     evaluated: int
     litter: tuple[Litter, ...]
@@ -194,7 +203,7 @@ class _Look:
         if inside and sizes.keys() == {"other"}:
             next_command = commands.command(self._layout.root / inside[0], ["status"])
         else:
-            next_command = commands.command(self._layout.root, self._next(states, dataset, counts, live))
+            next_command = commands.command(self._layout.root, self._next(states, dataset, counts))
         return Status(
             directory=str(self._layout.root),
             source=dataset.request.source if dataset else None,
@@ -206,6 +215,7 @@ class _Look:
             features=features,
             unfinished=unfinished,
             runs=counts,
+            setups=self._setups(blocks, live),
             stale_runs=stale_runs,
             evaluated=len(evaluated),
             litter=tuple(self._litter()),
@@ -326,6 +336,17 @@ class _Look:
             self._check(name, predictions.arrays, "answers")
         return own, others
 
+    def _setups(self, blocks: Mapping[str, RunBlock], live: Mapping[RunKey, StoredRun]) -> tuple[SetupSize, ...]:
+        """What each set of settings takes."""
+        count = Counter(key.setup for key in live)
+        sizes: Counter[Setup] = Counter()
+        for name, size in self._sizes.items():
+            folder, _, file = name.partition("/")
+            block = blocks.get(re.split(r"[.-]", file)[0]) if folder == "runs" else None
+            if block is not None:
+                sizes[block.setup] += size
+        return tuple(SetupSize(setup, count[setup], sizes[setup]) for setup in sorted(count))
+
     def _evaluation(self) -> Evaluation | None:
         name = self._layout.evaluation.name
         evaluation: Evaluation | None = self._read(name, "evaluate", evaluations.KIND, Evaluation)
@@ -391,7 +412,6 @@ class _Look:
         states: Mapping[str, State],
         dataset: Dataset | None,
         counts: Sequence[RunCount],
-        live: Mapping[RunKey, StoredRun],
     ) -> list[str]:
         """Words of the command that brings the first stage that needs it up to date, or shows the results."""
         if dataset is None:
@@ -405,7 +425,7 @@ class _Look:
         # Runs of an abandoned loss or backbone need no company: once they are evaluated, some other group has them all.
         lacking, evaluated = [count for count in counts if count.lacking], states["evaluate"] == "done"
         if states["train"] == "damaged" or (lacking and (not evaluated or len(lacking) == len(counts))):
-            return _train_on(lacking or counts, live)
+            return _train_on(lacking or counts)
         return ["compare"] if evaluated else ["evaluate"]
 
 
@@ -484,7 +504,7 @@ def _is_current(evaluation: Evaluation | None, dataset: Dataset | None, blocks: 
 def _evaluated(evaluation: Evaluation | None, dataset: Dataset | None) -> set[RunKey]:
     if evaluation is None or dataset is None or evaluation.dataset != dataset.id:
         return set()
-    return {run.key for run in evaluation.runs}
+    return set(evaluation.keys)
 
 
 def _inputs(dataset: Dataset | None, drawn: Mapping[DrawKey, Draw], blocks: Mapping[str, RunBlock]) -> set[str]:
@@ -499,7 +519,7 @@ def _draw_counts(drawn: Iterable[DrawKey]) -> tuple[DrawCount, ...]:
 
 
 def _group(key: RunKey) -> Group:
-    return key.loss, key.backbone, key.mode
+    return key.method, key.setup
 
 
 def _run_counts(
@@ -508,7 +528,9 @@ def _run_counts(
     drawn: Mapping[DrawKey, Draw],
     evaluated: set[RunKey],
 ) -> tuple[RunCount, ...]:
-    every = Counter(_group(run.key) for block in blocks.values() for run in block.runs)
+    every = Counter(_group(key) for block in blocks.values() for key in block.keys)
+    recency = {key.identity: stored.block.recency for key, stored in live.items()}
+    latest = {(identity.method, identity.setup) for identity in where.shown((), [recency])[0]}
     alive, failed, unevaluated, stale, noisy = (Counter[Group]() for _ in range(5))
     for key, stored in live.items():
         group = _group(key)
@@ -528,18 +550,13 @@ def _run_counts(
             unevaluated=unevaluated[group],
             superseded=every[group] - alive[group],
             stale=stale[group],
-            lacking=draws_noisy - noisy[group],
+            lacking=draws_noisy - noisy[group] if group in latest else 0,
         )
-        for group in sorted(alive, key=lambda group: (group[1:], group[0] != "ce", group[0]))
+        for group in sorted(alive, key=lambda group: (group[1], group[0] != "ce", group[0]))
     )
 
 
-def _train_on(groups: Sequence[RunCount], live: Mapping[RunKey, StoredRun]) -> list[str]:
-    """The runs that the first group lacks, with all losses of its backbone, mode and settings that lack some."""
-    kinds: dict[tuple[Any, ...], list[str]] = {}
-    settings = {_group(key): stored.block.settings for key, stored in live.items()}
-    for group in groups:
-        own = settings[group.loss, group.backbone, group.mode]
-        kinds.setdefault((group.backbone, group.mode, own), []).append(group.loss)
-    (backbone, mode, own), losses = next(iter(kinds.items()))
-    return commands.train_again(losses, backbone, mode, own)
+def _train_on(groups: Sequence[RunCount]) -> list[str]:
+    """The runs that the first group lacks, with all losses of its setup that lack some."""
+    setup = groups[0].setup
+    return commands.train_again([group.loss for group in groups if group.setup == setup], setup)

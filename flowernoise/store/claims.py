@@ -25,6 +25,7 @@ from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
+from flowernoise.store.setups import Setup
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -42,12 +43,16 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         work: name of the work; ``train``, ``prepare`` and so on.
         request: digest of what is asked for; equal requests are the same work.
-        runs: of ``train``, the runs that it makes: digest of the run's key → digest of what it is trained on and how.
+        runs: of ``train``, the runs that it makes: digest of the run's key → digest of the labels it is trained on.
+        setup: of ``train``, how they are trained.
+        recency: of ``train``, that of the runs.
     """
 
     work: str
     request: str = ""
     runs: dict[str, str] = {}
+    setup: Setup | None = None
+    recency: int = 0
     process: int = msgspec.field(default_factory=os.getpid)
     host: str = msgspec.field(default_factory=platform.node)
     since: str = msgspec.field(default_factory=lambda: datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S"))
@@ -214,4 +219,6 @@ def _verdict(ours: Claim, theirs: Claim) -> Verdict:
         return "wait" if ours.request == theirs.request else "refuse"
     if ours.work == "prepare":
         return "refuse"
+    if "remove" in (ours.work, theirs.work):  # what the other reads or counts on may go
+        return "wait"
     return "wait" if theirs.work == "prepare" else "beside"

@@ -26,6 +26,11 @@ def name_of(key: FeaturesKey) -> str:
     return files.digest_of(key)[:16]
 
 
+def is_there(layout: Layout, key: FeaturesKey) -> bool:
+    """Whether there is a record of complete features for ``key``."""
+    return (layout.features / f"{name_of(key)}.json").exists()
+
+
 def find(layout: Layout, key: FeaturesKey) -> Features | None:
     """The record of complete features for ``key``, or None.
 

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from flowernoise.store.files import FileRef
+from flowernoise.store.setups import Mode, Setup
 
-Mode = Literal["features", "finetune"]
 Selection = Literal["selected", "last", "oracle"]
 SPLITS = ("train", "val", "test")
 CONTROL = "none"
@@ -133,30 +133,33 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shards: tuple[FileRef, ...]
 
 
-class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How runs are trained; other settings supersede a run."""
+class Identity(NamedTuple):
+    """A run's identity but for its seed: runs of equal identity share a cell of the table."""
 
-    epochs: int
-    batch_size: int
-    optimizer: str
-    learning_rates: tuple[float, ...]
-    l2: tuple[float, ...]
+    noise: str
+    rate: float
+    method: str
+    setup: Setup
 
 
-class RunKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
+class RunKey(NamedTuple):
     """Identity of a run."""
 
     noise: str
     rate: float
     seed: int
-    loss: str
-    backbone: str
-    mode: Mode
+    method: str
+    setup: Setup
 
     @property
     def draw(self) -> DrawKey:
         """The draw that the run is trained on."""
         return DrawKey(self.noise, self.rate, self.seed)
+
+    @property
+    def identity(self) -> Identity:
+        """What runs of all seeds have in common."""
+        return Identity(self.noise, self.rate, self.method, self.setup)
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,41 +171,55 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One trained model: its draw's labels, what each selection took, and why it failed if it did."""
+    """One trained model: its draw with its labels, what each selection took, and why it failed if it did."""
 
-    key: RunKey
+    draw: DrawKey
+    method: str
     labels: str
     choices: tuple[Choice, ...]
     failure: str | None
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What made a result: versions of the packages, backend and device."""
+    """What made a result: versions of the packages, backend and device, and what extracted the features, if any."""
 
     versions: dict[str, str]
     backend: str
     device: str
+    extractor: str = ""
 
 
 class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Runs that were trained together: of one seed, backbone, mode and settings.
+    """Runs that were trained together: of one seed and setup.
 
-    ``inputs`` says what photos and backbone are. Of the blocks that hold a run, the one of the highest
-    ``generation`` counts. Arrays of heads: test_probabilities [run, selection, photo, class], val_probabilities
-    likewise, train_predicted [run, selection, photo], and history_* [run, epoch]; of a fine-tuned network: its weights,
-    in the order of ``Model.get_weights``.
+    Of the blocks that hold a run, the one of the highest ``generation`` counts. ``recency`` orders setups by when they
+    were last trained: a counter, so that equal commands give equal bytes. Arrays of heads: test_probabilities
+    [run, selection, photo, class], val_probabilities likewise, train_predicted [run, selection, photo], and
+    history_* [run, epoch]; of a fine-tuned network: its weights, in the order of ``Model.get_weights``.
     """
 
     dataset: str
-    backbone: str
-    mode: Mode
-    inputs: FeaturesKey
-    settings: TrainingSettings
+    setup: Setup
     selections: tuple[Selection, ...]
     runs: tuple[Run, ...]
     arrays: FileRef
     generation: int
+    recency: int
     provenance: Provenance
+
+    @property
+    def mode(self) -> Mode:
+        """Heads on features, or fine-tuning."""
+        return self.setup.mode
+
+    def key(self, run: Run) -> RunKey:
+        """Identity of one of the runs."""
+        return RunKey(run.draw.noise, run.draw.rate, run.draw.seed, run.method, self.setup)
+
+    @property
+    def keys(self) -> list[RunKey]:
+        """Identities of the runs."""
+        return [self.key(run) for run in self.runs]
 
 
 class BlockHead(msgspec.Struct, frozen=True):
@@ -222,9 +239,16 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A run in an evaluation; row i of each array belongs to ``runs[i]``."""
+    """A run in an evaluation; row i of each array belongs to ``runs[i]``.
 
-    key: RunKey
+    ``setup`` and ``provenance`` are positions in the evaluation's lists, ``recency`` is that of the run's block.
+    """
+
+    draw: DrawKey
+    method: str
+    setup: int
+    provenance: int
+    recency: int
     realised_rate: float
     failure: str | None
 
@@ -243,9 +267,16 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     inputs: str
     selections: tuple[Selection, ...]
+    setups: tuple[Setup, ...]
+    provenances: tuple[Provenance, ...]
     runs: tuple[EvaluatedRun, ...]
     arrays: FileRef
     versions: dict[str, str] = {}
+
+    @property
+    def keys(self) -> list[RunKey]:
+        """Identities of the runs."""
+        return [RunKey(r.draw.noise, r.draw.rate, r.draw.seed, r.method, self.setups[r.setup]) for r in self.runs]
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -269,8 +300,7 @@ class Column(NamedTuple):
     """A column of the printed table; ``variant`` names the directory where several hold the rest alike, else empty."""
 
     loss: str
-    backbone: str
-    mode: Mode
+    setup: Setup
     variant: str
 
 
@@ -305,17 +335,16 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``ci_low`` and ``ci_high`` are None where there is nothing to compute them from, ``drop`` where the loss has no
     control; ``collapsed`` and ``failed`` count runs, and failed ones have no value. ``best`` is the best mean under the
-    noise, ``tied`` any other that is not significantly worse (Holm over all of the comparison) nor worse than the
-    baseline; collapsed and failed losses are neither. ``dataset`` and ``directory`` are positions in those of the
-    comparison.
+    noise and setup, ``tied`` any other that is not significantly worse (Holm over all of the comparison) nor worse than
+    the baseline; collapsed and failed losses are neither, nor is an ``oracle``, which is given the true transition
+    matrix. ``dataset`` and ``directory`` are positions in those of the comparison.
     """
 
     noise: str
     rate: float
     realised_rate: float
     loss: str
-    backbone: str
-    mode: Mode
+    setup: Setup
     seeds: int
     values: tuple[float, ...]
     mean: float | None
@@ -326,11 +355,17 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failed: int
     best: bool
     tied: bool = False
+    oracle: bool = False
     difference: Difference | None = None
     balanced: Beneath | None = None
     variant: str = ""
     dataset: int = 0
     directory: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """What its runs have in common."""
+        return Identity(self.noise, self.rate, self.loss, self.setup)
 
     @property
     def condition(self) -> Condition:
@@ -340,7 +375,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def column(self) -> Column:
         """The column of the printed table."""
-        return Column(self.loss, self.backbone, self.mode, self.variant)
+        return Column(self.loss, self.setup, self.variant)
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -368,8 +403,7 @@ class Tolerated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     noise: str
     loss: str
-    backbone: str
-    mode: Mode
+    setup: Setup
     tolerance: RateInterval | None
     crossover: RateInterval | None
     collapsed: bool
@@ -380,7 +414,7 @@ class Tolerated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def column(self) -> Column:
         """The column of the printed table."""
-        return Column(self.loss, self.backbone, self.mode, self.variant)
+        return Column(self.loss, self.setup, self.variant)
 
 
 class Beside(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

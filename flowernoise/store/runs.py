@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from flowernoise.errors import DamagedFileError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import BlockHead, Dataset, Predictions, Provenance, Run, RunBlock, RunKey
+from flowernoise.store.setups import Setup
 
 KIND = "runs"
 PREDICTIONS_KIND = "predictions"
@@ -39,12 +40,16 @@ class StoredRun:
     name: str
     row: int
 
+    @property
+    def key(self) -> RunKey:
+        """Identity of the run."""
+        return self.block.key(self.run)
+
 
 def name_of(block: RunBlock) -> str:
     """File name of a block, without suffix: what it holds, how that was trained and in place of what."""
-    keys = [(run.key, run.labels) for run in block.runs]
-    made = [block.dataset, block.backbone, block.mode, block.inputs, block.settings, block.generation]
-    return files.digest_of([*made, keys])[:16]
+    keys = [(run.draw, run.method, run.labels) for run in block.runs]
+    return files.digest_of([block.dataset, block.setup, block.generation, keys])[:16]
 
 
 def write(layout: Layout, block: RunBlock, arrays: Arrays) -> None:
@@ -112,20 +117,56 @@ def live(found: Mapping[str, RunBlock]) -> dict[RunKey, StoredRun]:
     """Every run's valid version, that of the highest generation, in the order of the keys."""
     runs: dict[RunKey, StoredRun] = {}
     for name, block in found.items():
-        for row, run in enumerate(block.runs):
-            rival = runs.get(run.key)
+        for row, (key, run) in enumerate(zip(block.keys, block.runs, strict=True)):
+            rival = runs.get(key)
             if rival is None or (rival.block.generation, rival.name) < (block.generation, name):
-                runs[run.key] = StoredRun(run, block, name, row)
+                runs[key] = StoredRun(run, block, name, row)
     return dict(sorted(runs.items()))
 
 
+def next_recency(trained: Iterable[tuple[int, Setup]], setup: Setup) -> int:
+    """Recency of runs that are trained now: above that of all other setups, and that of equal ones where that is so.
+
+    So sharing out a sweep, or going on with an interrupted one, gives the same records as training it in one go.
+
+    Args:
+        trained: recency and setup of the runs that are there.
+        setup: of the runs to train.
+    """
+    own, others = 1, 0
+    for recency, each in trained:
+        if each == setup:
+            own = max(own, recency)
+        else:
+            others = max(others, recency)
+    return own if own > others else others + 1
+
+
 def remove_superseded(layout: Layout, dataset: str) -> None:
-    """Removes the blocks in which no run is valid any more; first what names the others."""
+    """Removes the blocks in which no run is valid any more."""
     found = blocks(layout, dataset, on_damage=lambda _path, _error: None)
     in_use = {stored.name for stored in live(found).values()}
     for name in sorted(found.keys() - in_use):
-        for path in (predictions_path(layout, name), layout.runs / f"{name}.json", *layout.runs.glob(f"{name}*")):
-            files.remove(path)
+        _remove(layout, name)
+
+
+def _remove(layout: Layout, name: str) -> None:
+    """Removes a block; first what names the others."""
+    for path in (predictions_path(layout, name), layout.runs / f"{name}.json", *layout.runs.glob(f"{name}*")):
+        files.remove(path)
+
+
+def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, unwanted: Collection[RunKey]) -> None:
+    """Removes some of a block's runs; those that stay are written anew before the block goes.
+
+    Raises:
+        DamagedFileError: the runs that stay are not what was written.
+    """
+    stay = [row for row, key in enumerate(block.keys) if key not in unwanted]
+    if stay:
+        arrays = {each: array[stay] for each, array in read_answers(layout, dataset, block).items()}
+        write(layout, msgspec.structs.replace(block, runs=tuple(block.runs[row] for row in stay)), arrays)
+    _remove(layout, name)
 
 
 def set_aside(layout: Layout, name: str, block: RunBlock) -> None:
@@ -149,7 +190,7 @@ def read_answers(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
     Raises:
         DamagedFileError: not what was written.
     """
-    runs, epochs = len(block.runs), block.settings.epochs
+    runs, epochs = len(block.runs), block.setup.epochs
     declared = _declared_answers(dataset, runs, len(block.selections))
     declared |= {name: files.Declared("f", (runs, epochs)) for name in HISTORY_ARRAYS}
     try:

@@ -16,7 +16,7 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 PROCESSOR = Path("/proc/cpuinfo")
 CHOICE = "FLOWERNOISE_ENGINE"  # environment variable that can refuse OpenVINO
 LEAST_COSINE = 0.9999  # between features in bfloat16 and in float32
-BFLOAT16 = f"bf16 if cosine >= {LEAST_COSINE}"  # the precision of features for which bfloat16 is tried
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # processor flags; without them bfloat16 is emulated
 _BACKENDS = ("tensorflow", "jax", "torch")
 _PACKAGES = ("keras", "numpy", "pillow", "h5py")
@@ -73,15 +73,20 @@ class Extractor:
     @property
     def is_openvino(self) -> bool:
         """Whether OpenVINO runs the network, which Keras has built."""
-        return self.name.startswith("openvino")
+        return self.kind == "openvino"
+
+    @property
+    def kind(self) -> str:
+        """Its name without versions: ``keras`` or ``openvino``."""
+        return self.name.partition(" ")[0]
 
     def __str__(self) -> str:
-        return f"{self.name.partition(',')[0]}, {self.precision.partition(' ')[0]}" if self.is_openvino else self.device
+        return f"{self.name.partition(',')[0]}, {self.precision}" if self.is_openvino else self.device
 
 
 def keras_extractor(engine: Engine) -> Extractor:
     """Keras extracts the features itself."""
-    return Extractor(engine.name, engine.device, "float32")
+    return Extractor(engine.name, engine.device, FLOAT32)
 
 
 def extractor(engine: Engine, bfloat16: bool) -> Extractor:
@@ -89,7 +94,7 @@ def extractor(engine: Engine, bfloat16: bool) -> Extractor:
 
     Args:
         engine: what Keras runs on.
-        bfloat16: whether to try bfloat16 where the processor has it.
+        bfloat16: whether bfloat16 is to be tried where the processor has it.
 
     Raises:
         BadRequestError: ``FLOWERNOISE_ENGINE`` is set, but not to ``keras``.
@@ -100,7 +105,7 @@ def extractor(engine: Engine, bfloat16: bool) -> Extractor:
     version = _openvino_version()
     if choice or version is None or engine.has_gpu or engine.backend != "tensorflow":
         return keras_extractor(engine)
-    precision = BFLOAT16 if bfloat16 and _has_bfloat16() else "f32"
+    precision = BFLOAT16 if bfloat16 and _has_bfloat16() else FLOAT32
     return Extractor(f"openvino {version} on cpu, from {engine.name}", engine.device, precision)
 
 

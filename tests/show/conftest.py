@@ -24,16 +24,17 @@ from flowernoise.store.records import (
     TestPhotos,
     Tolerated,
 )
+from tests.fabricated import a_setup
 
 GOLDEN = Path(__file__).parent / "golden"
+HEADS, TUNED = a_setup(), a_setup(mode="finetune")
 CONDITIONS = (("none", 0.0), ("asymmetric:pairs=roses/tulips", 0.4), ("symmetric", 0.2), ("symmetric", 0.6))
 
 
 def a_row(noise: str, rate: float, loss: str, mean: float | None, drop: float | None = None, **known) -> Row:
     """A row of three seeds with an interval of ± 2 points."""
     facts = {
-        "backbone": "resnet50",
-        "mode": "features",
+        "setup": HEADS,
         "seeds": 3,
         "values": () if mean is None else (mean - 0.01, mean, mean + 0.01),
         "ci_low": None if mean is None else max(0.0, mean - 0.02),
@@ -120,12 +121,12 @@ def five_losses() -> Comparison:
     }
     crossover = exactly(0.2, Rate("below", 0.2), nothing)
     tolerated = tuple(
-        Tolerated("symmetric", loss, "resnet50", "features", found, None if loss == "ce" else crossover, loss == "mae")
+        Tolerated("symmetric", loss, HEADS, found, None if loss == "ce" else crossover, loss == "mae")
         for loss, found in tolerances.items()
     )
     return comparison_of(
         rows,
-        columns=tuple(Column(loss, "resnet50", "features", "") for loss in ("ce", "elr", *list(means)[1:4])),
+        columns=tuple(Column(loss, HEADS, "") for loss in ("ce", "elr", *list(means)[1:4])),
         tolerated=tolerated,
         notes=(
             "4 runs have collapsed (mae), predicting fewer classes than the training labels hold; such accuracy is no "
@@ -177,25 +178,34 @@ def two_data_sets() -> Comparison:
     """Two data sets in three directories: one as heads and fine-tuned, the other binary and with fewer losses."""
     rows = [
         a_row("none", 0.0, "ce", 0.92, 0.0, tied=True),
-        a_row("none", 0.0, "ce", 0.96, 0.0, mode="finetune", best=True, directory=1),
+        a_row("none", 0.0, "ce", 0.96, 0.0, setup=TUNED, best=True, directory=1),
         a_row("symmetric", 0.4, "ce", 0.85, 0.07),
-        a_row("symmetric", 0.4, "ce", 0.8, 0.16, mode="finetune", directory=1, difference=a_difference(-0.05, 1, None)),
+        a_row(
+            "symmetric",
+            0.4,
+            "ce",
+            0.8,
+            0.16,
+            setup=TUNED,
+            directory=1,
+            difference=a_difference(-0.05, 1, None),
+        ),
         a_row("symmetric", 0.4, "mae", 0.9, None, best=True, difference=a_difference(0.05, 0.01, "better")),
         a_row("none", 0.0, "ce", 0.93, 0.0, seeds=1, values=(0.93,), dataset=1, directory=2),
         a_row("symmetric", 0.4, "ce", 0.81, 0.12, seeds=1, values=(0.81,), dataset=1, directory=2),
     ]
     rows[5:] = [msgspec.structs.replace(row, balanced=Beneath(0.6, 0.5, 0.7, 0.0)) for row in rows[5:]]
     tolerated = tuple(
-        Tolerated("symmetric", "ce", "resnet50", "features", exactly(0.1, bound, bound), None, False, "", *place)
+        Tolerated("symmetric", "ce", HEADS, exactly(0.1, bound, bound), None, False, "", *place)
         for place, bound in (((0, 0), Rate("below", 0.4)), ((1, 2), Rate("at_least", 0.4)))
     )
     return comparison_of(
         rows,
         directories=("heads", "tuned", "binary"),
         columns=(
-            Column("ce", "resnet50", "features", ""),
-            Column("mae", "resnet50", "features", ""),
-            Column("ce", "resnet50", "finetune", ""),
+            Column("ce", HEADS, ""),
+            Column("mae", HEADS, ""),
+            Column("ce", TUNED, ""),
         ),
         conditions=(Condition("none", 0.0), Condition("symmetric", 0.4)),
         datasets=(

@@ -42,6 +42,7 @@ class Sheet:
     loss: str | None = None
     backbone: str | None = None
     mode: str | None = None
+    settings: tuple[str, ...] = ()
     selection: str | None = None
     mistakes: int = 0
     wrong: int = 0

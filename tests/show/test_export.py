@@ -9,10 +9,11 @@ import pytest
 
 from flowernoise.show import export
 from flowernoise.show.export import as_csv, as_json, as_markdown
+from flowernoise.store.setups import SETTINGS
 
-IDENTITY = ["noise", "rate", "realised_rate", "loss", "backbone", "mode"]
+IDENTITY = ["noise", "rate", "realised_rate", "loss", "backbone", "mode", *SETTINGS]
 OF_DESIGN = [*IDENTITY, "seeds", "values", "mean", "ci_low", "ci_high", "drop", "collapsed"]
-MARKS = ["failed", "best", "tied"]
+MARKS = ["failed", "best", "tied", "oracle"]
 DIFFERENCE = ["difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict"]
 
 

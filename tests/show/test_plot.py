@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from flowernoise.show import plot
 from flowernoise.show.plot import sheet, styles, subject
 from flowernoise.steps.plot import Cell, Chart, Confusion, Confusions, Histories, History, Measure, Transition, chart_of
+from tests.fabricated import a_setup
 
 KINDS = tuple(plot.DRAWERS)
 
@@ -281,7 +282,7 @@ def test_a_metric_that_is_no_share_is_drawn_as_it_is():
         for rate, nll in ((0.0, 0.4), (0.2, 1.9))
     )
     measure = Measure("nll", "plain", "lower", None, cells)
-    whole = ("tf_flowers", ("a", "b"), (3, 4), "resnet50", "features", "selected", "ce", ("ce",))
+    whole = ("tf_flowers", ("a", "b"), (3, 4), a_setup(), (), "selected", "ce", ("ce",))
     [panel] = (figure := figure_of("accuracy", Chart(*whole, (measure,)))).axes
     assert line(panel, "ce").get_ydata().tolist() == [0.4, 1.9]
     assert panel.get_ylabel() == "nll (lower is better)"

@@ -27,16 +27,19 @@ from flowernoise.store.records import (
     Row,
     Tolerated,
 )
+from tests.fabricated import a_setup
 
 CLEAN, NOISY = Condition(CONTROL, 0.0), Condition("symmetric", 0.4)
 PHOTOS = {"train": 1400, "val": 300, "test": 300}
 
 
+TUNED = a_setup(mode="finetune")
+
+
 def a_row(condition: Condition, loss: str, mean: float | None, **known) -> Row:
     facts = {
         "realised_rate": condition.rate,
-        "backbone": "resnet50",
-        "mode": "features",
+        "setup": a_setup(),
         "seeds": 5,
         "values": () if mean is None else (mean,) * 5,
         "ci_low": None if mean is None else mean - 0.02,
@@ -55,7 +58,7 @@ def against(mean: float, p: float, verdict: str | None) -> Difference:
 
 def rated(loss: str, point: Rate, *, collapsed: bool = False) -> Tolerated:
     interval = RateInterval(point, Rate("below", 0.2), Rate("exact", 0.39))
-    return Tolerated("symmetric", loss, "resnet50", "features", interval, None, collapsed)
+    return Tolerated("symmetric", loss, a_setup(), interval, None, collapsed)
 
 
 def compared(*rows: Row, **known) -> Comparison:
@@ -275,7 +278,7 @@ MANY = with_photos(test_counts=(4000, 4000, 4000))
             compared(a_row(CLEAN, "ce", 0.9), **with_photos(select="oracle")),
             compared(a_row(CLEAN, "ce", 0.9)),
         ),
-        ("Frozen features:", compared(a_row(CLEAN, "ce", 0.9)), compared(a_row(CLEAN, "ce", 0.9, mode="finetune"))),
+        ("Frozen features:", compared(a_row(CLEAN, "ce", 0.9)), compared(a_row(CLEAN, "ce", 0.9, setup=TUNED))),
     ],
 )  # fmt: skip
 def test_cautions_stand_where_the_numbers_give_reason_and_nowhere_else(phrase, applies, does_not):
@@ -309,9 +312,21 @@ def test_headlines_say_fall_significance_tolerance_and_collapse():
 
 
 def test_losses_are_named_with_their_backbone_where_there_are_several():
-    rows = a_row(CLEAN, "ce", 0.9, best=True), a_row(CLEAN, "ce", 0.8, backbone="efficientnet_lite0")
-    [sentence] = sentences.best(compared(*rows))
-    assert "ce (resnet50) has the highest accuracy" in sentence
+    rows = a_row(CLEAN, "ce", 0.9, best=True), a_row(CLEAN, "ce", 0.8, setup=a_setup("efficientnet_lite0"))
+    first, second = sentences.best(compared(a_row(CLEAN, "mae", 0.7), *rows))
+    assert "ce · resnet50 has the highest accuracy" in first
+    assert "ce · efficientnet_lite0, the only loss, has 80.0 % accuracy" in second
+
+
+def test_a_loss_that_is_given_the_true_matrix_is_never_called_best_or_most_tolerant():
+    oracle = a_row(CLEAN, "forward:T=true", 0.95, oracle=True)
+    [sentence] = sentences.best(compared(oracle, a_row(CLEAN, "ce", 0.9, best=True), a_row(CLEAN, "mae", 0.8)))
+    assert "ce has the highest accuracy" in sentence
+    [alone] = sentences.best(compared(oracle))
+    assert "every loss is given the true transition matrix, so none is called best" in alone
+    lines = (rated("forward:T=true", Rate("at_least", 0.6)), rated("ce", Rate("exact", 0.3)))
+    [tolerant] = sentences.tolerances(compared(oracle, a_row(CLEAN, "ce", 0.9), tolerated=lines))
+    assert "ce stands" in tolerant
 
 
 # Forms

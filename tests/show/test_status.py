@@ -7,7 +7,17 @@ import pytest
 from rich.console import Console
 
 from flowernoise.show import status
-from flowernoise.steps.status import STAGES, DrawCount, FeatureCount, Litter, RunCount, Stage, Status
+from flowernoise.steps.status import (
+    STAGES,
+    DrawCount,
+    FeatureCount,
+    Litter,
+    RunCount,
+    SetupSize,
+    Stage,
+    Status,
+)
+from tests.fabricated import a_setup
 
 EMPTY = Status(
     directory="artifacts",
@@ -20,6 +30,7 @@ EMPTY = Status(
     features=(),
     unfinished=0,
     runs=(),
+    setups=(),
     stale_runs=0,
     evaluated=0,
     litter=(),
@@ -29,13 +40,16 @@ EMPTY = Status(
 )
 
 
+LITE, TUNED = a_setup("efficientnet_lite0"), a_setup("resnet50:weights=none", "finetune")
+
+
 def stages(**known: tuple[str, int, int]) -> tuple[Stage, ...]:
     return tuple(Stage(name, *known.get(name, ("missing", 0, 0))) for name in STAGES)
 
 
 def a_run_count(loss: str, runs: int, **known) -> RunCount:
     nothing = dict.fromkeys(("failed", "unevaluated", "superseded", "stale", "lacking"), 0)
-    facts = {"backbone": "efficientnet_lite0", "mode": "features", **nothing}
+    facts = {"setup": LITE, **nothing}
     return RunCount(loss=loss, runs=runs, **(facts | known))
 
 
@@ -60,6 +74,7 @@ DONE = dataclasses.replace(
     ),
     features=(FeatureCount("efficientnet_lite0", 3557, "done"),),
     runs=tuple(a_run_count(loss, 18) for loss in ("ce", "agce", "gce:q=0.5", "mae", "sce:alpha=0.1,beta=0.5")),
+    setups=(SetupSize(LITE, 90, 45_900_000),),
     evaluated=90,
     next="flowernoise compare",
 )
@@ -81,8 +96,9 @@ TROUBLED = dataclasses.replace(
     runs=(
         a_run_count("ce", 1200, failed=1, unevaluated=30),
         a_run_count("mae", 17, superseded=4, lacking=1),
-        a_run_count("ce", 1, backbone="resnet50:weights=none", mode="finetune", stale=1),
+        a_run_count("ce", 1, setup=TUNED, stale=1),
     ),
+    setups=(SetupSize(LITE, 1217, 1_000_000_000), SetupSize(TUNED, 1, 46_000_000)),
     stale_runs=15,
     problems=tuple(f"artifacts/runs/{k}.json is missing; `flowernoise train` makes it again" for k in range(7)),
     litter=(

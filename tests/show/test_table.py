@@ -193,7 +193,7 @@ def test_columns_of_several_kinds_name_what_differs(made):
     text = plain(shown(made("two_data_sets"), 200))
     assert re.search(r"\n.* ce +mae +ce\n.* features +features +finetune\n", text)
     assert text.startswith("2 data sets · resnet50 features, resnet50 finetune\n")
-    assert "+ better than ce of the same mode, and that than the first, significantly" in text
+    assert "+ better than ce trained alike, significantly; ce itself: than the first" in text
 
 
 def test_data_sets_come_in_sections_with_their_own_majority(made):

@@ -15,19 +15,13 @@ from flowernoise.store.records import (
     Choice,
     Dataset,
     DatasetRequest,
-    EvaluatedRun,
     Evaluation,
-    FeaturesKey,
     Mode,
-    Provenance,
-    Run,
     RunBlock,
     RunKey,
     Selection,
-    TrainingSettings,
 )
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from tests.fabricated import a_block, a_run, a_setup, evaluated
 
 SELECTIONS: tuple[Selection, ...] = ("selected", "last", "oracle")
 A_BLOCK = 500  # runs
@@ -55,9 +49,10 @@ class Sweep:
 
     def keys(self) -> list[RunKey]:
         """The runs, in the order of an evaluation."""
+        setup = a_setup(mode=self.mode, epochs=EPOCHS)
         conditions = [(CONTROL, 0.0), *itertools.product(self.noises, self.rates)]
         return sorted(
-            RunKey(noise, rate, seed, loss, "resnet50", self.mode)
+            RunKey(noise, rate, seed, loss, setup)
             for (noise, rate), seed, loss in itertools.product(conditions, range(self.seeds), self.losses)
         )
 
@@ -74,7 +69,7 @@ def write_sweep(root: Path, sweep: Sweep) -> Path:
         Dataset(sweep.identity, request, None, sweep.classes, counts, 0, nothing, nothing, (), (), ()),
     )
     labels = np.repeat(np.arange(len(sweep.classes), dtype=np.uint8), share)
-    skill = np.array([0.93 - 0.5 * key.rate**2 + 0.003 * sweep.losses.index(key.loss) for key in keys])
+    skill = np.array([0.93 - 0.5 * key.rate**2 + 0.003 * sweep.losses.index(key.method) for key in keys])
     difficulty = stream.normal(size=len(labels)) * 0.05
     right = stream.random((len(keys), 1, len(labels)), dtype=np.float32) < (skill[:, None, None] + difficulty)
     predicted = np.where(right, labels, (labels + 1) % len(sweep.classes)).astype(np.uint8)
@@ -96,7 +91,7 @@ def write_sweep(root: Path, sweep: Sweep) -> Path:
         counts=counts,
         inputs=evaluations.inputs_of(runs.blocks(layout, sweep.identity)),
         selections=SELECTIONS,
-        runs=tuple(EvaluatedRun(key, key.rate, None) for key in keys),
+        **evaluated(keys),
         arrays=nothing,
     )
     evaluations.write(layout, evaluation, {name: arrays[name] for name in evaluations.ARRAYS})
@@ -117,19 +112,9 @@ def _block(
             "train_predicted": np.zeros((*shape, TRAIN * classes), dtype=np.uint8),
             **{name: np.zeros((len(keys), EPOCHS), dtype=np.float32) for name in runs.HISTORY_ARRAYS},
         }
-    block = RunBlock(
-        dataset=sweep.identity,
-        backbone="resnet50",
-        mode=sweep.mode,
-        inputs=INPUTS,
-        settings=TrainingSettings(EPOCHS, 32, "adam", (0.001,), (0.0,)),
-        selections=SELECTIONS,
-        runs=tuple(Run(key, f"{number:064x}", (Choice(0.001, 0.0, EPOCHS),) * len(SELECTIONS), None) for key in keys),
-        arrays=files.NOT_WRITTEN,
-        generation=1,
-        provenance=Provenance({}, "tensorflow", "cpu"),
-    )
-    return block, arrays
+    choices = (Choice(0.001, 0.0, EPOCHS),) * len(SELECTIONS)
+    made = [a_run(key, f"{number:064x}", choices) for key in keys]
+    return a_block(sweep.identity, made, keys[0].setup, selections=SELECTIONS), arrays
 
 
 FIVE_THOUSAND = Sweep(

@@ -24,16 +24,15 @@ from flowernoise.store.records import (
     SPLITS,
     Dataset,
     DatasetRequest,
-    EvaluatedRun,
     Evaluation,
-    FeaturesKey,
     KeptComparison,
     Preset,
     Provenance,
     RunBlock,
     RunKey,
-    TrainingSettings,
 )
+from flowernoise.store.setups import SETTINGS
+from tests.fabricated import a_block, a_key, evaluated
 
 FIVE = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 BINARY = ("not sunflowers", "sunflowers")
@@ -59,10 +58,12 @@ class Made:
     failure: str | None = None
     mode: str = "features"
     has: tuple[str, ...] = ALL
+    epochs: int = 5
+    recency: int = 1
 
     @property
     def key(self) -> RunKey:
-        return RunKey(self.noise, self.rate, self.seed, self.loss, self.backbone, self.mode)
+        return a_key(self.noise, self.rate, self.seed, self.loss, self.backbone, self.mode, epochs=self.epochs)
 
 
 def a_dataset(classes=FIVE, test=(20, 20, 20, 20, 20), val=10, identity="photos") -> Dataset:
@@ -99,7 +100,11 @@ def write(root: Path, made: list[Made], dataset: Dataset | None = None, *, input
         counts=dataset.counts,
         inputs=inputs or evaluations.inputs_of(runs.blocks(layout, dataset.id)),
         selections=ALL,
-        runs=tuple(EvaluatedRun(run.key, run.rate, run.failure) for run in made),
+        **evaluated(
+            [run.key for run in made],
+            failures=[run.failure for run in made],
+            recency=[run.recency for run in made],
+        ),
         arrays=files.NOT_WRITTEN,
     )
     evaluations.write(layout, evaluation, {name: arrays[name] for name in evaluations.ARRAYS})
@@ -129,7 +134,7 @@ def test_json_is_the_object_of_the_design(tmp_path):
     plain = json.loads(as_json(compared(write(tmp_path, TWO_LOSSES))))
     assert list(plain)[:5] == ["schema", "metric", "select", "majority", "rows"]
     assert (plain["schema"], plain["metric"], plain["select"], plain["majority"]) == (1, "accuracy", "selected", 0.2)
-    identity = ["noise", "rate", "realised_rate", "loss", "backbone", "mode"]
+    identity = ["noise", "rate", "realised_rate", "loss", "backbone", "mode", *SETTINGS]
     of_design = [*identity, "seeds", "values", "mean", "ci_low", "ci_high", "drop", "collapsed"]
     for row in plain["rows"]:
         assert list(row)[: len(of_design)] == of_design
@@ -244,7 +249,7 @@ def test_runs_without_the_asked_epoch_fall_back_to_their_last_and_say_so(tmp_pat
     result = compared(write(tmp_path, made))
     assert (row_of(result, "none", "ce").mean, row_of(result, "none", "mae").mean) == (0.9, 0.7)
     assert result.select == "selected"
-    assert any(note.startswith("1 run has no selected epoch") for note in result.notes)
+    assert "1 run was fine-tuned, which keeps the last epoch only; it is shown" in result.notes
 
 
 def test_a_failed_run_leaves_the_others_their_own_epochs(tmp_path):
@@ -259,9 +264,16 @@ def test_a_failed_run_leaves_the_others_their_own_epochs(tmp_path):
 
 def test_where_every_run_falls_back_the_table_is_called_last(tmp_path):
     made = [Made("none", 0.0, "ce", 60, has=("last",)), Made("none", 0.0, "mae", 0, failure="diverged")]
-    result = compared(write(tmp_path, made), select="oracle")
+    result = compared(write(tmp_path, made), select="selected")
     assert result.select == "last"
-    assert any(note == "no run has the oracle epoch; the last one is shown" for note in result.notes)
+    assert "fine-tuning keeps the last epoch only; it is shown" in result.notes
+
+
+@pytest.mark.parametrize(("val", "why"), [(0, "without val"), (10, "fine-tuning keeps the last epoch only")])
+def test_an_oracle_that_no_run_has_is_refused_with_the_reason(tmp_path, val, why):
+    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], a_dataset(val=val))
+    with pytest.raises(BadRequestError, match=rf"--select oracle: no run has it \({why}\); use --select last"):
+        compared(root, select="oracle")
 
 
 def test_failed_runs_are_no_fall_back(tmp_path):
@@ -541,7 +553,8 @@ def test_crossover_is_where_a_loss_gets_ahead_of_the_baseline(tmp_path):
 
 def test_a_lead_that_is_not_significant_is_not_told_of(tmp_path):
     made = [Made("none", 0.0, "ce", 90), Made("none", 0.0, "mae", 90)]
-    made += [Made("symmetric", 0.4, "ce", 80), Made("symmetric", 0.4, "mae", 82)]
+    made += [Made("symmetric", rate, "ce", 80) for rate in (0.4, 0.6)]
+    made += [Made("symmetric", rate, "mae", 82) for rate in (0.4, 0.6)]
     result = compared(write(tmp_path, made))
     assert tolerated_of(result, "mae").crossover.point.censoring == "below"
     assert not any("ahead" in note for note in result.notes)
@@ -607,7 +620,7 @@ def test_columns_names_losses_in_the_order_to_show_them(tmp_path, columns, expec
 
 def test_columns_can_choose_a_mode(tmp_path):
     made = [Made("none", 0.0, "ce", 90, mode=mode) for mode in ("features", "finetune")]
-    assert [column.mode for column in compared(write(tmp_path, made), columns="finetune").columns] == ["finetune"]
+    assert [column.setup.mode for column in compared(write(tmp_path, made), columns="finetune").columns] == ["finetune"]
 
 
 def test_what_is_hidden_is_still_compared_with_but_not_corrected_for(tmp_path):
@@ -678,9 +691,9 @@ def test_directories_of_one_data_set_share_a_table_and_its_columns(tmp_path):
     result = compared(one, write(tmp_path / "two", tuned))
     assert len(result.datasets) == 1
     kinds = [("resnet50", "features", "")] * 3 + [("efficientnet_lite0", "finetune", "")] * 3
-    assert [column[1:] for column in result.columns] == kinds
+    assert [(each.setup.backbone, each.setup.mode, each.variant) for each in result.columns] == kinds
     assert result.directories == (str(tmp_path / "one"), str(tmp_path / "two"))
-    assert {(row.backbone, row.directory) for row in result.rows} == {("resnet50", 0), ("efficientnet_lite0", 1)}
+    assert {(row.setup.backbone, row.directory) for row in result.rows} == {("resnet50", 0), ("efficientnet_lite0", 1)}
     best = [row.directory for row in result.rows if row.best and row.noise == "none"]
     assert best == [0, 1], "one best under a noise, whatever the directory; here two equal ones"
 
@@ -689,7 +702,7 @@ def test_a_loss_is_compared_with_the_baseline_of_its_kind_and_that_with_the_firs
     tuned = [dataclasses.replace(run, right=run.right + 5, mode="finetune") for run in ONE_SEED]
     result = compared(write(tmp_path / "one", ONE_SEED), write(tmp_path / "two", tuned))
     differences = {
-        (row.mode, row.loss): row.difference.mean for row in result.rows if row.difference and row.noise != "none"
+        (row.setup.mode, row.loss): row.difference.mean for row in result.rows if row.difference and row.noise != "none"
     }
     assert differences == {
         ("features", "gce"): pytest.approx(0.06),
@@ -699,7 +712,7 @@ def test_a_loss_is_compared_with_the_baseline_of_its_kind_and_that_with_the_firs
         ("finetune", "mae"): pytest.approx(0.15),
     }
     alone = [row.difference.p_holm for row in compared(tmp_path / "one").rows if row.difference]
-    together = [row.difference.p_holm for row in result.rows if row.difference and row.mode == "features"]
+    together = [row.difference.p_holm for row in result.rows if row.difference and row.setup.mode == "features"]
     assert all(more >= less for more, less in zip(together, alone, strict=True)), "corrected over both directories"
 
 
@@ -714,7 +727,7 @@ def test_a_baseline_may_lie_in_another_directory(tmp_path):
 def test_directories_that_hold_the_same_runs_are_told_apart_by_name(tmp_path):
     better = [dataclasses.replace(run, right=run.right + 2) for run in TWO_LOSSES]
     result = compared(write(tmp_path / "plain", TWO_LOSSES), write(tmp_path / "tuned", better))
-    assert [column[::3] for column in result.columns] == [
+    assert [(column.loss, column.variant) for column in result.columns] == [
         ("ce", "plain"), ("mae", "plain"), ("ce", "tuned"), ("mae", "tuned"),
     ]  # fmt: skip
 
@@ -760,7 +773,7 @@ def test_data_sets_with_the_same_test_photos_are_one(tmp_path):
     tuned = [dataclasses.replace(run, mode="finetune") for run in ONE_SEED]
     result = compared(write(tmp_path / "one", ONE_SEED, one), write(tmp_path / "two", tuned, two))
     assert len(result.datasets) == 1
-    assert any(row.difference for row in result.rows if (row.loss, row.mode) == ("ce", "finetune"))
+    assert any(row.difference for row in result.rows if (row.loss, row.setup.mode) == ("ce", "finetune"))
 
 
 def test_a_stale_directory_among_several_is_named(tmp_path):
@@ -854,16 +867,13 @@ def test_runs_that_change_afterwards_are_noted_from_what_was_kept(tmp_path):
     assert not any("changed" in note for note in compared(root).notes)
     layout = Layout(root)
     layout.runs.mkdir(exist_ok=True)
-    files.write_record(layout.runs / "another.json", runs.KIND, a_block())
+    files.write_record(layout.runs / "another.json", runs.KIND, another_block())
     assert any("changed since" in note for note in compared(root).notes)
     assert len(kept_in(root)) == 1
 
 
-def a_block() -> RunBlock:
-    settings = TrainingSettings(1, 32, "adam", (0.001,), (0.0,))
-    provenance = Provenance({}, "tensorflow", "cpu")
-    inputs = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
-    return RunBlock("photos", "resnet50", "features", inputs, settings, ALL, (), files.NOT_WRITTEN, 1, provenance)
+def another_block() -> RunBlock:
+    return a_block("photos", (), selections=ALL)
 
 
 @pytest.mark.parametrize("harm", ["truncated", "of other answers", "of another kind"])
@@ -908,7 +918,7 @@ def test_metrics_of_probabilities_are_of_the_selection_shown_and_need_the_evalua
     assert row_of(result, "none", "ce").mean == pytest.approx(expected, rel=1e-5)
     assert (result.unit, result.better) == ("plain", "lower")
     layout = Layout(root)
-    files.write_record(layout.runs / "another.json", runs.KIND, a_block())
+    files.write_record(layout.runs / "another.json", runs.KIND, another_block())
     with pytest.raises(BadRequestError, match="runs were added or changed since; run `flowernoise evaluate` first"):
         compared(root, metric="nll")
 
@@ -917,3 +927,140 @@ def test_lost_probabilities_of_a_fine_tuned_run_are_named(sweep, tmp_path):
     root = sweep(tmp_path / "sweep", mode="finetune", probabilities=True)
     with pytest.raises(DamagedFileError, match=r"predictions.json is missing; `flowernoise evaluate` makes it again"):
         compared(root, metric="brier")
+
+
+# Settings are part of a run
+
+
+def trained_so(epochs: int, recency: int, right: dict[str, int], start: int = 0, **known) -> list[Made]:
+    """Runs of one seed of the control and under noise, of these losses, all trained in one way."""
+    return [
+        Made(noise, rate, loss, count - (10 if rate else 0), epochs=epochs, recency=recency, start=start, **known)
+        for noise, rate in (("none", 0.0), ("symmetric", 0.4))
+        for loss, count in right.items()
+    ]
+
+
+def shown(result: Comparison) -> list[tuple[str, int]]:
+    return [(column.loss, column.setup.epochs) for column in result.columns]
+
+
+def test_runs_trained_with_other_settings_are_never_in_one_cell(tmp_path):
+    made = [Made("none", 0.0, "ce", 90, seed=seed, epochs=400 if seed == 0 else 5) for seed in range(3)]
+    result = compared(write(tmp_path, made), where=("epochs=5", "epochs=400"))
+    assert sorted((row.setup.epochs, row.seeds) for row in result.rows) == [(5, 2), (400, 1)]
+
+
+def test_what_was_trained_differently_is_not_compared_as_if_it_were_the_same(tmp_path):
+    """Cross-entropy after one epoch, L1 after thirty: L1 has no baseline, so nothing is better and nothing best."""
+    made = trained_so(1, 1, {"ce": 50}) + trained_so(30, 2, {"mae": 95})
+    result = compared(write(tmp_path, made))
+    assert shown(result) == [("ce", 1), ("mae", 30)]
+    assert not any(row.difference or row.best or row.tied for row in result.rows)
+    assert result.tolerated == ()
+
+
+def test_the_settings_trained_last_are_shown_with_their_own_baseline_and_the_rest_is_told_of(tmp_path):
+    made = trained_so(3, 1, {"ce": 60, "mae": 95}) + trained_so(30, 2, {"ce": 80})
+    result = compared(write(tmp_path, made))
+    assert shown(result) == [("ce", 3), ("mae", 3), ("ce", 30)]
+    assert not any("not shown" in note for note in result.notes)
+    result = compared(write(tmp_path, [*made, *trained_so(30, 2, {"mae": 90})]))
+    assert shown(result) == [("ce", 30), ("mae", 30)]
+    assert "not shown: ce, mae trained with epochs 3; `--where epochs=3` shows them" in result.notes
+    assert not any("not shown" in note for note in compared(tmp_path, where=("epochs=30",)).notes)
+
+
+def test_marks_are_held_within_a_group_and_the_groups_baselines_against_the_first(tmp_path):
+    made = trained_so(3, 2, {"ce": 60, "mae": 95}) + trained_so(30, 1, {"ce": 80, "mae": 50})
+    result = compared(write(tmp_path, made), where=("epochs=3", "epochs=30"))
+    assert shown(result) == [("ce", 3), ("mae", 3), ("ce", 30), ("mae", 30)]
+    of_noise = {(row.loss, row.setup.epochs): row for row in result.rows if row.noise == "symmetric"}
+    assert {key for key, row in of_noise.items() if row.best} == {("mae", 3), ("ce", 30)}
+    differences = {key: row.difference and round(row.difference.mean, 9) for key, row in of_noise.items()}
+    assert differences == {("ce", 3): None, ("mae", 3): 0.35, ("ce", 30): 0.2, ("mae", 30): -0.3}
+
+
+def test_where_shows_and_tests_what_it_picks_and_the_baseline_beside_it(tmp_path):
+    made = trained_so(3, 2, {"ce": 60, "gce": 61, "mae": 95}) + trained_so(30, 1, {"ce": 80, "mae": 50})
+    root = write(tmp_path, made)
+    result = compared(root, where=("loss=mae,noise=symmetric",))
+    assert shown(result) == [("ce", 3), ("mae", 3)]
+    assert {row.noise for row in result.rows} == {"symmetric"}
+    everything = compared(root)
+    [alone] = [row.difference for row in result.rows if row.difference]
+    [among] = [r.difference for r in everything.rows if r.difference and (r.loss, r.noise) == ("mae", "symmetric")]
+    assert (alone.p, alone.p_holm) == (among.p, alone.p)
+    assert among.p_holm > alone.p_holm, "corrected over all that is shown"
+    assert [row.drop for row in result.rows] == pytest.approx([0.1, 0.1]), "below controls that are not shown"
+    with pytest.raises(BadRequestError, match="no run has epochs=7; there are: 3, 30"):
+        compared(root, where=("epochs=7",))
+
+
+def test_json_rows_carry_the_settings_with_grids_as_lists(tmp_path):
+    row = json.loads(as_json(compared(write(tmp_path, trained_so(3, 1, {"ce": 60})))))["rows"][0]
+    assert {key: row[key] for key in SETTINGS} == {
+        "extractor": "keras",
+        "precision": "float32",
+        "image_size": 32,
+        "epochs": 3,
+        "batch_size": 32,
+        "optimizer": "adam",
+        "learning_rate": [0.001],
+        "l2": [0.0],
+    }
+
+
+def test_different_versions_or_devices_within_a_cell_are_told_of(tmp_path):
+    made = [Made("none", 0.0, loss, 90, seed=seed) for loss in ("ce", "mae") for seed in range(2)]
+    root = write(tmp_path, made)
+    assert not any("versions" in note for note in compared(root).notes)
+    layout = Layout(root)
+    evaluation = evaluations.find(layout)
+    other = Provenance({"keras": "3.16"}, "tensorflow", "gpu: H100")
+    first = msgspec.structs.replace(evaluation.provenances[0], versions={"keras": "3.15"})
+    mixed = [msgspec.structs.replace(run, provenance=run.draw.seed) for run in evaluation.runs]
+    changed = msgspec.structs.replace(evaluation, provenances=(first, other), runs=tuple(mixed))
+    evaluations.write(layout, changed, evaluations.read(layout, evaluation))
+    [note] = [note for note in compared(root).notes if "versions" in note]
+    assert note == (
+        "2 cells hold runs made with different versions or devices, such as ce under the control: device cpu and "
+        "gpu: H100; keras 3.15 and 3.16"
+    )
+
+
+# What would mislead
+
+
+def test_a_loss_that_is_given_the_true_matrix_is_marked_and_never_best(tmp_path):
+    made = trained_so(3, 1, {"ce": 60, "mae": 70, "forward:T=true": 95, "gce": 71})
+    result = compared(write(tmp_path, made))
+    assert {row.loss for row in result.rows if row.best} == {"gce"}
+    assert {row.loss for row in result.rows if row.oracle} == {"forward:T=true"}
+    assert not any(row.tied for row in result.rows if row.oracle)
+    assert all(row["oracle"] == (row["loss"] == "forward:T=true") for row in json.loads(as_json(result))["rows"])
+
+
+def test_seeds_of_one_labelling_say_that_they_differ_in_training_only(tmp_path):
+    made = [Made(noise, 0.2, "ce", 80, seed=seed) for noise in ("observed:a.csv", "symmetric") for seed in range(3)]
+    [note] = [note for note in compared(write(tmp_path, made)).notes if "labelling" in note]
+    assert note.startswith("observed:a.csv is one labelling: its 3 seeds differ in training only")
+
+
+def test_nothing_is_tolerated_of_a_noise_model_that_was_seen_at_one_rate(tmp_path):
+    made = [*FALLING, *(Made("pairflip", 0.3, loss, 85) for loss in ("ce", "mae"))]
+    assert {line.noise for line in compared(write(tmp_path, made)).tolerated} == {"symmetric"}
+
+
+def test_the_table_says_which_luck_its_intervals_leave_out(tmp_path):
+    [one] = [note for note in compared(write(tmp_path / "one", ONE_SEED)).notes if "split" in note]
+    assert one.startswith("one seed and one split: the interval covers the sampling of test photos only")
+    [several] = [note for note in compared(write(tmp_path / "several", TWO_LOSSES)).notes if "split" in note]
+    assert several == "one split: the intervals leave out what another split of the photos changes"
+
+
+def test_without_validation_photos_the_note_says_why_the_last_epoch_is_shown(tmp_path):
+    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], a_dataset(val=0))
+    result = compared(root, select="selected")
+    assert result.select == "last"
+    assert "there is no validation split to select on; the last epoch is shown" in result.notes

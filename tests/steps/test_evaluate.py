@@ -22,15 +22,8 @@ from flowernoise.store.records import (
     DatasetRequest,
     Draw,
     DrawKey,
-    FeaturesKey,
-    Provenance,
-    Run,
-    RunBlock,
-    RunKey,
-    TrainingSettings,
 )
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from tests.fabricated import a_block, a_key, a_run
 
 CLASSES = ("daisy", "roses", "tulips")
 TEST = np.array([0, 0, 0, 1, 1, 2])
@@ -85,32 +78,21 @@ def write_block(
     np.put_along_axis(probabilities, predicted[..., None], 0.6, axis=-1)
     choices = tuple(Choice(1e-3, 0.0, 1) for _ in selections)
     made = tuple(
-        Run(
-            RunKey(NOISY.noise, NOISY.rate, NOISY.seed, loss, "resnet50", "features"),
+        a_run(
+            a_key(NOISY.noise, NOISY.rate, NOISY.seed, loss),
             "labels",
             choices,
             "diverged" if loss in failures else None,
         )
         for loss in losses
     )
-    block = RunBlock(
-        dataset="photos",
-        backbone="resnet50",
-        mode="features",
-        inputs=INPUTS,
-        settings=TrainingSettings(generation + 1, 32, "adam", (1e-3,), (0.0,)),
-        selections=selections,
-        runs=made,
-        arrays=files.NOT_WRITTEN,
-        generation=generation,
-        provenance=Provenance({}, "numpy", "cpu"),
-    )
+    block = a_block("photos", made, selections=selections, generation=generation)
     shape = predicted.shape[:2]
     arrays = {
         "test_probabilities": probabilities,
         "val_probabilities": np.full((*shape, len(VAL), 3), 1 / 3, dtype=np.float32),
         "train_predicted": np.broadcast_to(TINY, (*shape, len(TINY))),
-        **{name: np.zeros((len(losses), generation + 1), dtype=np.float32) for name in runs.HISTORY_ARRAYS},
+        **{name: np.zeros((len(losses), 5), dtype=np.float32) for name in runs.HISTORY_ARRAYS},
     }
     runs.write(layout, msgspec.structs.replace(block, **changed), arrays)
 
@@ -120,7 +102,7 @@ def evaluated(layout: Layout) -> EvaluateResult:
 
 
 def row_of(result: EvaluateResult, loss: str) -> int:
-    return [run.key.loss for run in result.evaluation.runs].index(loss)
+    return [run.method for run in result.evaluation.runs].index(loss)
 
 
 def test_every_selection_has_its_metrics(tmp_path):
@@ -236,7 +218,7 @@ def test_a_new_block_is_evaluated_and_supersedes_older_runs(tmp_path):
     write_block(layout, {"mae": [ALL_BUT_TULIPS] * 3}, generation=1)
     result = evaluated(layout)
     assert not result.done_before
-    assert [run.key.loss for run in result.evaluation.runs] == ["ce", "mae"]
+    assert [run.method for run in result.evaluation.runs] == ["ce", "mae"]
     assert result.of_run(row_of(result, "ce"))[0].accuracy == 1.0
     assert result.of_run(row_of(result, "mae"))[0].accuracy == pytest.approx(4 / 6)
     assert len(list(tmp_path.glob("evaluation-*.h5"))) == 1
@@ -246,7 +228,7 @@ def test_blocks_of_other_photos_are_passed_over(tmp_path):
     layout = prepare(tmp_path)
     write_block(layout, {"ce": [ALL_RIGHT] * 3})
     write_block(layout, {"mae": [ALL_RIGHT] * 3}, dataset="others")
-    assert [run.key.loss for run in evaluated(layout).evaluation.runs] == ["ce"]
+    assert [run.method for run in evaluated(layout).evaluation.runs] == ["ce"]
 
 
 def test_a_damaged_evaluation_is_made_again_and_noted(tmp_path):
@@ -302,9 +284,9 @@ def test_a_record_of_another_version_is_neither_read_nor_replaced(tmp_path, name
     if name == "draws/*.json":
         layout.evaluation.unlink()
     [path] = tmp_path.glob(name)
-    path.write_bytes(path.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
+    path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 3, this flowernoise reads 2"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, this flowernoise reads 3"):
         evaluated(layout)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

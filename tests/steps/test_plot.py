@@ -13,22 +13,16 @@ from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.plot import KINDS, PlotSettings, highlighted, pictures, plot, slug
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.store import datasets, draws, files, runs
+from flowernoise.store import datasets, draws, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import labels_of, read_index
 from flowernoise.store.records import (
     Choice,
-    FeaturesKey,
-    Provenance,
-    Run,
-    RunBlock,
     RunKey,
     Selection,
-    TrainingSettings,
 )
 from flowernoise.training.selection import ALL, ONLY_LAST
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from tests.fabricated import a_block, a_run, a_setup
 
 EPOCHS = 4
 LOSSES = ("ce", "gce:q=0.5", "mae")
@@ -42,7 +36,8 @@ def train_by_hand(artifacts: Path, losses=LOSSES, mode="features", backbone="res
     sizes = dict(zip(("train", "val", "test"), dataset.sizes, strict=True))
     truth = labels_of(read_index(layout.photos, dataset.index), "test")
     selections: tuple[Selection, ...] = ALL if sizes["val"] else ONLY_LAST
-    keys = [RunKey(d.noise, d.rate, d.seed, loss, backbone, mode) for d in drawn for loss in losses]
+    setup = a_setup(backbone, mode, epochs=EPOCHS, image_size=16)
+    keys = [RunKey(d.noise, d.rate, d.seed, loss, setup) for d in drawn for loss in losses]
     random = np.random.default_rng(0)
     shape = (len(keys), len(selections))
     arrays = {
@@ -52,23 +47,12 @@ def train_by_hand(artifacts: Path, losses=LOSSES, mode="features", backbone="res
     }
     half = np.arange(len(truth)) % 2 == 0
     arrays["test_probabilities"][:, :, half] = np.eye(3, dtype=np.float32)[truth[half]]
-    sure = [row for row, key in enumerate(keys) if key.loss == "mae"]
+    sure = [row for row, key in enumerate(keys) if key.method == "mae"]
     arrays["test_probabilities"][sure] = np.array([1, 0, 0], dtype=np.float32)
     arrays["train_predicted"][sure] = 0
     history = {name: random.random((len(keys), EPOCHS), dtype=np.float32) for name in runs.HISTORY_ARRAYS}
-    block = RunBlock(
-        dataset=dataset.id,
-        backbone=backbone,
-        mode=mode,
-        inputs=INPUTS,
-        settings=TrainingSettings(EPOCHS, 32, "adam", (0.001,), (0.0,)),
-        selections=selections,
-        runs=tuple(Run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * shape[1], None) for key in keys),
-        arrays=files.NOT_WRITTEN,
-        generation=1,
-        provenance=Provenance({}, "tensorflow", "cpu"),
-    )
-    runs.write(layout, block, {**arrays, **history})
+    made = [a_run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * shape[1]) for key in keys]
+    runs.write(layout, a_block(dataset.id, made, setup, selections=selections), {**arrays, **history})
 
 
 def make(artifacts: Path, photos: Path, *, val: int = 6, seeds: int = 2, noise=("symmetric", "pairflip")) -> Path:
@@ -153,7 +137,7 @@ def test_histories_are_those_of_the_blocks(evaluated):
     found = runs.blocks(layout, dataset.id)
     for history in histories.histories:
         for seed, values in enumerate(history.memorised):
-            key = RunKey(history.noise, history.rate, seed, history.loss, "resnet50", "features")
+            key = RunKey(history.noise, history.rate, seed, history.loss, histories.chart.setup)
             stored = runs.live(found)[key]
             arrays = runs.read_answers(layout, dataset, stored.block)
             np.testing.assert_array_equal(values, arrays["history_memorised"][stored.row].astype(float))
@@ -207,7 +191,7 @@ def test_backbones_have_pictures_of_their_own(photos, tmp_path):
 def a_row(loss: str, mean: float | None, rate: float = 0.4, **known) -> Row:
     facts = {"seeds": 3, "values": (), "ci_low": None, "ci_high": None, "drop": None, "collapsed": 0, "failed": 0}
     facts |= {"best": False} | known
-    return Row("symmetric" if rate else "none", rate, rate, loss, "resnet50", "features", mean=mean, **facts)
+    return Row("symmetric" if rate else "none", rate, rate, loss, a_setup(), mean=mean, **facts)
 
 
 def test_a_collapsed_or_failed_loss_never_stands_out_among_many():
@@ -237,10 +221,10 @@ def test_unknown_things_are_named_with_what_there_is(evaluated):
     assert "there are: none, pairflip, symmetric" in refusal(evaluated, noise=("uniform",))
     assert "symmetric at 0.2 0.4, seeds 0 1" in refusal(evaluated, kind="confusion", rate=0.3)
     assert "seed 9" in refusal(evaluated, kind="transition", seed=9)
-    assert "--rate says nothing to accuracy; it is for confusion, transition" in refusal(
+    assert "--rate does not apply to accuracy; it is for confusion, transition" in refusal(
         evaluated, kind="accuracy", rate=0.4
     )
-    assert "--loss says nothing to transition" in refusal(evaluated, kind="transition", losses=("ce",))
+    assert "--loss does not apply to transition" in refusal(evaluated, kind="transition", losses=("ce",))
     assert "unknown metric" in refusal(evaluated, metric="luck")
 
 

@@ -21,12 +21,11 @@ from flowernoise.show import contact_sheet
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.preview import PreviewSettings, Sheet, most_confident, preview, sample, sheets
-from flowernoise.store import datasets, draws, files, photos, runs
+from flowernoise.store import datasets, draws, photos, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import Choice, DrawKey, FeaturesKey, Provenance, Run, RunBlock, RunKey, TrainingSettings
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from flowernoise.store.records import Choice, DrawKey, RunBlock, RunKey
+from tests.fabricated import a_block, a_run, a_setup
 
 ALL = ("selected", "last", "oracle")
 CONTROL, NOISY = DrawKey("none", 0.0, 0), DrawKey("symmetric", 0.4, 0)
@@ -48,22 +47,13 @@ def write_block(
     """A block of runs of every draw of seed 0, whose answers are made up; ``certain`` ones are all right."""
     dataset = datasets.need(layout)
     drawn = draws.index(layout, dataset.id)
-    keys = [RunKey(d.noise, d.rate, d.seed, loss, "resnet50", mode) for d in drawn if d.seed == 0 for loss in losses]
-    block = RunBlock(
-        dataset=dataset.id,
-        backbone="resnet50",
-        mode=mode,
-        inputs=INPUTS,
-        settings=TrainingSettings(1, 32, "adam", (0.001,), (0.0,)),
-        selections=selections,
-        runs=tuple(
-            Run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),), "diverged" if key in failures else None)
-            for key in keys
-        ),
-        arrays=files.NOT_WRITTEN,
-        generation=1,
-        provenance=Provenance({}, "tensorflow", "cpu"),
-    )
+    setup = a_setup(mode=mode, epochs=1)
+    keys = [RunKey(d.noise, d.rate, d.seed, loss, setup) for d in drawn if d.seed == 0 for loss in losses]
+    made = [
+        a_run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),), "diverged" if key.draw in failures else None)
+        for key in keys
+    ]
+    block = a_block(dataset.id, made, setup, selections=selections)
     (train, val, test), classes = dataset.sizes, len(dataset.classes)
     random = np.random.default_rng(stream)
     shape = len(keys), len(selections)
@@ -260,8 +250,8 @@ def test_mistakes_are_the_most_confident_ones_of_the_selected_epoch(artifacts):
     assert found[0].noise == "none"
     assert len(found) == 5
     for sheet in found:
-        key = RunKey(sheet.noise, sheet.rate, sheet.seed, "ce", "resnet50", "features")
-        answers = arrays["test_probabilities"][[run.key for run in block.runs].index(key), 0]
+        draw = DrawKey(sheet.noise, sheet.rate, sheet.seed)
+        answers = arrays["test_probabilities"][[run.draw for run in block.runs].index(draw), 0]
         wrong = [row for row, photo in enumerate(test) if answers[row].argmax() != photo.label]
         best = sorted(wrong, key=lambda row: -answers[row].max())[:5]
         assert (sheet.selection, sheet.mistakes, sheet.population) == ("selected", len(wrong), 15)
@@ -287,7 +277,7 @@ def test_without_cross_entropy_the_first_loss_is_shown(artifacts):
 
 
 def test_a_failed_run_is_passed_over_and_named(artifacts):
-    write_block(Layout(artifacts), ["ce"], failures=[RunKey("symmetric", 0.4, 0, "ce", "resnet50", "features")])
+    write_block(Layout(artifacts), ["ce"], failures=[DrawKey("symmetric", 0.4, 0)])
     listener = Listener()
     found = made(artifacts, listener, noise=("symmetric",), rates=(0.4,))
     assert [(sheet.kind, sheet.noise) for sheet in found][2:] == [("mistakes", "none")]

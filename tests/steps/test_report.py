@@ -30,17 +30,12 @@ from flowernoise.store.records import (
     CONTROL,
     Choice,
     DrawKey,
-    FeaturesKey,
     Preset,
     Provenance,
-    Run,
-    RunBlock,
     RunKey,
-    TrainingSettings,
 )
 from flowernoise.training.selection import ALL
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from tests.fabricated import a_block, a_run, a_setup
 
 EVIL = "<script>alert(1)"
 CLASSES = (EVIL, "daisy", "a|b & c")
@@ -52,29 +47,21 @@ def train_by_hand(artifacts: Path, losses=("ce", "mae")) -> None:
     dataset = datasets.need(layout)
     drawn = draws.index(layout, dataset.id)
     train, val, test = dataset.sizes
-    keys = [RunKey(d.noise, d.rate, d.seed, loss, "resnet50", "features") for d in drawn for loss in losses]
+    setup = a_setup(epochs=3, image_size=16, learning_rates=(0.001, 0.01))
+    keys = [RunKey(d.noise, d.rate, d.seed, loss, setup) for d in drawn for loss in losses]
     random, shape = np.random.default_rng(0), (len(keys), len(ALL))
     arrays = {
         "test_probabilities": random.dirichlet(np.ones(3), (*shape, test)).astype(np.float32),
         "val_probabilities": random.dirichlet(np.ones(3), (*shape, val)).astype(np.float32),
         "train_predicted": random.integers(0, 3, (*shape, train), dtype=np.uint8),
     }
-    sure = [row for row, key in enumerate(keys) if key.loss == "mae"]
+    sure = [row for row, key in enumerate(keys) if key.method == "mae"]
     arrays["test_probabilities"][sure] = np.array([1, 0, 0], dtype=np.float32)
     arrays["train_predicted"][sure] = 0
     history = {name: random.random((len(keys), 3), dtype=np.float32) for name in runs.HISTORY_ARRAYS}
-    block = RunBlock(
-        dataset=dataset.id,
-        backbone="resnet50",
-        mode="features",
-        inputs=INPUTS,
-        settings=TrainingSettings(3, 32, "adam", (0.001, 0.01), (0.0,)),
-        selections=ALL,
-        runs=tuple(Run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * len(ALL), None) for key in keys),
-        arrays=files.NOT_WRITTEN,
-        generation=1,
-        provenance=Provenance({"numpy": "2.0"}, "tensorflow", "cpu"),
-    )
+    made = [a_run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * len(ALL)) for key in keys]
+    provenance = Provenance({"numpy": "2.0"}, "tensorflow", "cpu")
+    block = a_block(dataset.id, made, setup, selections=ALL, provenance=provenance)
     runs.write(layout, block, {**arrays, **history})
 
 

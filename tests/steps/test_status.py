@@ -30,23 +30,18 @@ from flowernoise.store.records import (
     Draw,
     DrawBatch,
     DrawKey,
-    EvaluatedRun,
     Evaluation,
     Features,
     FeaturesKey,
     Predictions,
     Provenance,
-    Run,
-    RunBlock,
     RunKey,
-    TrainingSettings,
 )
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from tests.fabricated import a_block, a_key, a_run, a_setup, evaluated
 
 CLASSES = ("roses", "tulips")
 REQUEST = DatasetRequest("folder:my photos", None, "roses", (4, 2, 2), 32, 7)
-SETTINGS = TrainingSettings(7, 16, "sgd", (0.0003, 0.001), (0.0, 1e-05))
+SETTINGS = {"epochs": 7, "batch_size": 16, "optimizer": "sgd", "learning_rates": (0.0003, 0.001), "l2": (0.0, 1e-05)}
 DRAWS = [DrawKey("none", 0.0, seed) for seed in (0, 1)] + [
     DrawKey("symmetric", rate, seed) for rate in (0.2, 0.4) for seed in (0, 1)
 ]
@@ -85,32 +80,31 @@ def extract(layout: Layout, name: str = "0123456789abcdef", image_size: int = 32
 
 
 def train(layout: Layout, keys: list[RunKey], name: str = "block", **changed) -> None:
-    block = RunBlock(
-        dataset=datasets.need(layout).id,
-        backbone=keys[0].backbone,
-        mode=keys[0].mode,
-        inputs=INPUTS,
-        settings=SETTINGS,
-        selections=("last",),
-        runs=tuple(Run(key, f"labels of {key.draw}", (Choice(0.001, 0.0, 1),), None) for key in keys),
-        arrays=blob(layout.runs, name),
-        generation=1,
-        provenance=Provenance({}, "tensorflow", "cpu"),
-    )
+    made = [a_run(key, f"labels of {key.draw}", (Choice(0.001, 0.0, 1),)) for key in keys]
+    block = a_block(datasets.need(layout).id, made, keys[0].setup, arrays=blob(layout.runs, name))
     files.write_record(layout.runs / f"{name}.json", runs.KIND, msgspec.structs.replace(block, **changed))
 
 
 def evaluate(layout: Layout) -> None:
     dataset = datasets.need(layout)
     blocks = runs.blocks(layout, dataset.id)
-    evaluated = tuple(EvaluatedRun(key, key.rate, stored.run.failure) for key, stored in runs.live(blocks).items())
-    arrays, inputs = blob(layout.root, "evaluation"), evaluations.inputs_of(blocks)
-    made = Evaluation(dataset.id, "s", CLASSES, dataset.counts, inputs, ("last",), evaluated, arrays)
+    live = runs.live(blocks)
+    made = Evaluation(
+        dataset=dataset.id,
+        source="s",
+        classes=CLASSES,
+        counts=dataset.counts,
+        inputs=evaluations.inputs_of(blocks),
+        selections=("last",),
+        arrays=blob(layout.root, "evaluation"),
+        **evaluated(list(live), failures=[stored.run.failure for stored in live.values()]),
+    )
     files.write_record(layout.evaluation, evaluations.KIND, made)
 
 
 def keys_of(*losses: str, draws: list[DrawKey] = DRAWS, backbone: str = "resnet50", mode="features") -> list[RunKey]:
-    return [RunKey(draw.noise, draw.rate, draw.seed, loss, backbone, mode) for loss in losses for draw in draws]
+    setup = a_setup(backbone, mode, **SETTINGS)
+    return [RunKey(draw.noise, draw.rate, draw.seed, loss, setup) for loss in losses for draw in draws]
 
 
 @pytest.fixture
@@ -236,8 +230,8 @@ def test_runs_are_counted_by_loss_backbone_and_mode(tmp_path_factory, made, eval
         if number == evaluated:
             evaluate(layout)
             known = set(latest)
-        members = {RunKey(*msgspec.structs.astuple(d), loss, "resnet50", "features"): bad for d, loss, bad in block}
-        trained = tuple(Run(k, f"labels of {k.draw}", (), "diverged" if bad else None) for k, bad in members.items())
+        members = {a_key(*msgspec.structs.astuple(d), loss): bad for d, loss, bad in block}
+        trained = tuple(a_run(k, f"labels of {k.draw}", (), "diverged" if bad else None) for k, bad in members.items())
         train(layout, list(members), f"block{number}", generation=number, runs=trained)
         latest |= members
         every += members
@@ -245,12 +239,12 @@ def test_runs_are_counted_by_loss_backbone_and_mode(tmp_path_factory, made, eval
             evaluate(layout)
             known = set(latest)
     found = {each.loss: each for each in status(layout.root).runs}
-    assert set(found) == {key.loss for key in latest}
+    assert set(found) == {key.method for key in latest}
     for loss, each in found.items():
-        own = [key for key in latest if key.loss == loss]
-        assert (each.runs, each.backbone, each.mode) == (len(own), "resnet50", "features")
+        own = [key for key in latest if key.method == loss]
+        assert (each.runs, each.setup) == (len(own), a_setup())
         assert each.failed == sum(latest[key] for key in own)
-        assert each.superseded == sum(key.loss == loss for key in every) - len(own)
+        assert each.superseded == sum(key.method == loss for key in every) - len(own)
         assert each.unevaluated == sum(key not in known for key in own)
         assert each.lacking == 4 - len({key.draw for key in own if key.noise != "none"})
         assert each.stale == 0
@@ -280,10 +274,7 @@ def test_runs_that_are_missing_are_asked_for_with_the_settings_of_the_others(tmp
     train(layout, keys_of("mae", draws=DRAWS[4:], backbone="efficientnet_lite0"), "d")
     name, given = settings_of(status(layout.root))
     assert (given["losses"], given["backbone"], given["mode"]) == (("gce:q=0.5", "mae"), "resnet50", "features")
-    kept = TrainingSettings(
-        given["epochs"], given["batch_size"], given["optimizer"], given["learning_rates"], given["l2"]
-    )
-    assert kept == SETTINGS
+    assert {name: given[name] for name in SETTINGS} == SETTINGS
 
 
 def test_what_was_evaluated_as_it_is_asks_for_no_more_runs_unless_all_lack_some(tmp_path):
@@ -315,7 +306,7 @@ def test_runs_added_since_make_the_evaluation_stale(layout):
 
 
 def test_runs_of_labels_that_were_drawn_anew_are_stale(layout):
-    train(layout, keys_of("ce"), "old", generation=2, runs=(Run(keys_of("ce")[3], "other labels", (), None),))
+    train(layout, keys_of("ce"), "old", generation=2, runs=(a_run(keys_of("ce")[3], "other labels", ()),))
     ce, _ = status(layout.root).runs
     assert (ce.stale, ce.lacking, ce.superseded) == (1, 1, 1)
 

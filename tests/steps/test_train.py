@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -83,14 +84,14 @@ def probabilities(directory: Path) -> dict[str, np.ndarray]:
     found = {}
     for key, stored in live_runs(directory).items():
         arrays = runs.read_answers(layout, datasets.need(layout), stored.block)
-        found[f"{key.loss} {key.draw}"] = arrays["test_probabilities"][stored.row]
+        found[f"{key.method} {key.draw}"] = arrays["test_probabilities"][stored.row]
     return found
 
 
 def test_every_draw_is_trained_with_every_loss(prepared: Path) -> None:
     result = train(prepared, ON_FEATURES, Silent())
     assert (result.trained, result.done_before, result.failed) == (4, 0, ())
-    assert {(key.loss, key.rate) for key in live_runs(prepared)} == {
+    assert {(key.method, key.rate) for key in live_runs(prepared)} == {
         ("ce", 0.0),
         ("ce", 0.5),
         ("mae", 0.0),
@@ -126,12 +127,52 @@ def test_another_loss_is_added_and_leaves_the_others_alone(prepared: Path) -> No
     assert before.items() <= after.items()
 
 
-def test_other_settings_supersede_the_runs_of_the_same_loss_only(prepared: Path) -> None:
+OTHER_SETTINGS = [
+    {"epochs": 3},
+    {"batch_size": 9},
+    {"learning_rates": (1e-3,)},
+    {"l2": (0.0,)},
+    {"optimizer": "sgd"},
+    {"mode": "finetune", "learning_rates": (1e-3,), "l2": (0.0,)},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_SETTINGS, ids=lambda other: next(iter(other)))
+def test_other_settings_add_runs_and_leave_those_that_are_there_alone(prepared: Path, other: dict[str, Any]) -> None:
     train(prepared, ON_FEATURES, Silent())
-    result = train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",), epochs=3), Silent())
+    before = contents(prepared / "runs")
+    changed = dataclasses.replace(ON_FEATURES, losses=("ce",), **other)
+    result = train(prepared, changed, Silent())
     assert (result.trained, result.done_before) == (2, 0)
-    epochs = {key.loss: stored.block.settings.epochs for key, stored in live_runs(prepared).items()}
-    assert epochs == {"ce": 3, "mae": 2}
+    assert before.items() <= contents(prepared / "runs").items()
+    assert len(live_runs(prepared)) == 6
+    after = contents(prepared / "runs")
+    assert train(prepared, changed, Silent()).trained == train(prepared, ON_FEATURES, Silent()).trained == 0
+    assert contents(prepared / "runs") == after
+
+
+def test_the_order_in_which_a_grid_is_asked_for_makes_no_other_runs(prepared: Path) -> None:
+    train(prepared, dataclasses.replace(ON_FEATURES, learning_rates=(1e-2, 1e-3), l2=(0.0,)), Silent())
+    turned = dataclasses.replace(ON_FEATURES, learning_rates=(1e-3, 1e-2, 1e-3), l2=(0.0,))
+    assert train(prepared, turned, Silent()).trained == 0
+
+
+def recency(directory: Path) -> dict[tuple[str, int], int]:
+    """Recency of the runs, by method and epochs."""
+    return {(key.method, key.setup.epochs): stored.block.recency for key, stored in live_runs(directory).items()}
+
+
+def test_recency_tells_which_settings_were_trained_last_and_asking_for_what_is_there_does_not_move_it(
+    prepared: Path,
+) -> None:
+    longer = dataclasses.replace(ON_FEATURES, epochs=3)
+    for settings in (ON_FEATURES, longer, ON_FEATURES, longer):
+        train(prepared, settings, Silent())
+    assert recency(prepared) == {("ce", 2): 1, ("mae", 2): 1, ("ce", 3): 2, ("mae", 3): 2}
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce", "gce")), Silent())
+    assert recency(prepared)["gce", 2] == 3
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("sce",)), Silent())
+    assert recency(prepared)["sce", 2] == 3, "the same settings as before it: they were trained last already"
 
 
 def test_a_new_draw_trains_only_its_own_runs(prepared: Path) -> None:
@@ -196,7 +237,7 @@ def test_an_interrupted_extraction_goes_on_at_the_first_missing_shard(
 def test_a_control_can_be_restricted_to_some_losses(prepared: Path) -> None:
     result = train(prepared, dataclasses.replace(ON_FEATURES, control_losses=("ce",)), Silent())
     assert result.trained == 3
-    assert {key.loss for key in live_runs(prepared) if key.noise == "none"} == {"ce"}
+    assert {key.method for key in live_runs(prepared) if key.noise == "none"} == {"ce"}
 
 
 def test_a_grid_needs_a_validation_split(tmp_path: Path, photo_folder: Path) -> None:
@@ -286,7 +327,7 @@ def test_a_diverging_run_is_marked_failed_and_the_rest_goes_on(prepared: Path) -
     assert len(result.failed) == 2
     train(prepared, dataclasses.replace(ON_FEATURES, losses=("mae",)), Silent())
     evaluated = evaluate(prepared, Silent())
-    assert {run.key.loss: bool(run.failure) for run in evaluated.evaluation.runs} == {"ce": True, "mae": False}
+    assert {run.method: bool(run.failure) for run in evaluated.evaluation.runs} == {"ce": True, "mae": False}
 
 
 @pytest.mark.parametrize(
@@ -319,7 +360,7 @@ def test_an_estimated_or_given_matrix_trains_another_model_than_the_true_one(
     assert train(prepared, settings, Silent()).failed == ()
     evaluate(prepared, Silent())
     stored = [each for key, each in live_runs(prepared).items() if key.noise == "symmetric"]
-    assert [each.run.key.loss.partition(",")[0] for each in stored] == sorted(names)
+    assert [each.run.method.partition(",")[0] for each in stored] == sorted(names)
     trained = {name: array for name, array in probabilities(prepared).items() if "symmetric" in name}
     assert len({array.tobytes() for array in trained.values()}) == len(names)
     file.write_text("0.6,0.2,0.2\n0,0.7,0.3\n0.2,0,0.8\n")
@@ -358,7 +399,7 @@ def assert_convolutions_changed(directory: Path) -> None:
     layout = Layout(directory)
     for stored in live_runs(directory).values():
         if stored.block.mode == "finetune":
-            pretrained = backbones.parse(stored.block.backbone)().build(32)
+            pretrained = backbones.parse(stored.block.setup.backbone)().build(32)
             shapes = [*(array.shape for array in pretrained.get_weights()), (pretrained.output_shape[1], 3), (3,)]
             names = [f"{position:04}" for position in range(len(shapes))]
             trained = runs.read_weights(layout, stored.block, names, shapes)
@@ -384,8 +425,8 @@ def test_fine_tuning_changes_convolutions_and_lands_in_the_same_evaluation(prepa
     assert sum("epoch 1 of 1, training loss" in line for line in notes.lines) == 2
     assert_convolutions_changed(prepared)
     evaluated = evaluate(prepared, Silent())
-    assert {run.key.mode for run in evaluated.evaluation.runs} == {"features", "finetune"}
-    rows = [row for row, run in enumerate(evaluated.evaluation.runs) if run.key.mode == "finetune"]
+    assert {key.setup.mode for key in evaluated.evaluation.keys} == {"features", "finetune"}
+    rows = [row for row, key in enumerate(evaluated.evaluation.keys) if key.setup.mode == "finetune"]
     assert all([metrics.selection for metrics in evaluated.of_run(row)] == ["last"] for row in rows)
     before = mtimes(prepared)
     assert train(prepared, FINETUNE, Silent()).done_before == 2
@@ -420,7 +461,7 @@ def test_a_matrix_without_inverse_fails_its_run_alone(prepared: Path, mode: str)
     settings = dataclasses.replace(ON_FEATURES, mode=mode, losses=("backward",), epochs=1)
     result = train(prepared, settings, Silent())
     assert [(key.noise, "cannot be inverted" in reason) for key, reason in result.failed] == [("uniform", True)]
-    failures = {run.key.noise: run.failure for run in evaluate(prepared, Silent()).evaluation.runs}
+    failures = {run.draw.noise: run.failure for run in evaluate(prepared, Silent()).evaluation.runs}
     assert failures["none"] is failures["symmetric"] is None
     assert failures["uniform"]
 
@@ -494,9 +535,9 @@ def test_a_record_of_another_version_stops_the_training_and_stays(prepared: Path
     train(prepared, dataclasses.replace(SINGLY, losses=("ce",)), Silent())
     patterns = {"block": "runs/*.json", "draws": "draws/*.json", "data set": "dataset.json"}
     path = next(prepared.glob(patterns[of]))
-    path.write_bytes(path.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
+    path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
     before = mtimes(prepared)
-    with pytest.raises(OtherVersionError, match="has schema 3"):
+    with pytest.raises(OtherVersionError, match="has schema 4"):
         train(prepared, SINGLY, Silent())
     assert {name: at for name, at in mtimes(prepared).items() if name != "locks"} == {
         name: at for name, at in before.items() if name != "locks"
@@ -507,7 +548,9 @@ def test_a_record_of_another_version_stops_the_training_and_stays(prepared: Path
 
 
 @contextlib.contextmanager
-def another(directory: Path, runs_claimed: dict[str, str], before_the_end: Callable[[], object]) -> Iterator[None]:
+def another(
+    directory: Path, runs_claimed: dict[str, str], before_the_end: Callable[[], object], **said: Any
+) -> Iterator[None]:
     """Another training that claims runs, and does something before its claim ends.
 
     A lock is held by whoever has opened its file; a thread will do for a process.
@@ -515,7 +558,7 @@ def another(directory: Path, runs_claimed: dict[str, str], before_the_end: Calla
     held = threading.Event()
 
     def work() -> None:
-        with claims.claimed(Layout(directory), Silent(), lambda _: Claim("train", runs=runs_claimed)):
+        with claims.claimed(Layout(directory), Silent(), lambda _: Claim("train", runs=runs_claimed, **said)):
             held.set()
             before_the_end()
 
@@ -537,7 +580,8 @@ def when_there(folder: Path, pattern: str, count: int) -> None:
 
 def claim_of(directory: Path, settings: TrainSettings, key: RunKey) -> dict[str, str]:
     """What a training with these settings claims of a run."""
-    return {files.digest_of(key)[:16]: plan.work_digest(plan.make(Layout(directory), settings), key)}
+    drawn = plan.make(Layout(directory), settings, Silent()).drawn
+    return {files.digest_of(key)[:16]: drawn[key.draw].draw.labels}
 
 
 @pytest.fixture
@@ -574,11 +618,11 @@ def test_runs_that_another_process_claimed_and_never_finished_are_trained(prepar
     assert contents(prepared / "runs") == contents(whole / "runs")
 
 
-def test_other_settings_for_runs_that_are_being_trained_are_refused(prepared: Path, whole: Path) -> None:
+def test_runs_that_are_being_trained_on_other_labels_are_refused(prepared: Path, whole: Path) -> None:
     key = next(iter(live_runs(whole)))
     done = threading.Event()
     before = contents(prepared)
-    with another(prepared, claim_of(prepared, dataclasses.replace(SINGLY, epochs=3), key), lambda: done.wait(20)):
+    with another(prepared, {files.digest_of(key)[:16]: "other labels"}, lambda: done.wait(20)):
         try:
             with pytest.raises(BadRequestError) as caught:
                 train(prepared, SINGLY, Silent())
@@ -588,18 +632,32 @@ def test_other_settings_for_runs_that_are_being_trained_are_refused(prepared: Pa
             done.set()
     message = str(caught.value)
     assert message.startswith("train (process ")
-    assert f"is training {key.loss} on {key.draw} in {prepared} with other settings; wait for its end" in message
+    assert f"is training {key.method} on other labels of {key.draw} in {prepared}; wait for its end" in message
     assert contents(prepared) == before
     assert train(prepared, SINGLY, Silent()).trained == 4
 
 
-def test_the_same_runs_with_the_same_settings_are_no_conflict(prepared: Path) -> None:
-    """What does not change a result, such as the memory or other losses beside, is no other setting."""
-    key = plan.asked(plan.make(Layout(prepared), SINGLY))[0]
+def test_other_settings_are_trained_beside_another_process_and_come_after_it(prepared: Path, whole: Path) -> None:
+    key = next(iter(live_runs(whole)))
+    done = threading.Event()
+    others = dataclasses.replace(SINGLY, epochs=3)
+    setup = plan.make(Layout(prepared), others, Silent()).setup
+    claim = claim_of(prepared, others, key._replace(setup=setup))
+    with another(prepared, claim, lambda: done.wait(20), setup=setup, recency=1):
+        try:
+            assert train(prepared, SINGLY, Silent()).trained == 4
+        finally:
+            done.set()
+    assert {stored.block.recency for stored in live_runs(prepared).values()} == {2}
+
+
+def test_what_changes_no_result_makes_no_other_runs(prepared: Path) -> None:
+    keys = plan.asked(plan.make(Layout(prepared), SINGLY, Silent()))
     same = dataclasses.replace(SINGLY, memory=2.0, losses=("mae", "ce", "gce"))
-    assert claim_of(prepared, same, key) == claim_of(prepared, SINGLY, key)
-    for other in ({"epochs": 3}, {"batch_size": 9}, {"learning_rates": (1e-3,)}, {"l2": (0.0,)}, {"optimizer": "sgd"}):
-        assert claim_of(prepared, dataclasses.replace(SINGLY, **other), key) != claim_of(prepared, SINGLY, key)
+    assert set(keys) < set(plan.asked(plan.make(Layout(prepared), same, Silent())))
+    for other in OTHER_SETTINGS:
+        changed = plan.make(Layout(prepared), dataclasses.replace(SINGLY, **other), Silent())
+        assert set(plan.asked(changed)).isdisjoint(keys)
 
 
 def test_photos_that_are_replaced_meanwhile_are_noticed_before_anything_is_trained(

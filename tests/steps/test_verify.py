@@ -118,8 +118,8 @@ def on_other_labels(block: RunBlock) -> RunBlock:
     return msgspec.structs.replace(block, runs=changed)
 
 
-def on_other_photos(block: RunBlock) -> RunBlock:
-    return msgspec.structs.replace(block, inputs=msgspec.structs.replace(block.inputs, photos="0" * 64))
+def on_another_size(block: RunBlock) -> RunBlock:
+    return msgspec.structs.replace(block, setup=msgspec.structs.replace(block.setup, image_size=999))
 
 
 def changed_array(record: str, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Victim], None]:
@@ -185,7 +185,7 @@ MISFITS: dict[str, tuple[Callable[[Victim], object], str, str]] = {
     "number of features": (lambda v: v.change("features/*.json", count=39), "features/*.json", "hold 40 photos, not"),
     "name of features": (renamed("features/*.json"), "features/*.json", "does not have the name of what it holds"),
     "labels trained on": (other_block(on_other_labels), "runs/*.json", "was trained on labels that were not drawn"),
-    "photos trained on": (other_block(on_other_photos), "runs/*.json", "but its features are of others"),
+    "size of the photos trained on": (other_block(on_another_size), "runs/*.json", "but they have another size"),
     "name of runs": (renamed("runs/*.json"), "runs/*.json", "does not have the name of what it holds"),
     "true classes of test photos": (
         changed_array("evaluation.json", "test_labels", lambda labels: labels[::-1].copy()),

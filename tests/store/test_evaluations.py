@@ -8,16 +8,10 @@ from flowernoise.errors import DamagedFileError
 from flowernoise.store import evaluations, files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
-    EvaluatedRun,
     Evaluation,
-    FeaturesKey,
-    Provenance,
     RunBlock,
-    RunKey,
-    TrainingSettings,
 )
-
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
+from tests.fabricated import a_block, a_key, evaluated
 
 
 @pytest.fixture
@@ -26,13 +20,20 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def evaluation(count: int = 2) -> Evaluation:
-    runs = (
-        EvaluatedRun(RunKey("symmetric", 0.2, seed, "ce", "resnet50", "features"), 0.2, "diverged" if seed else None)
-        for seed in range(count)
-    )
+    keys = [a_key("symmetric", 0.2, seed) for seed in range(count)]
+    said = evaluated(keys, failures=["diverged" if key.seed else None for key in keys])
     counts = ((2, 2), (0, 0), (2, 2))
     selections = ("selected", "last", "oracle")
-    return Evaluation("data", "folder:x", ("a", "b"), counts, "inputs", selections, tuple(runs), files.NOT_WRITTEN)
+    return Evaluation(
+        dataset="data",
+        source="folder:x",
+        classes=("a", "b"),
+        counts=counts,
+        inputs="inputs",
+        selections=selections,
+        arrays=files.NOT_WRITTEN,
+        **said,
+    )
 
 
 def arrays(runs: int = 2, fill: int = 0) -> dict[str, np.ndarray]:
@@ -47,18 +48,7 @@ def arrays(runs: int = 2, fill: int = 0) -> dict[str, np.ndarray]:
 
 
 def block(name: str = "x", generation: int = 1) -> RunBlock:
-    return RunBlock(
-        dataset="data",
-        backbone="resnet50",
-        mode="features",
-        inputs=INPUTS,
-        settings=TrainingSettings(5, 32, "adam", (0.001,), (0.0,)),
-        selections=("last",),
-        runs=(),
-        arrays=files.FileRef(name, files.digest(name.encode()), 1),
-        generation=generation,
-        provenance=Provenance({}, "tensorflow", "cpu"),
-    )
+    return a_block("data", (), arrays=files.FileRef(name, files.digest(name.encode()), 1), generation=generation)
 
 
 def test_an_evaluation_reads_back_as_it_was_written(layout: Layout) -> None:

@@ -97,7 +97,7 @@ def test_a_text_is_kept_whole_or_refused_before_anything_is_written(
 def test_a_record_is_json_that_others_can_read(tmp_path: Path) -> None:
     files.write_record(tmp_path / "a.json", "basket", BASKET)
     plain = msgspec.json.decode((tmp_path / "a.json").read_bytes())
-    assert (plain["schema"], plain["kind"], plain["body"]["fruits"]) == (2, "basket", ["fig", "kiwi"])
+    assert (plain["schema"], plain["kind"], plain["body"]["fruits"]) == (3, "basket", ["fig", "kiwi"])
 
 
 def test_every_flipped_byte_of_a_record_is_noticed(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_every_flipped_byte_of_a_record_is_noticed(tmp_path: Path) -> None:
             assert str(path) in str(caught.value)
             if caught.type is OtherVersionError:
                 versions.append((position, chr(damaged[position])))
-    assert versions == [(intact.index(b"2"), digit) for digit in "306"]
+    assert versions == [(intact.index(b"3"), digit) for digit in "217"]
 
 
 @pytest.mark.parametrize("read", [files.read_fields, lambda path, kind, _: files.digest_of_record(path, kind)])
@@ -150,7 +150,7 @@ def test_records_of_another_schema_name_both_schemas(tmp_path: Path, monkeypatch
     monkeypatch.setattr(files, "SCHEMA", 7)
     files.write_record(tmp_path / "a.json", "basket", BASKET)
     monkeypatch.undo()
-    with pytest.raises(OtherVersionError, match="has schema 7, this flowernoise reads 2") as caught:
+    with pytest.raises(OtherVersionError, match="has schema 7, this flowernoise reads 3") as caught:
         files.read_record(tmp_path / "a.json", "basket", Basket)
     assert not isinstance(caught.value, DamagedFileError)  # nobody may take it for broken and replace it
 
@@ -700,12 +700,12 @@ def test_a_record_that_is_not_as_the_program_writes_it_is_refused_though_its_dig
 
 
 ENVELOPES = {
-    "schema twice": lambda data: data.replace(b'{"schema": 2,', b'{"schema": 2, "schema": 2,'),
+    "schema twice": lambda data: data.replace(b'{"schema": 3,', b'{"schema": 3, "schema": 3,'),
     "schema in another place": lambda data: data.replace(
-        b'"schema": 2, "kind": "basket"', b'"kind": "basket", "schema": 2'
+        b'"schema": 3, "kind": "basket"', b'"kind": "basket", "schema": 3'
     ),
-    "schema as a text": lambda data: data.replace(b'"schema": 2', b'"schema": "2"'),
-    "a schema of many digits": lambda data: data.replace(b'"schema": 2', b'"schema": ' + b"2" * 5000),
+    "schema as a text": lambda data: data.replace(b'"schema": 3', b'"schema": "2"'),
+    "a schema of many digits": lambda data: data.replace(b'"schema": 3', b'"schema": ' + b"2" * 5000),
     "digest in capitals": lambda data: data.replace(data[50:110], data[50:110].upper()),
     "a key too many": lambda data: data[:-2] + b', "more": 1}\n',
     "no line's end": lambda data: data[:-1],

@@ -13,18 +13,13 @@ from flowernoise.store.records import (
     Choice,
     Dataset,
     DatasetRequest,
-    FeaturesKey,
     Predictions,
     Provenance,
-    Run,
     RunBlock,
     RunKey,
-    TrainingSettings,
 )
+from tests.fabricated import a_block, a_key, a_run, a_setup
 
-INPUTS = FeaturesKey("photos", 224, "decoding", "resnet50", "weights", "engine", "cpu", "float32")
-
-SETTINGS = TrainingSettings(5, 32, "adam", (0.001,), (0.0,))
 DATASET = Dataset(
     id="data",
     request=DatasetRequest("synthetic", None, None, None, 32, 0),
@@ -47,22 +42,15 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def key(loss: str = "ce", seed: int = 0) -> RunKey:
-    return RunKey("symmetric", 0.2, seed, loss, "resnet50", "features")
+    return a_key("symmetric", 0.2, seed, loss)
 
 
-def block(*keys: RunKey, generation: int = 1, dataset: str = "data", epochs: int = 5) -> RunBlock:
-    return RunBlock(
-        dataset=dataset,
-        backbone="resnet50",
-        mode="features",
-        inputs=INPUTS,
-        settings=msgspec.structs.replace(SETTINGS, epochs=epochs),
-        selections=("last",),
-        runs=tuple(Run(each, "labels", (Choice(0.001, 0.0, epochs),), None) for each in keys),
-        arrays=files.NOT_WRITTEN,
-        generation=generation,
-        provenance=PROVENANCE,
-    )
+def block(
+    *keys: RunKey, generation: int = 1, dataset: str = "data", labels: str = "labels", epochs: int = 5, recency: int = 1
+) -> RunBlock:
+    made = [a_run(each, labels, (Choice(0.001, 0.0, epochs),)) for each in keys]
+    setup = a_setup(epochs=epochs)
+    return a_block(dataset, made, setup, generation=generation, recency=recency, provenance=PROVENANCE)
 
 
 def predictions(fill: float = 0.5, count: int = 1) -> dict[str, np.ndarray]:
@@ -212,7 +200,6 @@ def test_a_block_is_named_by_what_it_holds_and_how_it_was_trained() -> None:
         block(key(), epochs=6),
         block(key(), generation=9),
         block(key(), dataset="other"),
-        msgspec.structs.replace(plain, inputs=msgspec.structs.replace(INPUTS, photos="others")),
         msgspec.structs.replace(plain, runs=(msgspec.structs.replace(plain.runs[0], labels="others"),)),
     ]
     assert len({runs.name_of(each) for each in (plain, *changed)}) == 1 + len(changed)
@@ -227,16 +214,16 @@ def test_blocks_of_other_data_sets_and_predictions_are_passed_over(layout: Layou
 
 
 def test_the_highest_generation_of_a_run_is_live() -> None:
-    old, new, other = block(key(), key("mae")), block(key(), epochs=6, generation=2), block(key("gce"))
+    old, new, other = block(key(), key("mae")), block(key(), labels="others", generation=2), block(key("gce"))
     for order in (("a", old), ("b", new), ("c", other)), (("c", other), ("b", new), ("a", old)):
         live = runs.live(dict(order))
-        assert {each.loss: stored.name for each, stored in live.items()} == {"ce": "b", "gce": "c", "mae": "a"}
+        assert {each.method: stored.name for each, stored in live.items()} == {"ce": "b", "gce": "c", "mae": "a"}
         assert list(live) == sorted(live)
         assert (live[key("mae")].row, live[key("mae")].block) == (1, old)
 
 
 def test_of_two_blocks_of_one_generation_the_same_is_live_in_any_order() -> None:
-    one, two = block(key()), block(key(), epochs=6)
+    one, two = block(key()), block(key(), labels="others")
     assert runs.live({"a": one, "b": two})[key()].name == runs.live({"b": two, "a": one})[key()].name
 
 
@@ -250,24 +237,24 @@ BLOCKS = st.dictionaries(
 @given(BLOCKS)
 def test_every_run_is_live_once_in_a_block_that_no_other_outranks(made: dict[int, tuple[int, set[str]]]) -> None:
     found = {
-        str(epochs): block(*(key(loss) for loss in sorted(losses)), generation=generation, epochs=epochs)
-        for epochs, (generation, losses) in made.items()
+        str(number): block(*(key(loss) for loss in sorted(losses)), generation=generation, labels=str(number))
+        for number, (generation, losses) in made.items()
     }
     live = runs.live(found)
-    assert {each.loss for each in live} == {loss for _, losses in made.values() for loss in losses}
+    assert {each.method for each in live} == {loss for _, losses in made.values() for loss in losses}
     for each, stored in live.items():
         assert stored.block.runs[stored.row] == stored.run
-        assert stored.run.key == each
-        rivals = [generation for generation, losses in made.values() if each.loss in losses]
+        assert stored.key == each
+        rivals = [generation for generation, losses in made.values() if each.method in losses]
         assert stored.block.generation == max(rivals)
 
 
 def test_exactly_the_blocks_without_live_runs_are_removed(layout: Layout) -> None:
     kinds = {
-        "superseded": block(key("ce"), key("mae"), epochs=1),
-        "partly live": block(key("ce"), key("gce"), epochs=2, generation=2),
-        "live": block(key("ce"), key("mae"), epochs=3, generation=3),
-        "of another data set": block(key("ce"), dataset="other", epochs=1),
+        "superseded": block(key("ce"), key("mae"), labels="1"),
+        "partly live": block(key("ce"), key("gce"), labels="2", generation=2),
+        "live": block(key("ce"), key("mae"), labels="3", generation=3),
+        "of another data set": block(key("ce"), dataset="other", labels="1"),
     }
     for each in kinds.values():
         runs.write(layout, each, arrays())

@@ -42,9 +42,10 @@ class MeasureLike(Protocol):
 
 
 class ChartLike(Protocol):
-    """What was compared of one backbone and mode, and the losses that stand out, the baseline first.
+    """What was compared of one way of training, and the losses that stand out, the baseline first.
 
-    The first of the ``measures`` is the one asked for; balanced accuracy goes with accuracy where the task is binary.
+    ``settings`` tell it from other charts. The first of the ``measures`` is the one asked for; balanced accuracy goes
+    with accuracy where the task is binary.
     """
 
     source: str
@@ -52,6 +53,7 @@ class ChartLike(Protocol):
     test_counts: Sequence[int]
     backbone: str
     mode: str
+    settings: Sequence[str]
     select: str
     baseline: str
     highlighted: Sequence[str]
@@ -166,10 +168,15 @@ def facts(chart: ChartLike) -> list[str]:
     return [
         chart.source,
         f"{len(chart.classes)} classes",
-        f"{chart.backbone} {chart.mode}",
+        kind(chart),
         f"{chart.select} epoch",
         f"{sum(chart.test_counts):,} clean test photos",
     ]
+
+
+def kind(chart: ChartLike) -> str:
+    """How a chart's runs are trained, as far as it tells them from others."""
+    return ", ".join([f"{chart.backbone} {chart.mode}", *chart.settings])
 
 
 def seeds(cells: Sequence[CellLike]) -> str:

@@ -159,7 +159,7 @@ def _measure(chart: ChartLike) -> str:
 
 
 def _kind(chart: ChartLike) -> str:
-    return f"{chart.backbone} {chart.mode}"
+    return subject.kind(chart)
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flowernoise.show import compared
 from flowernoise.store.records import CONTROL, Comparison, Condition, RateInterval, Row, Tolerated
+from flowernoise.store.setups import Setup
 
 FEW_SEEDS = 5
 OF_TRAINING_LABELS = ("memorised", "recovered")  # metrics; the others are of test photos
@@ -51,14 +52,23 @@ def headlines(result: Comparison) -> list[str]:
 
 def best(result: Comparison) -> list[str]:
     """Under each noise: which loss is best, and which are not significantly worse."""
-    sayable = {row.condition for row in result.rows if row.mean is not None or row.failed}
-    return [_best(result, condition) for condition in result.conditions if condition in sayable]
+    sayable = {(row.condition, row.setup) for row in result.rows if row.mean is not None or row.failed}
+    setups = dict.fromkeys(column.setup for column in result.columns)
+    return [
+        _best(result, condition, setup)
+        for condition in result.conditions
+        for setup in setups
+        if (condition, setup) in sayable
+    ]
 
 
-def _best(result: Comparison, condition: Condition) -> str:
-    rows = [row for row in result.rows if row.condition == condition and row.mean is not None]
+def _best(result: Comparison, condition: Condition, setup: Setup) -> str:
+    own = [row for row in result.rows if (row.condition, row.setup) == (condition, setup) and row.mean is not None]
+    rows = [row for row in own if not row.oracle]
     where, measure = _under(result, condition), metric_name(result)
     leading = [row for row in rows if row.best]
+    if not rows and own:
+        return f"{where}, every loss is given the true transition matrix, so none is called best."
     if not rows:
         return f"{where}, all runs failed."
     if len(rows) == 1:
@@ -154,7 +164,8 @@ def tolerances(result: Comparison) -> list[str]:
 
 
 def _tolerance(result: Comparison, noise: str, lines: Sequence[Tolerated]) -> str:
-    sound = [line for line in lines if not line.collapsed and line.tolerance]
+    oracles = {row.column for row in result.rows if row.oracle}
+    sound = [line for line in lines if not line.collapsed and line.tolerance and line.column not in oracles]
     known = [line for line in sound if line.tolerance and line.tolerance.point.censoring in ("exact", "at_least")]
     limit = f"within {100 * result.delta:g} points of {result.baseline}'s control"
     if not sound:
@@ -306,7 +317,7 @@ def _of_selection(result: Comparison, photos: Mapping[str, int]) -> Iterator[str
 
 
 def _of_frozen_features(result: Comparison) -> Iterator[str]:
-    if any(row.mode == "features" for row in result.rows):
+    if any(row.setup.mode == "features" for row in result.rows):
         yield (
             "Frozen features: only the last layer is trained. A network trained in full can memorise more wrong labels "
             "and fall deeper."

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from flowernoise import statistics
+from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.statistics import CensoredRate, Paired, RateEstimate
-from flowernoise.steps import presets
+from flowernoise.steps import presets, where
+from flowernoise.steps.compare import notes
 from flowernoise.steps.compare.evaluated import Cell, Directory, Group, Members
 from flowernoise.steps.compare.judge import NO_VALUE, SIGNIFICANT, Judged, Value, judge, measure
 from flowernoise.steps.compare.settings import Choice, CompareSettings, choose_columns, choose_rows
@@ -24,6 +26,7 @@ from flowernoise.store.records import (
     Comparison,
     Condition,
     Difference,
+    Identity,
     Rate,
     RateInterval,
     Row,
@@ -44,11 +47,18 @@ def assemble(
     every = [cell for group in groups for cell in group.cells]
     chosen_rows = choose_rows(settings.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
     chosen_columns = choose_columns(
-        settings.columns, _names(every, "loss"), _names(every, "backbone"), _names(every, "mode")
+        settings.columns,
+        _names(every, "loss"),
+        sorted({cell.setup.backbone for cell in every}),
+        sorted({cell.setup.mode for cell in every}),
     )
     better, unit = metric.entry.properties["better"], metric.entry.properties["unit"]
     variants = _variants(groups, directories)
-    shown = [[cell for cell in group.cells if _is_shown(cell, chosen_rows, chosen_columns)] for group in groups]
+    picked = _picked(groups, settings)
+    shown = [
+        [cell for cell in group.cells if cell in picked and _is_shown(cell, chosen_rows, chosen_columns)]
+        for group in groups
+    ]
     if not any(shown):
         raise BadRequestError("no run is of the --rows and --columns together; `flowernoise compare` alone shows all")
     judged = [
@@ -80,8 +90,26 @@ def assemble(
         tolerated=tuple(tolerated),
         beside=beside,
         why=why,
-        notes=tuple(_notes(groups, names, rows, tolerated, every, settings)),
+        notes=tuple(notes.of(groups, names, rows, tolerated, picked, settings)),
     )
+
+
+def _picked(groups: Sequence[Group], settings: CompareSettings) -> set[Cell]:
+    """What ``--where`` picks, or what was trained last; and, unless columns are chosen, the baseline of each setup.
+
+    Raises:
+        BadRequestError: a ``--where`` that cannot be read, or picks nothing.
+    """
+    by_directory: dict[int, dict[Identity, int]] = {}
+    for group in groups:
+        for cell, members in group.cells.items():
+            by_directory.setdefault(cell.directory, {})[cell.identity] = members.recency
+    found = where.shown(settings.where, list(by_directory.values()))
+    return {
+        Cell(directory, *identity)
+        for (directory, there), picked in zip(by_directory.items(), found, strict=True)
+        for identity in (picked if settings.columns else where.with_baseline(picked, there, settings.baseline))
+    }
 
 
 def _names(cells: Iterable[Cell], field: str) -> list[str]:
@@ -90,7 +118,7 @@ def _names(cells: Iterable[Cell], field: str) -> list[str]:
 
 def _is_shown(cell: Cell, rows: Choice, columns: Choice) -> bool:
     row = cell.noise == CONTROL or rows.admits(cell.noise, f"{cell.rate:g}")
-    return row and columns.admits(cell.loss, cell.backbone, cell.mode)
+    return row and columns.admits(cell.loss, cell.setup.backbone, cell.setup.mode)
 
 
 def _variants(groups: Sequence[Group], directories: Sequence[Directory]) -> list[str]:
@@ -206,8 +234,7 @@ class _Rows:
             rate=cell.rate,
             realised_rate=members.realised_rate,
             loss=cell.loss,
-            backbone=cell.backbone,
-            mode=cell.mode,
+            setup=cell.setup,
             seeds=len(members.rows),
             values=value.values,
             mean=value.mean,
@@ -218,6 +245,7 @@ class _Rows:
             failed=members.failed,
             best=cell in judged.best,
             tied=cell in self._tied and not worse,
+            oracle=is_oracle(cell.loss),
             difference=difference,
             balanced=_beneath(balanced, _drop(self._balanced, cell)) if balanced else None,
             variant=self._variants[cell.directory],
@@ -242,8 +270,7 @@ def _tolerated(judged: Sequence[Judged], variants: Sequence[str]) -> list[Tolera
         Tolerated(
             noise=line.noise,
             loss=line.loss,
-            backbone=line.backbone,
-            mode=line.mode,
+            setup=line.setup,
             tolerance=_interval(found.tolerance),
             crossover=_interval(found.crossover),
             collapsed=found.collapsed,
@@ -283,7 +310,8 @@ class _Order:
         def by_name(column: Column) -> tuple[Any, ...]:
             place = chosen_columns.place(0, column.loss)
             not_baseline = column.loss != baseline and sort_by != "loss"
-            return first[column], column.backbone, column.mode, column.variant, place, not_baseline, column.loss
+            kind = (column.setup.backbone, column.setup.mode, column.setup, column.variant)
+            return first[column], *kind, place, not_baseline, column.loss
 
         named = sorted(first, key=by_name)
         self._place = {column: place for place, column in enumerate(named)}
@@ -331,96 +359,21 @@ def _means_of_columns(rows: Sequence[Row], field: str, sign: int) -> dict[Column
 
 
 def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tuple[Beside, ...], str]:
-    """What was published about the preset that made a directory, if that is compared alone."""
+    """What was published about the preset that made a directory, if that is compared alone: beside its own settings."""
     [directory, *others] = directories
     if others or directory.preset is None or directory.preset.dataset != directory.dataset.id:
         return (), ""
     preset = presets.named(directory.preset.name)
     beside = []
     for published in preset.published:
-        ours = [row for row in rows if (row.noise, row.loss) == (published.noise, published.loss)]
+        ours = [
+            row
+            for row in rows
+            if (row.noise, row.loss) == (published.noise, published.loss) and preset.is_trained_so(row.setup)
+        ]
         values = [value for row in ours for value in row.values]
         if values:
             collapsed = sum(row.collapsed for row in ours)
             of_published = (published.low, published.high)
             beside.append(Beside(published.label, of_published, (min(values), max(values)), len(values), collapsed))
-    return tuple(beside), preset.why
-
-
-def _notes(
-    groups: Sequence[Group],
-    names: Sequence[str],
-    rows: Sequence[Row],
-    tolerated: Sequence[Tolerated],
-    every: Sequence[Cell],
-    settings: CompareSettings,
-) -> list[str]:
-    notes = []
-    if settings.baseline not in {cell.loss for cell in every}:
-        notes.append(f"no runs with the baseline {settings.baseline}: without it nothing shows what a loss gains")
-    for number, group in enumerate(groups):
-        where = _where(names, number)
-        if group.selected != group.asked:
-            notes.append(f"{where}no run has the {group.asked} epoch; the last one is shown")
-        elif group.fallen_back:
-            notes.append(
-                f"{where}{_runs(group.fallen_back, 'has', 'have')} no {group.asked} epoch (fine-tuning keeps the last "
-                "one); the last is shown"
-            )
-    if any(group.selected == "oracle" for group in groups):
-        notes.append("oracle picks epoch and hyper-parameters on the test photos: an upper bound nobody can reach")
-    collapsed = sum(row.collapsed for row in rows)
-    if collapsed:
-        guilty = ", ".join(sorted({row.loss for row in rows if row.collapsed}))
-        notes.append(
-            f"{_runs(collapsed, 'has', 'have')} collapsed ({guilty}), predicting fewer classes than the training "
-            "labels hold; such accuracy is no robustness"
-        )
-    failures = [run for group in groups for run in group.failures]
-    if failures:
-        first = failures[0]
-        notes.append(
-            f"{_runs(len(failures), 'has', 'have')} failed, such as {first.key.loss} on {first.key.draw}: "
-            f"{first.failure}"
-        )
-    for number in range(len(groups)):
-        if max((row.seeds for row in rows if row.dataset == number), default=0) == 1:
-            notes.append(
-                f"{_where(names, number)}one seed: the interval holds the sampling of test photos only, not the luck "
-                "of draw and training"
-            )
-    return notes + _crossovers(names, rows, tolerated, settings.baseline)
-
-
-def _where(names: Sequence[str], number: int) -> str:
-    return "" if len(names) == 1 else f"{names[number]}: "
-
-
-def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str) -> list[str]:
-    """From which rate losses are ahead of the baseline, of those that are so significantly at some rate."""
-    proven = {
-        (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
-    }
-    by_noise: dict[tuple[int, str], list[str]] = {}
-    for line in tolerated:
-        if line.crossover and (line.dataset, line.noise, line.column) in proven:
-            text = _from(line.crossover)
-            if text:
-                name = " ".join(filter(None, (line.loss, line.variant)))
-                by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
-    return [
-        f"{_where(names, number)}{noise}: ahead of {baseline} from this share of wrong labels on, in %: "
-        + ", ".join(items)
-        for (number, noise), items in by_noise.items()
-    ]
-
-
-def _from(crossover: RateInterval) -> str:
-    point = crossover.point
-    if point.rate is None:
-        return ""
-    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f}"
-
-
-def _runs(count: int, singular: str, plural: str) -> str:
-    return f"1 run {singular}" if count == 1 else f"{count:,} runs {plural}"
+    return tuple(beside), preset.why if beside else ""

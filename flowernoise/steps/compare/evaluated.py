@@ -14,7 +14,18 @@ from flowernoise.catalogue.metrics import Answers
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import artifacts, datasets, evaluations, files, runs
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Dataset, EvaluatedRun, Evaluation, Mode, Preset, RunBlock, Selection
+from flowernoise.store.records import (
+    Dataset,
+    DrawKey,
+    EvaluatedRun,
+    Evaluation,
+    Identity,
+    Preset,
+    Provenance,
+    RunBlock,
+    Selection,
+)
+from flowernoise.store.setups import Setup
 
 Array = np.ndarray[Any, Any]
 
@@ -66,25 +77,43 @@ def _made_again() -> Iterator[None]:
 
 
 class Cell(NamedTuple):
-    """One loss under one noise in one directory; cells sort as printed tables do not."""
+    """One method under one noise in one directory, trained in one way; cells sort as printed tables do not."""
 
     directory: int
     noise: str
     rate: float
     loss: str
-    backbone: str
-    mode: Mode
+    setup: Setup
+
+    @property
+    def identity(self) -> Identity:
+        """What its runs have in common."""
+        return Identity(self.noise, self.rate, self.loss, self.setup)
 
 
 @dataclasses.dataclass(frozen=True)
 class Members:
-    """The runs of a cell: of those that did not fail the rows in the answers and the seeds; how many did fail."""
+    """The runs of a cell: of those that did not fail the rows in the answers and the seeds; how many did fail.
+
+    ``recency`` is that of the run trained last; ``provenances`` are the different ones among the runs.
+    """
 
     rows: list[int]
     seeds: list[int]
     failed: int
     realised_rate: float
     collapsed: int
+    recency: int
+    provenances: tuple[Provenance, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A run that failed, and why."""
+
+    cell: Cell
+    draw: DrawKey
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +131,7 @@ class Group:
     asked: Selection
     selected: Selection
     fallen_back: int
-    failures: list[EvaluatedRun]
+    failures: list[Failure]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +193,9 @@ def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[s
     asked: Selection = select or ("selected" if any(each.directory.dataset.sizes[1] for each in members) else "last")
     taken = [_Taken(each, asked) for each in members]
     fallen_back = sum(each.fallen_back for each in taken)
+    if asked == "oracle" and all(each.has_none for each in taken):
+        why = "fine-tuning keeps the last epoch only" if members[0].directory.dataset.sizes[1] else "without val"
+        raise BadRequestError(f"--select oracle: no run has it ({why}); use --select last")
     further = {name: np.concatenate([each.further(name) for each in taken]) for name in needs}
     predicted = np.concatenate([each.array("predicted") for each in taken])
     return Group(
@@ -174,12 +206,17 @@ def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[s
         asked=asked,
         selected="last" if len(predicted) and fallen_back == len(predicted) else asked,
         fallen_back=fallen_back,
-        failures=[run for each in members for run in each.evaluation.runs if run.failure],
+        failures=[
+            Failure(Cell(each.position, *key.identity), key.draw, run.failure)
+            for each in members
+            for key, run in zip(each.evaluation.keys, each.evaluation.runs, strict=True)
+            if run.failure
+        ],
     )
 
 
 class _Taken:
-    """Of one directory the runs that did not fail, each under the selection asked for, or the last it has no such."""
+    """One directory's runs that did not fail, each under the requested selection, falling back to ``last``."""
 
     def __init__(self, read: _Read, select: Selection) -> None:
         evaluation, available = read.evaluation, read.arrays["available"]
@@ -189,6 +226,7 @@ class _Taken:
         self._rows = np.array([row for row, run in enumerate(evaluation.runs) if run.failure is None], dtype=int)
         self._columns = np.where(missing, last, wanted)[self._rows]
         self.fallen_back = int(missing.sum())
+        self.has_none = not available[:, wanted].any()
 
     def array(self, name: str) -> Array:
         """Their part of an array of the evaluation."""
@@ -209,7 +247,8 @@ class _Taken:
             )
         found = runs.blocks(layout, evaluation.dataset)
         live = runs.live(found)
-        stored = [live[evaluation.runs[row].key] for row in self._rows]
+        keys = evaluation.keys
+        stored = [live[keys[row]] for row in self._rows]
         by_block: dict[str, list[int]] = {}
         for place, each in enumerate(stored):
             by_block.setdefault(each.name, []).append(place)
@@ -234,19 +273,20 @@ class _Taken:
 
 
 def _cells(members: Sequence[_Read], collapsed: Array) -> dict[Cell, Members]:
-    found: dict[tuple[Any, ...], list[tuple[int, EvaluatedRun]]] = {}
+    found: dict[Cell, list[tuple[int, EvaluatedRun]]] = {}
+    provenances = {each.position: each.evaluation.provenances for each in members}
     alive = 0
     for each in members:
-        for run in each.evaluation.runs:
-            key = run.key
-            cell = (each.position, key.noise, key.rate, key.loss, key.backbone, key.mode)
+        evaluation = each.evaluation
+        for run in evaluation.runs:
+            cell = Cell(each.position, run.draw.noise, run.draw.rate, run.method, evaluation.setups[run.setup])
             found.setdefault(cell, []).append((alive, run))
             alive += run.failure is None
-    return {Cell(*cell): _members(pairs, collapsed) for cell, pairs in found.items()}
+    return {cell: _members(pairs, collapsed, provenances[cell.directory]) for cell, pairs in found.items()}
 
 
-def _members(pairs: Sequence[tuple[int, EvaluatedRun]], collapsed: Array) -> Members:
-    alive = [(row, run.key.seed) for row, run in pairs if run.failure is None]
+def _members(pairs: Sequence[tuple[int, EvaluatedRun]], collapsed: Array, provenances: Sequence[Provenance]) -> Members:
+    alive = [(row, run.draw.seed) for row, run in pairs if run.failure is None]
     rows = [row for row, _ in alive]
     return Members(
         rows=rows,
@@ -254,4 +294,6 @@ def _members(pairs: Sequence[tuple[int, EvaluatedRun]], collapsed: Array) -> Mem
         failed=len(pairs) - len(alive),
         realised_rate=sum(run.realised_rate for _, run in pairs) / len(pairs),
         collapsed=int(collapsed[rows].sum()),
+        recency=max(run.recency for _, run in pairs),
+        provenances=tuple(provenances[place] for place in sorted({run.provenance for _, run in pairs})),
     )

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from flowernoise import statistics
+from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import Measured
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.statistics import Paired, RateEstimate
 from flowernoise.steps.compare.evaluated import Cell, Group, Members
-from flowernoise.store.records import CONTROL, Mode
+from flowernoise.store.records import CONTROL
+from flowernoise.store.setups import Setup
 
 SIGNIFICANT = 1 - statistics.LEVEL
 _EQUAL = 1e-9  # means that differ by less are the same
@@ -41,8 +43,7 @@ class Line:
     directory: int
     noise: str
     loss: str
-    backbone: str
-    mode: Mode
+    setup: Setup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,20 +73,26 @@ class Judged:
 class Baselines:
     """Which cell a cell is compared with: what is the same but for the loss.
 
-    A loss is compared with the baseline of its own directory, backbone and mode, or of the first other directory that
-    has it with these. The baseline itself is compared with that of the first directory, backbone and mode, so that
-    several of these are compared too.
+    A loss is compared with the baseline of its own setup, in its own directory or the first other one that has it. The
+    baseline itself is compared with that of the first directory and setup shown, so that two ways of training are
+    compared too.
+
+    Args:
+        cells: all that can be compared with.
+        shown: those that are compared.
+        baseline: the loss to compare with.
     """
 
-    def __init__(self, cells: Iterable[Cell], baseline: str) -> None:
+    def __init__(self, cells: Iterable[Cell], shown: Iterable[Cell], baseline: str) -> None:
         self._cells, self._baseline = set(cells), baseline
-        self._kinds = sorted(
-            {(cell.directory, cell.backbone, cell.mode) for cell in self._cells if cell.loss == baseline}
-        )
+        self._holders: dict[Setup, list[int]] = {}
+        for directory, setup in sorted({(c.directory, c.setup) for c in self._cells if c.loss == baseline}):
+            self._holders.setdefault(setup, []).append(directory)
+        self._first = min(((c.directory, c.setup) for c in shown if c.loss == baseline), default=None)
 
     def same_kind(self, cell: Cell) -> Cell | None:
-        """The baseline with the backbone and mode of a cell, itself if it is one."""
-        directories = [d for d, backbone, mode in self._kinds if (backbone, mode) == (cell.backbone, cell.mode)]
+        """The baseline with the setup of a cell, itself if it is one."""
+        directories = self._holders.get(cell.setup, [])
         if not directories:
             return None
         directory = cell.directory if cell.directory in directories else directories[0]
@@ -95,8 +102,10 @@ class Baselines:
         """The cell to test a cell against."""
         if cell.loss != self._baseline:
             return self.same_kind(cell)
-        directory, backbone, mode = self._kinds[0]
-        first = cell._replace(directory=directory, backbone=backbone, mode=mode)
+        if self._first is None:
+            return None
+        directory, setup = self._first
+        first = cell._replace(directory=directory, setup=setup)
         return self._there(first) if first != cell else None
 
     def _there(self, cell: Cell) -> Cell | None:
@@ -114,13 +123,14 @@ def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delt
     properties = metric.entry.properties
     measured: Measured = metric(group.answers)
     bounds = properties["range"]
-    alive = {cell: members for cell, members in group.cells.items() if members.rows}
+    setups = {cell.setup for cell in shown}
+    alive = {cell: members for cell, members in group.cells.items() if members.rows and cell.setup in setups}
     values = measure(measured, alive, bounds)
     known = {cell: members for cell, members in alive.items() if values[cell].mean is not None}
     sign = 1 if properties["better"] == "higher" else -1
     best, others = _best(group, [cell for cell in shown if cell in known], values, sign)
     behind = _tests(measured, known, others, "best", bounds)
-    baselines = Baselines(known, baseline)
+    baselines = Baselines(known, shown, baseline)
     pairs = {cell: other for cell in shown if cell in known and (other := baselines.against(cell))}
     against = _tests(measured, known, pairs, "baseline", bounds)
     tolerable = (properties["better"], properties["unit"]) == ("higher", "share")
@@ -152,14 +162,17 @@ def _clipped(span: tuple[float, float] | None, bounds: tuple[float, float]) -> t
 def _best(
     group: Group, cells: Sequence[Cell], values: Mapping[Cell, Value], sign: int
 ) -> tuple[set[Cell], dict[Cell, Cell]]:
-    """The best under each noise, and the others, each with the best; what collapsed or failed is neither."""
-    conditions: dict[tuple[str, float], list[Cell]] = {}
+    """The best under each noise and setup, and the others, each with the best.
+
+    What collapsed or failed is neither, nor is what is given the true transition matrix.
+    """
+    conditions: dict[tuple[str, float, Setup], list[Cell]] = {}
     for cell in cells:
-        conditions.setdefault((cell.noise, cell.rate), []).append(cell)
+        conditions.setdefault((cell.noise, cell.rate, cell.setup), []).append(cell)
     best: set[Cell] = set()
     others: dict[Cell, Cell] = {}
     for rivals in conditions.values():
-        fair = [cell for cell in rivals if not group.cells[cell].collapsed and not group.cells[cell].failed]
+        fair = [cell for cell in rivals if _is_fair(cell, group.cells[cell])]
         if len(rivals) < 2 or not fair:
             continue
         heights = [sign * (values[cell].mean or 0.0) for cell in fair]
@@ -167,6 +180,10 @@ def _best(
         best |= {cell for cell, height in zip(fair, heights, strict=True) if height > max(heights) - _EQUAL}
         others |= {cell: first for cell in fair if cell not in best}
     return best, others
+
+
+def _is_fair(cell: Cell, members: Members) -> bool:
+    return not (members.collapsed or members.failed or is_oracle(cell.loss))
 
 
 def _tests(
@@ -211,12 +228,15 @@ class _Rates:
         self._sign, self._bounds = sign, bounds
 
     def of(self, shown: Sequence[Cell], delta: float | None, baseline: str) -> dict[Line, OfRates]:
-        """What is known of each line among some cells; ``delta`` None where nothing is tolerated or not."""
+        """What is known of each line among some cells, of those seen at several rates: one rate shows no course.
+
+        ``delta`` is None where nothing is tolerated or not.
+        """
         lines: dict[Line, list[Cell]] = {}
         for cell in shown:
             if cell.noise != CONTROL and cell in self._cells:
-                line = Line(cell.directory, cell.noise, cell.loss, cell.backbone, cell.mode)
-                lines.setdefault(line, []).append(cell)
+                lines.setdefault(Line(cell.directory, cell.noise, cell.loss, cell.setup), []).append(cell)
+        lines = {line: cells for line, cells in lines.items() if len(self._rated(cells)) > 1}
         wanted: set[Cell] = {
             each
             for cells in lines.values()

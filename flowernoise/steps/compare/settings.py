@@ -11,6 +11,7 @@ from flowernoise.catalogue.metrics import metrics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Registry, did_you_mean, format_value
+from flowernoise.steps import where
 from flowernoise.store.records import CONTROL, Selection
 
 ORDERS = ("noise", "rate", "loss", "mean", "drop")
@@ -24,6 +25,7 @@ class CompareSettings:
         select: None means ``selected`` where there is a validation split to select on, ``last`` where there is none.
         rows: noise models and rates to show, the former in that order; None means all. The control is always shown.
         columns: losses, backbones and modes to show, the losses in that order; None means all.
+        where: what to show and test, as ``key=value,key=value``; empty means what was trained last.
         delta: points of accuracy that a tolerated rate may cost.
     """
 
@@ -33,6 +35,7 @@ class CompareSettings:
     sort_by: str = "noise"
     rows: str | None = None
     columns: str | None = None
+    where: tuple[str, ...] = ()
     delta: float = 2.0
 
     def check(self) -> None:
@@ -49,6 +52,8 @@ class CompareSettings:
             )
         if not 0 <= self.delta < 100:
             raise BadRequestError(f"--delta {format_value(self.delta)} is not from 0 to below 100 (points)")
+        for wanted in self.where:
+            where.parse(wanted)
         for option, text in (("--rows", self.rows), ("--columns", self.columns)):
             if text is not None and not _items(text):
                 raise BadRequestError(f"{option} {text!r} names nothing; leave it out to show all")

@@ -39,18 +39,19 @@ def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> 
         failures = matrices.failures(work.losses, of_runs)
         for key, failure in failures.items():
             _keep(work, key, NOTHING, failure)
-        order = sorted(of_runs.keys() - failures, key=lambda key: (list(work.losses).index(key.loss), key.seed, key))
+        order = sorted(of_runs.keys() - failures, key=lambda key: (list(work.losses).index(key.method), key.seed, key))
         number = itertools.count(1)
-        for loss, keys in itertools.groupby(order, key=lambda key: key.loss):
+        for loss, keys in itertools.groupby(order, key=lambda key: key.method):
             finetuner = finetune.Finetuner(_network(work, work.losses[loss], len(encoded)))
             for key in keys:
-                name = f"run {next(number)} of {len(order)}, {key.loss} on {key.draw}"
+                name = f"run {next(number)} of {len(order)}, {key.method} on {key.draw}"
                 task = _task(work, key.draw, encoded, labels[key.draw], of_runs[key])
                 _keep(work, key, _train(work, finetuner, task, name, announce, progress))
     return TrainResult(
         trained=len(missing),
         done_before=0,
         failed=(),
+        setup=work.setup,
         engine=work.engine,
         training_seconds=time.perf_counter() - started,
         photos_trained=photos_in_all - len(failures) * work.settings.epochs * len(encoded),
@@ -133,7 +134,8 @@ def _task(
 
 def _keep(work: Plan, key: RunKey, trained: finetune.Trained, failure: str | None = None) -> None:
     run = Run(
-        key=key,
+        draw=key.draw,
+        method=key.method,
         labels=work.drawn[key.draw].draw.labels,
         choices=(Choice(*work.settings.grid[0], work.settings.epochs),),
         failure=failure or (plan.DIVERGED if trained.diverged else None),

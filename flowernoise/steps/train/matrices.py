@@ -50,7 +50,7 @@ def check_files(specs: Iterable[Spec], num_classes: int) -> None:
 
 def to_estimate(specs: Mapping[str, Spec], keys: Iterable[RunKey]) -> list[DrawKey]:
     """Draws for which a run's loss wants an estimated matrix, in order and each once."""
-    wanted = (key.draw for key in keys if specs[key.loss].values.get("T") == ESTIMATED)
+    wanted = (key.draw for key in keys if specs[key.method].values.get("T") == ESTIMATED)
     return sorted(set(wanted))
 
 
@@ -93,7 +93,7 @@ def of_runs(
     Raises:
         BadRequestError: a file without a stochastic matrix of as many classes as there are.
     """
-    return {key: _of_run(specs[key.loss], key.draw, labels[key.draw], estimates) for key in keys}
+    return {key: _of_run(specs[key.method], key.draw, labels[key.draw], estimates) for key in keys}
 
 
 def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
@@ -105,7 +105,7 @@ def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> di
     for key, matrix in matrices.items():
         if not np.isfinite(matrix).all():
             found[key] = NO_ESTIMATE
-        elif key.loss in inverting and not heads.invertible(matrix[None])[0]:
+        elif key.method in inverting and not heads.invertible(matrix[None])[0]:
             found[key] = SINGULAR
     return found
 

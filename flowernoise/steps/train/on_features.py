@@ -58,6 +58,7 @@ def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> Tr
         trained=len(missing),
         done_before=0,
         failed=(),
+        setup=work.setup,
         engine=work.engine,
         extractor=work.extractor,
         feature_seconds=featured - started,
@@ -98,7 +99,7 @@ def _estimates(work: Plan, draws: Sequence[DrawKey], data: _Data) -> dict[DrawKe
     """Transition matrices estimated from cross-entropy heads, chosen on the noisy validation split as runs are."""
     estimates: dict[DrawKey, Matrix] = {}
     loss = str(matrices.FIRST_STAGE)
-    keys = [RunKey(draw.noise, draw.rate, draw.seed, loss, str(work.backbone_spec), "features") for draw in draws]
+    keys = [RunKey(draw.noise, draw.rate, draw.seed, loss, work.setup) for draw in draws]
     first_stage = {loss: matrices.FIRST_STAGE}
     for block in blocks(keys, first_stage, _heads_a_block(work, data.train) // len(work.settings.grid)):
         # Asked about the training photos in place of the test photos.
@@ -118,9 +119,9 @@ def blocks(keys: Sequence[RunKey], losses: Mapping[str, Spec], most: int) -> Ite
     names = list(losses)
 
     def company(key: RunKey) -> tuple[int, bool]:
-        return key.seed, "peers" in losses[key.loss].entry.properties.get("needs", ())
+        return key.seed, "peers" in losses[key.method].entry.properties.get("needs", ())
 
-    ordered = sorted(keys, key=lambda key: (company(key), names.index(key.loss)))
+    ordered = sorted(keys, key=lambda key: (company(key), names.index(key.method)))
     for _, group in itertools.groupby(ordered, key=company):
         together = list(group)
         size = max(1, most)
@@ -131,7 +132,8 @@ def _train_block(work: Plan, keys: Sequence[RunKey], data: _Data) -> None:
     selector, grid = _trained(work, keys, data), work.settings.grid
     trained = [
         Run(
-            key=key,
+            draw=key.draw,
+            method=key.method,
             labels=work.drawn[key.draw].draw.labels,
             choices=tuple(
                 Choice(grid[point][0], grid[point][1], int(epoch))
@@ -163,7 +165,7 @@ def _heads_task(work: Plan, keys: Sequence[RunKey], data: _Data, truth: Truth) -
     count, identity = len(data.train), np.eye(work.num_classes)
     groups = [
         plan.loss_group(work.losses[loss], len(list(group)) * len(grid))
-        for loss, group in itertools.groupby(keys, key=lambda key: key.loss)
+        for loss, group in itertools.groupby(keys, key=lambda key: key.method)
     ]
     transition_matrices = np.stack([data.matrices.get(key, identity) for key in keys])
     return HeadsTask(

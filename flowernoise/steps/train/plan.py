@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone, backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.errors import BadRequestError
+from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
-from flowernoise.steps.features import FeatureWork
+from flowernoise.steps.features import FeatureWork, settled
 from flowernoise.steps.train import matrices
 from flowernoise.steps.train.settings import TrainSettings
 from flowernoise.store import datasets, draws, files, runs
@@ -25,13 +27,13 @@ from flowernoise.store.records import (
     CONTROL,
     Dataset,
     DrawKey,
-    FeaturesKey,
     Provenance,
     Run,
     RunBlock,
     RunKey,
     Selection,
 )
+from flowernoise.store.setups import Setup
 from flowernoise.training import engine
 from flowernoise.training.engine import Engine, Extractor
 from flowernoise.training.heads import LossGroup
@@ -50,10 +52,11 @@ class Plan:
     backbone_spec: Spec
     backbone: Backbone
     engine: Engine
-    extractor: Extractor
+    feature_work: FeatureWork
     losses: Mapping[str, Spec]
     drawn: Mapping[DrawKey, StoredDraw]
     generation: int = 1
+    recency: int = 1
     checked: set[str] = dataclasses.field(default_factory=set)  # blocks whose bytes were found intact
 
     @property
@@ -66,15 +69,30 @@ class Plan:
         """The encoded photos."""
         return Archive(self.layout.photos, self.dataset.archive)
 
-    @property
-    def feature_work(self) -> FeatureWork:
-        """The features that runs are trained on."""
-        return FeatureWork(self.layout, self.dataset, self.index, self.backbone_spec, self.backbone, self.extractor)
-
     @functools.cached_property
-    def inputs(self) -> FeaturesKey:
-        """What photos and backbone are; with draw, loss, mode and settings it determines a run."""
-        return self.feature_work.key
+    def setup(self) -> Setup:
+        """What all runs have in common; with draw and method it makes up a run's identity."""
+        frozen, settings = self.settings.mode == "features", self.settings
+        rates, strengths = (tuple(sorted(set(values))) for values in zip(*settings.grid, strict=True))
+        return Setup(
+            backbone=str(self.backbone_spec),
+            weights=self.backbone.weights_digest,
+            mode=settings.mode,
+            image_size=self.dataset.request.image_size,
+            decoding=images.DECODING,
+            extractor=self.extractor.kind,
+            precision=self.extractor.precision if frozen else self.engine.training_precision,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            optimizer=settings.optimizer,
+            learning_rates=rates,
+            l2=strengths,
+        )
+
+    @property
+    def extractor(self) -> Extractor:
+        """What extracts features; in fine-tuning, what trains."""
+        return self.feature_work.extractor
 
     def split(self, name: str) -> list[IndexedPhoto]:
         """The photos of a split."""
@@ -86,7 +104,7 @@ class Plan:
         return draws.read(self.layout, self.dataset, [self.drawn[draw] for draw in wanted])
 
 
-def make(layout: Layout, settings: TrainSettings) -> Plan:
+def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     """Checks the request against what is there.
 
     Raises:
@@ -109,16 +127,18 @@ def make(layout: Layout, settings: TrainSettings) -> Plan:
     if not drawn:
         raise BadRequestError(f"no draws in {layout.root} for its data set; run `flowernoise corrupt` first")
     backbone, described = backbone_spec(), engine.describe()
-    frozen = settings.mode == "features"
+    frozen, index = settings.mode == "features", datasets.index(layout, dataset)
+    extractor = engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described)
+    feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
     return Plan(
         layout=layout,
         dataset=dataset,
-        index=datasets.index(layout, dataset),
+        index=index,
         settings=settings,
         backbone_spec=backbone_spec,
         backbone=backbone,
         engine=described,
-        extractor=engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described),
+        feature_work=settled(feature_work, progress),
         losses={str(spec): spec for spec in specs},
         drawn=drawn,
     )
@@ -129,7 +149,7 @@ def asked(plan: Plan) -> list[RunKey]:
     restricted = plan.settings.control_losses
     allowed = set(plan.losses) if restricted is None else {str(matrices.pinned(losses.parse(t))) for t in restricted}
     return [
-        RunKey(draw.noise, draw.rate, draw.seed, loss, str(plan.backbone_spec), plan.settings.mode)
+        RunKey(draw.noise, draw.rate, draw.seed, loss, plan.setup)
         for draw in plan.drawn
         for loss in plan.losses
         if draw.noise != CONTROL or loss in allowed
@@ -137,34 +157,24 @@ def asked(plan: Plan) -> list[RunKey]:
 
 
 def is_done(plan: Plan, stored: runs.StoredRun | None) -> bool:
-    """Whether a run is there, trained on the same labels and inputs with the same settings."""
-    return (
-        stored is not None
-        and stored.run.labels == plan.drawn[stored.run.key.draw].draw.labels
-        and (stored.block.inputs, stored.block.settings) == (plan.inputs, plan.settings.recorded)
-    )
-
-
-def work_digest(plan: Plan, key: RunKey) -> str:
-    """Digest of what a run is trained on and how; two runs of one key and one such digest are the same."""
-    return files.digest_of([plan.drawn[key.draw].draw.labels, plan.inputs, plan.settings.recorded])[:16]
+    """Whether a run is there, trained on the labels that are drawn now."""
+    return stored is not None and stored.run.labels == plan.drawn[stored.run.draw].draw.labels
 
 
 def write_block(
     plan: Plan, trained: Sequence[Run], arrays: dict[str, np.ndarray[Any, Any]], selections: tuple[Selection, ...]
 ) -> None:
     """Keeps runs that were trained together."""
+    extractor = "" if plan.settings.mode == "finetune" else f"{plan.extractor.name}, {plan.extractor.device}"
     block = RunBlock(
         dataset=plan.dataset.id,
-        backbone=str(plan.backbone_spec),
-        mode=plan.settings.mode,
-        inputs=plan.inputs,
-        settings=plan.settings.recorded,
+        setup=plan.setup,
         selections=selections,
         runs=tuple(trained),
         arrays=files.NOT_WRITTEN,
         generation=plan.generation,
-        provenance=Provenance(plan.engine.versions, plan.engine.backend, plan.engine.device),
+        recency=plan.recency,
+        provenance=Provenance(plan.engine.versions, plan.engine.backend, plan.engine.device, extractor),
     )
     runs.write(plan.layout, block, arrays)
 

@@ -9,7 +9,8 @@ from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Between, format_value
-from flowernoise.store.records import Mode, RunKey, TrainingSettings
+from flowernoise.store.records import RunKey
+from flowernoise.store.setups import Mode, Setup
 from flowernoise.training.engine import Engine, Extractor
 
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -39,14 +40,6 @@ class TrainSettings:
     control_losses: tuple[str, ...] | None = None
     memory: float = 1.0
 
-    @property
-    def recorded(self) -> TrainingSettings:
-        """The part that is kept with every run."""
-        rates, strengths = zip(*self.grid, strict=True)
-        return TrainingSettings(
-            self.epochs, self.batch_size, self.optimizer, tuple(dict.fromkeys(rates)), tuple(dict.fromkeys(strengths))
-        )
-
     def resolved(self, *, validated: bool) -> TrainSettings:
         """The same with learning rates and L2 filled in.
 
@@ -59,8 +52,11 @@ class TrainSettings:
 
     @property
     def grid(self) -> list[tuple[float, float]]:
-        """Learning rate and L2 of each point of the tuning grid."""
-        return [(rate, l2) for rate in self.learning_rates or (FIXED_LEARNING_RATE,) for l2 in self.l2 or (0.0,)]
+        """Learning rate and L2 of each point of the tuning grid, in ascending order: that in which they are asked for
+        makes no difference.
+        """
+        rates, strengths = self.learning_rates or (FIXED_LEARNING_RATE,), self.l2 or (0.0,)
+        return [(rate, l2) for rate in sorted(set(rates)) for l2 in sorted(set(strengths))]
 
     def check(self) -> None:
         """Refuses unknown names, and numbers out of range.
@@ -94,12 +90,21 @@ class TrainSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class Restored:
+    """Runs that were there before and are made again: nothing else is trained, and their recency stays."""
+
+    keys: frozenset[RunKey]
+    recency: int
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What was trained: counts of runs, the engines, and the seconds that features and training took."""
+    """What was trained: counts of runs, how, the engines, and the seconds that features and training took."""
 
     trained: int
     done_before: int
     failed: tuple[tuple[RunKey, str], ...]
+    setup: Setup
     engine: Engine
     extractor: Extractor | None = None
     feature_seconds: float = 0.0

@@ -10,7 +10,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseErr
 from flowernoise.progress import Progress
 from flowernoise.steps.train import by_finetuning, on_features, plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.settings import TrainResult, TrainSettings
+from flowernoise.steps.train.settings import Restored, TrainResult, TrainSettings
 from flowernoise.store import artifacts, claims, datasets, files, runs
 from flowernoise.store.claims import Claim, Others
 from flowernoise.store.records import RunBlock, RunKey
@@ -20,23 +20,23 @@ TRAINERS = {"features": on_features.train_heads, "finetune": by_finetuning.finet
 
 
 def train(
-    artifacts_directory: Path, settings: TrainSettings, progress: Progress, only: frozenset[RunKey] | None = None
+    artifacts_directory: Path, settings: TrainSettings, progress: Progress, restored: Restored | None = None
 ) -> TrainResult:
-    """Trains the runs (draws × losses) that are asked for and not there with the same settings.
+    """Trains the runs (draws × losses) that are asked for and not there; other settings make other runs.
 
     Runs that another process is training are left to it, and waited for.
 
     Args:
-        only: of the runs that are asked for, those to look at; all if None.
+        restored: of the runs that are asked for, those to look at; all if None.
 
     Raises:
         BadRequestError: nothing prepared or drawn, an unknown loss or backbone, settings out of range, or another
-            process is training the same runs with other settings.
+            process is training the same runs on other labels.
         FlowernoiseError: weights that cannot be reached, results that cannot be written.
     """
-    work = plan.make(artifacts.opened(artifacts_directory), settings)
-    asked = [key for key in plan.asked(work) if only is None or key in only]
-    result = TrainResult(0, 0, (), work.engine)
+    work = plan.make(artifacts.opened(artifacts_directory), settings, progress)
+    asked = [key for key in plan.asked(work) if restored is None or key in restored.keys]
+    result = TrainResult(0, 0, (), work.setup, work.engine)
     own: set[RunKey] = set()
     there = _intact(work, asked, progress)
     while missing := _missing(work, asked, there):
@@ -44,7 +44,7 @@ def train(
             raise FlowernoiseError(
                 f"another process replaces what was trained in {work.layout.root}; let it end, then run this again"
             )
-        share = _Share(work, asked, progress)
+        share = _Share(work, asked, restored, progress)
         with claims.claimed(work.layout, progress, share.choose):
             if share.own:
                 trained = TRAINERS[settings.mode](share.work, share.own, progress)
@@ -62,17 +62,17 @@ def train(
 class _Share:
     """This process' share of the missing runs: those that no other living process is training."""
 
-    def __init__(self, work: Plan, asked: Sequence[RunKey], progress: Progress) -> None:
+    def __init__(self, work: Plan, asked: Sequence[RunKey], restored: Restored | None, progress: Progress) -> None:
         self.work = work
         self.own: list[RunKey] = []
         self.holders: list[Path] = []
-        self._asked, self._progress = asked, progress
+        self._asked, self._restored, self._progress = asked, restored, progress
 
     def choose(self, others: Others) -> Claim | None:
         """Claims the runs that are missing now and not claimed by others.
 
         Raises:
-            BadRequestError: another process trains one of them with other settings, or the photos were replaced.
+            BadRequestError: another process trains one of them on other labels, or the photos were replaced.
         """
         work = self.work
         present = datasets.find(work.layout)
@@ -82,25 +82,36 @@ class _Share:
             )
         there = _intact(work, self._asked, self._progress)
         missing = {files.digest_of(key)[:16]: key for key in _missing(work, self._asked, there)}
-        made = {digest: plan.work_digest(work, key) for digest, key in missing.items()}
+        made = {digest: work.drawn[key.draw].draw.labels for digest, key in missing.items()}
         self.holders = [lock for lock, claim in others.items() if claim.runs.keys() & missing.keys()]
         for lock in self.holders:
-            _refuse_other_settings(work, others[lock], missing, made)
+            _refuse_other_labels(work, others[lock], missing, made)
         taken = {digest for lock in self.holders for digest in others[lock].runs}
         self.own = [key for digest, key in missing.items() if digest not in taken]
         superseded = [there[key].block.generation for key in self.own if key in there]
-        self.work = dataclasses.replace(work, generation=max(superseded, default=0) + 1)
+        generation = max(superseded, default=0) + 1
+        self.work = dataclasses.replace(work, generation=generation, recency=self._recency(others))
         runs_claimed = {digest: made[digest] for digest in missing if digest not in taken}
-        return Claim("train", runs=runs_claimed) if self.own else None
+        if not self.own:
+            return None
+        return Claim("train", runs=runs_claimed, setup=work.setup, recency=self.work.recency)
+
+    def _recency(self, others: Others) -> int:
+        if self._restored:
+            return self._restored.recency
+        there = runs.blocks(self.work.layout, self.work.dataset.id, on_damage=lambda _path, _error: None)
+        trained = [(block.recency, block.setup) for block in there.values()]
+        claimed = [(claim.recency, claim.setup) for claim in others.values() if claim.setup]
+        return runs.next_recency([*trained, *claimed], self.work.setup)
 
 
-def _refuse_other_settings(work: Plan, claim: Claim, missing: dict[str, RunKey], made: dict[str, str]) -> None:
+def _refuse_other_labels(work: Plan, claim: Claim, missing: dict[str, RunKey], made: dict[str, str]) -> None:
     for digest in claim.runs.keys() & missing.keys():
         if claim.runs[digest] != made[digest]:
             key = missing[digest]
             raise BadRequestError(
-                f"{claim} is training {key.loss} on {key.draw} in {work.layout.root} with other settings; wait for its "
-                "end, use the same settings, or give another directory with --artifacts"
+                f"{claim} is training {key.method} on other labels of {key.draw} in {work.layout.root}; wait for its "
+                "end, or give another directory with --artifacts"
             )
 
 
@@ -119,7 +130,7 @@ def _intact(work: Plan, asked: Sequence[RunKey], progress: Progress) -> dict[Run
     found = runs.blocks(layout, work.dataset.id, on_damage=set_aside)
     wanted = set(asked)
     for name, block in list(found.items()):
-        if any(run.key in wanted for run in block.runs) and (damage := _damage(work, name, block)):
+        if not wanted.isdisjoint(block.keys) and (damage := _damage(work, name, block)):
             progress.note(f"{damage}; set aside, its runs are trained again")
             runs.set_aside(layout, name, block)
             del found[name]

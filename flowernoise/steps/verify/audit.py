@@ -29,12 +29,11 @@ from flowernoise.store.records import (
     DrawKey,
     Evaluation,
     Features,
+    Identity,
     KeptComparison,
     Predictions,
     Preset,
-    Row,
     RunBlock,
-    RunKey,
 )
 
 STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare")
@@ -276,8 +275,8 @@ class _Audit:
         dataset = self._need_dataset()
         with self._noting(path, "train", path):
             _check_name(path, layout.runs / f"{runs.name_of(block)}.json")
-            if (block.inputs.photos, block.inputs.image_size) != (self._photos, dataset.request.image_size):
-                raise DamagedFileError(f"{path} says that it is of the prepared photos, but its features are of others")
+            if block.setup.image_size != dataset.request.image_size:
+                raise DamagedFileError(f"{path} says that it is of the prepared photos, but they have another size")
             self._check_labels(path, block)
             self._blocks[name] = block
         if block.mode == "features":
@@ -288,13 +287,11 @@ class _Audit:
     def _check_labels(self, path: Path, block: RunBlock) -> None:
         """Each run's labels are those of its draw."""
         for run in block.runs:
-            stored = self._drawn.get(run.key.draw)
+            stored = self._drawn.get(run.draw)
             if stored is None:
-                self._without_draw.setdefault(run.key.draw)
+                self._without_draw.setdefault(run.draw)
             elif stored.draw.labels != run.labels:
-                raise DamagedFileError(
-                    f"{path}: {run.key.loss} on {run.key.draw} was trained on labels that were not drawn"
-                )
+                raise DamagedFileError(f"{path}: {run.method} on {run.draw} was trained on labels that were not drawn")
 
     def _check_predictions(self, path: Path, predictions: Predictions) -> None:
         name = path.name.removesuffix(runs.PREDICTIONS_SUFFIX)
@@ -331,19 +328,20 @@ class _Audit:
     def _check_evaluated(self, evaluation: Evaluation, blob: Path) -> None:
         """The evaluation holds what the runs answer."""
         live = runs.live(self._blocks)
-        if [run.key for run in evaluation.runs] != list(live):
+        if evaluation.keys != list(live):
             raise DamagedFileError(f"{self._layout.evaluation} does not list the runs that are there")
         for row, (run, stored) in enumerate(zip(evaluation.runs, live.values(), strict=True)):
-            draw = self._drawn.get(run.key.draw)
+            draw = self._drawn.get(run.draw)
             if draw is not None and draw.draw.realised_rate != run.realised_rate:
-                raise DamagedFileError(f"{blob} has another rate of wrong labels than {run.key.draw}")
-            if run.failure != stored.run.failure:
-                raise DamagedFileError(f"{self._layout.evaluation} says otherwise of {run.key.loss} on {run.key.draw}")
+                raise DamagedFileError(f"{blob} has another rate of wrong labels than {run.draw}")
+            said = (run.failure, run.recency, evaluation.provenances[run.provenance])
+            if said != (stored.run.failure, stored.block.recency, stored.block.provenance):
+                raise DamagedFileError(f"{self._layout.evaluation} says otherwise of {run.method} on {run.draw}")
             if run.failure is None and stored.name in self._answers:
                 columns = [evaluation.selections.index(selection) for selection in stored.block.selections]
                 kept = self._arrays["predicted"][row, columns]
                 if not np.array_equal(kept, self._answers[stored.name][stored.row]):
-                    raise DamagedFileError(f"{blob} does not hold what {run.key.loss} on {run.key.draw} answers")
+                    raise DamagedFileError(f"{blob} does not hold what {run.method} on {run.draw} answers")
 
     # Tables
 
@@ -364,19 +362,15 @@ class _Audit:
         available = self._arrays["available"]
         right = self._arrays["predicted"] == self._arrays["test_labels"]
         accuracy = right.mean(axis=2)
-        by_cell: dict[tuple[Any, ...], list[float]] = {}
-        for row, run in enumerate(self._evaluation.runs):
+        by_cell: dict[Identity, list[float]] = {}
+        for row, (key, run) in enumerate(zip(self._evaluation.keys, self._evaluation.runs, strict=True)):
             if run.failure is None:
                 own = column if available[row, column] else last
-                by_cell.setdefault(_cell(run.key), []).append(float(accuracy[row, own]))
+                by_cell.setdefault(key.identity, []).append(float(accuracy[row, own]))
         for shown in comparison.rows:
-            values = by_cell.get(_cell(shown), [])
+            values = by_cell.get(shown.identity, [])
             if len(values) != len(shown.values) or not np.allclose(values, shown.values, rtol=0, atol=_EQUAL):
                 raise DamagedFileError(f"{path} shows other accuracies of {shown.loss} than the evaluation holds")
-
-
-def _cell(key: RunKey | Row) -> tuple[Any, ...]:
-    return key.noise, key.rate, key.loss, key.backbone, key.mode
 
 
 def _check_name(path: Path, expected: Path) -> None:

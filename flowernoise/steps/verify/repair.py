@@ -21,11 +21,12 @@ from flowernoise.steps import commands
 from flowernoise.steps.corrupt import draw_again
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.steps.train import TrainSettings, train
+from flowernoise.steps.train import Restored, TrainSettings, train
 from flowernoise.steps.verify.audit import Found, Problem
 from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey, TrainingSettings
+from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey
+from flowernoise.store.setups import Setup
 
 _NO_PATHS = {"weights": ("imagenet", "none"), "T": ("true", "estimated"), "file": ("",)}
 
@@ -77,7 +78,7 @@ def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None
 
 def _draws(layout: Layout, found: Found, progress: Progress) -> None:
     """Draws batches that are wrong again, and draws that runs were trained on and that no record names any more."""
-    lost = {run.key.draw for block in found.blocks.values() for run in block.runs} - found.drawn.keys()
+    lost = {run.draw for block in found.blocks.values() for run in block.runs} - found.drawn.keys()
     draw_again(layout.root, sorted(filter(_may_redraw, lost)), progress, _may_redraw)
     of_files = sorted(key for key in lost if not _may_redraw(key))
     if of_files:
@@ -90,18 +91,18 @@ def _may_redraw(key: DrawKey) -> bool:
 
 def _runs(layout: Layout, found: Found, wrong: Iterable[Problem], progress: Progress) -> None:
     """Trains runs again whose blocks are wrong, and runs that were evaluated and that no record names any more."""
-    lost: dict[tuple[str, str, TrainingSettings], list[RunKey]] = {}
+    lost: dict[tuple[int, Setup], list[RunKey]] = {}
     for path in sorted({Path(problem.record) for problem in wrong if problem.stage == "train"}):
         block = _readable(path)
         if block is None:
             files.set_aside(path)
             continue
         runs.set_aside(layout, path.stem, block)
-        lost.setdefault((block.backbone, block.mode, block.settings), []).extend(run.key for run in block.runs)
-    for key in _evaluated_only(found, {key for keys in lost.values() for key in keys}):
-        lost.setdefault((key.backbone, key.mode, _settings_of(found, key)), []).append(key)
-    for (_, _, settings), keys in lost.items():
-        _train_again(layout, settings, keys, progress)
+        lost.setdefault((block.recency, block.setup), []).extend(block.keys)
+    for recency, key in _evaluated_only(found, {key for keys in lost.values() for key in keys}):
+        lost.setdefault((recency, key.setup), []).append(key)
+    for (recency, setup), keys in sorted(lost.items()):
+        _train_again(layout, setup, keys, recency, progress)
 
 
 def _readable(path: Path) -> RunBlock | None:
@@ -110,41 +111,36 @@ def _readable(path: Path) -> RunBlock | None:
     return None
 
 
-def _evaluated_only(found: Found, known: set[RunKey]) -> list[RunKey]:
+def _evaluated_only(found: Found, known: set[RunKey]) -> list[tuple[int, RunKey]]:
+    """Runs that were evaluated and are not there, with their recency."""
     if found.evaluation is None or found.dataset is None or found.evaluation.dataset != found.dataset.id:
         return []
-    there = {run.key for block in found.blocks.values() for run in block.runs} | known
-    return [run.key for run in found.evaluation.runs if run.key not in there]
+    there = {key for block in found.blocks.values() for key in block.keys} | known
+    evaluated = zip(found.evaluation.keys, found.evaluation.runs, strict=True)
+    return [(run.recency, key) for key, run in evaluated if key not in there]
 
 
-def _settings_of(found: Found, key: RunKey) -> TrainingSettings:
-    """How runs of this backbone and mode are trained, if that is one and the same."""
-    kind = (key.backbone, key.mode)
-    own = {block.settings for block in found.blocks.values() if (block.backbone, block.mode) == kind}
-    if len(own) != 1:
-        raise BadRequestError(
-            f"how {key.loss} on {key.draw} was trained is lost; run `flowernoise train` with the options used before"
-        )
-    return own.pop()
-
-
-def _train_again(layout: Layout, own: TrainingSettings, keys: list[RunKey], progress: Progress) -> None:
-    backbone, mode = keys[0].backbone, keys[0].mode
-    names = list(dict.fromkeys(key.loss for key in keys))
-    if not all(map(_names_no_file, [backbones.parse(backbone), *map(losses.parse, names)])):
-        again = commands.command(layout.root, commands.train_again(names, backbone, mode, own))
+def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, progress: Progress) -> None:
+    names = list(dict.fromkeys(key.method for key in keys))
+    if not all(map(_names_no_file, [backbones.parse(own.backbone), *map(losses.parse, names)])):
+        again = commands.command(layout.root, commands.train_again(names, own))
         raise BadRequestError(f"files are read only from where you say; run `{again}`")
     settings = TrainSettings(
         losses=tuple(names),
-        backbone=backbone,
-        mode=mode,
+        backbone=own.backbone,
+        mode=own.mode,
         epochs=own.epochs,
         batch_size=own.batch_size,
         learning_rates=own.learning_rates,
         l2=own.l2,
         optimizer="sgd" if own.optimizer == "sgd" else "adam",
     )
-    train(layout.root, settings, progress, only=frozenset(keys))
+    trained = train(layout.root, settings, progress, Restored(frozenset(keys), recency))
+    if trained.setup != own:
+        raise BadRequestError(
+            f"{len(keys)} runs cannot be made again here: they were trained with {own.extractor} in {own.precision}, "
+            f"this machine would use {trained.setup.extractor} in {trained.setup.precision}"
+        )
 
 
 def _names_no_file(spec: Spec) -> bool:

@@ -1,0 +1,203 @@
+"""What a reader of the table should know beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from flowernoise.catalogue.noise import noise_models
+from flowernoise.steps.compare.evaluated import Cell, Failure, Group
+from flowernoise.steps.compare.settings import CompareSettings
+from flowernoise.store.records import CONTROL, Provenance, RateInterval, Row, Tolerated
+from flowernoise.store.setups import SETTINGS, Setup, differing, named, setting
+
+MAX_SETUPS = 3  # that are not shown, by name
+
+
+def of(
+    groups: Sequence[Group],
+    names: Sequence[str],
+    rows: Sequence[Row],
+    tolerated: Sequence[Tolerated],
+    picked: Collection[Cell],
+    settings: CompareSettings,
+) -> list[str]:
+    """All notes on a comparison.
+
+    Args:
+        groups: what was compared, by test photos.
+        names: of the groups.
+        rows, tolerated: what is shown.
+        picked: the cells that ``--where`` picks, or that were trained last.
+        settings: what was asked for.
+    """
+    return [
+        *_baseline(groups, settings),
+        *_epochs(groups, names, settings),
+        *_oracle_epochs(groups),
+        *_collapsed(rows),
+        *_failed(groups, picked),
+        *_luck(names, rows),
+        *_one_labelling(rows),
+        *_provenance(groups, picked),
+        *_not_shown(groups, picked, settings),
+        *_crossovers(names, rows, tolerated, settings.baseline),
+    ]
+
+
+def _baseline(groups: Sequence[Group], settings: CompareSettings) -> Iterator[str]:
+    if all(cell.loss != settings.baseline for group in groups for cell in group.cells):
+        yield f"no runs with the baseline {settings.baseline}: without it nothing shows what a loss gains"
+
+
+def _epochs(groups: Sequence[Group], names: Sequence[str], settings: CompareSettings) -> Iterator[str]:
+    """Where another epoch is shown than the one asked for, and why."""
+    for number, group in enumerate(groups):
+        where = _where(names, number)
+        if not group.dataset.sizes[1]:
+            if settings.select == "selected":
+                yield f"{where}there is no validation split to select on; the last epoch is shown"
+        elif group.selected != group.asked:
+            yield f"{where}fine-tuning keeps the last epoch only; it is shown"
+        elif group.fallen_back:
+            runs = "1 run was" if group.fallen_back == 1 else f"{group.fallen_back:,} runs were"
+            yield f"{where}{runs} fine-tuned, which keeps the last epoch only; it is shown"
+
+
+def _oracle_epochs(groups: Sequence[Group]) -> Iterator[str]:
+    if any(group.selected == "oracle" for group in groups):
+        yield "oracle picks epoch and hyper-parameters on the test photos: an upper bound nobody can reach"
+
+
+def _collapsed(rows: Sequence[Row]) -> Iterator[str]:
+    collapsed = sum(row.collapsed for row in rows)
+    if collapsed:
+        guilty = ", ".join(sorted({row.loss for row in rows if row.collapsed}))
+        yield (
+            f"{_runs(collapsed, 'has', 'have')} collapsed ({guilty}), predicting fewer classes than the training "
+            "labels hold; such accuracy is no robustness"
+        )
+
+
+def _failed(groups: Sequence[Group], picked: Collection[Cell]) -> Iterator[str]:
+    failures: list[Failure] = [each for group in groups for each in group.failures if each.cell in picked]
+    if failures:
+        first = failures[0]
+        yield (
+            f"{_runs(len(failures), 'has', 'have')} failed, such as {first.cell.loss} on {first.draw}: {first.reason}"
+        )
+
+
+def _luck(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    """Which luck the intervals leave out."""
+    for number in range(len(names)):
+        seeds = max((row.seeds for row in rows if row.dataset == number), default=0)
+        if seeds == 1:
+            yield (
+                f"{_where(names, number)}one seed and one split: the interval covers the sampling of test photos only, "
+                "not the luck of draw, training and split"
+            )
+        elif seeds:
+            yield f"{_where(names, number)}one split: the intervals leave out what another split of the photos changes"
+
+
+def _one_labelling(rows: Sequence[Row]) -> Iterator[str]:
+    """Noise models whose seeds share one labelling."""
+    for noise in dict.fromkeys(row.noise for row in rows):
+        seeds = max(row.seeds for row in rows if row.noise == noise)
+        if noise != CONTROL and seeds > 1 and noise_models.parse(noise).entry.properties.get("one_labelling"):
+            yield (
+                f"{noise} is one labelling: its {seeds} seeds differ in training only, so the intervals leave out "
+                "the luck of the labelling"
+            )
+
+
+def _provenance(groups: Sequence[Group], picked: Collection[Cell]) -> Iterator[str]:
+    """Cells whose runs were made with different versions or devices."""
+    mixed = [
+        (cell, members.provenances)
+        for group in groups
+        for cell, members in group.cells.items()
+        if cell in picked and len(members.provenances) > 1
+    ]
+    if mixed:
+        cell, provenances = mixed[0]
+        under = "the control" if cell.noise == CONTROL else f"{cell.noise} {cell.rate:g}"
+        cells = "1 cell holds" if len(mixed) == 1 else f"{len(mixed):,} cells hold"
+        yield (
+            f"{cells} runs made with different versions or devices, such as {cell.loss} under {under}: "
+            + "; ".join(_different(provenances))
+        )
+
+
+def _different(provenances: Sequence[Provenance]) -> Iterator[str]:
+    plain: list[Mapping[str, str]] = [
+        {**each.versions, "backend": each.backend, "device": each.device, "extractor": each.extractor}
+        for each in provenances
+    ]
+    for key in sorted({key for each in plain for key in each}):
+        values = sorted({each.get(key) or "none" for each in plain})
+        if len(values) > 1:
+            yield f"{key} {' and '.join(values)}"
+
+
+def _not_shown(groups: Sequence[Group], picked: Collection[Cell], settings: CompareSettings) -> Iterator[str]:
+    """Ways of training that are there, but are not shown unless they are asked for."""
+    if settings.where:
+        return
+    methods: dict[Setup, set[str]] = {}
+    for group in groups:
+        for cell in group.cells:
+            if cell not in picked:
+                methods.setdefault(cell.setup, set()).add(cell.loss)
+    shown = {cell.setup for cell in picked}
+    for setup in sorted(methods)[:MAX_SETUPS]:
+        yield f"not shown: {', '.join(sorted(methods[setup]))} {_trained_otherwise(setup, shown)}"
+    if len(methods) > MAX_SETUPS:
+        yield f"not shown: runs of {len(methods) - MAX_SETUPS:,} more settings; `flowernoise status` lists them"
+
+
+def _trained_otherwise(setup: Setup, shown: Collection[Setup]) -> str:
+    """In what a setup differs from those shown, and the option that shows it."""
+    alike = [each for each in shown if (each.backbone, each.mode) == (setup.backbone, setup.mode)]
+    telling = differing([setup, *alike])
+    keys = [key for key in telling if all(setting(key, each) != setting(key, setup) for each in alike)] or telling
+    kind = "" if len({(each.backbone, each.mode) for each in shown}) == 1 else f"{setup.backbone} {setup.mode}, "
+    text = f"trained with {kind}{', '.join(named(key, setup) for key in keys)}"
+    pickable = [key for key in keys if key in SETTINGS]
+    option = ",".join(f"{key}={setting(key, setup)}" for key in pickable)
+    return f"{text}; `--where {option}` shows them" if pickable else text
+
+
+def _where(names: Sequence[str], number: int) -> str:
+    return "" if len(names) == 1 else f"{names[number]}: "
+
+
+def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str) -> list[str]:
+    """From which rate losses are ahead of the baseline, of those that are so significantly at some rate."""
+    proven = {
+        (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
+    }
+    by_noise: dict[tuple[int, str], list[str]] = {}
+    keys = differing({row.setup for row in rows})
+    for line in tolerated:
+        if line.crossover and (line.dataset, line.noise, line.column) in proven:
+            text = _from(line.crossover)
+            if text:
+                name = " · ".join([line.loss, *(named(key, line.setup) for key in keys), *filter(None, [line.variant])])
+                by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
+    return [
+        f"{_where(names, number)}{noise}: ahead of {baseline} from this share of wrong labels on, in %: "
+        + ", ".join(items)
+        for (number, noise), items in by_noise.items()
+    ]
+
+
+def _from(crossover: RateInterval) -> str:
+    point = crossover.point
+    if point.rate is None:
+        return ""
+    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f}"
+
+
+def _runs(count: int, singular: str, plural: str) -> str:
+    return f"1 run {singular}" if count == 1 else f"{count:,} runs {plural}"

@@ -1,0 +1,103 @@
+"""``remove``: take runs out of an artifacts directory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from flowernoise.errors import BadRequestError
+from flowernoise.progress import Progress
+from flowernoise.steps import where
+from flowernoise.store import artifacts, claims, datasets, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import Dataset, RunBlock, RunKey
+from flowernoise.store.setups import Setup
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoveSettings:
+    """Which runs, as ``key=value,key=value``, any of which may fit, and whether they are to be removed or listed."""
+
+    where: tuple[str, ...] = ()
+    yes: bool = False
+
+    def check(self) -> None:
+        """Refuses to remove everything, and what cannot be read.
+
+        Raises:
+            BadRequestError: names the option and what it takes.
+        """
+        if not self.where:
+            raise BadRequestError("say which runs with --where, as in --where loss=mae,epochs=3")
+        for text in self.where:
+            where.parse(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Removed:
+    """Runs of one loss, noise and setup."""
+
+    noise: str
+    rate: float
+    loss: str
+    setup: Setup
+    runs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoveResult:
+    """The runs, whether they are removed, and by how many bytes the runs' files have shrunk."""
+
+    runs: tuple[Removed, ...]
+    removed: bool
+    bytes: int = 0
+
+
+def remove(artifacts_directory: Path, settings: RemoveSettings, progress: Progress) -> RemoveResult:
+    """Lists the runs that are picked and, if that is asked for, removes them; draws, features and photos stay.
+
+    Raises:
+        BadRequestError: nothing prepared or trained, or no such runs.
+        DamagedFileError: runs that are not what was written.
+    """
+    settings.check()
+    layout = artifacts.opened(artifacts_directory)
+    if not settings.yes:
+        blocks = runs.blocks(layout, datasets.need(layout).id)
+        return RemoveResult(_counted(_picked(layout, blocks, settings)), removed=False)
+    with claims.exclusive(layout, "remove", progress):
+        dataset = datasets.need(layout)
+        blocks = runs.blocks(layout, dataset.id)
+        picked = _picked(layout, blocks, settings)
+        before = _size(layout)
+        _remove(layout, dataset, blocks, picked, progress)
+        return RemoveResult(_counted(picked), removed=True, bytes=before - _size(layout))
+
+
+def _picked(layout: Layout, blocks: Mapping[str, RunBlock], settings: RemoveSettings) -> set[RunKey]:
+    keys = {key for block in blocks.values() for key in block.keys}
+    if not keys:
+        raise BadRequestError(f"no runs in {layout.root} for its data set")
+    identities = where.matching(settings.where, {key.identity for key in keys})
+    return {key for key in keys if key.identity in identities}
+
+
+def _counted(picked: Iterable[RunKey]) -> tuple[Removed, ...]:
+    counts = Counter(key.identity for key in picked)
+    return tuple(Removed(*identity, runs=count) for identity, count in sorted(counts.items()))
+
+
+def _remove(
+    layout: Layout, dataset: Dataset, blocks: Mapping[str, RunBlock], picked: set[RunKey], progress: Progress
+) -> None:
+    concerned = {name: block for name, block in blocks.items() if not picked.isdisjoint(block.keys)}
+    with progress.task("removing", len(concerned), "blocks") as advance:
+        for name, block in concerned.items():
+            runs.remove_runs(layout, dataset, name, block, picked)
+            advance(1)
+
+
+def _size(layout: Layout) -> int:
+    return sum(path.stat().st_size for path in layout.runs.iterdir() if path.is_file())
