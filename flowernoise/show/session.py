@@ -70,14 +70,14 @@ class Session:
             ),
             (
                 dataset.identical,
-                "photo there more than once, kept once",
-                "photos there more than once, kept once each",
+                "photo there more than once (equal in pixels), kept once",
+                "photos there more than once (equal in pixels), kept once each",
                 " = ".join,
             ),
             (
                 dataset.contradictory,
-                "photo under two classes, dropped",
-                "photos under two classes, dropped",
+                "photo under two classes (equal in pixels), dropped",
+                "photos under two classes (equal in pixels), dropped",
                 " = ".join,
             ),
         )
