@@ -53,7 +53,7 @@ ALLOWED = {
     "catalogue": LEAVES,
     "training": LEAVES | {"training", "store.records", "store.files"},
     "store": LEAVES | {"store"},
-    "show": LEAVES | {"show", "store.records"},
+    "show": LEAVES | {"show", "store.records", "catalogue.sources"},  # which say what their labels are called
     "steps": LEAVES | {"statistics", "catalogue", "training", "store", "steps"},
     "cli": LEAVES | {"steps", "show"},
     "help": LEAVES | {"steps", "catalogue"},  # part of the command line: texts made from registries and settings

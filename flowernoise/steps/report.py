@@ -157,7 +157,7 @@ def _conditions(drawn: Iterable[Draw]) -> Iterator[Drawn]:
 def _sheets(
     artifacts_directory: Path, comparison: Comparison, drawn: Iterable[DrawKey], progress: Progress
 ) -> Iterator[preview.Sheet]:
-    """A few contact sheets: clean labels, one or two draws, and the baseline's mistakes under the first of them."""
+    """A few contact sheets: the source's labels, one or two draws, and the baseline's mistakes under the first."""
     there = {row.loss for row in comparison.rows}
     losses = (comparison.baseline,) if comparison.baseline in there else ()
     shown: set[str] = set()
