@@ -162,7 +162,10 @@ Val = Annotated[
 Test = Annotated[
     int | None,
     typer.Option(
-        parser=_whole_number, metavar="N", help="Test photos, their labels clean.  [default: 15 %]", show_default=False
+        parser=_whole_number,
+        metavar="N",
+        help="Test photos; noise leaves their labels alone.  [default: 15 %]",
+        show_default=False,
     ),
 ]
 ImageSize = Annotated[
@@ -463,7 +466,7 @@ def train(
 def evaluate(
     artifacts: Artifacts = DEFAULT_ARTIFACTS, quiet: Quiet = False, json: Json = False, debug: Debug = False
 ) -> None:
-    """Measure every run on the clean test split."""
+    """Measure every run on the test split."""
     import flowernoise.steps.evaluate as step
 
     with _session(_given(locals())) as session:
@@ -665,7 +668,7 @@ def preview(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Draw contact sheets: photos with clean labels, with those of draws, and what runs get wrong."""
+    """Draw contact sheets: photos with their labels, with those of draws, and what runs get wrong."""
     import flowernoise.steps.preview as step
     from flowernoise.show import contact_sheet
 

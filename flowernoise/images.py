@@ -3,18 +3,21 @@
 Photos may come from strangers. Whatever a photo claims, decoding it takes at most about `MOST_BYTES` of memory: that is
 counted from its headers before Pillow gets to see it, and large photos are decoded one at a time. Pillow is not shown
 what surrounds the pixels, such as EXIF, as some of it grows a thousandfold when parsed.
+
+Two photos are the same if their pixels are: upright, RGB, at full size. The bytes around them may differ.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import io
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import PIL
@@ -30,9 +33,12 @@ MOST_SCAN_PIXELS = 1_000_000_000  # pixels times passes over them in a progressi
 MOST_PIECES = 100_000  # segments of a JPEG before its pixels, chunks of a PNG
 MOST_JUNK = 1 << 20  # between the segments of a JPEG
 MOST_TEXT_BYTES, MOST_COMPRESSED_TEXTS = 4 << 20, 8  # beside a PNG's pixels
+STRIP_PIXELS = 1 << 18  # of a photo that are digested at a time
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error; ours are above
 DECODING = f"pillow {PIL.__version__}, RGB, whole photo resized to a square, bilinear"
 INPUTS = "Inputs"  # text in a contact sheet's PNG: digest of what its labels were read from
+
+Made = TypeVar("Made")
 
 # What sets a photo upright, by its EXIF orientation.
 _UPRIGHT = {
@@ -62,6 +68,10 @@ class UnreadablePhotoError(ValueError):
     """These bytes are no photo that can be decoded."""
 
 
+class _TooLargeError(UnreadablePhotoError):
+    """Decoding this photo at this size would take too much memory."""
+
+
 def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
     """Decodes a photo and resizes the whole of it to a square.
 
@@ -81,8 +91,41 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
     >>> decode(buffer.getvalue(), 2)[0, 0].tolist()
     [255, 0, 0]
     """
+    return _readable(encoded, size, 2 * size, lambda image: _square(image, size))
+
+
+def digest_of_pixels(encoded: bytes, size: int) -> str:
+    """Checks that :func:`decode` takes a photo, and digests all of its pixels: upright, RGB, at full size.
+
+    Equal pixels have equal digests, whatever the format and whatever surrounds them in the file. A JPEG that is too
+    large to be decoded whole is digested as :func:`decode` decodes it before it is made a square.
+
+    Args:
+        encoded: JPEG, PNG, WebP or BMP.
+        size: side of the square that :func:`decode` is to make of it, in pixels.
+
+    Returns:
+        SHA-256 of width, height and pixels.
+
+    Raises:
+        UnreadablePhotoError: as for :func:`decode`.
+
+    >>> def red(form):
+    ...     buffer = io.BytesIO()
+    ...     Image.new("RGB", (30, 20), "red").save(buffer, form)
+    ...     return buffer.getvalue()
+    >>> digest_of_pixels(red("PNG"), 2) == digest_of_pixels(red("BMP"), 2)
+    True
+    """
     try:
-        return _decode(encoded, size, alone=False)
+        return _readable(encoded, size, MAX_SIDE, _digest)
+    except _TooLargeError:
+        return f"{_readable(encoded, size, 2 * size, _digest)} reduced"
+
+
+def _readable(encoded: bytes, size: int, side: int, finish: Callable[[Image.Image], Made]) -> Made:
+    try:
+        return _decoded(encoded, size, side, finish, alone=False)
     except UnidentifiedImageError:
         raise UnreadablePhotoError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
     except UnreadablePhotoError:
@@ -95,28 +138,49 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
 _one_large = concurrent.futures.ThreadPoolExecutor(1)
 
 
-def _decode(encoded: bytes, size: int, *, alone: bool) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _decoded(encoded: bytes, size: int, side: int, finish: Callable[[Image.Image], Made], *, alone: bool) -> Made:
+    """What ``finish`` makes of the upright photo, of which a JPEG may be decoded at a fraction of its size.
+
+    Args:
+        encoded: the photo.
+        size: side of the square that it may become.
+        side: least width and height of the fraction.
+        finish: is given the pixels in mode L or RGB.
+        alone: whether this is the thread of large photos.
+    """
     if len(encoded) > LARGE_BYTES and not alone:
-        return _one_large.submit(_decode, encoded, size, alone=True).result()
+        return _one_large.submit(lambda: _decoded(encoded, size, side, finish, alone=True)).result()
     shown, about = _inspect(encoded)
     with Image.open(io.BytesIO(shown), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
             most = f"{MAX_PIXELS:,}, or a side over {MAX_SIDE:,}"
             raise UnreadablePhotoError(f"{image.width} × {image.height} pixels are over {most}")
-        image.draft("RGB", (2 * size, 2 * size))
+        image.draft("RGB", (side, side))
         turn = _UPRIGHT.get(_orientation(image.info, about))
         needed = about.bytes + _bytes_decoded(image, size, b"VP8L" in encoded, turned=turn is not None)
         if needed > MOST_BYTES:
-            raise UnreadablePhotoError(
+            raise _TooLargeError(
                 f"{image.width} × {image.height} pixels, {image.format}, mode {image.mode}, would take "
                 f"{needed / 1e6:.0f} MB of memory, over {MOST_BYTES / 1e6:.0f}; save it smaller, or as a baseline JPEG"
             )
         if needed > LARGE_BYTES and not alone:
-            return _one_large.submit(_decode, encoded, size, alone=True).result()
+            return _one_large.submit(lambda: _decoded(encoded, size, side, finish, alone=True)).result()
         pixels = _grey_or_rgb(image)
-        upright = pixels if turn is None else pixels.transpose(turn)
-        resized = upright.resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(resized.convert("RGB"), dtype=np.uint8)
+        return finish(pixels if turn is None else pixels.transpose(turn))
+
+
+def _square(image: Image.Image, size: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR).convert("RGB"), dtype=np.uint8)
+
+
+def _digest(image: Image.Image) -> str:
+    """SHA-256 of width, height and RGB pixels, taken a few rows at a time to save memory."""
+    width, height = image.size
+    digest = hashlib.sha256(f"{width} × {height}".encode())
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        digest.update(image.crop((0, top, width, min(top + rows, height))).convert("RGB").tobytes())
+    return digest.hexdigest()
 
 
 def _bytes_decoded(image: Image.Image, size: int, lossless: bool, *, turned: bool) -> float:

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from flowernoise.images import UnreadablePhotoError, decode
+from flowernoise import images
+from flowernoise.images import UnreadablePhotoError, decode, digest_of_pixels
 
 RED, LIME, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
@@ -239,3 +241,110 @@ def test_a_jpeg_in_several_scans_that_is_not_progressive_counts_its_coefficients
         with pytest.raises(UnreadablePhotoError) as caught:
             decode(data, 8)
         assert ("would take" in str(caught.value)) is refused
+
+
+# Digests of pixels
+
+
+def turned(image: Image.Image, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return encoded(image, "PNG", exif=exif)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        encoded(noise(), "BMP"),
+        encoded(noise(), "WEBP", lossless=True),
+        encoded(noise(), "PNG", compress_level=1),
+        encoded(noise().convert("RGBA"), "PNG"),
+        turned(noise().transpose(Image.Transpose.ROTATE_90), 6),
+    ],
+)
+def test_equal_pixels_have_equal_digests_whatever_the_file(same: bytes) -> None:
+    plain = encoded(noise(), "PNG")
+    assert same != plain
+    assert digest_of_pixels(same, 8) == digest_of_pixels(plain, 8)
+
+
+def test_a_jpeg_its_copy_with_a_comment_and_its_pixels_as_png_have_equal_digests() -> None:
+    data, commented = encoded(noise(300, 200), "JPEG"), encoded(noise(300, 200), "JPEG", comment=b"copied")
+    with Image.open(io.BytesIO(data)) as image:
+        png = encoded(image, "PNG")
+    assert len({data, commented, png}) == 3
+    assert digest_of_pixels(data, 8) == digest_of_pixels(commented, 8) == digest_of_pixels(png, 8)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "1", "P"])
+def test_grey_photos_have_the_digests_of_their_rgb(mode: str) -> None:
+    shades = np.random.default_rng(0).integers(0, 2, (9, 7), dtype=np.uint8) * 255
+    grey = Image.fromarray(shades)
+    made = Image.fromarray(shades.astype(np.uint16) << 8) if mode == "I;16" else grey.convert(mode)
+    assert made.mode == mode
+    assert digest_of_pixels(encoded(made, "PNG"), 8) == digest_of_pixels(encoded(grey.convert("RGB"), "PNG"), 8)
+
+
+@pytest.mark.parametrize(
+    "other", [noise(41, 30), noise(30, 40), noise().transpose(Image.Transpose.ROTATE_180), noise().convert("L")]
+)
+def test_other_pixels_have_other_digests(other: Image.Image) -> None:
+    assert digest_of_pixels(encoded(other, "PNG"), 8) != digest_of_pixels(encoded(noise(), "PNG"), 8)
+
+
+def test_equal_pixels_in_another_shape_are_another_photo() -> None:
+    wide, high = (encoded(Image.new("RGB", size, BLUE), "PNG") for size in ((8, 2), (2, 8)))
+    assert digest_of_pixels(wide, 8) != digest_of_pixels(high, 8)
+
+
+def test_one_pixel_at_full_size_makes_another_digest_though_the_square_is_the_same() -> None:
+    changed = noise(200, 100)
+    changed.putpixel((199, 99), tuple(value ^ 1 for value in changed.getpixel((199, 99))))
+    first, second = encoded(noise(200, 100), "PNG"), encoded(changed, "PNG")
+    assert (decode(first, 2) == decode(second, 2)).all()
+    assert digest_of_pixels(first, 2) != digest_of_pixels(second, 2)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50))
+def test_the_digest_does_not_depend_on_how_many_rows_are_taken_at_a_time(width: int, height: int, pixels: int) -> None:
+    data = encoded(noise(width, height), "PNG")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(images, "STRIP_PIXELS", pixels)
+        in_strips = digest_of_pixels(data, 8)
+    assert in_strips == digest_of_pixels(data, 8)
+
+
+def test_a_jpeg_too_large_to_be_decoded_whole_is_digested_at_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = noise(6, 5).resize((600, 500), Image.Resampling.BICUBIC)
+    data, copy = encoded(large, "JPEG"), encoded(large, "JPEG", comment=b"copied")
+    whole = digest_of_pixels(data, 20)
+    monkeypatch.setattr(images, "MOST_BYTES", 800_000)  # it takes 1,200,000
+    assert digest_of_pixels(data, 20) == digest_of_pixels(copy, 20) != whole
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft("RGB", (40, 40))
+        fraction = encoded(image, "PNG")
+    assert digest_of_pixels(fraction, 20) != digest_of_pixels(data, 20)
+    for refused in (encoded(large, "PNG"), encoded(large, "JPEG", progressive=True)):
+        for take in (decode, digest_of_pixels):
+            with pytest.raises(UnreadablePhotoError, match="would take"):
+                take(refused, 20)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_a_damaged_photo_has_a_digest_if_and_only_if_it_can_be_decoded(form: str) -> None:
+    data = bytearray(encoded(noise(12, 10), form))
+    outcomes = set()
+    for position in range(len(data)):
+        data[position] ^= 0x41
+        outcomes.add((is_taken(decode, bytes(data)), is_taken(digest_of_pixels, bytes(data))))
+        data[position] ^= 0x41
+    assert outcomes == {(True, True), (False, False)}
+
+
+def is_taken(take: Callable[[bytes, int], object], data: bytes) -> bool:
+    try:
+        take(data, 4)
+    except UnreadablePhotoError:
+        return False
+    return True

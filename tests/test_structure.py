@@ -47,7 +47,7 @@ ALLOWED = {
     "catalogue": LEAVES,
     "training": LEAVES | {"training", "store.records", "store.setups", "store.files"},
     "store": LEAVES | {"store"},
-    "show": LEAVES | {"show", "store.records", "store.setups"},
+    "show": LEAVES | {"show", "store.records", "store.setups", "catalogue.sources"},  # what their labels are called
     "steps": LEAVES | {"statistics", "catalogue", "training", "store", "steps"},
     "cli": LEAVES | {"steps", "show"},
     "help": LEAVES | {"steps", "catalogue"},  # part of the command line: texts made from registries and settings

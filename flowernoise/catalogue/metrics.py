@@ -68,7 +68,7 @@ class Measured:
 
 @metrics.register(better="higher", unit="share", range=(0, 1), needs=())
 def accuracy(answers: Answers) -> Measured:
-    """Share of the clean test photos that are classified rightly.
+    """Share of the test photos that are classified rightly.
 
     Formula: mean of 1[predicted = true].
 
@@ -191,7 +191,7 @@ def auroc(answers: Answers) -> Measured:
 
 @metrics.register(better="lower", unit="plain", range=(0, np.inf), needs=("probabilities",))
 def nll(answers: Answers) -> Measured:
-    """Negative log-likelihood of the true classes, in nats: the cross-entropy on clean test photos.
+    """Negative log-likelihood of the true classes, in nats: the cross-entropy on the test photos.
 
     Formula: mean of −ln p(true class), p no less than 1.2e-7 (the resolution of single precision), so at most 15.9.
 

@@ -45,7 +45,7 @@ class NoiseRequest:
         shared: source of what train and val of a draw have in common, such as its workers; ``generator`` if None.
         class_names: names of the classes; their numbers if None.
         features: of a backbone, [n, d].
-        probabilities: a clean model's answers to examples it was not trained on, [n, c].
+        probabilities: answers, of a model trained without noise, to examples it was not trained on, [n, c].
         confusion: mean of such answers over all examples of each true class, [true, answered].
         observed: the labels that somebody gave [n].
     """
@@ -185,17 +185,17 @@ def asymmetric(
     backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the confusion)
     count: Count = "exact",
 ) -> NoisyLabels:
-    """Only some classes are mistaken, each for one other: named pairs, or those that a clean model confuses most.
+    """Only some classes are mistaken, each for one other: named pairs, or those confused most without noise.
 
     T_ii = 1 − η and T_ij = η for each pair i/j; the other classes keep their labels.
 
     Args:
         request: what is to be corrupted; η is the rate in each of the mistaken classes.
         pairs: true/observed class by name, as in ``roses/tulips+daisy/dandelion``. Left out, the ``top`` pairs are
-            taken where linear heads trained on clean labels, asked about photos that they were not trained on, give the
+            taken where linear heads trained without noise, asked about photos that they were not trained on, give the
             observed class most probability; each class is mistaken for one other at most.
         top: how many pairs are taken where none are named.
-        backbone: whose features the clean heads are trained on.
+        backbone: whose features these heads are trained on.
         count: ``exact`` makes round(η n_i) labels of each mistaken class wrong, ``bernoulli`` tosses a coin for each.
 
     Source: Patrini, Rozza, Menon, Nock and Qu, Making Deep Neural Networks Robust to Label Noise: A Loss Correction
@@ -307,14 +307,14 @@ def boundary(
     backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the probabilities)
     count: Count = "exact",
 ) -> NoisyLabels:
-    """The photos of which a clean model is unsure are mistaken, for the class it takes them for next.
+    """The photos of which a model trained without noise is unsure are mistaken, for the class it takes them for next.
 
-    Drawn in proportion to the entropy −Σ_k p_k log p_k of the clean model's answer p to a photo that it was not trained
+    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's answer p to a photo that it was not trained
     on; the wrong label is the most probable class other than the true one. No T: it differs by photo.
 
     Args:
         request: what is to be corrupted.
-        backbone: on whose features the clean model, linear heads in five folds, is trained.
+        backbone: on whose features that model, linear heads in five folds, is trained.
         count: ``exact`` makes round(η n) labels wrong; ``bernoulli`` tosses a coin for each, of odds in proportion to
             the entropy (1 at most) and of mean η.
 

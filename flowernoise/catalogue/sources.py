@@ -1,4 +1,4 @@
-"""Where photos and their clean labels come from."""
+"""Where photos and their labels come from."""
 
 from __future__ import annotations
 
@@ -99,6 +99,49 @@ def parse_source(text: str) -> Spec:
     return Spec(sources["folder"], types.MappingProxyType({"path": path}))
 
 
+@dataclasses.dataclass(frozen=True)
+class LabelWords:
+    """What labels are called where people read of them: clean only if the program made them.
+
+    All others are as given: nobody has checked them here, and noise adds wrong labels to those there may be.
+
+    Args:
+        are_clean: whether the program made them.
+        labels: the labels of a source.
+        wrong: what labels are that noise has made wrong.
+        true_class: the class that an answer is held against.
+        truth: the same in a formula.
+    """
+
+    are_clean: bool
+    labels: str
+    wrong: str
+    true_class: str
+    truth: str
+
+    def test_photos(self, count: int) -> str:
+        """How many test photos there are, and what their labels are.
+
+        >>> label_words("synthetic").test_photos(1000), label_words("folder:photos").test_photos(60)
+        ('1,000 clean test photos', '60 test photos with labels as given')
+        """
+        return f"{count:,} clean test photos" if self.are_clean else f"{count:,} test photos with {self.labels}"
+
+
+CLEAN = LabelWords(True, "clean labels", "wrong", "true class", "true")
+AS_GIVEN = LabelWords(False, "labels as given", "added wrong", "class as given", "as given")
+
+
+def label_words(*specs: str) -> LabelWords:
+    """What to call the labels of these sources together; a source that is not known here has not made its labels.
+
+    >>> label_words("synthetic:photos=500").labels, label_words("synthetic", "tfds:cifar10").labels
+    ('clean labels', 'labels as given')
+    """
+    made = {entry.name for entry in sources if entry.properties.get("makes_labels")}
+    return CLEAN if all(spec.partition(":")[0] in made for spec in specs) else AS_GIVEN
+
+
 @sources.register()
 def tf_flowers(context: SourceContext) -> Source:
     """Flower photos of five classes (3,670, CC-BY) through TensorFlow Datasets.
@@ -155,7 +198,7 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
     return Source(tuple(printable(name) for name in classes), len(listing), photos)
 
 
-@sources.register()
+@sources.register(makes_labels=True)
 def synthetic(
     context: SourceContext,  # noqa: ARG001 (every source takes the context)
     *,

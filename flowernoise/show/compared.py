@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flowernoise.catalogue.sources import LabelWords, label_words
 from flowernoise.store.records import (
     CONTROL,
     Beneath,
@@ -63,6 +64,11 @@ def _rate(each: Rate) -> str:
     if each.rate is None:
         return each.censoring
     return {"below": "<", "at_least": "≥"}.get(each.censoring, "") + f"{100 * each.rate:.1f}"
+
+
+def words(result: Comparison) -> LabelWords:
+    """What to call the labels of all data sets together."""
+    return label_words(*(photos.source for photos in result.datasets))
 
 
 def wrong_labels(rows: Sequence[Row]) -> str:

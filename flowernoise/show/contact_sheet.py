@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.images import INPUTS
 
 COLUMNS = 6
@@ -108,26 +109,29 @@ def jpeg(sheet: SheetLike, *, columns: int = COLUMNS, quality: int = 85) -> byte
 def title(sheet: SheetLike) -> Title:
     """What a sheet shows, and of what: source, split, noise and its realised rate, how many photos, how many wrong."""
     of_split = f"{sheet.population:,} {'training' if sheet.split == 'train' else sheet.split} photos"
-    shown = len(sheet.photos)
+    shown, words = len(sheet.photos), label_words(sheet.source)
     if sheet.kind == "clean":
-        return Title("clean labels", (sheet.source, of_split, f"{shown} shown, none labelled wrong"))
+        none_wrong = ", none labelled wrong" if words.are_clean else ""
+        return Title(words.labels, (sheet.source, of_split, f"{shown} shown{none_wrong}"))
     noise = _noise(sheet)
-    wrong = f"{100 * sheet.realised_rate:.1f} % of training labels wrong"
+    wrong = f"{100 * sheet.realised_rate:.1f} % {words.wrong} training labels"
     if sheet.kind == "draw":
-        return Title(noise, (sheet.source, of_split, wrong, f"{shown} shown, {sheet.wrong or 'none'} labelled wrong"))
+        marked = f"{sheet.wrong or 'none'} with {words.wrong} labels"
+        return Title(noise, (sheet.source, of_split, wrong, f"{shown} shown, {marked}"))
     kind = ", ".join([f"{sheet.backbone} {sheet.mode}", *sheet.settings, f"{sheet.selection} epoch"])
     most = f"{shown} most confident shown" if shown < sheet.mistakes else "all shown"
-    found = f"{sheet.mistakes:,} misclassified, {most}" if sheet.mistakes else "none misclassified"
+    judged = "" if words.are_clean else f" by {words.labels}"
+    found = f"{sheet.mistakes:,} misclassified{judged}, {most}" if sheet.mistakes else f"none misclassified{judged}"
     return Title(f"mistakes of {sheet.loss}, trained on {noise}", (kind, wrong, sheet.source, of_split, found))
 
 
 def captions(sheet: SheetLike) -> tuple[Caption, ...]:
-    """The caption of each photo; those are marked whose label is not their true class.
+    """The caption of each photo; those are marked whose label is not that of the source.
 
     On a sheet of mistakes every answer is wrong and no label is, so nothing is marked.
     """
-    names = class_names(sheet.classes)
-    return tuple(_caption(photo, names) for photo in sheet.photos)
+    names, are_clean = class_names(sheet.classes), label_words(sheet.source).are_clean
+    return tuple(_caption(photo, names, are_clean) for photo in sheet.photos)
 
 
 def class_names(classes: Sequence[str]) -> tuple[str, ...]:
@@ -168,18 +172,18 @@ def wrapped(text: str, width: float, measure: Callable[[str], float]) -> list[st
 
 def _noise(sheet: SheetLike) -> str:
     if sheet.noise == CONTROL:
-        return f"clean labels (control), seed {sheet.seed}"
+        return f"{label_words(sheet.source).labels} (control), seed {sheet.seed}"
     return f"{sheet.noise}, rate {sheet.rate:g}, seed {sheet.seed}"
 
 
-def _caption(photo: PhotoLike, names: Sequence[str]) -> Caption:
+def _caption(photo: PhotoLike, names: Sequence[str], are_clean: bool) -> Caption:
     true, given = names[photo.true], names[photo.given]
     if photo.predicted is not None and photo.probability is not None:
         answer = (f"predicted {names[photo.predicted]}", f"probability {_percent(photo.probability)}")
         return Caption((f"labelled {given}", *answer), marked=False)
     if photo.true == photo.given:
         return Caption((given,), marked=False)
-    return Caption((f"labelled {given}", f"truly {true}"), marked=True)
+    return Caption((f"labelled {given}", f"truly {true}" if are_clean else f"was {true}"), marked=True)
 
 
 def _percent(share: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared
 from flowernoise.show.compared import Value
 from flowernoise.store.records import CONTROL, Column, Comparison, Condition, RateInterval, Row, Tolerated
@@ -157,6 +158,7 @@ def as_markdown(result: Comparison) -> str:
 
 def _section(result: Comparison, dataset: int) -> Iterator[str]:
     photos = result.datasets[dataset]
+    words = label_words(photos.source)
     cells = {(row.condition, row.column): row for row in result.rows if row.dataset == dataset}
     columns = [column for column in result.columns if any(column == of for _, of in cells)]
     conditions = [condition for condition in result.conditions if any(condition == of for of, _ in cells)]
@@ -164,7 +166,7 @@ def _section(result: Comparison, dataset: int) -> Iterator[str]:
     noises = list(dict.fromkeys(noise for noise, _ in lines))
     yield (
         f"{photos.name}: {compared.measure(result)}, {photos.select} epoch, {compared.seeds(result)} on "
-        f"{sum(photos.test_counts)} clean test photos"
+        f"{words.test_photos(sum(photos.test_counts))}"
     )
     varying = compared.varying(columns)
     losses = [compared.column_name(column, varying) for column in columns]
@@ -174,9 +176,9 @@ def _section(result: Comparison, dataset: int) -> Iterator[str]:
     if len(losses) > MOST_COLUMNS:
         yield _table("loss", heads, losses, list(zip(*shown, strict=True)))
     else:
-        yield _table("noise, rate, wrong labels", losses, heads, shown)
+        yield _table(f"noise, rate, {words.wrong} labels", losses, heads, shown)
     if noises:
-        yield f"tolerated: share of wrong labels, {compared.tolerance(result)}"
+        yield f"tolerated: share of {words.wrong} labels, {compared.tolerance(result)}"
     if result.metric == "accuracy":
         one_answer = f", balanced {100 * compared.one_answer(photos):.1f}" if _has_balanced(result, dataset) else ""
         yield f"majority: {100 * photos.majority:.1f}{one_answer}"

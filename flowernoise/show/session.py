@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
 from flowernoise.show import export, status, summaries, table
@@ -50,6 +51,8 @@ class Session:
             self.progress.note("prepare: done already, nothing touched")
         else:
             self._report_set_apart(result.dataset)
+            if not label_words(dataset.request.source).are_clean:
+                self.progress.note("labels are taken as given, in test too; noise is counted as added to them")
         self._report_stale(result)
         if self._json:
             return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
@@ -71,14 +74,14 @@ class Session:
             ),
             (
                 dataset.identical,
-                "photo there more than once, kept once",
-                "photos there more than once, kept once each",
+                "photo there more than once (equal in pixels), kept once",
+                "photos there more than once (equal in pixels), kept once each",
                 " = ".join,
             ),
             (
                 dataset.contradictory,
-                "photo under two classes, dropped",
-                "photos under two classes, dropped",
+                "photo under two classes (equal in pixels), dropped",
+                "photos under two classes (equal in pixels), dropped",
                 " = ".join,
             ),
         )
@@ -97,7 +100,7 @@ class Session:
             return self._print_json(
                 {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
             )
-        return self._print(summaries.draws(result.draws))
+        return self._print(summaries.draws(result))
 
     def show_train(self, result: Result) -> None:
         """How many runs were trained, where, and how long it took; exit code 3 if some failed."""

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import RunKey
 from flowernoise.store.setups import differing, setting, settings
 
@@ -67,14 +68,14 @@ def checked(result: Result) -> Table:
     return shown
 
 
-def draws(drawn: Sequence[Any]) -> Table:
+def draws(result: Result) -> Table:
     """A row a noise model and rate, with the realised rates."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    shown, wrong = Table(box=SIMPLE_HEAD, pad_edge=False), label_words(result.source).wrong
     shown.add_column("noise", no_wrap=True)
-    for name in ("rate", "wrong in train", "wrong in val", "seeds"):
+    for name in ("rate", f"{wrong} in train", f"{wrong} in val", "seeds"):
         shown.add_column(name, justify="right", no_wrap=True)
     conditions: dict[tuple[str, float], list[Any]] = {}
-    for draw in drawn:
+    for draw in result.draws:
         conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
     for (noise, rate), members in conditions.items():
         realised = _span([draw.realised_rate for draw in members])
@@ -122,10 +123,10 @@ def kind(each: Any) -> dict[str, Any]:
 
 
 def sheets(result: Result) -> Table:
-    """A row a contact sheet, below the folder they are in: wrong ones of those shown, and their share in the split."""
+    """A row a contact sheet, below the folder they are in: how many are wrong, and their share in the split."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     shown.add_column(Text(str(result.directory)), overflow="fold")
-    for name in ("photos", "wrong", "in all"):
+    for name in ("photos", "wrong" if label_words(result.source).are_clean else "not as given", "in all"):
         shown.add_column(name, justify="right", no_wrap=True)
     for sheet in result.sheets:
         share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate

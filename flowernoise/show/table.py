@@ -16,6 +16,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared, sheet
 from flowernoise.show.compared import BETTER, COLLAPSED, ORACLE, Value
 from flowernoise.show.sheet import BLANK, Cell, Line, Sheet, Title
@@ -229,7 +230,8 @@ def _upright(result: Comparison, cells: _Cells) -> Sheet:
             if any((dataset, noise, column) in cells.tolerated for column in columns)
         ]
         lines += [Title(_tolerance_title(result)), *tolerances] if tolerances else []
-    return Sheet(("noise", "rate", "wrong\nlabels"), (False, True, True), headings, _PARTS, lines)
+    wrong = "\n".join([*compared.words(result).wrong.split(), "labels"])
+    return Sheet(("noise", "rate", wrong), (False, True, True), headings, _PARTS, lines)
 
 
 def _column_heading(column: Column, varying: Sequence[str]) -> str:
@@ -273,7 +275,7 @@ def _turned(result: Comparison, cells: _Cells) -> list[Sheet]:
     heads = ("loss", *names)
     sheets = []
     for headings, lines_of in (
-        ([_heading(condition, cells.rows) for condition in result.conditions], _losses),
+        ([_heading(result, condition, cells.rows) for condition in result.conditions], _losses),
         ([folded(noise) for noise in cells.tolerated_noises], _tolerances),
     ):
         lines: list[Line | Title] = []
@@ -315,18 +317,20 @@ def _labels(column: Column, names: Sequence[str]) -> tuple[str, ...]:
     return folded(column.loss), *map(folded, shown)
 
 
-def _heading(condition: Condition, rows: Mapping[tuple[int, Condition, Column], Row]) -> str:
+def _heading(result: Comparison, condition: Condition, rows: Mapping[tuple[int, Condition, Column], Row]) -> str:
     noise, rate = condition
-    wrong = f"{compared.wrong_labels([row for (_, of, _), row in rows.items() if of == condition])} wrong"
+    there = [row for (_, of, _), row in rows.items() if of == condition]
+    wrong = f"{compared.wrong_labels(there)} {compared.words(result).wrong}"
     return f"control\n{wrong}" if noise == CONTROL else f"{folded(noise)}\n{rate:g} · {wrong}"
 
 
 def _tolerance_title(result: Comparison) -> str:
-    return f"wrong labels tolerated, {compared.tolerance(result)}"
+    return f"{compared.words(result).wrong} labels tolerated, {compared.tolerance(result)}"
 
 
 def _section(result: Comparison, photos: TestPhotos) -> str:
-    items = [photos.name, f"{len(photos.classes)} classes", f"{sum(photos.test_counts):,} clean test photos"]
+    clean = "clean " if label_words(photos.source).are_clean else ""  # others are spoken of at the top
+    items = [photos.name, f"{len(photos.classes)} classes", f"{sum(photos.test_counts):,} {clean}test photos"]
     return " · ".join(items if result.select else [*items, f"{photos.select} epoch"])
 
 
@@ -343,10 +347,18 @@ def folded(spec: str) -> str:
 def _subject(result: Comparison) -> list[str]:
     kinds = ", ".join(compared.kinds(result))
     if len(result.datasets) > 1:
-        return [f"{len(result.datasets)} data sets", kinds]
+        return [f"{len(result.datasets)} data sets", kinds, *_as_given(result)]
     [photos] = result.datasets
-    classes, tested = f"{len(photos.classes)} classes", f"{sum(photos.test_counts):,} clean test photos"
+    classes, tested = f"{len(photos.classes)} classes", compared.words(result).test_photos(sum(photos.test_counts))
     return [photos.source, classes, kinds, tested]
+
+
+def _as_given(result: Comparison) -> Iterator[str]:
+    """That labels are as given, if those of any data set are."""
+    are_clean = {label_words(photos.source).are_clean for photos in result.datasets}
+    if False in are_clean:
+        labels = compared.words(result).labels
+        yield f"{labels}, but where test photos are called clean" if True in are_clean else labels
 
 
 def _measure(result: Comparison) -> list[str]:

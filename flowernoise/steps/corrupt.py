@@ -51,8 +51,9 @@ class CorruptSettings:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptResult:
-    """The draws that were asked for, and how many of them were there already."""
+    """The draws that were asked for, how many of them were there already, and where the labels are from."""
 
+    source: str
     draws: tuple[Draw, ...]
     done_before: int
 
@@ -88,7 +89,8 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
                 there |= {draw.key: draw for draw, _ in drawn}
     if settings.export is not None:
         _export(settings.export, list(asked), layout, inputs, progress)
-    return CorruptResult(tuple(there[key] for key in asked), len(asked) - len(missing))
+    made = tuple(there[key] for key in asked)
+    return CorruptResult(dataset.request.source, made, len(asked) - len(missing))
 
 
 def draw_again(

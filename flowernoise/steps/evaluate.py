@@ -1,4 +1,4 @@
-"""``evaluate``: what every run answers on the clean test split."""
+"""``evaluate``: what every run answers on the test split."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class EvaluateResult:
 
 
 def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
-    """Evaluates every run on the clean test split; fine-tuned networks are rebuilt from their weights.
+    """Evaluates every run on the test split; fine-tuned networks are rebuilt from their weights.
 
     Raises:
         BadRequestError: nothing prepared, or nothing trained on what is prepared.
@@ -201,7 +201,7 @@ def _has_weights(stored: StoredRun) -> bool:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Truth:
-    """Clean labels of the training and test photos, and how many classes there are."""
+    """Labels of the training and test photos, as the source has them, and how many classes there are."""
 
     train_labels: np.ndarray[Any, Any]
     test_labels: np.ndarray[Any, Any]

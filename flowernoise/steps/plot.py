@@ -378,7 +378,7 @@ class _Maker:
                 yield Picture("memorisation", f"memorisation{ending}", Histories(chart, train, val, histories))
         if not found:
             raise _NothingToDrawError(
-                "no history of runs with wrong labels: only heads on features keep one, and the control has none wrong"
+                "no history of runs on noisy labels: only heads on features keep one, and the control has no noise"
             )
 
     def _confusion(self) -> Iterator[Picture]:

@@ -80,6 +80,7 @@ class _Spooled:
     """A readable photo, its bytes waiting in a temporary file."""
 
     id: str
+    pixels: str  # their digest
     path: str
     label: int
     offset: int
@@ -228,23 +229,24 @@ def _spool(
                 if isinstance(outcome, str):
                     unreadable.append((photo.label, Unreadable(photo.path, outcome)))
                     continue
+                encoded, pixels = outcome
                 offset = spool.tell()
-                spool.write(outcome)
-                readable.append(_Spooled(files.digest(outcome), photo.path, photo.label, offset, len(outcome)))
+                spool.write(encoded)
+                id = files.digest(encoded)
+                readable.append(_Spooled(id, pixels, photo.path, photo.label, offset, len(encoded)))
             advance(len(chunk))
     return readable, unreadable
 
 
-def _read(photo: Photo, image_size: int) -> bytes | str:
-    """The photo's encoded bytes, or why they are no photo."""
+def _read(photo: Photo, image_size: int) -> tuple[bytes, str] | str:
+    """The photo's encoded bytes and the digest of its pixels, or why they are not a photo."""
     try:
         encoded = photo.read()
-        images.decode(encoded, image_size)
+        return encoded, images.digest_of_pixels(encoded, image_size)
     except OSError as error:
         return writing.reason(error)
     except images.UnreadablePhotoError as error:
         return str(error)
-    return encoded
 
 
 def _chunks(items: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
@@ -256,21 +258,21 @@ def _chunks(items: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
 def set_duplicates_apart(
     found: Sequence[_Spooled],
 ) -> tuple[list[_Spooled], tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Keeps identical photos once, and drops photos that lie under several classes.
+    """Keeps photos of equal pixels once, the one with the smallest id, and drops those that lie under several classes.
 
     Returns:
         the photos kept, the paths of each group of identical photos, and those of each group of contradictory ones.
     """
     groups: dict[str, list[_Spooled]] = {}
-    for photo in found:
-        groups.setdefault(photo.id, []).append(photo)
+    for photo in found:  # equal bytes have equal pixels
+        groups.setdefault(photo.pixels, []).append(photo)
     kept, identical, contradictory = [], [], []
     for group in groups.values():
         paths = tuple(sorted(photo.path for photo in group))
         if len({photo.label for photo in group}) > 1:
             contradictory.append(paths)
             continue
-        kept.append(min(group, key=lambda photo: photo.path))
+        kept.append(min(group, key=lambda photo: (photo.id, photo.path)))
         if len(group) > 1:
             identical.append(paths)
     return kept, tuple(sorted(identical)), tuple(sorted(contradictory))

@@ -1,4 +1,4 @@
-"""``preview``: the photos as a person checks them: clean labels, the labels of draws, and what runs get wrong."""
+"""``preview``: the photos as a person checks them: their labels, the labels of draws, and what runs get wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from flowernoise import images
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, format_value
@@ -115,7 +116,7 @@ class Sheet:
     def name(self) -> str:
         """File name, without suffix."""
         if self.kind == "clean" or self.noise is None:
-            return "clean"
+            return "clean" if label_words(self.source).are_clean else "given"
         draw = f"control-seed{self.seed}"
         if self.noise != CONTROL:
             draw = f"{self.noise}-{format_value(self.rate)}-seed{self.seed}"
@@ -150,6 +151,7 @@ class PreviewResult:
     """The sheets, in the order in which one looks at them, and the folder that they are in."""
 
     directory: Path
+    source: str
     classes: tuple[str, ...]
     sheets: tuple[Drawn, ...]
 
@@ -181,7 +183,7 @@ def preview(
             file = directory / f"{sheet.name}.png"
             drawn.append(_on_disk(sheet, file, files.write_plain(file, draw(sheet))))
             advance(1)
-    return PreviewResult(directory, work.dataset.classes, tuple(drawn))
+    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn))
 
 
 def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[Sheet]:
@@ -245,7 +247,7 @@ class _Work:
         drawn = draws.index(layout, self.dataset.id)
         self._controls, self._draws = _picked(drawn, settings, layout)
         if not drawn:
-            progress.note("no draws yet, so only clean labels are shown; `flowernoise corrupt` comes next")
+            progress.note("no draws yet, so only the labels without noise are shown; `flowernoise corrupt` comes next")
         self._runs = _Runs(layout, self.dataset, [*self._controls, *self._draws], settings, progress)
 
     @property

@@ -163,7 +163,7 @@ def _sheets(
     where: tuple[str, ...],
     progress: Progress,
 ) -> Iterator[preview.Sheet]:
-    """A few contact sheets: clean labels, one or two draws, and the baseline's mistakes under the first of them."""
+    """A few contact sheets: the source's labels, one or two draws, and the baseline's mistakes under the first."""
     there = {row.loss for row in comparison.rows}
     losses = (comparison.baseline,) if comparison.baseline in there else ()
     shown: set[str] = set()

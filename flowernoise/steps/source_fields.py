@@ -1,4 +1,4 @@
-"""Further labels that a TensorFlow Datasets source carries beside the clean ones, such as those people really gave."""
+"""Further labels that a TensorFlow Datasets source carries beside its own, such as those people really gave."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read(dataset: Dataset, index: Sequence[IndexedPhoto], field: str) -> dict[st
 
 
 def _numbers(names: Sequence[str], classes: Sequence[str], where: str) -> list[int]:
-    """Our number of each class of the field; a field that has no names counts as the clean labels do."""
+    """Our number of each class of the field; a field that has no names counts as those of the data set do."""
     if list(names) == [str(number) for number in range(len(classes))]:
         return list(range(len(classes)))
     unknown = [name for name in names if name not in classes]

@@ -1,7 +1,8 @@
 """Labels as a CSV file that people exchange: what ``corrupt --export`` writes and ``--import`` reads.
 
-A row a photo and draw: ``id`` (SHA-256 of the encoded photo), ``path`` in the source, ``split``, ``clean_label`` and
-``observed_label`` (classes by name), ``flipped`` (true or false), and the draw: ``noise``, ``rate``, ``seed``.
+A row a photo and draw: ``id`` (SHA-256 of the encoded photo), ``path`` in the source, ``split``, ``clean_label`` (that
+of the source) and ``observed_label`` (classes by name), ``flipped`` (true or false), and the draw: ``noise``, ``rate``,
+``seed``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Labels = np.ndarray[Any, np.dtype[np.int64]]
 def written(
     index: Sequence[IndexedPhoto], classes: Sequence[str], drawn: Mapping[DrawKey, DrawnLabels]
 ) -> Iterator[tuple[str, ...]]:
-    """Rows of draws, each with all photos in the order of the index; test labels are the clean ones."""
+    """Rows of draws, each with all photos in the order of the index; test labels and clean ones are the source's."""
     for key, labels in drawn.items():
         observed = iter(np.concatenate([labels.train_labels, labels.val_labels]))
         for photo in index:

@@ -40,8 +40,8 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         counts: photos of each class (columns) in train, val and test (rows).
         archive: TAR of the encoded photos, named by their ids.
         index: CSV with a row a photo: id, split, label, class, path, offset and size in the archive.
-        identical: groups of paths that hold the same photo under one class; kept once.
-        contradictory: groups of paths that hold the same photo under several classes; dropped.
+        identical: groups of paths that hold photos of equal pixels under one class; that with the smallest id is kept.
+        contradictory: groups of paths that hold photos of equal pixels under several classes; dropped.
         versions: of the packages that read the photos.
     """
 

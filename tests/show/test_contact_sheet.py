@@ -66,14 +66,18 @@ def picture(sheet: Sheet, **options) -> np.ndarray:
 # What is written
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=12))
-def test_exactly_the_wrong_labels_are_marked_and_name_the_true_class(labels):
-    captions = contact_sheet.captions(Sheet(photos(labels)))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=12),
+    st.sampled_from([("synthetic", "truly"), ("tf_flowers", "was")]),
+)
+def test_exactly_the_wrong_labels_are_marked_and_name_the_class_before(labels, source_and_word):
+    source, word = source_and_word
+    captions = contact_sheet.captions(Sheet(photos(labels), source=source))
     for (true, label), caption in zip(labels, captions, strict=True):
         if true == label:
             assert caption == contact_sheet.Caption((CLASSES[label],), marked=False)
         else:
-            assert caption == contact_sheet.Caption((f"labelled {CLASSES[label]}", f"truly {CLASSES[true]}"), True)
+            assert caption == contact_sheet.Caption((f"labelled {CLASSES[label]}", f"{word} {CLASSES[true]}"), True)
 
 
 def test_a_mistake_has_the_label_the_answer_and_its_probability():
@@ -83,22 +87,30 @@ def test_a_mistake_has_the_label_the_answer_and_its_probability():
 
 def test_the_title_of_a_draw_tells_all_that_was_drawn():
     title = str(contact_sheet.title(Sheet(photos([(0, 0)] * 24), wrong=9)))
-    for fact in ("symmetric, rate 0.4, seed 3", "tf_flowers", "2,489 training photos", "40.0 % of training labels"):
+    for fact in ("symmetric, rate 0.4, seed 3", "tf_flowers", "2,489 training photos", "40.0 % added wrong"):
         assert fact in title
-    assert title.endswith("24 shown, 9 labelled wrong")
+    assert title.endswith("24 shown, 9 with added wrong labels")
+    made_by_program = str(contact_sheet.title(Sheet(photos([(0, 0)] * 24), wrong=9, source="synthetic")))
+    assert made_by_program.endswith("40.0 % wrong training labels · 24 shown, 9 with wrong labels")
 
 
-def test_the_title_of_clean_labels_names_no_noise():
-    title = contact_sheet.title(Sheet(photos([(0, 0)]), "clean", noise=None))
-    assert str(title) == "clean labels · tf_flowers · 2,489 training photos · 1 shown, none labelled wrong"
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("tf_flowers", "labels as given · tf_flowers · 2,489 training photos · 1 shown"),
+        ("synthetic", "clean labels · synthetic · 2,489 training photos · 1 shown, none labelled wrong"),
+    ],
+)
+def test_the_title_of_the_source_s_labels_names_no_noise(source, expected):
+    assert str(contact_sheet.title(Sheet(photos([(0, 0)]), "clean", source, noise=None))) == expected
 
 
 @pytest.mark.parametrize(
     ("count", "shown", "end"),
     [
-        (66, 24, "66 misclassified, 24 most confident shown"),
-        (4, 4, "4 misclassified, all shown"),
-        (0, 0, "none misclassified"),
+        (66, 24, "66 misclassified by labels as given, 24 most confident shown"),
+        (4, 4, "4 misclassified by labels as given, all shown"),
+        (0, 0, "none misclassified by labels as given"),
     ],
 )
 def test_the_title_of_mistakes_names_the_run_and_how_many_there_are(count, shown, end):
@@ -111,7 +123,7 @@ def test_the_title_of_mistakes_names_the_run_and_how_many_there_are(count, shown
 
 def test_the_title_of_a_control_says_so():
     title = contact_sheet.title(dataclasses.replace(mistakes(4, 4), noise="none", rate=0.0, realised_rate=0.0))
-    assert title.head == "mistakes of gce:q=0.5, trained on clean labels (control), seed 3"
+    assert title.head == "mistakes of gce:q=0.5, trained on labels as given (control), seed 3"
 
 
 # Names in the letters that the font has

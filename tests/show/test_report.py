@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +112,7 @@ def compared(*rows: Row, **known) -> Comparison:
 )
 def test_best_says_who_leads_who_is_tied_and_that_nobody_does(rows, expected):
     [sentence] = sentences.best(compared(*(a_row(NOISY, loss, mean, **known) for loss, mean, known in rows)))
-    assert sentence.startswith("Under symmetric 0.4 (40.0 % wrong labels), ")
+    assert sentence.startswith("Under symmetric 0.4 (40.0 % added wrong labels), ")
     assert expected in sentence
 
 
@@ -119,7 +120,7 @@ def test_lower_is_better_is_said_of_metrics_like_that():
     rows = a_row(CLEAN, "ce", 0.4, best=True), a_row(CLEAN, "mae", 0.6)
     [sentence] = sentences.best(compared(*rows, metric="nll", unit="plain", better="lower"))
     assert sentence == (
-        "On clean labels, ce has the lowest NLL, 0.400; whether others are worse by more than chance was not tested."
+        "On labels as given, ce has the lowest NLL, 0.400; whether others are worse by more than chance was not tested."
     )
 
 
@@ -135,9 +136,9 @@ def test_an_untested_metric_is_not_called_without_difference():
     rows = a_row(NOISY, "ce", 0.7, best=True), a_row(NOISY, "mae", 0.71)
     result = compared(*rows, metric="memorised", better="lower")
     assert sentences.against_baseline(result) == [
-        "No difference from ce in share of wrong labels memorised was tested: read the intervals."
+        "No difference from ce in share of added wrong labels memorised was tested: read the intervals."
     ]
-    assert sentences.question(result).startswith("What do wrong training labels do to")
+    assert sentences.question(result).startswith("What do added wrong training labels do to")
 
 
 def test_conditions_under_which_a_metric_means_nothing_are_passed_over():
@@ -175,9 +176,9 @@ def test_differences_are_counted_and_then_told_better_ones_first():
     assert sentences.against_baseline(compared(*rows)) == [
         "Against ce, gce is significantly better in 1 comparison; mae is significantly worse in 1 comparison "
         "(2 tests, Holm's correction, 5 %).",
-        "Under symmetric 0.4 (40.0 % wrong labels), gce differs from ce by +5.3 points [+4.3 to +6.3]: better, "
+        "Under symmetric 0.4 (40.0 % added wrong labels), gce differs from ce by +5.3 points [+4.3 to +6.3]: better, "
         "p = 0.012.",
-        "Under symmetric 0.4 (40.0 % wrong labels), mae differs from ce by −10.0 points [−11.0 to −9.0]: worse, "
+        "Under symmetric 0.4 (40.0 % added wrong labels), mae differs from ce by −10.0 points [−11.0 to −9.0]: worse, "
         "p < 0.001.",
     ]
 
@@ -190,7 +191,7 @@ def test_differences_are_counted_and_then_told_better_ones_first():
     [
         (
             [rated("ce", Rate("below", 0.2)), rated("mae", Rate("exact", 0.231))],
-            "symmetric: mae stands the most wrong labels within 2 points of ce's control, 23.1 % "
+            "symmetric: mae stands the most added wrong labels within 2 points of ce's control, 23.1 % "
             "(95 % interval <20.0 % to 39.0 %).",
         ),
         (
@@ -208,7 +209,7 @@ def test_differences_are_counted_and_then_told_better_ones_first():
         ),
         (
             [rated("mae", Rate("at_least", 0.6), collapsed=True), rated("ce", Rate("exact", 0.3))],
-            "symmetric: ce stands the most wrong labels within 2 points of ce's control, 30.0 % "
+            "symmetric: ce stands the most added wrong labels within 2 points of ce's control, 30.0 % "
             "(95 % interval <20.0 % to 39.0 %).",
         ),
     ],
@@ -295,6 +296,32 @@ def test_cautions_on_split_photos_and_validation():
     assert "No validation split" not in cautions(result)
 
 
+def test_cautions_say_what_wrong_test_labels_do_unless_the_program_made_the_labels():
+    given = cautions(compared(a_row(CLEAN, "ce", 0.9)))
+    assert "Labels as given: nobody has checked them here, in test either." in given
+    assert "always right scores 1 − e, so 95 % where 5 % are wrong" in given
+    assert "e/2 + a (1 − 3e/2): 90 % becomes 85.8 %, and a difference of 2 points 1.85." in given  # 3 classes
+    binary = cautions(compared(a_row(CLEAN, "ce", 0.9), **with_photos(classes=("a", "b"), test_counts=(50, 50))))
+    assert "e + a (1 − 2e): 90 % becomes 86.0 %, and a difference of 2 points 1.80." in binary
+    made = cautions(compared(a_row(CLEAN, "ce", 0.9), **with_photos(source="synthetic:photos=900")))
+    assert "abels as given" not in made
+    assert "rong test labels" not in made
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 100])
+@pytest.mark.parametrize(("metric", "there"), [("accuracy", True), ("balanced_accuracy", False), ("memorised", False)])
+def test_the_formula_for_wrong_test_labels_is_that_of_accuracy(classes, metric, there):
+    photos = with_photos(classes=tuple(map(str, range(classes))), test_counts=(100,) * classes)
+    text = cautions(compared(a_row(CLEAN, "ce", 0.9), metric=metric, **photos))
+    assert ("always right scores 1 − e" in text) is there
+    assert ("Wrong test labels change every number" in text) is (metric == "balanced_accuracy")
+    if there:
+        wrong = np.eye(classes) * 0.95 + (1 - np.eye(classes)) * 0.05 / (classes - 1)  # P(label | true class)
+        answers = np.eye(classes) * 0.9 + (1 - np.eye(classes)) * 0.1 / (classes - 1)  # P(answer | true class)
+        became = re.search(r"90 % becomes ([0-9.]+) %", text)
+        assert float(became[1]) == pytest.approx(100 * (wrong * answers).sum(axis=1).mean(), abs=0.051)
+
+
 def test_headlines_say_fall_significance_tolerance_and_collapse():
     rows = (
         a_row(CLEAN, "ce", 0.909),
@@ -304,7 +331,7 @@ def test_headlines_say_fall_significance_tolerance_and_collapse():
     tolerated = (rated("ce", Rate("exact", 0.231)),)
     fall, significance, tolerance, collapse = sentences.headlines(compared(*rows, tolerated=tolerated))
     assert fall == (
-        "With ce, accuracy goes from 90.9 % on clean labels to 70.7 % with 40.0 % wrong ones (symmetric 0.4)."
+        "With ce, accuracy goes from 90.9 % on labels as given to 70.7 % with 40.0 % added wrong ones (symmetric 0.4)."
     )
     assert "mae is significantly worse" in significance
     assert tolerance.startswith("symmetric: ce stands")
@@ -487,10 +514,10 @@ def test_many_losses_are_rows_and_few_are_columns():
     def results(count: int) -> Table:
         rows = [a_row(condition, f"l{k}", 0.9) for condition in (CLEAN, NOISY) for k in range(count)]
         blocks = content.document(a_report(comparison=compared(*rows))).blocks
-        return next(b for b in blocks if isinstance(b, Table) and "clean test photos" in b.caption)
+        return next(b for b in blocks if isinstance(b, Table) and "test photos with labels as given" in b.caption)
 
     few, many = results(content.MOST_COLUMNS), results(content.MOST_COLUMNS + 1)
-    assert [cell.text for cell in few.head] == ["noise, wrong labels", "l0", "l1", "l2", "l3", "l4"]
+    assert [cell.text for cell in few.head] == ["noise, added wrong labels", "l0", "l1", "l2", "l3", "l4"]
     assert [cell.text for cell in many.head] == ["loss", "control", "symmetric 0.4"]
     assert len(many.rows) == content.MOST_COLUMNS + 1
 
@@ -509,7 +536,7 @@ def test_more_differences_than_one_reads_become_a_table():
 def test_collapsed_and_failed_cells_say_so_in_words():
     rows = a_row(NOISY, "ce", 0.5, collapsed=2, failed=1), a_row(NOISY, "mae", None, seeds=0, failed=5)
     blocks = content.document(a_report(comparison=compared(*rows))).blocks
-    table = next(b for b in blocks if isinstance(b, Table) and "clean test photos" in b.caption)
+    table = next(b for b in blocks if isinstance(b, Table) and "test photos with labels as given" in b.caption)
     assert table.rows[0][1].below.endswith("✗ collapsed 2 of 5 · 1 failed")
     assert table.rows[0][2] == Cell("5 failed")
 

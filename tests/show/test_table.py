@@ -129,7 +129,7 @@ def test_a_cell_tells_failures_and_absences_apart(made):
 
 def test_what_is_tolerated_stands_below_with_its_bounds(made):
     text = lines(shown(made("five_losses"), 200))
-    title = text.index("wrong labels tolerated, at most 2 points below ce's control")
+    title = text.index("added wrong labels tolerated, at most 2 points below ce's control")
     assert re.split(r" {2,}", text[title + 1]) == [
         "symmetric",
         "<20.0 % [<20.0–31.0]",
@@ -138,7 +138,7 @@ def test_what_is_tolerated_stands_below_with_its_bounds(made):
         "≥60.0 %",
     ]
     turned = lines(shown(made("five_losses"), 80))
-    below = turned[turned.index("wrong labels tolerated, at most 2 points below ce's control") :]
+    below = turned[turned.index("added wrong labels tolerated, at most 2 points below ce's control") :]
     assert re.split(r" {2,}", below[1]) == ["loss", "symmetric"]
     assert re.split(r" {2,}", below[5]) == ["mae", "44.4 % [25.1–≥60.0] ✗"]
 
@@ -192,18 +192,40 @@ def test_published_figures_come_after_the_table_and_before_the_notes(made):
 def test_columns_of_several_kinds_name_what_differs(made):
     text = plain(shown(made("two_data_sets"), 200))
     assert re.search(r"\n.* ce +mae +ce\n.* features +features +finetune\n", text)
-    assert text.startswith("2 data sets · resnet50 features, resnet50 finetune\n")
+    assert text.startswith("2 data sets · resnet50 features, resnet50 finetune · labels as given\n")
     assert "+ better than ce trained alike, significantly; ce itself: than the first" in text
 
 
 def test_data_sets_come_in_sections_with_their_own_majority(made):
     text = lines(shown(made("two_data_sets"), 200))
-    one = text.index("tf_flowers · 5 classes · 510 clean test photos · selected epoch")
-    two = text.index("tf_flowers, sunflowers or not · 2 classes · 100 clean test photos · last epoch")
+    one = text.index("tf_flowers · 5 classes · 510 test photos · selected epoch")
+    two = text.index("tf_flowers, sunflowers or not · 2 classes · 100 test photos · last epoch")
     first, second = [position for position, line in enumerate(text) if line.startswith("majority")]
     assert one < first < two < second
     assert (text[first].split()[1], text[second].split()[1]) == ("24.5", "83.0")
     assert [line.startswith("  balanced") for line in text].count(True) == 3
+
+
+def test_labels_are_clean_only_where_the_program_made_them(made):
+    result = made("two_data_sets")
+    first, second = result.datasets
+    made_by_program = msgspec.structs.replace(first, source="synthetic:photos=900")
+
+    def text(*photos):
+        return plain(shown(msgspec.structs.replace(result, datasets=photos), 200))
+
+    alone = msgspec.structs.replace(made("five_losses"), datasets=(made_by_program,))
+    assert "· 510 clean test photos" in plain(shown(alone, 200))
+    assert "added" not in plain(shown(alone, 80))
+    assert "\nwrong labels tolerated, at most 2 points" in plain(shown(alone, 80))
+    mixed = text(made_by_program, second)
+    assert "resnet50 finetune · labels as given, but where test photos are called clean\n" in mixed
+    assert "510 clean test photos" in mixed
+    assert "100 test photos" in mixed
+    assert "added wrong labels tolerated" in mixed
+    assert "clean" not in text(first, second)
+    called_like_it = msgspec.structs.replace(first, source="folder:synthetic")
+    assert "clean" not in text(called_like_it, second)
 
 
 def test_what_is_no_share_is_shown_as_it_is(made):

@@ -548,7 +548,7 @@ def test_crossover_is_where_a_loss_gets_ahead_of_the_baseline(tmp_path):
     crossing = tolerated_of(result, "mae").crossover.point
     assert (crossing.censoring, crossing.rate) == ("exact", pytest.approx(0.3))  # −2 at 0.2, +2 at 0.4
     [note] = [note for note in result.notes if "ahead of ce" in note]
-    assert note == "symmetric: ahead of ce from this share of wrong labels on, in %: elr 32.6, mae 30.0"
+    assert note == "symmetric: ahead of ce from this realised rate of noise on, in %: elr 32.6, mae 30.0"
 
 
 def test_a_lead_that_is_not_significant_is_not_told_of(tmp_path):

@@ -248,7 +248,7 @@ def test_the_control_alone_has_no_curve(photos, tmp_path):
     train_by_hand(tmp_path)
     evaluate(tmp_path, Silent())
     assert "only the control" in refusal(tmp_path, kind="accuracy", noise=("none",))
-    assert "none wrong" in refusal(tmp_path, kind="memorisation", noise=("none",))
+    assert "the control has no noise" in refusal(tmp_path, kind="memorisation", noise=("none",))
 
 
 def test_each_stage_that_is_missing_is_named(photos, tmp_path):

@@ -1,6 +1,10 @@
 import contextlib
+import dataclasses
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +13,12 @@ from random import Random
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
 from flowernoise.progress import Advance
-from flowernoise.steps.prepare import PrepareResult, PrepareSettings, apportion, prepare, split
-from flowernoise.store import datasets, photos
+from flowernoise.steps.prepare import PrepareResult, PrepareSettings, apportion, prepare, set_duplicates_apart, split
+from flowernoise.store import datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 
@@ -292,6 +297,109 @@ def test_a_class_all_of_whose_photos_lie_under_another_too_is_refused(place: Wor
     with pytest.raises(FlowernoiseError, match="no photo of class 'rosen' is left, for each lies under another class"):
         place.prepare()
     assert not place.layout.dataset.exists()
+
+
+# Photos of equal pixels in other bytes
+
+
+def with_comment(file: Path, copy: Path, comment: bytes = b"copied") -> None:
+    """Copies a JPEG and adds a comment, as editors and downloads do; its pixels stay as they are."""
+    data = file.read_bytes()
+    copy.write_bytes(data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + data[2:])
+
+
+def as_png(file: Path, copy: Path) -> None:
+    with Image.open(file) as image:
+        image.save(copy)
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    called = [sys.executable, "-m", "flowernoise", *map(str, arguments)]
+    return subprocess.run(called, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_no_photo_is_in_train_and_test_in_other_bytes(place: Workplace) -> None:
+    for file in list(place.folder.rglob("*.jpg")):
+        with_comment(file, file.with_stem(f"{file.stem}-again"))
+        as_png(file, file.with_suffix(".png"))
+    done = command("prepare", place.folder, "--image-size", 8, "-a", place.artifacts, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["found"], len(found["identical"]), found["contradictory"]) == (108, 36, [])
+    assert found["identical"][0] == ["daisy/00-again.jpg", "daisy/00.jpg", "daisy/00.png"]
+    assert "36 photos there more than once (equal in pixels), kept once each: daisy/00-again.jpg = daisy/00.jpg" in (
+        done.stderr
+    )
+    stems = [(photo.path.rpartition("/")[0], Path(photo.path).stem.removesuffix("-again")) for photo in place.index()]
+    assert len(set(stems)) == len(stems) == 36
+    for photo in place.index():
+        (group,) = (group for group in found["identical"] if photo.path in group)
+        assert photo.id == min(files.digest((place.folder / path).read_bytes()) for path in group)
+
+
+def test_equal_pixels_under_two_classes_are_dropped_and_listed(place: Workplace) -> None:
+    file = place.folder / "roses" / "05.jpg"
+    with_comment(file, place.folder / "tulips" / "x.jpg")
+    as_png(file, place.folder / "roses" / "y.png")
+    done = command("prepare", place.folder, "--image-size", 8, "-a", place.artifacts)
+    assert done.returncode == 0
+    assert "1 photo under two classes (equal in pixels), dropped: roses/05.jpg = roses/y.png = tulips/x.jpg" in (
+        done.stderr
+    )
+    assert not {photo.path for photo in place.index()} & {"roses/05.jpg", "roses/y.png", "tulips/x.jpg"}
+    assert len(place.index()) == 35
+
+
+def test_groups_of_equal_bytes_and_of_equal_pixels_become_one(place: Workplace) -> None:
+    file = place.folder / "daisy" / "03.jpg"
+    for name in ("b.jpg", "c.jpg"):
+        with_comment(file, file.with_name(name))
+    shutil.copy(file, file.with_name("a.jpg"))
+    assert place.prepare().dataset.identical == (("daisy/03.jpg", "daisy/a.jpg", "daisy/b.jpg", "daisy/c.jpg"),)
+
+
+def test_splits_do_not_depend_on_what_the_copies_are_called(place: Workplace) -> None:
+    for file in list(place.folder.rglob("*.jpg")):
+        with_comment(file, file.with_stem(f"{file.stem}-again"))
+    before = place.prepare().dataset
+    for file in list(place.folder.rglob("*-again.jpg")):
+        file.rename(file.with_stem(f"0-{file.stem}"))
+    assert place.prepare().dataset.id == before.id
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A photo as ``set_duplicates_apart`` sees it."""
+
+    id: str
+    pixels: str
+    path: str
+    label: int
+
+
+# Bytes tell pixels; a photo's pixels lie there in up to three forms.
+FOUND = st.lists(st.tuples(st.sampled_from("pqrs"), st.sampled_from("012"), st.integers(0, 2)), max_size=12).map(
+    lambda listed: [
+        Found(form + pixels, pixels, f"{n:02}.jpg", label) for n, (pixels, form, label) in enumerate(listed)
+    ]
+)
+
+
+@given(FOUND, st.randoms())
+def test_what_is_kept_is_one_photo_of_each_pixels_and_a_function_of_ids_and_labels(
+    found: list[Found], random: Random
+) -> None:
+    kept, identical, contradictory = set_duplicates_apart(found)
+    labels: dict[str, set[int]] = {}
+    for photo in found:
+        labels.setdefault(photo.pixels, set()).add(photo.label)
+    assert sorted(photo.pixels for photo in kept) == sorted(each for each, own in labels.items() if len(own) == 1)
+    assert all(photo.id == min(each.id for each in found if each.pixels == photo.pixels) for photo in kept)
+    alone = {photo.path for photo in kept} - {path for group in identical for path in group}
+    listed = [*alone, *(path for group in (*identical, *contradictory) for path in group)]
+    assert sorted(listed) == sorted(photo.path for photo in found)
+    shuffled = random.sample(found, len(found))
+    assert sorted(set_duplicates_apart(shuffled)[0], key=str) == sorted(kept, key=str)
 
 
 # Unreadable files

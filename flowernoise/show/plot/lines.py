@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import sheet, styles, subject
 from flowernoise.show.plot.styles import OTHER, REFERENCE, Style
 from flowernoise.show.plot.subject import CellLike, ChartLike, HistoriesLike, HistoryLike, MeasureLike
@@ -32,11 +33,11 @@ Entry = tuple[Any, str]  # of a legend
 def accuracy(chart: ChartLike) -> Figure:
     """A metric against the realised rate: a line a loss, a panel a noise model, 95 % intervals as bars.
 
-    The score of one answer for everything and the baseline's clean control are drawn in. Where the task is binary,
+    The score of one answer for everything and the baseline's control are drawn in. Where the task is binary,
     balanced accuracy stands beside accuracy. Collapsed cells are hollow and crossed, their lines thin and dotted: a
     flat line at the majority score is no robustness.
     """
-    measures, cells = chart.measures, chart.measures[0].cells
+    measures, cells, wrong = chart.measures, chart.measures[0].cells, label_words(chart.source).wrong
     noises = sorted({cell.noise for cell in cells} - {CONTROL})
     names = subject.short_names(noises)
     if len(noises) == 1:
@@ -51,7 +52,7 @@ def accuracy(chart: ChartLike) -> Figure:
         for panel, (noise, measure) in zip(axes, within, strict=False):
             _against_rate(panel, chart, noise, measure)
             panel.set_title(sheet.folded(names[noise], size[0] - 0.8), loc="left")
-            panel.set_xlabel("wrong training labels, %")
+            panel.set_xlabel(f"{wrong} training labels, %")
             if panel is axes[0] or len(noises) == 1:
                 panel.set_ylabel(subject.axis_label(measure))
                 panel.tick_params(labelleft=True)
@@ -60,7 +61,7 @@ def accuracy(chart: ChartLike) -> Figure:
     seeds = subject.seeds(cells)
     return sheet.finish(
         figure,
-        f"{subject.readable(measures[0].name)} under wrong training labels",
+        f"{subject.readable(measures[0].name)} under {wrong} training labels",
         [
             *subject.facts(chart),
             seeds if seeds == "one seed" else f"mean of {seeds}",
@@ -221,15 +222,16 @@ def _collapsed_legend(chart: ChartLike) -> list[Entry]:
 def memorisation(data: HistoriesLike) -> Figure:
     """What runs learn epoch by epoch: a column of panels a noise, a line a loss, the mean over seeds in their range.
 
-    Above the share of wrong labels that a run gives back, beneath its accuracy on the clean test photos and on the
+    Above the share of wrong labels that a run gives back, beneath its accuracy on the test photos and on the
     noisy validation photos, from which alone an epoch can be chosen in practice.
     """
     conditions = list(dict.fromkeys((history.noise, history.rate) for history in data.histories))
     noises = sorted({noise for noise, _ in conditions})
-    names = subject.short_names(noises)
+    names, words = subject.short_names(noises), label_words(data.chart.source)
+    on_test = "clean test\naccuracy, %" if words.are_clean else f"test accuracy, %\n({words.labels})"
     measures: list[tuple[str, Callable[[HistoryLike], Any]]] = [
-        ("wrong labels\nmemorised, %", lambda history: history.memorised),
-        ("clean test\naccuracy, %", lambda history: history.test_accuracy),
+        (f"{words.wrong} labels\nmemorised, %", lambda history: history.memorised),
+        (on_test, lambda history: history.test_accuracy),
         ("noisy val\naccuracy, %", lambda history: history.val_accuracy),
     ]
     chunks = sheet.chunks(conditions, _CONDITIONS)
@@ -255,7 +257,7 @@ def memorisation(data: HistoriesLike) -> Figure:
     chosen = "each run with the learning rate and L2 selected for it on noisy val"
     return sheet.finish(
         figure,
-        "memorisation of wrong labels, epoch by epoch",
+        f"memorisation of {words.wrong} labels, epoch by epoch",
         [source, classes, kind, photos, chosen, _spread(data), *subject.shortened(noises)],
         [*_losses_legend(data.chart), *_collapsed_legend(data.chart)],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import sheet, subject
 from flowernoise.show.plot.styles import COLLAPSED
 from flowernoise.show.plot.subject import ConfusionLike, ConfusionsLike, TransitionLike
@@ -25,7 +26,7 @@ SHADES = "Blues"
 
 def confusion(data: ConfusionsLike) -> Figure:
     """Test photos by true and predicted class, a panel a run: counts, and shares of each true class."""
-    chart = data.chart
+    chart, words = data.chart, label_words(data.chart.source)
     columns = min(_SIDE_BY_SIDE, len(data.matrices))
     figure, grid = sheet.panels(-(-len(data.matrices) // columns), columns, _size(chart.classes))
     panels = [panel for axes in grid for panel in axes]
@@ -40,14 +41,14 @@ def confusion(data: ConfusionsLike) -> Figure:
         _matrix(panel, shares, texts, chart.classes, totals)
         panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
         panel.set_xlabel("predicted class")
-        panel.set_ylabel("true class (test photos)")
+        panel.set_ylabel(f"{words.true_class} (test photos)")
     sheet.remove(panels[len(data.matrices) :])
     collapsed = [f"{COLLAPSED} {subject.COLLAPSED}"] if any(matrix.collapsed for matrix in data.matrices) else []
-    wrong = f"{subject.percent(data.realised_rate)} of the training labels wrong"
+    wrong = f"{subject.percent(data.realised_rate)} {words.wrong} training labels"
     return sheet.finish(
         figure,
         f"confusion matrix: {subject.condition_name(data.noise, data.rate)}, seed {data.seed}",
-        [*subject.facts(chart), wrong, _cells(chart.classes, "photos, and % of the true class"), *collapsed],
+        [*subject.facts(chart), wrong, _cells(chart.classes, f"photos, and % of the {words.true_class}"), *collapsed],
     )
 
 
@@ -59,6 +60,7 @@ def _of_run(matrix: ConfusionLike, width: float) -> str:
 
 def transition(data: TransitionLike) -> Figure:
     """P(observed label | true label) of a draw: as the noise model has it, and as it came out."""
+    words = label_words(data.source)
     matrices = [("nominal T", data.nominal), ("realised T, training labels", data.realised)]
     shown = [(title, matrix) for title, matrix in matrices if matrix is not None]
     figure, [axes] = sheet.panels(1, len(shown), _size(data.classes))
@@ -72,7 +74,7 @@ def transition(data: TransitionLike) -> Figure:
         _matrix(panel, shares, texts, data.classes, totals)
         panel.set_title(title, loc="left")
         panel.set_xlabel("observed label")
-        panel.set_ylabel("true class (training photos)")
+        panel.set_ylabel(f"{words.true_class} (training photos)")
     missing = ["no nominal T: this noise depends on the photos"] if data.nominal is None else []
     return sheet.finish(
         figure,
@@ -80,8 +82,8 @@ def transition(data: TransitionLike) -> Figure:
         [
             data.source,
             f"{len(data.classes)} classes",
-            f"{totals.sum():,} training photos, {subject.percent(data.realised_rate)} of their labels wrong",
-            _cells(data.classes, "P(observed | true) in %, and labels in brackets"),
+            f"{totals.sum():,} training photos, {subject.percent(data.realised_rate)} {words.wrong} labels",
+            _cells(data.classes, f"P(observed | {words.truth}) in %, and labels in brackets"),
             *missing,
         ],
     )
@@ -98,7 +100,7 @@ def _cells(classes: Sequence[str], written: str) -> str:
     if len(classes) <= _MOST_WRITTEN:
         return f"cells: {written}"
     numbered = "" if len(classes) <= _MOST_NAMED else ", classes by number from 0"
-    return f"the darker, the larger the share of the true class (white 0, darkest 100 %){numbered}"
+    return f"the darker, the larger the share of its row (white 0, darkest 100 %){numbered}"
 
 
 def _size(classes: Sequence[str]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import CONTROL
 
 COLLAPSED = "collapsed: never predicts some class; no robustness"
@@ -170,7 +171,7 @@ def facts(chart: ChartLike) -> list[str]:
         f"{len(chart.classes)} classes",
         kind(chart),
         f"{chart.select} epoch",
-        f"{sum(chart.test_counts):,} clean test photos",
+        label_words(chart.source).test_photos(sum(chart.test_counts)),
     ]
 
 

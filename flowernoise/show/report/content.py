@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared
 from flowernoise.show.report import figures, sentences
 from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Document, Heading, Paragraph, Table
@@ -114,9 +115,10 @@ def _data(report: ReportLike) -> Iterator[Block]:
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
     if noisy:
+        stay, are = ("clean", "is") if label_words(dataset.request.source).are_clean else ("as given", "was made")
         yield Table(
-            "Draws of noisy labels for train and val; test labels stay clean. Realised is the share of training labels "
-            "that is wrong in fact, over the seeds.",
+            f"Draws of noisy labels for train and val; test labels stay {stay}. Realised is the share of training "
+            f"labels that {are} wrong in fact, over the seeds.",
             _heads("noise", "rate", "seeds", "realised"),
             tuple(
                 (Cell(each.noise), Cell(f"{each.rate:g}"), Cell(f"{each.seeds}"), Cell(_span(each.realised)))
@@ -151,15 +153,16 @@ def _span(rates: tuple[float, float]) -> str:
 def _results(result: Comparison) -> Iterator[Block]:
     yield Bullets(tuple(sentences.best(result)))
     cells = {(row.condition, row.column): row for row in result.rows}
-    photos = f"on {sum(result.datasets[0].test_counts):,} clean test photos"
-    judged_on = "of the wrong training labels" if result.metric in sentences.OF_TRAINING_LABELS else photos
+    words = compared.words(result)
+    photos = f"on {words.test_photos(sum(result.datasets[0].test_counts))}"
+    judged_on = f"of the {words.wrong} training labels" if result.metric in sentences.OF_TRAINING_LABELS else photos
     heads = [_condition(result, condition) for condition in result.conditions]
     varying = compared.varying(result.columns)
     losses = [compared.column_name(column, varying) for column in result.columns]
     shown = [[_cell(result, cells.get((each, column))) for column in result.columns] for each in result.conditions]
     yield _turned_if_wide(
         f"{compared.measure(result)}; {compared.seeds(result)}, {judged_on}.",
-        "noise, wrong labels",
+        f"noise, {words.wrong} labels",
         heads,
         losses,
         shown,
@@ -206,9 +209,9 @@ def _heads(*texts: str) -> tuple[Cell, ...]:
 
 def _condition(result: Comparison, condition: Condition) -> Cell:
     if condition.noise == CONTROL:
-        return Cell("control", "clean labels")
+        return Cell("control", compared.words(result).labels)
     wrong = compared.wrong_labels([row for row in result.rows if row.condition == condition])
-    return Cell(f"{condition.noise} {condition.rate:g}", f"{wrong} wrong")
+    return Cell(f"{condition.noise} {condition.rate:g}", f"{wrong} {compared.words(result).wrong}")
 
 
 def _cell(result: Comparison, row: Row | None) -> Cell:
@@ -263,8 +266,8 @@ def _tolerated(result: Comparison) -> Iterator[Block]:
     varying = compared.varying(result.columns)
     losses = [compared.column_name(column, varying) for column in result.columns]
     yield _turned_if_wide(
-        f"Largest share of wrong labels with {sentences.metric_name(result)} {compared.tolerance(result)}, and its "
-        "95 % interval.",
+        f"Largest share of {compared.words(result).wrong} labels with {sentences.metric_name(result)} "
+        f"{compared.tolerance(result)}, and its 95 % interval.",
         "noise",
         [Cell(noise) for noise in noises],
         losses,

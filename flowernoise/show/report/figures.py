@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flowernoise.catalogue.sources import label_words
 from flowernoise.show import contact_sheet, plot
 from flowernoise.show.plot import subject
 from flowernoise.show.plot.subject import (
@@ -49,16 +50,16 @@ def _sheet_alt(sheet: Any) -> str:
         return f"Contact sheet of {len(sheet.photos)} misclassified test photos" + (
             f"; most confidently {', '.join(shown)}." if shown else "."
         )
-    wrong = "none" if not sheet.wrong else f"{sheet.wrong}"
+    wrong, kind = sheet.wrong or "none", label_words(sheet.source).wrong
     mixed_up = dict.fromkeys((classes[p.true], classes[p.given]) for p in sheet.photos if p.true != p.given)
     examples = [f"{true} labelled {given}" for true, given in mixed_up][:3]
-    return f"Contact sheet of {len(sheet.photos)} training photos with their labels, {wrong} of them wrong" + (
+    return f"Contact sheet of {len(sheet.photos)} training photos with their labels, {wrong} of them {kind} ones" + (
         f", such as {', '.join(examples)}." if examples else "."
     )
 
 
 def _accuracy_caption(chart: ChartLike) -> str:
-    return f"{_measure(chart)} against the share of wrong training labels; {_kind(chart)}."
+    return f"{_measure(chart)} against the share of {label_words(chart.source).wrong} training labels; {_kind(chart)}."
 
 
 def _accuracy_alt(chart: ChartLike) -> str:
@@ -97,7 +98,8 @@ def _seeds_alt(chart: ChartLike) -> str:
 
 
 def _memorisation_caption(data: HistoriesLike) -> str:
-    return f"What is learned epoch by epoch, and the share of wrong labels that are memorised; {_kind(data.chart)}."
+    wrong = label_words(data.chart.source).wrong
+    return f"What is learned epoch by epoch, and the share of {wrong} labels that are memorised; {_kind(data.chart)}."
 
 
 def _memorisation_alt(data: HistoriesLike) -> str:
@@ -111,7 +113,8 @@ def _memorisation_alt(data: HistoriesLike) -> str:
         f"{subject.condition_name(history.noise, history.rate)}"
         for history in highest.values()
     ]
-    return f"Lines over epochs; wrong training labels memorised in the last one: {_listed(parts)}."
+    wrong = label_words(data.chart.source).wrong
+    return f"Lines over epochs; {wrong} training labels memorised in the last one: {_listed(parts)}."
 
 
 def _last(shares: Any) -> float:
@@ -123,7 +126,8 @@ def _last(shares: Any) -> float:
 
 def _confusion_caption(data: ConfusionsLike) -> str:
     condition = subject.condition_name(data.noise, data.rate)
-    return f"Test photos by true and predicted class; {condition}, seed {data.seed}; {_kind(data.chart)}."
+    true_class = label_words(data.chart.source).true_class
+    return f"Test photos by {true_class} and predicted class; {condition}, seed {data.seed}; {_kind(data.chart)}."
 
 
 def _confusion_alt(data: ConfusionsLike) -> str:
@@ -140,8 +144,9 @@ def _confusion_alt(data: ConfusionsLike) -> str:
 
 
 def _transition_caption(data: TransitionLike) -> str:
+    true_class = label_words(data.source).true_class
     condition = subject.condition_name(data.noise, data.rate)
-    return f"Transition matrix, from true to observed class of training labels; {condition}, seed {data.seed}."
+    return f"Transition matrix, from {true_class} to observed class of training labels; {condition}, seed {data.seed}."
 
 
 def _transition_alt(data: TransitionLike) -> str:
@@ -150,7 +155,8 @@ def _transition_alt(data: TransitionLike) -> str:
     true, observed = divmod(int(off.argmax()), len(off))
     names = data.classes
     most = f"; most often {names[true]} becomes {names[observed]} ({subject.percent(off.max())})" if off.max() else ""
-    return f"Transition matrix: {subject.percent(data.realised_rate)} of the training labels are wrong{most}."
+    wrong = label_words(data.source).wrong
+    return f"Transition matrix: {subject.percent(data.realised_rate)} {wrong} training labels{most}."
 
 
 def _measure(chart: ChartLike) -> str:

@@ -12,6 +12,7 @@ from flowernoise.store.records import CONTROL, Comparison, Condition, RateInterv
 from flowernoise.store.setups import Setup
 
 FEW_SEEDS = 5
+WRONG, RIGHT = 0.05, 0.9  # of test labels and of answers, in an example
 OF_TRAINING_LABELS = ("memorised", "recovered")  # metrics; the others are of test photos
 _WRITTEN: Mapping[str, str] = MappingProxyType(
     {
@@ -21,8 +22,6 @@ _WRITTEN: Mapping[str, str] = MappingProxyType(
         "nll": "NLL",
         "brier": "Brier score",
         "ece": "ECE",
-        "memorised": "share of wrong labels memorised",
-        "recovered": "share of wrong labels recovered",
     }
 )
 _MOST_NAMES = 4  # in a row before the rest is counted
@@ -32,16 +31,24 @@ _UNEVEN = 1.5  # times its even share that the most frequent class takes
 def question(result: Comparison) -> str:
     """What was asked."""
     noises = [noise for noise, _ in result.conditions if noise != CONTROL]
+    words = compared.words(result)
     if not noises:
-        return "How well do the losses classify clean test photos when no label is wrong?"
+        return (
+            "How well do the losses classify clean test photos when no label is wrong?"
+            if words.are_clean
+            else "How well do the losses classify the test photos, by labels as given, when no wrong ones are added?"
+        )
     if result.metric in OF_TRAINING_LABELS or result.better == "lower":
         return (
-            f"What do wrong training labels do to a classifier's {metric_name(result)}, and does another loss than "
-            f"{result.baseline} fare better?"
+            f"What do {words.wrong} training labels do to a classifier's {metric_name(result)}, and does another loss "
+            f"than {result.baseline} fare better?"
         )
+    photos, share = "clean test photos", "a share of its training labels is wrong"
+    if not words.are_clean:
+        photos, share = f"test photos with {words.labels}", "wrong ones are added to its training labels"
     return (
-        f"How much {metric_name(result)} on clean test photos does a classifier lose when a share of its training "
-        f"labels is wrong, and does another loss than {result.baseline} lose less?"
+        f"How much {metric_name(result)} on {photos} does a classifier lose when {share}, and does another loss than "
+        f"{result.baseline} lose less?"
     )
 
 
@@ -181,7 +188,8 @@ def _tolerance(result: Comparison, noise: str, lines: Sequence[Tolerated]) -> st
     if estimate.point.censoring == "at_least":
         verb = "stay" if plural else "stays"
         return f"{noise}: {names} {verb} {limit} up to the highest rate tried, {rate(estimate)}."
-    return f"{noise}: {names} {'stand' if plural else 'stands'} the most wrong labels {limit}, {rate(estimate)}."
+    most_wrong = f"the most {compared.words(result).wrong} labels"
+    return f"{noise}: {names} {'stand' if plural else 'stands'} {most_wrong} {limit}, {rate(estimate)}."
 
 
 def _height(line: Tolerated) -> float:
@@ -215,6 +223,7 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
         photos: how many there are in train, val and test.
     """
     return [
+        *_of_labels(result),
         *_of_seeds(result),
         *_of_test_photos(result),
         *_of_imbalance(result),
@@ -231,6 +240,33 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
             else []
         ),
     ]
+
+
+def _of_labels(result: Comparison) -> Iterator[str]:
+    """What wrong test labels do to the numbers where nobody has checked them."""
+    if compared.words(result).are_clean:
+        return
+    yield (
+        "Labels as given: nobody has checked them here, in test either. Added wrong labels are those that noise has "
+        "made; whatever was wrong before comes on top."
+    )
+    if result.metric == "accuracy":
+        yield from map(_of_wrong_test_labels, sorted({len(photos.classes) for photos in result.datasets}))
+    elif result.metric not in OF_TRAINING_LABELS:
+        yield "Wrong test labels change every number measured against them, and mostly make differences smaller."
+
+
+def _of_wrong_test_labels(classes: int) -> str:
+    """What they do to accuracy, in an example."""
+    slope = 1 - WRONG * classes / (classes - 1)
+    measured = WRONG / (classes - 1) + RIGHT * slope
+    by = "" if classes == 2 else f"/{classes - 1}"
+    return (
+        f"Wrong test labels: if a share e of them is wrong, a classifier that is always right scores 1 − e, so "
+        f"{100 * (1 - WRONG):g} % where {100 * WRONG:g} % are wrong. If they are wrong at random, an accuracy of a is "
+        f"measured as e{by} + a (1 − {classes}e{by}): {100 * RIGHT:g} % becomes {100 * measured:.1f} %, and a "
+        f"difference of 2 points {2 * slope:.2f}. If they follow a pattern, a model that has learned it even gains."
+    )
 
 
 def _of_seeds(result: Comparison) -> Iterator[str]:
@@ -326,6 +362,7 @@ def _of_frozen_features(result: Comparison) -> Iterator[str]:
 
 def _fall(result: Comparison) -> Iterator[str]:
     """How the baseline falls from its control to the most noise there is, for each of its columns."""
+    words = compared.words(result)
     for column in result.columns:
         own = {row.condition: row for row in result.rows if row.column == column and row.mean is not None}
         noisy = [row for row in own.values() if row.noise != CONTROL]
@@ -334,8 +371,9 @@ def _fall(result: Comparison) -> Iterator[str]:
             continue
         last = max(noisy, key=lambda row: row.realised_rate)
         yield (
-            f"With {loss_name(result, last)}, {metric_name(result)} goes from {_value(result, control)} on clean "
-            f"labels to {_value(result, last)} with {100 * last.realised_rate:.1f} % wrong ones ({_name(last)})."
+            f"With {loss_name(result, last)}, {metric_name(result)} goes from {_value(result, control)} on "
+            f"{words.labels} to {_value(result, last)} with {100 * last.realised_rate:.1f} % {words.wrong} ones "
+            f"({_name(last)})."
         )
 
 
@@ -352,6 +390,8 @@ def _warning(result: Comparison) -> Iterator[str]:
 def metric_name(result: Comparison) -> str:
     """The metric as people write it: ``balanced accuracy``, ``recall of roses``."""
     name, _, of = result.metric.partition(":")
+    if name in OF_TRAINING_LABELS:
+        return f"share of {compared.words(result).wrong} labels {name}"
     return _WRITTEN.get(name, name.replace("_", " ")) + (f" of {of}" if of else "")
 
 
@@ -388,9 +428,9 @@ def condition_name(condition: Condition) -> str:
 
 def _under(result: Comparison, condition: Condition) -> str:
     if condition.noise == CONTROL:
-        return "On clean labels"
+        return f"On {compared.words(result).labels}"
     wrong = compared.wrong_labels([row for row in result.rows if row.condition == condition])
-    return f"Under {condition_name(condition)} ({wrong} wrong labels)"
+    return f"Under {condition_name(condition)} ({wrong} {compared.words(result).wrong} labels)"
 
 
 def _value(result: Comparison, row: Row) -> str:

@@ -186,7 +186,7 @@ def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[T
                 name = " · ".join([line.loss, *(named(key, line.setup) for key in keys), *filter(None, [line.variant])])
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
-        f"{_where(names, number)}{noise}: ahead of {baseline} from this share of wrong labels on, in %: "
+        f"{_where(names, number)}{noise}: ahead of {baseline} from this realised rate of noise on, in %: "
         + ", ".join(items)
         for (number, noise), items in by_noise.items()
     ]
