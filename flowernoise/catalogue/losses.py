@@ -98,7 +98,7 @@ def gce(
     """
     log_p_y = _log_p_y(y_true, logits)
     if k > 0:
-        log_p_y = ops.maximum(log_p_y, math.log(k))
+        log_p_y = ops.relu(log_p_y - math.log(k)) + math.log(k)
     return -ops.expm1(q * log_p_y) / q
 
 
@@ -358,7 +358,7 @@ def agce(
     0.842
     """
     log_p_y = _log_p_y(y_true, logits)
-    return ((a + 1) ** q - ops.power(a + ops.exp(log_p_y), q)) / q
+    return ((a + 1) ** q - (a + ops.exp(log_p_y)) ** q) / q
 
 
 @losses.register()

@@ -25,7 +25,7 @@ def gradient(text, y, z, *extras):
     if keras.backend.backend() == "torch":
         logits.requires_grad_(True)
         total(logits).backward()
-        return logits.grad.numpy()
+        return keras.ops.convert_to_numpy(logits.grad)
     import tensorflow as tf
 
     with tf.GradientTape() as tape:

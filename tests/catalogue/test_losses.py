@@ -218,7 +218,7 @@ def extras_of(spec, y, z):
         "transition_matrix": matrices,
         "inverse_transition_matrix": np.linalg.inv(matrices),
         "targets": 0.7 * np.random.default_rng(0).dirichlet(np.ones(c), size=n),
-        "peers": (y[::-1], z[::-1]),
+        "peers": (y[::-1].copy(), keras.ops.flip(z, axis=0) if keras.ops.is_tensor(z) else z[::-1].copy()),
         "progress": np.linspace(0, 1, n),
     }
     return [available[need] for need in spec.entry.properties.get("needs", ())]
