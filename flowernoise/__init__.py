@@ -1,6 +1,7 @@
 """Measure what mislabelling does to an image classifier, and which loss to train with.
 
-In Python: :func:`corrupt_labels` draws noisy labels, :func:`loss` gives a robust loss for ``model.compile``.
+In Python: :func:`corrupt_labels` draws noisy labels, :func:`loss` gives a robust loss for ``model.compile``,
+:func:`estimate_transition_matrix` says from noisy labels how they are mixed up.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowernoise.api import corrupt_labels as corrupt_labels
+    from flowernoise.api import estimate_transition_matrix as estimate_transition_matrix
     from flowernoise.api import loss as loss
 
 __version__ = "0.1.0"
 
-_PUBLIC = ("corrupt_labels", "loss")
+_PUBLIC = ("corrupt_labels", "estimate_transition_matrix", "loss")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,10 @@
-"""What notebooks and other people's training code use: ``flowernoise.corrupt_labels`` and ``flowernoise.loss``."""
+"""What notebooks and other people's training code use: the functions that ``flowernoise`` itself offers."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from flowernoise.training import heads, out_of_fold
 from flowernoise.transition_matrix import Matrix
 
 Tensor = Any  # a tensor of the Keras backend in use, or an array
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 _OUT_OF_REACH = {
     "targets": "needs example ids, as it remembers every example's past predictions",
@@ -107,41 +107,163 @@ def corrupt_labels(
     )
 
 
-def loss(spec: str, *, transition_matrix: Any = None) -> LossFunction:
+def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
+    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's answers; no clean label is needed.
+
+    How is said at :func:`flowernoise.transition_matrix.estimated`. Best are the answers of a model that was trained on
+    these labels with cross-entropy and stopped early, before it memorised them.
+
+    Args:
+        labels: observed labels [n], whole numbers from 0.
+        probabilities: of the observed labels [n, c], such as a model's softmax.
+
+    Returns:
+        [c, c], rows sum to 1. A class that the model is sure of for fewer than 5 examples gets the row of the identity.
+
+    Raises:
+        BadRequestError: (a ValueError) names the argument and what is wrong with it.
+
+    >>> import flowernoise
+    >>> answers = [[0.8, 0.2]] * 10 + [[0.1, 0.9]] * 10
+    >>> flowernoise.estimate_transition_matrix([0] * 8 + [1] * 2 + [1] * 9 + [0], answers).round(2).tolist()
+    [[0.8, 0.2], [0.1, 0.9]]
+    """
+    count = np.asarray(labels).size
+    answers = _checked_rows("probabilities", probabilities, count, None)
+    if answers.min(initial=0) < -0.1 or answers.max(initial=1) > 1.1:
+        raise BadRequestError("probabilities are not all between 0 and 1; of logits take the softmax first")
+    observed, _ = _checked_labels(labels, answers.shape[1])
+    return matrices.estimated(observed, answers)[0]
+
+
+class Loss:
+    """A loss as a function of labels and logits [n, c] that gives n values, one an example; :func:`loss` makes it.
+
+    A Keras model that was compiled with it is saved with its spec and matrix, as plain values.
+    """
+
+    def __init__(self, spec: Spec, transition_matrix: Matrix | None, *, sparse: bool) -> None:
+        needs = spec.entry.properties.get("needs", ())
+        self.spec, self.transition_matrix, self.sparse = spec, transition_matrix, sparse
+        self._extras = tuple(
+            _inverse(transition_matrix, spec.name) if need == "inverse_transition_matrix" else transition_matrix
+            for need in needs
+        )
+        self.__name__ = spec.name
+        self.__doc__ = spec.entry.function.__doc__
+
+    def __call__(self, y_true: Tensor, logits: Tensor) -> Tensor:
+        """The loss of each example [n]; with ``sparse``, NaN where a label is not a class.
+
+        Raises:
+            BadRequestError: the labels' shape is not the one that the loss takes.
+        """
+        from keras import ops
+
+        y_true, logits = ops.convert_to_tensor(y_true), ops.convert_to_tensor(logits)
+        self._check_shapes(tuple(y_true.shape), tuple(logits.shape))
+        if not self.sparse:
+            return self.spec(y_true, logits, *self._extras)
+        classes = logits.shape[-1]
+        given = ops.reshape(y_true, (-1,))
+        labels = ops.cast(given, "int32")
+        is_class = (labels >= 0) & (labels < classes) & (ops.cast(labels, given.dtype) == given)
+        values = self.spec(ops.one_hot(ops.where(is_class, labels, 0), classes), logits, *self._extras)
+        return ops.where(is_class, values, float("nan"))
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras saves with a model."""
+        defaults = {key: self.spec.entry.parameters[key].default for key in ("T", "sha256") if key in self.spec.values}
+        spec = Spec(self.spec.entry, {**self.spec.values, **defaults})  # the matrix is saved, not the name of its file
+        matrix = None if self.transition_matrix is None else self.transition_matrix.tolist()
+        return {"spec": str(spec), "transition_matrix": matrix, "sparse": self.sparse}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Loss:
+        """The loss that was saved. It reads no file, whatever the config names.
+
+        Raises:
+            BadRequestError: not what :meth:`get_config` gives.
+        """
+        try:
+            spec, matrix, sparse = str(config["spec"]), config["transition_matrix"], bool(config["sparse"])
+        except KeyError as error:
+            raise BadRequestError(f"a saved loss has no {error}") from error
+        if "T" in losses.parse(spec).values and matrix is None:
+            raise BadRequestError(f"saved loss {spec} has no transition matrix")
+        return loss(spec, transition_matrix=matrix, sparse=sparse)
+
+    def _check_shapes(self, labels: tuple[int | None, ...], logits: tuple[int | None, ...]) -> None:
+        """Refuses what would be broadcast, and so train something else in silence."""
+        shapes = f"labels {_shape(labels)} beside logits {_shape(logits)}"
+        if len(logits) != 2 or logits[1] == 1:
+            raise BadRequestError(f"loss {self.spec.name} takes logits [n, c] of 2 classes or more, not {shapes}")
+        same_count = None in (labels[:1] + logits[:1]) or labels[:1] == logits[:1]
+        if self.sparse and not (len(labels) == 1 or labels[1:] in ((1,), (None,))):
+            raise BadRequestError(
+                f"loss {self.spec.name} with sparse=True takes class numbers [n] or [n, 1], not {shapes}; "
+                "leave sparse out for one-hot labels"
+            )
+        if not self.sparse and (len(labels) != 2 or labels[1] not in (None, logits[1])):
+            raise BadRequestError(
+                f"loss {self.spec.name} takes one-hot labels [n, c], not {shapes}; "
+                f"for class numbers use flowernoise.loss({str(self.spec)!r}, sparse=True)"
+            )
+        if not same_count:
+            raise BadRequestError(f"loss {self.spec.name} takes as many labels as logits, not {shapes}")
+
+
+def loss(spec: str, *, transition_matrix: Any = None, sparse: bool = False) -> Loss:
     """A loss as a function of one-hot labels [n, c] and logits [n, c] that gives n values, one an example.
 
-    It serves as the ``loss=`` of ``model.compile``; the model's last layer then has no softmax.
+    It serves as the ``loss=`` of ``model.compile`` on every Keras backend; the model's last layer then has no softmax.
+    A model that was compiled with it can be saved; before ``keras.saving.load_model`` in another program call this
+    function there once, which makes the losses known to Keras.
 
     Args:
         spec: spec of a loss, such as ``gce:q=0.5``.
-        transition_matrix: T[i, j] = P(observed j | true i) [c, c], for ``forward`` and ``backward``.
+        transition_matrix: T[i, j] = P(observed j | true i) [c, c], for ``forward`` and ``backward``;
+            ``flowernoise.estimate_transition_matrix`` estimates one.
+        sparse: the labels are class numbers [n] or [n, 1], not one-hot.
 
     Raises:
         BadRequestError: (a ValueError) an unknown loss or parameter, T missing, not stochastic or not invertible, or a
-            loss that needs more than labels and logits (``elr``, ``peer``).
+            loss that needs more than labels and logits (``elr``, ``peer``). The function itself raises it for labels
+            of another shape.
 
     >>> import flowernoise
     >>> gce = flowernoise.loss("gce:q=0.5")
     >>> round(float(gce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 2)
     1.31
+    >>> round(float(flowernoise.loss("gce:q=0.5", sparse=True)([1], [[2.0, 0.0]])[0]), 2)
+    1.31
     """
     parsed = losses.parse(spec)
-    needs = parsed.entry.properties.get("needs", ())
-    for need in needs:
+    for need in parsed.entry.properties.get("needs", ()):
         if need in _OUT_OF_REACH:
             raise BadRequestError(
                 f"loss {parsed.name} {_OUT_OF_REACH[need]}, which a function of labels and logits is not given; "
                 f"train with it by `flowernoise train --loss {parsed}`"
             )
-    T = _matrix_of(parsed, transition_matrix)
-    extras = tuple(_inverse(T, parsed.name) if need == "inverse_transition_matrix" else T for need in needs)
+    made = Loss(parsed, _matrix_of(parsed, transition_matrix), sparse=sparse)
+    _make_known_to_keras()
+    return made
 
-    def function(y_true: Tensor, logits: Tensor) -> Tensor:
-        return parsed(y_true, logits, *extras)
 
-    function.__name__ = parsed.name
-    function.__doc__ = parsed.entry.function.__doc__
-    return function
+@functools.cache
+def _make_known_to_keras() -> None:
+    import keras
+
+    keras.saving.register_keras_serializable("flowernoise")(Loss)
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    """A shape as users write it.
+
+    >>> _shape((None, 3))
+    '[n, 3]'
+    """
+    return f"[{', '.join('n' if size is None else str(size) for size in shape)}]"
 
 
 def _matrix_of(spec: Spec, given: Any) -> Matrix | None:

@@ -17,13 +17,20 @@ from flowernoise.errors import BadRequestError
 from flowernoise.registry import number
 
 Labels = np.ndarray[Any, np.dtype[np.int64]]
+AnyLabels = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 MAX_MATRIX = 16 * 2**20  # bytes of a matrix's file
 MAX_LABELS = 2**30  # bytes of any other file, such as of labels
 _LONGEST_REASON = 300  # characters of what a parser complains about
 DIGITS = 12  # of a file's SHA-256 that tell it from others
 TOLERANCE = 1e-6  # by which a row's sum may miss 1
+SURE = 0.8  # of the median probability of an answer: photos below it may show something else
+FEWEST_PHOTOS = 5  # fewer estimate a row no better than the row of the identity does
+_WEIGHTS = tuple(2.0**power for power in range(17))  # photos that a row's mean answer may count as
+_LEAST_PROBABILITY = 1e-9
 
 
 def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
@@ -37,6 +44,88 @@ def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
     totals = counts.sum(axis=1, keepdims=True)
     shares: Matrix = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     return shares
+
+
+def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
+    """T estimated from observed labels, and a model's probabilities of them, without any clean label.
+
+    A photo stands for the class that the model answers, if its probability of it is at least 0.8 × the median of all
+    photos with that answer. Each row joins two estimates: the shares of the observed labels among the photos of the
+    class, which are right on average and noisy where photos are few, and the mean of their probabilities, steady and
+    biased. All means are sharpened or flattened by one power, such that on the whole they agree with the labels. They
+    then count as the number of photos that makes the labels likeliest (the weight of a Dirichlet prior), but no more
+    than the class has.
+
+    Patrini et al. (CVPR 2017, section 4.3) take the probabilities of a single photo for each row.
+
+    Args:
+        labels: observed labels [n].
+        probabilities: of the observed labels [n, c]; they need not sum to 1.
+
+    Returns:
+        T [c, c], and which classes have a row that was estimated [c]. Of a class with fewer than 5 such photos nothing
+        can be said: it gets the row of the identity.
+
+    >>> answers = np.repeat([[0.9, 0.1], [0.3, 0.7]], 50, axis=0)
+    >>> T, known = estimated(np.repeat([0, 1, 0, 1], [45, 5, 15, 35]), answers)
+    >>> T.round(2).tolist(), known.tolist()
+    ([[0.9, 0.1], [0.3, 0.7]], [True, True])
+    """
+    answers = np.maximum(np.asarray(probabilities, dtype=np.float64), _LEAST_PROBABILITY)
+    answers /= answers.sum(axis=1, keepdims=True)
+    counts, means = _of_sure_photos(labels, answers)
+    means = _calibrated(counts, means)
+    photos = counts.sum(axis=1, keepdims=True)
+    weight = np.minimum(_likeliest_weight(counts, means), photos)
+    known = photos[:, 0] >= FEWEST_PHOTOS
+    rows = (counts + weight * means) / np.maximum(photos + weight, 1)
+    return np.where(known[:, None], rows, np.eye(len(rows))), known
+
+
+def _of_sure_photos(labels: AnyLabels, answers: Matrix) -> tuple[Matrix, Matrix]:
+    """For each class how often each label is given to the photos that stand for it, and their mean answer, [c, c]."""
+    c = answers.shape[1]
+    answered, certainty = answers.argmax(axis=1), answers.max(axis=1)
+    counts, means = np.zeros((c, c)), np.full((c, c), 1 / c)
+    for i in np.unique(answered):
+        photos = np.flatnonzero(answered == i)
+        photos = photos[certainty[photos] >= SURE * np.median(certainty[photos])]
+        counts[i] = np.bincount(labels[photos], minlength=c)
+        means[i] = answers[photos].mean(axis=0)
+    return counts, means
+
+
+def _calibrated(counts: Matrix, means: Matrix) -> Matrix:
+    """The means to the one power that makes them expect as many labels on the diagonal as there are."""
+    photos, agreeing, logs = counts.sum(axis=1), np.trace(counts), np.log(means)
+
+    def raised(power: float) -> Matrix:
+        rows = np.exp(power * (logs - logs.max(axis=1, keepdims=True)))
+        return np.asarray(np.maximum(rows / rows.sum(axis=1, keepdims=True), _LEAST_PROBABILITY))
+
+    low, high = 0.1, 10.0
+    for _ in range(30):
+        middle = float(np.sqrt(low * high))
+        if photos @ np.diag(raised(middle)) < agreeing:
+            low = middle
+        else:
+            high = middle
+    return raised(middle)
+
+
+def _likeliest_weight(counts: Matrix, means: Matrix) -> float:
+    """The weight of Dirichlet priors around the means under which the counts are likeliest."""
+    from scipy.special import gammaln
+
+    photos, seen = counts.sum(axis=1), counts > 0
+    prior, observed = means[seen], counts[seen]
+
+    def log_likelihood(weight: float) -> float:
+        of_rows = gammaln(weight) - gammaln(weight + photos)
+        of_cells = gammaln(weight * prior + observed) - gammaln(weight * prior)
+        return float(of_rows.sum() + of_cells.sum())
+
+    return max(_WEIGHTS, key=log_likelihood)
 
 
 def read(file: str, num_classes: int | None, *, owner: str, sha256: str = "") -> Matrix:

@@ -1,5 +1,8 @@
 """The public functions, as notebooks and other people's training code use them."""
 
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 
@@ -178,3 +181,160 @@ def test_losses_that_cannot_be_had_say_why_in_one_line(spec, matrix, problem):
     with pytest.raises(BadRequestError, match=problem) as raised:
         flowernoise.loss(spec, transition_matrix=matrix)
     assert "\n" not in str(raised.value)
+
+
+def test_no_matrix_that_is_given_is_passed_over_for_an_estimate():
+    y, z = batch()
+    given = flowernoise.loss("forward", transition_matrix=T)
+    named = flowernoise.loss("forward:T=estimated", transition_matrix=T)
+    np.testing.assert_array_equal(given(y, z), named(y, z))
+
+
+@pytest.mark.parametrize("labels", [np.arange(6) % 3, (np.arange(6) % 3)[:, None]], ids=["[n]", "[n, 1]"])
+@pytest.mark.parametrize("spec", ["ce", "gce:q=0.5", "forward"])
+def test_class_numbers_are_taken_with_sparse_and_refused_without(spec, labels):
+    matrix = T if spec == "forward" else None
+    z = np.random.default_rng(0).normal(size=(6, 3))
+    expected = flowernoise.loss(spec, transition_matrix=matrix)(np.eye(3)[np.arange(6) % 3], z)
+    for given in (labels, labels.astype(np.float32), labels.astype(np.uint8)):  # Keras makes floats of labels
+        values = flowernoise.loss(spec, transition_matrix=matrix, sparse=True)(given, z)
+        assert values.shape == (6,)
+        np.testing.assert_allclose(values, expected, rtol=1e-6)
+        with pytest.raises(BadRequestError, match=r"takes one-hot labels \[n, c\], not labels \[6.*sparse=True\)$"):
+            flowernoise.loss(spec, transition_matrix=matrix)(given, z)
+
+
+@pytest.mark.parametrize(
+    ("sparse", "labels", "logits", "problem"),
+    [
+        (False, (4, 3), (4, 5), r"one-hot labels \[n, c\], not labels \[4, 3\] beside logits \[4, 5\]"),
+        (False, (4, 1, 5), (4, 5), r"one-hot labels \[n, c\], not labels \[4, 1, 5\]"),
+        (False, (1, 5), (4, 5), r"as many labels as logits, not labels \[1, 5\] beside logits \[4, 5\]"),
+        (False, (4, 1), (4, 1), r"takes logits \[n, c\] of 2 classes or more"),
+        (False, (4, 5), (4, 2, 5), r"takes logits \[n, c\]"),
+        (True, (4, 5), (4, 5), r"class numbers \[n\] or \[n, 1\], not labels \[4, 5\].*leave sparse out"),
+        (True, (3,), (4, 5), r"as many labels as logits"),
+    ],
+)
+def test_other_shapes_are_refused_in_one_line(sparse, labels, logits, problem):
+    with pytest.raises(BadRequestError, match=problem) as raised:
+        flowernoise.loss("ce", sparse=sparse)(np.zeros(labels), np.zeros(logits))
+    assert "\n" not in str(raised.value)
+
+
+def test_class_numbers_are_refused_while_a_model_is_fitted():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    x, labels = np.eye(3, dtype=np.float32), np.arange(3)
+    model.compile("adam", loss=flowernoise.loss("ce"))
+    with pytest.raises(BadRequestError, match="takes one-hot labels"):
+        model.fit(x, labels, verbose=0)
+    model.compile("adam", loss=flowernoise.loss("ce", sparse=True))
+    before = model.evaluate(x, labels, verbose=0)
+    assert before == pytest.approx(-np.log(softmax(model.predict(x, verbose=0), axis=1).diagonal()).mean(), rel=1e-4)
+    model.fit(x, labels, epochs=3, verbose=0)
+    assert model.evaluate(x, labels, verbose=0) < before
+
+
+@pytest.mark.parametrize("label", [-1, 3, 0.5])
+def test_what_is_no_class_gives_nan_rather_than_another_class(label):
+    values = keras.ops.convert_to_numpy(flowernoise.loss("mae", sparse=True)(np.array([0.0, label]), np.zeros((2, 3))))
+    np.testing.assert_allclose(values, [2 - 2 / 3, np.nan])
+
+
+SAVED = """
+import sys
+import numpy as np
+import flowernoise, keras
+spec, matrix, path = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
+x, labels = np.eye(3, dtype="float32")[np.arange(30) % 3], np.arange(30) % 3
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, kernel_initializer="zeros")])
+model.compile(keras.optimizers.Adam(0.1), loss=flowernoise.loss(spec, transition_matrix=matrix, sparse=True))
+before = model.evaluate(x, labels, verbose=0)
+model.fit(x, labels, epochs=3, verbose=0)
+after = model.evaluate(x, labels, verbose=0)
+assert after < before, (after, before)
+model.save(path)
+print(after)
+"""
+LOADED = """
+import sys
+import numpy as np
+import flowernoise, keras
+flowernoise.loss("ce")
+model = keras.saving.load_model(sys.argv[1])
+print(model.evaluate(np.eye(3, dtype="float32")[np.arange(30) % 3], np.arange(30) % 3, verbose=0))
+model.fit(np.eye(3, dtype="float32"), np.arange(3), verbose=0)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize(("spec", "matrix"), [("gce:q=0.5", None), ("backward", T.tolist())])
+def test_a_saved_model_is_loaded_and_trained_by_another_program(backend, spec, matrix, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    path, environment = str(tmp_path / "model.keras"), os.environ | {"KERAS_BACKEND": backend}
+    losses = []
+    for program, arguments in ((SAVED, (spec, str(matrix), path)), (LOADED, (path,))):
+        command = [sys.executable, "-c", program, *arguments]
+        finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stderr
+        losses.append(float(finished.stdout.split()[-1]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_saved_loss_holds_its_matrix_and_names_no_file(tmp_path):
+    np.savetxt(tmp_path / "T.csv", T, delimiter=",")
+    config = flowernoise.loss(f"forward:T={tmp_path / 'T.csv'}", sparse=True).get_config()
+    assert config == {"spec": "forward", "transition_matrix": T.tolist(), "sparse": True}
+    loss = flowernoise.loss("forward", transition_matrix=T)
+    again = type(loss).from_config(json.loads(json.dumps(loss.get_config())))
+    y, z = batch()
+    np.testing.assert_array_equal(loss(y, z), again(y, z))
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"spec": "forward:T={file}", "transition_matrix": None, "sparse": False}, "has no transition matrix"),
+        ({"spec": "cee", "transition_matrix": None, "sparse": False}, "unknown loss 'cee'"),
+        ({"spec": "forward", "transition_matrix": [[2]], "sparse": False}, "not between 0 and 1"),
+        ({"spec": "ce", "transition_matrix": None}, "no 'sparse'"),
+    ],
+)
+def test_a_loss_that_a_stranger_saved_is_refused_and_reads_no_file(config, problem, tmp_path):
+    file = tmp_path / "T.csv"
+    np.savetxt(file, T, delimiter=",")
+    config = {**config, "spec": config["spec"].format(file=file)}
+    with pytest.raises(BadRequestError, match=problem):
+        type(flowernoise.loss("ce")).from_config(config)
+
+
+# --- estimate_transition_matrix --------------------------------------------------------------------------------------
+
+
+def test_an_estimate_is_of_the_labels_and_loads_nothing_heavy():
+    program = (
+        "import sys, flowernoise, json;"
+        "answers = [[0.8, 0.2]] * 100 + [[0.3, 0.7]] * 100;"
+        "T = flowernoise.estimate_transition_matrix([0] * 80 + [1] * 20 + [0] * 30 + [1] * 70, answers);"
+        "assert not {'tensorflow', 'keras', 'jax', 'torch', 'h5py'} & set(sys.modules);"
+        "print(json.dumps(T.tolist()))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    np.testing.assert_allclose(json.loads(shown), [[0.8, 0.2], [0.3, 0.7]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "problem"),
+    [
+        ([0, 1], [[0.5, 0.5]], r"probabilities must be of shape \[2, any\]"),
+        ([0, 2], [[0.5, 0.5]] * 2, "labels go from 0 to 2; 2 classes are numbered"),
+        ([0.5, 1], [[0.5, 0.5]] * 2, "labels must be whole numbers"),
+        ([0, 1], [[0.5, np.nan]] * 2, "probabilities are not all finite"),
+        ([0, 1], [[5.0, -3.0]] * 2, "of logits take the softmax first"),
+        ([], np.zeros((0, 2)), "at least one"),
+    ],
+)
+def test_what_cannot_be_estimated_from_is_named(labels, probabilities, problem):
+    with pytest.raises(BadRequestError, match=problem):
+        flowernoise.estimate_transition_matrix(labels, probabilities)

@@ -12,7 +12,8 @@ that order:
 - ``targets`` [n, c]: what the loss remembers about these examples, zero at first. ``update=`` names the function that
   gives the new targets from the old ones, the logits and the loss's parameters, and is called before the loss;
 - ``peers``: a pair (y_true [n, c], logits [n, c]); the labels and the logits are those of other examples, each drawn
-  at random on its own.
+  at random on its own;
+- ``progress``, a number or [n]: how far training has come, 0 in the first epoch and 1 in the last.
 
 All are written with ``keras.ops`` and so run on every Keras backend; Keras is imported when a loss is first called.
 """
@@ -55,6 +56,7 @@ ops = _LazyOps()
 Weight = Annotated[float, Between(0)]
 Share = Annotated[float, Between(0, 1)]
 LogOfZero = Annotated[float, Between(-100, 0, open="high")]
+Positive = Annotated[float, Between(0, 100, open="low")]
 
 
 @losses.register()
@@ -108,7 +110,7 @@ def gce(
     """
     log_p_y = _log_p_y(y_true, logits)
     if k > 0:
-        log_p_y = ops.maximum(log_p_y, math.log(k))
+        log_p_y = ops.relu(log_p_y - math.log(k)) + math.log(k)
     return -ops.expm1(q * log_p_y) / q
 
 
@@ -247,9 +249,10 @@ def taylor(y_true: Tensor, logits: Tensor, *, t: Annotated[int, Between(1, 100)]
 
 @losses.register()
 def bootstrap_soft(y_true: Tensor, logits: Tensor, *, beta: Share = 0.95) -> Tensor:
-    """Soft bootstrapping: the label is mixed with what the model itself believes.
+    """Soft bootstrapping: the label is mixed with what the model itself believes, which rewards being sure.
 
-    Formula: cross-entropy against β e + (1 − β) p, no gradient through that target.
+    Formula: −Σ_k (β e_k + (1 − β) p_k) log p_k = β·ce + (1 − β)·H(p). The gradient flows through the target, too;
+    without that part the loss would have the gradient of β·ce.
 
     Defaults: β = 0.95.
 
@@ -260,7 +263,8 @@ def bootstrap_soft(y_true: Tensor, logits: Tensor, *, beta: Share = 0.95) -> Ten
     2.039
     """
     log_p = _log_p(logits)
-    return -_pick(_mix(y_true, ops.exp(log_p), beta), log_p)
+    entropy = -ops.sum(ops.exp(log_p) * log_p, axis=-1)
+    return -beta * _pick(y_true, log_p) + (1 - beta) * entropy
 
 
 @losses.register()
@@ -278,7 +282,7 @@ def bootstrap_hard(y_true: Tensor, logits: Tensor, *, beta: Share = 0.8) -> Tens
     """
     log_p = _log_p(logits)
     answer = ops.one_hot(ops.argmax(log_p, axis=-1), log_p.shape[-1], dtype=log_p.dtype)
-    return -_pick(_mix(y_true, answer, beta), log_p)
+    return -beta * _pick(y_true, log_p) - (1 - beta) * _pick(answer, log_p)
 
 
 @losses.register()
@@ -350,32 +354,60 @@ def agce(
     y_true: Tensor,
     logits: Tensor,
     *,
-    a: Annotated[float, Between(0, 100, open="low")] = 6.0,
-    q: Annotated[float, Between(0, 100, open="low")] = 1.5,
+    a: Positive = 0.6,
+    q: Positive = 0.6,
 ) -> Tensor:
     """Asymmetric generalised cross-entropy: robust as long as clean labels outnumber each wrong one.
 
     Formula: ((a + 1)^q − (a + p_y)^q) / q.
 
-    Defaults: a = 6, q = 1.5. (The paper uses them in the pair NCE + AGCE with weights 1 and 4.)
+    Defaults: a = q = 0.6, the authors' for CIFAR-10.
 
-    Source: Zhou, Liu, Jiang, Gao, Ji, Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021.
+    Source: Zhou, Liu, Jiang, Gao, Ji, Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021, and its
+    code.
 
     >>> round(float(agce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
-    2.255
+    0.842
     """
     log_p_y = _log_p_y(y_true, logits)
-    return ((a + 1) ** q - ops.power(a + ops.exp(log_p_y), q)) / q
+    return ((a + 1) ** q - (a + ops.exp(log_p_y)) ** q) / q
+
+
+@losses.register()
+def nce_agce(
+    y_true: Tensor,
+    logits: Tensor,
+    *,
+    alpha: Weight = 1.0,
+    beta: Weight = 4.0,
+    a: Positive = 6.0,
+    q: Positive = 1.5,
+) -> Tensor:
+    """Normalised plus asymmetric generalised cross-entropy: an active and an asymmetric robust loss.
+
+    Formula: α·nce + β·agce.
+
+    Defaults: α = 1, β = 4, a = 6, q = 1.5, the authors' for CIFAR-10 (for CIFAR-100: 10, 0.1, 1.8, 3).
+
+    Source: Zhou et al., Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021, and its code.
+
+    >>> round(float(nce_agce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
+    9.965
+    """
+    return alpha * nce(y_true, logits) + beta * agce(y_true, logits, a=a, q=q)
 
 
 @losses.register(needs=("transition_matrix",))
-def forward(y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str = "true", sha256: str = "") -> Tensor:
+def forward(
+    y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str = "estimated", sha256: str = ""
+) -> Tensor:
     """Forward correction: the predictions are made as noisy as the labels, then compared.
 
     Formula: −log (p T)_y; T = I is cross-entropy.
 
-    Defaults: the true T of the draw. ``T=estimated``: from a first stage with cross-entropy; or a file (CSV, JSON) with
-    the matrix, whose ``sha256`` is added. Whoever calls the loss reads these and passes the matrix.
+    Defaults: T is estimated in a first stage with cross-entropy. ``T=true``: the draw's own, which nobody has in
+    practice; or a file (CSV, JSON) with the matrix, whose ``sha256`` is added. The caller of the loss reads these and
+    passes the matrix.
 
     Source: Patrini, Rozza, Menon, Nock, Qu, Making Deep Neural Networks Robust to Label Noise: A Loss Correction
     Approach, CVPR 2017.
@@ -393,14 +425,15 @@ def forward(y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str
 
 @losses.register(needs=("inverse_transition_matrix",))
 def backward(
-    y_true: Tensor, logits: Tensor, inverse_transition_matrix: Tensor, *, T: str = "true", sha256: str = ""
+    y_true: Tensor, logits: Tensor, inverse_transition_matrix: Tensor, *, T: str = "estimated", sha256: str = ""
 ) -> Tensor:
     """Backward correction: an unbiased estimate of the clean cross-entropy; may be negative.
 
     Formula: Σ_k (T⁻¹)[y, k] · (−log p_k).
 
-    Defaults: the true T of the draw. ``T=estimated``: from a first stage with cross-entropy; or a file (CSV, JSON) with
-    the matrix, whose ``sha256`` is added. Whoever calls the loss reads these and passes the inverse.
+    Defaults: T is estimated in a first stage with cross-entropy. ``T=true``: the draw's own, which nobody has in
+    practice; or a file (CSV, JSON) with the matrix, whose ``sha256`` is added. The caller of the loss reads these and
+    passes the inverse.
 
     Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: A Loss Correction Approach, CVPR 2017.
 
@@ -442,21 +475,48 @@ def elr(y_true: Tensor, logits: Tensor, targets: Tensor, *, beta: Share = 0.7, l
     return ce(y_true, logits) + lam * ops.log(1 - agreement)
 
 
-@losses.register(needs=("peers",))
-def peer(y_true: Tensor, logits: Tensor, peers: tuple[Tensor, Tensor], *, alpha: Weight = 1.0) -> Tensor:
+@losses.register(needs=("peers", "progress"))
+def peer(
+    y_true: Tensor,
+    logits: Tensor,
+    peers: tuple[Tensor, Tensor],
+    progress: Tensor,
+    *,
+    alpha: Weight = 1.0,
+    start: Share = 0.4,
+    full: Share = 1.0,
+) -> Tensor:
     """Peer loss: cross-entropy less that of a random prediction against a random label; needs no noise rate.
 
-    Formula: ce(x_i, y_i) − α·ce(x_j, y_k), j and k random; may be negative.
+    Formula: ℓ(x_i, y_i) − a·ℓ(x_j, y_k), j and k random, with ℓ = −log(p_y + 1e-5), which is bounded. The weight a is 0
+    until the share ``start`` of training is over, then rises in a straight line to α at the share ``full``. The loss
+    may be negative.
 
-    Defaults: α = 1.
+    Defaults: α = 1, start = 0.4, full = 1, the authors' for Fashion-MNIST. ``start=0,full=0`` is the paper's formula: α
+    from the first step on.
 
-    Source: Liu, Guo, Peer Loss Functions: Learning from Noisy Labels without Knowing Noise Rates, ICML 2020.
+    Source: Liu, Guo, Peer Loss Functions: Learning from Noisy Labels without Knowing Noise Rates, ICML 2020, and its
+    code.
 
-    >>> round(float(peer([[0.0, 1.0]], [[2.0, 0.0]], ([[1.0, 0.0]], [[2.0, 0.0]]))[0]), 3)
+    >>> round(float(peer([[0.0, 1.0]], [[2.0, 0.0]], ([[1.0, 0.0]], [[2.0, 0.0]]), 1.0)[0]), 3)
     2.0
     """
     peer_y_true, peer_logits = peers
-    return ce(y_true, logits) - alpha * ce(peer_y_true, peer_logits)
+    own = _bounded_ce(y_true, logits)
+    weight = alpha * _risen(ops.cast(progress, own.dtype), start, full)
+    return own - weight * _bounded_ce(peer_y_true, peer_logits)
+
+
+def _bounded_ce(y_true: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy that stays below −log 1e-5."""
+    return -ops.log(ops.exp(_log_p_y(y_true, logits)) + 1e-5)
+
+
+def _risen(progress: Tensor, start: float, full: float) -> Tensor:
+    """0 up to ``start``, 1 from ``full`` on, a straight line between; a step at ``full`` where that comes first."""
+    if full <= start:
+        return ops.cast(progress >= full, progress.dtype)
+    return ops.clip((progress - start) / (full - start), 0, 1)
 
 
 _IMPOSSIBLE = -1e9  # stands for log 0 where −inf would make gradients NaN
@@ -485,11 +545,6 @@ def _log_p_y(y_true: Tensor, logits: Tensor) -> Tensor:
 def _rest(y_true: Tensor, logits: Tensor) -> Tensor:
     """1 − p_y, without cancellation where p_y is near 1."""
     return -ops.expm1(_log_p_y(y_true, logits))
-
-
-def _mix(y_true: Tensor, belief: Tensor, beta: float) -> Tensor:
-    """β·label + (1 − β)·belief, without a gradient."""
-    return ops.stop_gradient(beta * ops.cast(y_true, belief.dtype) + (1 - beta) * belief)
 
 
 def _focal_of_each(logits: Tensor, gamma: float) -> Tensor:

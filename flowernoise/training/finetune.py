@@ -193,7 +193,8 @@ def _batches(network: Network, task: FinetuneTask, epoch: int) -> Iterator[tuple
     sizes = [len(own) + len(peer) for own, peer in zip(rows, peer_rows, strict=True)]
     pixels = features.decoded_batches(photos, network.image_size, sizes)
     for span, own, decoded in zip(spans, rows, pixels, strict=True):
-        facts = {"labels": one_hot[own], "rows": own.astype(np.int32)}
+        progress = np.full(len(own), epoch / max(len(task.order) - 1, 1), dtype=np.float32)
+        facts = {"labels": one_hot[own], "rows": own.astype(np.int32), "progress": progress}
         if peers is not None:
             facts["peer_labels"] = one_hot[peers[epoch, 1, span]]
         yield decoded.astype(np.float32), facts
@@ -240,6 +241,8 @@ def _trainer(model: Any, network: Network) -> Any:
                 return ops.convert_to_tensor(self.matrices[need])
             if need == "targets":
                 return ops.take(self.targets, y["rows"], axis=0)
+            if need == "progress":
+                return y["progress"]
             return y["peer_labels"], peer_logits
 
     return Trainer()

@@ -24,7 +24,7 @@ from flowernoise.errors import FlowernoiseError
 
 Tensor = Any  # a tensor of the Keras backend in use
 
-NEEDS = ("transition_matrix", "inverse_transition_matrix", "targets", "peers")
+NEEDS = ("transition_matrix", "inverse_transition_matrix", "targets", "peers", "progress")
 """What a loss can ask for beyond labels and logits."""
 
 
@@ -40,7 +40,8 @@ class LossGroup:
         parameters: the loss's parameters, as (name, value) pairs.
         needs: which of ``NEEDS`` the loss takes as ``extras``, in the order given: ``transition_matrix`` and
             ``inverse_transition_matrix`` [n, c, c]; ``targets`` [n, c], kept from epoch to epoch, zero at first;
-            ``peers``, a pair of one-hot labels and logits [n, c] of other examples.
+            ``peers``, a pair of one-hot labels and logits [n, c] of other examples; ``progress``, 0 in the first epoch
+            and 1 in the last.
         update: ``update(targets, logits, **parameters)`` → the new targets, applied before the loss is taken.
     """
 
@@ -378,6 +379,7 @@ def _program(groups: tuple[LossGroup, ...], num_classes: int, held: int, optimiz
         def step(index: Tensor, state: _State) -> _State:
             epoch, number = index // per_epoch, index % per_epoch
             batch = {name: rows[epoch, number] for name, rows in batches.items()}
+            batch["progress"] = ops.cast(epoch, "float32") / max(epochs - 1, 1)
             loss_sum = ops.where(number == 0, 0.0, state.loss_sum)
             return _step(groups, held, optimizer, state._replace(loss_sum=loss_sum), data, batch)
 
@@ -485,6 +487,8 @@ def _losses(
             return ops.repeat(data.inverse_transition_matrices[heads], size, axis=0)
         if need == "targets":
             return _flat(ops.take(targets[index], rows, axis=1))
+        if need == "progress":
+            return batch["progress"]
         return one_hot(batch["peer_label_rows"], heads), _flat(logits[heads, size:])
 
     values = []

@@ -3,6 +3,10 @@
 The contract tests loop over the registry: a new loss is tested as soon as it is registered and has a formula below.
 """
 
+import importlib.util
+import itertools
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -15,6 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 
 from flowernoise.catalogue.losses import elr_targets, losses
+from tests.catalogue.on_keras import gradient, value
 
 # --- formulas, as in the papers and as plainly as they can be written -----------------------------------------------
 
@@ -150,6 +155,11 @@ def agce(y, z, a, q):
 
 
 @formula
+def nce_agce(y, z, alpha, beta, a, q):
+    return alpha * nce(y, z) + beta * agce(y, z, a, q)
+
+
+@formula
 def forward(y, z, matrices, **_):
     noisy = np.stack([p @ matrix for p, matrix in zip(softmax(z, axis=1), matrices, strict=True)])
     return -np.log(at_label(y, noisy))
@@ -168,8 +178,11 @@ def elr(y, z, targets, lam, **_):
 
 
 @formula
-def peer(y, z, peers, alpha):
-    return ce(y, z) - alpha * ce(*peers)
+def peer(y, z, peers, progress, alpha, start, full):
+    def bounded(y, z):
+        return -np.log(at_label(y, softmax(z, axis=1)) + 1e-5)
+
+    return bounded(y, z) - alpha * np.interp(progress, [start, full], [0, 1]) * bounded(*peers)
 
 
 VARIANTS = [
@@ -178,7 +191,8 @@ VARIANTS = [
     "nce_mae:alpha=10,beta=0.5", "nce_rce:A=-4,alpha=10,beta=0.1", "focal:gamma=0.5", "focal:gamma=0",
     "normalised_focal:gamma=2", "taylor:t=1", "taylor:t=6", "bootstrap_soft:beta=0.2", "bootstrap_hard:beta=0.2",
     "label_smoothing:epsilon=0.6", "bi_tempered:t1=0.2,t2=1", "bi_tempered:t1=1,t2=1.5", "bi_tempered:t1=0,t2=4",
-    "js:pi=0.1", "js:pi=0.9", "agce:a=0.1,q=0.3", "agce:a=1,q=3", "elr:beta=0.9,lam=1", "peer:alpha=0.3",
+    "js:pi=0.1", "js:pi=0.9", "agce:a=0.1,q=0.3", "agce:a=1,q=3", "nce_agce:a=1.8,alpha=10,beta=0.1,q=3",
+    "elr:beta=0.9,lam=1", "peer:alpha=0.3", "peer:full=0.5,start=0.1",
 ]  # fmt: skip
 
 
@@ -204,33 +218,10 @@ def extras_of(spec, y, z):
         "transition_matrix": matrices,
         "inverse_transition_matrix": np.linalg.inv(matrices),
         "targets": 0.7 * np.random.default_rng(0).dirichlet(np.ones(c), size=n),
-        "peers": (y[::-1], z[::-1]),
+        "peers": (y[::-1].copy(), keras.ops.flip(z, axis=0) if keras.ops.is_tensor(z) else z[::-1].copy()),
+        "progress": np.linspace(0, 1, n),
     }
     return [available[need] for need in spec.entry.properties.get("needs", ())]
-
-
-def value(text, y, z, *extras):
-    """The loss as NumPy."""
-    return keras.ops.convert_to_numpy(losses.parse(text)(y, keras.ops.convert_to_tensor(z), *extras))
-
-
-def gradient(text, y, z, *extras):
-    """Of the sum over examples, with respect to the logits."""
-
-    def total(logits):
-        return keras.ops.sum(losses.parse(text)(y, logits, *extras))
-
-    logits = keras.ops.convert_to_tensor(z)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return np.asarray(jax.grad(total)(logits))
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        sum_ = total(logits)
-    return tape.gradient(sum_, logits).numpy()
 
 
 # --- contract -------------------------------------------------------------------------------------------------------
@@ -255,15 +246,9 @@ def test_gradient_is_the_slope(text):
     spec = losses.parse(text)
     y, z = examples(1, scale=2.0)
     extras = extras_of(spec, y, z)
-    if spec.name.startswith("bootstrap"):  # no gradient flows through their targets, so these stay where they are
-        target = bootstrap_target(spec, y, z)
 
-        def f(z):
-            return -(target * np.log(softmax(z, axis=1))).sum(axis=1)
-    else:
-
-        def f(z):
-            return value(text, y, z, *extras)
+    def f(z):
+        return value(text, y, z, *extras)
 
     step = 1e-5
     slopes = np.stack([(f(z + step * unit) - f(z - step * unit)) / (2 * step) for unit in np.eye(z.shape[1])], axis=1)
@@ -279,10 +264,16 @@ def test_gradient_over_the_logits_sums_to_zero(text):
     np.testing.assert_allclose(slopes.sum(axis=1), 0, atol=1e-12)
 
 
-def bootstrap_target(spec, y, z):
-    p = softmax(z, axis=1)
-    belief = p if spec.name == "bootstrap_soft" else np.eye(p.shape[1])[p.argmax(axis=1)]
-    return spec.values["beta"] * y + (1 - spec.values["beta"]) * belief
+PARALLEL = {("mae", "rce")}  # 2 − 2 p_y and −A (1 − p_y)
+
+
+def test_no_two_losses_have_parallel_gradients_but_those_whose_formulas_say_so():
+    """An optimiser such as Adam, which takes no notice of scale, could not tell them apart."""
+    y, z = examples(5, n=20)
+    slopes = {name: gradient(name, y, z, *extras_of(losses.parse(name), y, z)).ravel() for name in losses.names()}
+    unit = {name: slope / np.linalg.norm(slope) for name, slope in slopes.items()}
+    pairs = itertools.combinations(unit, 2)
+    assert {pair for pair in pairs if abs(unit[pair[0]] @ unit[pair[1]]) > 1 - 1e-6} == PARALLEL
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -343,6 +334,40 @@ def test_listing_the_losses_imports_no_keras():
     code = "import sys; import flowernoise.catalogue.losses; print('keras' in sys.modules, 'numpy' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.split() == ["False", "False"]
+
+
+# --- backends -------------------------------------------------------------------------------------------------------
+
+ELSEWHERE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from tests.catalogue.test_losses import VARIANTS, examples, extras_of, gradient, losses, value
+y, z = examples(7)
+found = {}
+for text in VARIANTS:
+    extras = extras_of(losses.parse(text), y, z)
+    found[text + " value"] = value(text, y, z, *extras)
+    found[text + " gradient"] = gradient(text, y, z, *extras)
+np.savez(sys.argv[2], **found)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_values_and_gradients_are_the_same_on_every_backend(backend, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    path = tmp_path / "found.npz"
+    command = [sys.executable, "-c", ELSEWHERE, str(pathlib.Path(__file__).parents[2]), str(path)]
+    chosen = {"KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1"}
+    finished = subprocess.run(command, env=os.environ | chosen, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    y, z = examples(7)
+    with np.load(path) as found:
+        for text in VARIANTS:
+            extras = extras_of(losses.parse(text), y, z)
+            np.testing.assert_allclose(found[f"{text} value"], value(text, y, z, *extras), rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(found[f"{text} gradient"], gradient(text, y, z, *extras), rtol=1e-8, atol=1e-12)
 
 
 # --- identities -----------------------------------------------------------------------------------------------------
@@ -428,7 +453,8 @@ WEIGHTS = {
     "sce": lambda p: 0.1 + 4 * p,
     "taylor": lambda p: 1 - (1 - p) ** 2,
     "taylor:t=5": lambda p: 1 - (1 - p) ** 5,
-    "agce": lambda p: p * (6 + p) ** 0.5,
+    "agce": lambda p: p * (0.6 + p) ** -0.4,
+    "agce:a=6,q=1.5": lambda p: p * (6 + p) ** 0.5,
 }
 
 
@@ -456,6 +482,8 @@ EQUALS = [
     ("nce_mae:alpha=1,beta=0", 1, "nce", 1),
     ("nce_mae:alpha=0,beta=1", 1, "mae", 1),
     ("nce_rce:A=-4,alpha=0,beta=1", 1, "rce", 1),
+    ("nce_agce:alpha=0,beta=1", 1, "agce:a=6,q=1.5", 1),
+    ("nce_agce:alpha=1,beta=0", 1, "nce", 1),
     ("bootstrap_soft:beta=1", 1, "ce", 1),
     ("bootstrap_hard:beta=1", 1, "ce", 1),
     ("label_smoothing:epsilon=0", 1, "ce", 1),
@@ -553,10 +581,44 @@ def test_elr_targets_are_the_running_mean_of_predictions(seed, c, scale, beta, l
 
 @given(seeds, classes, scales, st.floats(0, 5))
 @many
-def test_peer_loss_of_itself_is_a_share_of_cross_entropy(seed, c, scale, alpha):
+def test_peer_loss_of_itself_is_a_share_of_bounded_cross_entropy(seed, c, scale, alpha):
     y, z = examples(seed, c=c, scale=scale)
-    expected = (1 - alpha) * value("ce", y, z)
-    np.testing.assert_allclose(value(f"peer:alpha={alpha!r}", y, z, (y, z)), expected, rtol=1e-9, atol=1e-9)
+    bounded = -np.log(np.exp(-value("ce", y, z)) + 1e-5)
+    peer_loss = value(f"peer:alpha={alpha!r},full=0,start=0", y, z, (y, z), 0.0)
+    np.testing.assert_allclose(peer_loss, (1 - alpha) * bounded, rtol=1e-9, atol=1e-9)
+
+
+def peer_weight(text, progress):
+    """The weight of the peer term: the loss is linear in it."""
+    y, z = examples(6, n=1)
+    own, all_ = (value(f"peer:full=0,start=0,alpha={alpha}", y, z, (y[:, ::-1], z), 0.0)[0] for alpha in (0, 1))
+    return (own - value(text, y, z, (y[:, ::-1], z), progress)[0]) / (own - all_)
+
+
+@pytest.mark.parametrize(
+    ("text", "progress", "weight"),
+    [
+        ("peer", 0.0, 0),
+        ("peer", 0.4, 0),
+        ("peer", 0.7, 0.5),
+        ("peer", 1.0, 1),
+        ("peer:alpha=3", 1.0, 3),
+        ("peer:full=0.5,start=0.1", 0.2, 0.25),
+        ("peer:full=0.5,start=0.1", 0.9, 1),
+        ("peer:full=0,start=0", 0.0, 1),
+        ("peer:full=0.5,start=0.5", 0.49, 0),
+        ("peer:full=0.5,start=0.5", 0.5, 1),
+        ("peer:full=0.2,start=0.6", 0.3, 1),
+    ],
+)
+def test_the_weight_of_the_peer_term_rises_as_the_spec_says(text, progress, weight):
+    assert peer_weight(text, progress) == pytest.approx(weight, abs=1e-6)
+
+
+def test_peer_loss_is_bounded():
+    y, z = np.array([[0.0, 1.0]]), np.array([[200.0, -200.0]])
+    assert value("peer", y, z, (y, z), 0.0) == pytest.approx(-np.log(1e-5))
+    assert value("peer", y, -z, (y, z), 1.0) == pytest.approx(np.log(1e-5), abs=2e-5)
 
 
 @given(seeds, classes, scales, st.floats(1, 4))

@@ -24,7 +24,7 @@ from flowernoise.steps.train import TrainSettings, plan, train
 from flowernoise.store import claims, datasets, files, runs
 from flowernoise.store.claims import Claim
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import RunKey
+from flowernoise.store.records import DrawKey, RunKey
 
 ON_FEATURES = TrainSettings(backbone="tiny", epochs=2, batch_size=8)
 FINETUNE = dataclasses.replace(ON_FEATURES, mode="finetune", epochs=1, losses=("ce",))
@@ -355,7 +355,9 @@ def test_an_estimated_or_given_matrix_trains_another_model_than_the_true_one(
     file = tmp_path / "T.csv"
     file.write_text("0.6,0.2,0.2\n0,0.7,0.3\n0.1,0,0.9\n")
     # From random features an estimate need not have an inverse.
-    names = (loss, f"{loss}:T={file}") if loss == "backward" else (loss, f"{loss}:T={file}", f"{loss}:T=estimated")
+    names = (
+        (f"{loss}:T={file}", f"{loss}:T=true") if loss == "backward" else (loss, f"{loss}:T={file}", f"{loss}:T=true")
+    )
     settings = dataclasses.replace(ON_FEATURES, losses=names, epochs=1, learning_rates=(1e-2,))
     assert train(prepared, settings, Silent()).failed == ()
     evaluate(prepared, Silent())
@@ -369,21 +371,32 @@ def test_an_estimated_or_given_matrix_trains_another_model_than_the_true_one(
 
 def test_fine_tuning_estimates_the_matrix_in_a_first_stage(prepared: Path) -> None:
     notes = Notes()
-    settings = dataclasses.replace(FINETUNE, losses=("forward:T=estimated",))
+    settings = dataclasses.replace(FINETUNE, losses=("forward",))
     assert train(prepared, settings, notes).trained == 2
     assert sum("first stage on" in line and "epoch 1 of 1" in line for line in notes.lines) == 2
 
 
-def test_the_estimate_is_the_answer_to_the_surest_photos_short_of_outliers() -> None:
+def test_a_class_of_which_nothing_can_be_said_is_named_in_a_note() -> None:
     from flowernoise.steps.train import matrices
 
-    stream = np.random.default_rng(0)
-    T = np.array([[0.7, 0.2, 0.1], [0.0, 0.8, 0.2], [0.3, 0.0, 0.7]])
-    answers = np.repeat(T, 200, axis=0) + stream.uniform(0, 0.02, (600, 3))
-    answers[:3] = np.eye(3)
-    estimated = matrices.estimate(answers / answers.sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(estimated, T, atol=0.03)
-    np.testing.assert_allclose(estimated.sum(axis=1), 1)
+    notes, draw = Notes(), DrawKey("symmetric", 0.2, 0)
+    answers = np.repeat([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]], 20, axis=0)
+    T = matrices.estimate(draw, np.repeat([0, 1, 2], [16, 8, 16]), answers, ("daisy", "roses", "tulips"), notes)
+    np.testing.assert_allclose(T, [[0.8, 0.2, 0], [0, 1, 0], [0, 0.2, 0.8]], atol=0.06)
+    assert [line for line in notes.lines if "roses" in line and "daisy" not in line and str(draw) in line]
+    assert matrices.estimate(draw, np.zeros(40, int), answers * np.nan, ("a", "b", "c"), notes).shape == (3, 3)
+    assert np.isnan(matrices.estimate(draw, np.zeros(40, int), answers * np.nan, ("a", "b", "c"), notes)).all()
+    assert len(notes.lines) == 1
+
+
+@pytest.mark.parametrize("settings", ["features", "finetune"])
+def test_training_tells_of_which_class_nothing_can_be_said(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, settings: str
+) -> None:
+    monkeypatch.setattr("flowernoise.transition_matrix.FEWEST_PHOTOS", 1000)
+    notes = Notes()
+    train(prepared, dataclasses.replace(ON_FEATURES, mode=settings, losses=("forward",), epochs=1), notes)
+    assert sum("T estimated on" in line and "daisy, roses, tulips" in line for line in notes.lines) == 2
 
 
 def test_nothing_prepared_or_drawn_says_what_comes_first(tmp_path: Path, photo_folder: Path) -> None:
@@ -458,7 +471,7 @@ def test_an_interrupted_fine_tuning_keeps_what_is_finished(prepared: Path, monke
 @pytest.mark.parametrize("mode", ["features", "finetune"])
 def test_a_matrix_without_inverse_fails_its_run_alone(prepared: Path, mode: str) -> None:
     corrupt(prepared, CorruptSettings(noise=("uniform",), rates=(1.0,), seeds=1), Silent())
-    settings = dataclasses.replace(ON_FEATURES, mode=mode, losses=("backward",), epochs=1)
+    settings = dataclasses.replace(ON_FEATURES, mode=mode, losses=("backward:T=true",), epochs=1)
     result = train(prepared, settings, Silent())
     assert [(key.noise, "cannot be inverted" in reason) for key, reason in result.failed] == [("uniform", True)]
     failures = {run.draw.noise: run.failure for run in evaluate(prepared, Silent()).evaluation.runs}

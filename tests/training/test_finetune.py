@@ -1,5 +1,6 @@
 """Fine-tuning equals plain Keras, and a run does not depend on the runs before it."""
 
+import dataclasses
 import io
 from typing import Any
 
@@ -101,6 +102,15 @@ def test_every_loss_trains_all_of_the_network(loss: str) -> None:
     trained = run(finetuner, task(epochs=1))
     assert all(np.isfinite(weights).all() for weights in trained.weights)
     assert np.abs(trained.weights[0] - before).max() > 1e-4
+
+
+def test_a_loss_is_told_how_far_training_has_come() -> None:
+    def from_progress(y_true: Any, logits: Any, progress: Any) -> Any:
+        return keras.ops.sum(logits * 0 * y_true, axis=-1) + progress
+
+    spied = dataclasses.replace(network("ce"), loss=LossGroup(from_progress, 1, needs=("progress",)))
+    np.testing.assert_allclose(run(Finetuner(spied), task(epochs=5)).training_loss, [0, 0.25, 0.5, 0.75, 1], atol=1e-6)
+    np.testing.assert_allclose(run(Finetuner(spied), task(epochs=1)).training_loss, [0], atol=1e-6)
 
 
 def test_progress_counts_every_photo_and_epoch() -> None:

@@ -187,20 +187,28 @@ def test_elr_keeps_targets_for_each_photo_and_head():
         np.testing.assert_allclose(crowd.probabilities[head], numpy_sgd(alone, gradient), atol=1e-4)
 
 
+def bounded_gradient(logits, labels):
+    """Of −log(p_y + 1e-5)."""
+    p = softmax(logits, axis=1)
+    p_y = (p * labels).sum(axis=1, keepdims=True)
+    return p_y / (p_y + 1e-5) * (p - labels)
+
+
 def test_peers_are_the_photos_and_labels_that_peer_order_names():
-    groups = [group_of("mae"), group_of("peer", heads=2), group_of("peer:alpha=0.4")]
-    task = make_task(groups, num_classes=3, optimizer="sgd", learning_rates=np.full(4, 0.01))
+    """Their weight rises: with five epochs training has come 0, 1/4 … 1 of its way."""
+    groups = [group_of("mae"), group_of("peer:start=0.25", heads=2), group_of("peer:alpha=0.4,full=0,start=0")]
+    task = make_task(groups, num_classes=3, epochs=5, optimizer="sgd", learning_rates=np.full(4, 0.01))
     crowd = last(task)
-    for head, alpha in {1: 1, 2: 1, 3: 0.4}.items():
+    rising, constant = [0, 0, 1 / 3, 2 / 3, 1], [0.4] * 5
+    for head, alpha in {1: rising, 2: rising, 3: constant}.items():
         labels = np.eye(3)[task.labels[task.labelling[head]]]
 
         def gradient(rows, position, logits, alpha=alpha, labels=labels):
             epoch, batch = position
             photos, label_rows = task.peer_order[epoch][:, batch]
-            p = softmax(logits, axis=1)
             by_row = np.zeros_like(logits)
-            by_row[rows] += p[rows] - labels[rows]
-            by_row[photos] -= alpha * (p[photos] - labels[label_rows])
+            by_row[rows] += bounded_gradient(logits[rows], labels[rows])
+            by_row[photos] -= alpha[epoch] * bounded_gradient(logits[photos], labels[label_rows])
             return by_row
 
         np.testing.assert_allclose(crowd.probabilities[head], numpy_sgd(pick(task, [head]), gradient), atol=1e-4)
@@ -229,7 +237,8 @@ def test_repeats_are_bit_identical():
 
 
 def test_history_ends_with_what_is_given_without():
-    task = make_task([group_of("ce"), group_of("elr"), group_of("peer")], num_classes=3)
+    groups = [group_of("ce"), group_of("elr"), group_of("peer:full=0,start=0")]  # alike however many epochs follow
+    task = make_task(groups, num_classes=3)
     history = list(train_heads(task, history=True))
     final = last(task)
     assert [outputs.epoch for outputs in history] == [1, 2, 3]

@@ -74,7 +74,8 @@ def _estimates(
     for draw in to_estimate:
         task = _task(work, draw, encoded, labels[draw], np.eye(work.num_classes))
         _train(work, finetuner, task, f"first stage on {draw}", announce, progress)
-        estimates[draw] = matrices.estimate(finetuner.answers(encoded))
+        answers, classes = finetuner.answers(encoded), work.dataset.classes
+        estimates[draw] = matrices.estimate(draw, labels[draw].train_labels, answers, classes, progress)
     return estimates
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from flowernoise import transition_matrix
 from flowernoise.catalogue.losses import losses
+from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import DrawKey, RunKey
 from flowernoise.training import heads
-from flowernoise.transition_matrix import Matrix
+from flowernoise.transition_matrix import AnyLabels, Matrix
 
 TRUE, ESTIMATED = "true", "estimated"
-PERCENTILE = 97
 FIRST_STAGE = losses.parse("ce")
 SINGULAR = "its transition matrix cannot be inverted: the labels say nothing about some classes"
 NO_ESTIMATE = "the first stage, which estimates its transition matrix, diverged; try a smaller --learning-rate or --l2"
@@ -54,26 +54,34 @@ def to_estimate(specs: Mapping[str, Spec], keys: Iterable[RunKey]) -> list[DrawK
     return sorted(set(wanted))
 
 
-def estimate(answers: np.ndarray[Any, np.dtype[np.floating[Any]]]) -> Matrix:
-    """T estimated from what a first-stage model answers to the training photos.
+def estimate(
+    draw: DrawKey,
+    labels: AnyLabels,
+    answers: np.ndarray[Any, np.dtype[np.floating[Any]]],
+    classes: Sequence[str],
+    progress: Progress,
+) -> Matrix:
+    """T of a draw, estimated from what a first-stage model answers to the training photos; a note names what it lacks.
 
-    Row i is the answer to the photo whose probability of class i is the 97th percentile: a photo that is surely of
-    class i, short of the outliers. NaN where the first stage diverged, so that an answer is no number.
+    NaN where the first stage diverged, so that an answer is no number.
 
     Args:
+        draw: what is estimated, for the note.
+        labels: observed labels [n].
         answers: probabilities [n, c].
-
-    Source: Patrini, Rozza, Menon, Nock, Qu, CVPR 2017, section 4.3, and its published code (the percentile).
-
-    >>> estimate(np.array([[0.8, 0.2], [0.1, 0.9]])).tolist()
-    [[0.8, 0.2], [0.1, 0.9]]
+        classes: their names.
+        progress: takes the note.
     """
     if not np.isfinite(answers).all():
-        return np.full((answers.shape[1],) * 2, np.nan)
-    thresholds = np.percentile(answers, PERCENTILE, axis=0, method="nearest")
-    rows = np.abs(answers - thresholds).argmin(axis=0)
-    chosen = answers[rows].astype(np.float64)
-    return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
+        return np.full((len(classes),) * 2, np.nan)
+    matrix, known = transition_matrix.estimated(labels, answers)
+    if not known.all():
+        names = ", ".join(name for name, is_known in zip(classes, known, strict=True) if not is_known)
+        progress.note(
+            f"T estimated on {draw}: the first stage answers {names} to fewer than {transition_matrix.FEWEST_PHOTOS} "
+            "photos, so nothing can be said of their labels; T takes them as right"
+        )
+    return matrix
 
 
 def of_runs(

@@ -48,7 +48,7 @@ def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> Tr
     started = time.perf_counter()
     extracted = features.cached(work.feature_work, progress)
     featured = time.perf_counter()
-    data = _data(work, missing, extracted)
+    data = _data(work, missing, extracted, progress)
     models = len(work.settings.grid)
     with progress.task(f"training heads · {work.engine.device}", len(missing) * models, "models") as advance:
         for block in blocks(missing, work.losses, _heads_a_block(work, extracted) // models):
@@ -66,7 +66,7 @@ def train_heads(work: Plan, missing: Sequence[RunKey], progress: Progress) -> Tr
     )
 
 
-def _data(work: Plan, missing: Sequence[RunKey], extracted: FeatureArray) -> _Data:
+def _data(work: Plan, missing: Sequence[RunKey], extracted: FeatureArray, progress: Progress) -> _Data:
     split = np.array([photo.split for photo in work.index])
     train, val, test = (extracted[split == name] for name in SPLITS)
     data = _Data(
@@ -78,7 +78,7 @@ def _data(work: Plan, missing: Sequence[RunKey], extracted: FeatureArray) -> _Da
         matrices={},
         failures={},
     )
-    estimates = _estimates(work, matrices.to_estimate(work.losses, missing), data)
+    estimates = _estimates(work, matrices.to_estimate(work.losses, missing), data, progress)
     of_runs = matrices.of_runs(work.losses, data.labels, estimates, missing)
     failures = matrices.failures(work.losses, of_runs)
     identity = np.eye(work.num_classes)
@@ -95,7 +95,7 @@ def _heads_a_block(work: Plan, extracted: FeatureArray) -> int:
     return min(heads.recommended_heads(extracted.shape[1], work.num_classes), most)
 
 
-def _estimates(work: Plan, draws: Sequence[DrawKey], data: _Data) -> dict[DrawKey, Matrix]:
+def _estimates(work: Plan, draws: Sequence[DrawKey], data: _Data, progress: Progress) -> dict[DrawKey, Matrix]:
     """Transition matrices estimated from cross-entropy heads, chosen on the noisy validation split as runs are."""
     estimates: dict[DrawKey, Matrix] = {}
     loss = str(matrices.FIRST_STAGE)
@@ -107,7 +107,9 @@ def _estimates(work: Plan, draws: Sequence[DrawKey], data: _Data) -> dict[DrawKe
         asked = dataclasses.replace(data, test=data.train, test_labels=nothing)
         selector = _trained(dataclasses.replace(work, losses=first_stage), block, asked)
         answers = selector.arrays()["test_probabilities"][:, 0]
-        estimates.update((key.draw, matrices.estimate(answers[row])) for row, key in enumerate(block))
+        for key, answered in zip(block, answers, strict=True):
+            labels, classes = data.labels[key.draw].train_labels, work.dataset.classes
+            estimates[key.draw] = matrices.estimate(key.draw, labels, answered, classes, progress)
     return estimates
 
 
