@@ -10,8 +10,8 @@
 Each directory's heads are trained once, and ``--repeats`` times more with every feature multiplied by
 1 + 1e-6 · N(0, 1) (``--perturbation``). Every rule then chooses from the same histories, and from their first epochs:
 without a schedule, those are the histories of a shorter training. The grid is the default one and a learning rate of
-1e-2; lines "to 0.003" choose from the default one alone. Columns, in points of clean test accuracy over all cells
-(noise, rate, loss; the control only with ``--control``):
+1e-2; lines "to 0.003" choose from the default one alone. Several directories have a table each and one together.
+Columns, in points of clean test accuracy over all cells (noise, rate, loss; the control only with ``--control``):
 
 - gain over the first rule of the table ± standard error over seeds, over all rates and at the highest;
 - SD over seeds within a cell;
@@ -186,29 +186,36 @@ def kept(path: Path | None, make: Callable[[], Histories]) -> Histories:
     return made
 
 
-def row(name: str, first: np.ndarray, now: list[np.ndarray]) -> list[str]:
-    """A rule's line; accuracies [noise and rate, seed, loss], ``now`` without and with perturbations."""
-    plain = now[0]
-    seeds = plain.shape[1]
+def row(name: str, first: list[np.ndarray], now: list[list[np.ndarray]]) -> list[str]:
+    """A rule's line of one or several directories.
+
+    Args:
+        first: of each directory the accuracies [noise and rate, seed, loss] under the first rule.
+        now: the same under this one, a list without and with perturbations for each directory.
+    """
+    gains = np.concatenate([plain - before for before, (plain, *_) in zip(first, now, strict=True)], axis=1)
 
     def gain(cells: slice) -> str:
-        of_seed = (plain - first)[cells].mean(axis=(0, 2)) * 100
-        return f"{of_seed.mean():+.2f} ± {of_seed.std(ddof=1) / seeds**0.5:.2f}"
+        of_seed = gains[cells].mean(axis=(0, 2)) * 100
+        return f"{of_seed.mean():+.2f} ± {of_seed.std(ddof=1) / len(of_seed) ** 0.5:.2f}"
 
-    spread = 100 * np.sqrt(plain.var(axis=1, ddof=1).mean())
-    moved = [100 * (other - plain) for other in now[1:]]
-    of_runs = np.sqrt(np.mean(np.square(moved))) if moved else np.nan
-    of_cells = np.abs([each.mean(axis=1) for each in moved]).max() if moved else np.nan
-    figures = f"{100 * plain.mean():.2f}", gain(slice(None)), gain(slice(-1, None)), f"{spread:.2f}"
-    return [name, *figures, f"{of_runs:.2f}", f"{of_cells:.2f}"]
+    accuracy = 100 * np.mean([plain.mean() for plain, *_ in now])
+    spread = 100 * np.sqrt(np.mean([plain.var(axis=1, ddof=1).mean() for plain, *_ in now]))
+    moved = 100 * np.array([other - plain for plain, *others in now for other in others])
+    of_runs = np.sqrt(np.square(moved).mean()) if len(moved) else np.nan
+    of_cells = np.abs(moved.mean(axis=2)).max() if len(moved) else np.nan
+    moves = f"{of_runs:.2f}", f"{of_cells:.2f}"
+    return [name, f"{accuracy:.2f}", gain(slice(None)), gain(slice(-1, None)), f"{spread:.2f}", *moves]
 
 
-def show(title: str, histories: list[Histories], rules: Sequence[str]) -> None:
+def show(title: str, histories: list[list[Histories]], rules: Sequence[str]) -> None:
+    """A table of one or several directories, whose histories without and with perturbations these are."""
     columns = "rule", "accuracy", "gain", "at the highest rate", "SD over seeds", "run moved", "cell moved"
     table = Table(*columns, title=title)
-    first = chosen(histories[0], RULES[rules[0]](histories[0]))
+    first = [chosen(plain, RULES[rules[0]](plain)) for plain, *_ in histories]
     for name, fastest in itertools.product(rules, (RATES[-1], RATES[-2])):
-        now = [chosen(one, RULES[name](one)) for one in (each.up_to(fastest) for each in histories)]
+        slower = [[each.up_to(fastest) for each in of_directory] for of_directory in histories]
+        now = [[chosen(one, RULES[name](one)) for one in of_directory] for of_directory in slower]
         table.add_row(*row(f"{name}, to {fastest:g}", first, now))
     Console(width=120).print(table)
 
@@ -234,16 +241,21 @@ def main() -> None:
         batch_size=given.batch_size,
         learning_rates=RATES,
     )
+    histories: dict[str, list[Histories]] = {}
     for directory in given.directories:
         work = plan.make(Layout(directory), settings)
-        histories = []
+        histories[directory.name] = []
         for repeat in range(given.repeats + 1):
             how = {"perturbation": given.perturbation, "control": given.control}
             make = functools.partial(trained, work, given.seeds, repeat, **how)
-            histories.append(kept(given.keep and given.keep / f"{directory.name}-{repeat}.npz", make))
-        for length in lengths:
-            title = f"{directory.name} · {length} epochs · {given.seeds} seeds · {given.losses}"
-            show(title, [one.first(length) for one in histories], given.rules.split(";"))
+            path = given.keep and given.keep / f"{directory.name}-{repeat}.npz"
+            histories[directory.name].append(kept(path, make))
+    together = {", ".join(histories): list(histories.values())} if len(histories) > 1 else {}
+    for (names, some), length in itertools.product(
+        ({name: [one] for name, one in histories.items()} | together).items(), lengths
+    ):
+        cut = [[one.first(length) for one in of_directory] for of_directory in some]
+        show(f"{names} · {length} epochs · {given.seeds} seeds · {given.losses}", cut, given.rules.split(";"))
 
 
 if __name__ == "__main__":
