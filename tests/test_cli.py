@@ -81,7 +81,7 @@ def test_defaults_in_the_help_are_those_of_the_steps() -> None:
     for option, default in (
         ("epochs", "5"),
         ("batch_size", "32"),
-        ("learning_rate", "0.0003,0.001,0.003,0.01; 0.001 without val, or with finetune"),
+        ("learning_rate", "0.0003,0.001,0.003; 0.001 without val, or with finetune"),
         ("rates", "0.2,0.4,0.6"),
     ):
         assert f"[default: {default}]" in texts[option]

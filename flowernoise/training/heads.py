@@ -253,7 +253,8 @@ def recommended_heads(num_features: int, num_classes: int) -> int:
 def bytes_a_head(train_photos: int, other_photos: int, num_features: int, num_classes: int, times: int) -> int:
     """Bytes that a head of a block needs while it is trained, counted from the arrays that are held at once.
 
-    Kernel, optimiser state and their next values; answers as the program and as the selection hold them.
+    Kernel, optimiser state and their next values; answers as the program and as the selection hold them. The answers
+    of epochs that the selection has yet to judge are views of the program's.
 
     Args:
         times: how often the heads are asked: the number of epochs with history, else 1.

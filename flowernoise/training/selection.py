@@ -1,13 +1,24 @@
 """Which epoch and hyper-parameters of a run are reported.
 
 ``selected`` is chosen on the noisy validation split, ``last`` is the last epoch with its hyper-parameters chosen there,
-``oracle`` is the best on the clean test split: unattainable in practice, kept as a bound. Ties go to the lower
-cross-entropy on the same labels, then to the earlier epoch, then to the order of the grid. What has diverged is never
-taken.
+``oracle`` is the best on the clean test split: unattainable in practice, kept as a bound.
+
+Of E epochs on a grid, ``selected`` is the epoch e and grid point g with the largest weighted mean of noisy validation
+accuracy a over the epochs around e, cut at the ends::
+
+    s(g, e) = sum of w(k - e) a(g, k) / sum of w(k - e)    over k = 1 ... E,    w(0) = 2, w(-1) = w(1) = 1, else 0
+
+The best single epoch is often a lucky one, above all where training is unsteady. ``last`` and ``oracle`` compare
+accuracies of single epochs.
+
+Ties go to the lower cross-entropy on the same labels at epoch e alone, then to the earlier epoch, then to the order of
+the grid. What has diverged is never taken, and counts as wrong about every photo in the mean of its neighbours.
+``tests/benchmarks/selection.py`` compares this rule with others.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from typing import Any, Literal
 
@@ -20,6 +31,8 @@ ALL: tuple[Selection, ...] = ("selected", "last", "oracle")
 ONLY_LAST: tuple[Selection, ...] = ("last",)
 # Of an example; beyond, training has diverged even where its answers are still numbers. Losses have 1e9 for −log 0.
 MOST_LOSS = 1e12
+WEIGHTS = (1, 2, 1)  # of the epochs around one, itself in the middle
+REACH = len(WEIGHTS) // 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,12 +52,32 @@ class Truth:
     flipped: np.ndarray[Any, np.dtype[np.bool_]]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Outputs:
+    """What R·G heads say after an epoch, as ``Selector.update`` takes it, and what that is worth.
+
+    Attributes:
+        sound: [R·G], which heads have not diverged.
+        val, test: accuracy and cross-entropy [R·G] on the two splits.
+    """
+
+    epoch: int
+    probabilities: Floats
+    predicted: Labels
+    sound: np.ndarray[Any, np.dtype[np.bool_]]
+    val: tuple[Floats, Floats]
+    test: tuple[Floats, Floats]
+
+
 @dataclasses.dataclass(eq=False)
 class Selector:
     """Follows R runs, each on a grid of G hyper-parameters, epoch by epoch, and keeps what the selections take.
 
     Heads are ordered run by run, the grid innermost. ``grid`` and ``epoch`` [R, S] tell what was taken, ``failed`` [R]
     which runs a selection found nothing for that had not diverged.
+
+    An epoch is judged for ``selected`` once the ``REACH`` epochs after it are known. Until then its outputs are held,
+    by reference.
     """
 
     truth: Truth
@@ -63,61 +96,83 @@ class Selector:
         self._probabilities: Floats | None = None
         self._predicted: Labels | None = None
         heads = runs * self.grid_size
+        self._right = np.zeros((heads, self.epochs), dtype=np.int64)  # val photos; none for what has diverged
+        self._waiting: collections.deque[_Outputs] = collections.deque()
         self._history = {
             name: np.full((heads, self.epochs), np.nan, dtype=np.float32)
             for name in ("loss", "val_accuracy", "val_loss", "test_accuracy", "memorised")
         }
 
     def update(self, epoch: int, probabilities: Floats, predicted: Labels, training_loss: Floats) -> None:
-        """Takes an epoch's outputs.
+        """Takes an epoch's outputs; the arrays must not change until training is over.
 
         Args:
-            epoch: from 1.
+            epoch: from 1. Every epoch in order where there is a validation split, else at least the last.
             probabilities: [R·G, val + test photos, c].
             predicted: [R·G, training photos].
             training_loss: [R·G].
         """
         g, truth = self.grid_size, self.truth
         val_photos = truth.val_labels.shape[1]
-        val_accuracy, val_loss = score(probabilities[:, :val_photos], np.repeat(truth.val_labels, g, axis=0))
         test_labels = np.broadcast_to(truth.test_labels, (len(probabilities), len(truth.test_labels)))
-        test_accuracy, test_loss = score(probabilities[:, val_photos:], test_labels)
+        outputs = _Outputs(
+            epoch=epoch,
+            probabilities=probabilities,
+            predicted=predicted,
+            sound=np.isfinite(probabilities).all(axis=(1, 2)) & ~has_diverged(training_loss),
+            val=score(probabilities[:, :val_photos], np.repeat(truth.val_labels, g, axis=0)),
+            test=score(probabilities[:, val_photos:], test_labels),
+        )
         history = {
             "loss": training_loss,
-            "val_accuracy": val_accuracy,
-            "val_loss": val_loss,
-            "test_accuracy": test_accuracy,
+            "val_accuracy": outputs.val[0],
+            "val_loss": outputs.val[1],
+            "test_accuracy": outputs.test[0],
             "memorised": memorised(predicted, np.repeat(truth.train_labels, g, 0), np.repeat(truth.flipped, g, 0)),
         }
         for name, values in history.items():
             self._history[name][:, epoch - 1] = values
-        sound = np.isfinite(probabilities).all(axis=(1, 2)) & ~has_diverged(training_loss)
-        judged: dict[Selection, tuple[Floats, Floats]] = {"oracle": (test_accuracy, test_loss)}
-        judged["selected"] = judged["last"] = (val_accuracy, val_loss) if val_photos else (np.zeros(len(sound)),) * 2
-        for column, selection in enumerate(self.selections):
-            if selection == "last" and epoch != self.epochs:
-                continue
-            accuracy, loss = (values.reshape(-1, g) for values in judged[selection])
-            accuracy = np.where(sound.reshape(-1, g), accuracy, -np.inf)
-            self._take(column, epoch, accuracy, loss, probabilities, predicted)
+        if epoch == self.epochs:
+            nothing = np.zeros(len(probabilities))
+            self._take("last", outputs, *(outputs.val if val_photos else (nothing, nothing)))
+        if val_photos:
+            self._take("oracle", outputs, *outputs.test)
+            self._right[:, epoch - 1] = np.where(outputs.sound, np.rint(outputs.val[0] * val_photos), 0)
+            self._waiting.append(outputs)
+            self._judge_waiting(epoch)
 
-    def _take(
-        self, column: int, epoch: int, accuracy: Floats, loss: Floats, probabilities: Floats, predicted: Labels
-    ) -> None:
+    def _judge_waiting(self, known: int) -> None:
+        """Judges for ``selected`` the epochs whose windows end at the last known epoch or before."""
+        while self._waiting and min(self._waiting[0].epoch + REACH, self.epochs) <= known:
+            outputs = self._waiting.popleft()
+            self._take("selected", outputs, self._mean_around(outputs.epoch), outputs.val[1])
+
+    def _mean_around(self, epoch: int) -> Floats:
+        """Weighted mean of the accuracies on val in the epochs around one, [R·G]."""
+        offsets = range(max(-REACH, 1 - epoch), min(REACH, self.epochs - epoch) + 1)
+        weights = np.array([WEIGHTS[REACH + offset] for offset in offsets])
+        window = self._right[:, [epoch - 1 + offset for offset in offsets]]
+        # Whole numbers divided once: equal means are equal to the bit, those of different weights too.
+        return np.asarray((window @ weights) / (weights.sum() * self.truth.val_labels.shape[1]))
+
+    def _take(self, selection: Selection, outputs: _Outputs, accuracy: Floats, loss: Floats) -> None:
+        """Takes for a selection what is better than all before, by accuracy and loss [R·G] of an epoch's heads."""
+        column, g = self.selections.index(selection), self.grid_size
+        accuracy, loss = np.where(outputs.sound, accuracy, -np.inf).reshape(-1, g), loss.reshape(-1, g)
         runs = np.arange(len(accuracy))
-        best = np.lexsort((np.broadcast_to(np.arange(self.grid_size), accuracy.shape), loss, -accuracy), axis=1)[:, 0]
+        best = np.lexsort((np.broadcast_to(np.arange(g), accuracy.shape), loss, -accuracy), axis=1)[:, 0]
         accuracy, loss = accuracy[runs, best], loss[runs, best]
         before = (self._accuracy[:, column], self._loss[:, column])
         better = (accuracy > before[0]) | ((accuracy == before[0]) & (loss < before[1]) & np.isfinite(accuracy))
-        taken, heads = runs[better], (runs * self.grid_size + best)[better]
+        taken, heads = runs[better], (runs * g + best)[better]
         if self._probabilities is None or self._predicted is None:
             shape = (len(runs), len(self.selections))
-            self._probabilities = np.full((*shape, *probabilities.shape[1:]), np.nan, dtype=np.float32)
-            self._predicted = np.zeros((*shape, predicted.shape[1]), dtype=predicted.dtype)
-        self._probabilities[taken, column] = probabilities[heads]
-        self._predicted[taken, column] = predicted[heads]
+            self._probabilities = np.full((*shape, *outputs.probabilities.shape[1:]), np.nan, dtype=np.float32)
+            self._predicted = np.zeros((*shape, outputs.predicted.shape[1]), dtype=outputs.predicted.dtype)
+        self._probabilities[taken, column] = outputs.probabilities[heads]
+        self._predicted[taken, column] = outputs.predicted[heads]
         self._accuracy[taken, column], self._loss[taken, column] = accuracy[better], loss[better]
-        self.grid[taken, column], self.epoch[taken, column] = best[better], epoch
+        self.grid[taken, column], self.epoch[taken, column] = best[better], outputs.epoch
 
     @property
     def failed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:

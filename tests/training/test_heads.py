@@ -242,6 +242,10 @@ def test_history_ends_with_what_is_given_without():
     history = list(train_heads(task, history=True))
     final = last(task)
     assert [outputs.epoch for outputs in history] == [1, 2, 3]
+    for name in ("probabilities", "predicted"):  # a selection that waits for later epochs holds nothing twice
+        whole = getattr(history[0], name).base
+        assert whole is not None
+        assert all(getattr(outputs, name).base is whole for outputs in history)
     assert final.epoch == 3
     for name in ("probabilities", "predicted", "training_loss"):
         np.testing.assert_array_equal(getattr(final, name), getattr(history[-1], name))

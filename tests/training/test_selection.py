@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
+import weakref
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowernoise.training.selection import Selector, Truth
+from flowernoise.training.selection import REACH, Selector, Truth
 
 EXAMPLES = settings(deadline=None, max_examples=60)
 
@@ -39,7 +41,7 @@ class Sweep:
 @st.composite
 def sweeps(draw, *, least_val=0, broken=0.25) -> Sweep:
     """A sweep whose heads give one of a few answers, so that exact ties are common; some answers are not finite."""
-    runs, grid, epochs, classes = (draw(st.integers(1, most)) for most in (3, 3, 4, 3))
+    runs, grid, epochs, classes = (draw(st.integers(1, most)) for most in (3, 3, 9, 3))
     classes, val_photos, test_photos, train_photos = (
         classes + 1,
         draw(st.integers(least_val, 4)),
@@ -66,12 +68,28 @@ def sweeps(draw, *, least_val=0, broken=0.25) -> Sweep:
     )
 
 
-def accuracy_and_loss(probabilities, labels) -> tuple[float, float]:
+def accuracy_and_loss(probabilities, labels) -> tuple[Fraction, float]:
     right, loss = 0, 0.0
     for row, label in zip(probabilities, labels, strict=True):
         right += int(max(range(len(row)), key=lambda k: row[k]) == label)
         loss -= math.log(max(float(row[label]), 1e-30))
-    return right / len(labels), loss / len(labels)
+    return Fraction(right, len(labels)), loss / len(labels)
+
+
+def is_finite(probabilities) -> bool:
+    return all(math.isfinite(value) for row in probabilities for value in row)
+
+
+def mean_accuracy_around(sweep: Sweep, run: int, point: int, epoch: int) -> Fraction:
+    """Of noisy val labels over the epochs around one, counted from 0; what is not finite is wrong everywhere."""
+    accuracies = []
+    for other in (epoch - 1, epoch, epoch, epoch + 1):
+        if 0 <= other < sweep.epochs:
+            probabilities = sweep.probabilities[other, run * sweep.grid + point]
+            val = probabilities[: sweep.truth.val_labels.shape[1]]
+            finite = is_finite(probabilities)
+            accuracies.append(accuracy_and_loss(val, sweep.truth.val_labels[run])[0] if finite else Fraction(0))
+    return sum(accuracies, Fraction(0)) / len(accuracies)
 
 
 def brute_force(sweep: Sweep, run: int, selection: str) -> tuple[int, int] | None:
@@ -81,7 +99,7 @@ def brute_force(sweep: Sweep, run: int, selection: str) -> tuple[int, int] | Non
     for epoch in range(sweep.epochs):
         for point in range(sweep.grid):
             probabilities = sweep.probabilities[epoch, run * sweep.grid + point]
-            if not all(math.isfinite(value) for row in probabilities for value in row):
+            if not is_finite(probabilities):
                 continue
             if selection == "last" and epoch != sweep.epochs - 1:
                 continue
@@ -90,7 +108,9 @@ def brute_force(sweep: Sweep, run: int, selection: str) -> tuple[int, int] | Non
             elif val_photos:
                 accuracy, loss = accuracy_and_loss(probabilities[:val_photos], truth.val_labels[run])
             else:
-                accuracy, loss = 0.0, 0.0
+                accuracy, loss = Fraction(0), 0.0
+            if selection == "selected":
+                accuracy = mean_accuracy_around(sweep, run, point, epoch)
             candidates.append((-accuracy, loss, epoch + 1, point))
     return min(candidates)[2:] if candidates else None
 
@@ -154,6 +174,41 @@ def test_history_is_that_of_the_selected_grid_point(sweep):
             assert arrays[f"history_{name}"][run, epoch] == pytest.approx(value, rel=1e-5, nan_ok=True), name
 
 
+@EXAMPLES
+@given(sweeps(least_val=1))
+def test_a_run_is_chosen_for_as_if_it_were_alone(sweep):
+    together, grid = sweep.follow(), sweep.grid
+    for run in range(len(sweep.truth.train_labels)):
+        rows, heads = slice(run, run + 1), slice(run * grid, (run + 1) * grid)
+        truth = Truth(
+            sweep.truth.val_labels[rows],
+            sweep.truth.test_labels,
+            sweep.truth.train_labels[rows],
+            sweep.truth.flipped[rows],
+        )
+        outputs = (sweep.probabilities[:, heads], sweep.predicted[:, heads], sweep.training_loss[:, heads])
+        alone = Sweep(truth, grid, *outputs).follow()
+        np.testing.assert_array_equal(alone.epoch[0], together.epoch[run])
+        np.testing.assert_array_equal(alone.grid[0], together.grid[run])
+        for name, values in alone.arrays().items():
+            np.testing.assert_array_equal(values[0], together.arrays()[name][run], err_msg=name)
+
+
+@EXAMPLES
+@given(sweeps(least_val=1))
+def test_outputs_are_held_for_no_more_epochs_than_the_window_reaches_ahead(sweep):
+    selector = Selector(sweep.truth, sweep.grid, sweep.epochs)
+    held = []
+    for epoch in range(sweep.epochs):
+        probabilities = sweep.probabilities[epoch].copy()
+        held.append(weakref.ref(probabilities))
+        selector.update(epoch + 1, probabilities, sweep.predicted[epoch], sweep.training_loss[epoch])
+        del probabilities
+        alive = [number for number, each in enumerate(held) if each() is not None]
+        last = epoch == sweep.epochs - 1
+        assert alive == ([] if last else list(range(max(0, epoch + 1 - REACH), epoch + 1)))
+
+
 def one_run(*epochs, val_labels=(0, 0), test_labels=(0,)) -> Selector:
     """A run whose grid points answer class 0 with the given probabilities, on val and then on test photos."""
     truth = Truth(
@@ -173,6 +228,37 @@ def one_run(*epochs, val_labels=(0, 0), test_labels=(0,)) -> Selector:
 def taken(selector: Selector, selection: str) -> tuple[int, int]:
     column = selector.selections.index(selection)
     return int(selector.epoch[0, column]), int(selector.grid[0, column])
+
+
+GOOD, WORSE, BAD = [0.9, 0.9, 0.5], [0.9, 0.1, 0.5], [0.1, 0.1, 0.5]  # right about 2, 1 and 0 of 2 val photos
+
+
+def test_a_lucky_epoch_loses_to_a_steady_grid_point():
+    nothing, everything, most = [0.1, 0.1, 0.1, 0.5], [0.9, 0.9, 0.9, 0.5], [0.9, 0.9, 0.1, 0.5]
+    epochs = [nothing, most], [everything, most], [nothing, most]
+    assert taken(one_run(*epochs, val_labels=(0, 0, 0)), "selected") == (1, 1)
+
+
+def test_the_epoch_among_good_ones_is_taken():
+    accurate = [BAD, GOOD, BAD, GOOD, GOOD, GOOD, BAD]
+    assert taken(one_run(*[[epoch] for epoch in accurate]), "selected") == (5, 0)
+
+
+def test_windows_are_cut_at_the_ends():
+    assert taken(one_run(*[[epoch] for epoch in (GOOD, WORSE, BAD, WORSE, GOOD)]), "selected") == (1, 0)
+    assert taken(one_run(*[[epoch] for epoch in (WORSE, BAD, WORSE, GOOD)]), "selected") == (4, 0)
+
+
+def test_of_two_epochs_the_better_is_taken_of_the_grid_point_that_is_better_in_both():
+    steady, lucky = [WORSE, GOOD], [BAD, GOOD]
+    assert taken(one_run(*zip(lucky, steady, strict=True)), "selected") == (2, 1)
+    assert taken(one_run([GOOD], [WORSE]), "selected") == (1, 0)
+
+
+def test_what_diverges_later_is_wrong_about_every_photo_in_the_mean():
+    diverged, slow = [math.nan] * 3, [WORSE, WORSE, WORSE]
+    assert taken(one_run(*zip([WORSE, GOOD, diverged], slow, strict=True)), "selected") == (1, 0)
+    assert taken(one_run(*zip([WORSE, diverged, diverged], slow, strict=True)), "selected") == (1, 1)
 
 
 def test_equal_accuracy_goes_to_the_lower_validation_loss():
