@@ -19,6 +19,7 @@ from flowernoise.statistics import (
     holm,
     intervals,
     mcnemar,
+    must_be_predicted,
     over_seeds,
     paired_tests,
     resampled_means,
@@ -440,6 +441,32 @@ def test_metrics_over_groups_weigh_photos_as_the_metric_does():
     assert min(worse(answers, row)[0]) > 0.5
     [p] = worse(answers, row, groups=groups)
     assert p[0] < 0.05 < p[1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([83, 17], [True, True]),
+        ([7, 2], [True, False]),
+        ([5, 4], [False, False]),
+        ([300, 190, 5], [True, True, False]),
+        ([100, 0], [True, False]),
+        ([0, 0], [False, False]),
+    ],
+)
+def test_a_class_must_be_predicted_where_chance_does_not_explain_its_absence(counts, expected):
+    assert must_be_predicted(counts).tolist() == expected
+
+
+@pytest.mark.parametrize("counts", [(8, 92), (9, 91, 100, 200, 100), (12, *[12] * 99)])
+def test_chance_alone_marks_at_most_one_run_in_a_thousand(counts):
+    """Runs that give each class as often as there are photos of it, whatever the photo."""
+    rng, expected = np.random.default_rng(10), must_be_predicted(counts)
+    drawn = rng.multinomial(sum(counts), np.array(counts) / sum(counts), size=20_000)
+    assert expected.all()
+    assert ((drawn == 0) & expected).any(axis=1).mean() <= 0.0015
+    fewer = np.array(counts) - np.eye(len(counts), dtype=int)[0] * 2
+    assert not must_be_predicted(fewer)[0]
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))

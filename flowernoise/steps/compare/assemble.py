@@ -32,6 +32,8 @@ from flowernoise.store.records import (
     Verdict,
 )
 
+FEW_NAMES = 5  # classes that a note names
+
 
 def assemble(
     groups: Sequence[Group], directories: Sequence[Directory], metric: Spec, settings: CompareSettings
@@ -81,7 +83,7 @@ def assemble(
         tolerated=tuple(tolerated),
         beside=beside,
         why=why,
-        notes=tuple(_notes(groups, names, rows, tolerated, every, settings)),
+        notes=tuple(_notes(groups, names, rows, tolerated, every, settings, better)),
     )
 
 
@@ -344,6 +346,7 @@ def _notes(
     tolerated: Sequence[Tolerated],
     every: Sequence[Cell],
     settings: CompareSettings,
+    better: str,
 ) -> list[str]:
     notes = []
     if settings.baseline not in {cell.loss for cell in every}:
@@ -379,7 +382,54 @@ def _notes(
                 f"{_where(names, number)}one seed: the interval holds the sampling of test photos only, not the luck "
                 "of draw and training"
             )
+    notes += _few_photos(groups, names)
+    notes += _unsteady(names, rows, better)
     return notes + _crossovers(names, rows, tolerated, settings.baseline)
+
+
+def _few_photos(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
+    """Which data sets have classes of so few test photos that ✗ cannot tell of their loss."""
+    notes = []
+    for number, group in enumerate(groups):
+        counts = group.dataset.counts[2]
+        named = zip(group.dataset.classes, counts, statistics.must_be_predicted(counts), strict=True)
+        few = [f"{name} {count}" for name, count, enough in named if not enough]
+        if few:
+            more = f" and {len(few) - FEW_NAMES} more" if len(few) > FEW_NAMES else ""
+            notes.append(
+                f"{_where(names, number)}{sum(counts)} test photos, too few of some classes "
+                f"({', '.join(few[:FEW_NAMES])}{more}) to mark runs that never predict them: chance alone may explain "
+                "that"
+            )
+    return notes
+
+
+def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[str]:
+    """Losses of which some runs collapsed or fell far below the others of their cell, and most did not.
+
+    Where none did in a cell, its tests take the loss for better than it is: of a loss of which a fifth of the runs lose
+    17 points, 10 % of five seeds are called better than an equal one (tests/test_statistics_simulated.py).
+    """
+    sign = 1 if better == "higher" else -1
+    repeated = {
+        ((row.dataset, row.condition), row.column): row for row in rows if len(row.values) > 2 and row.mean is not None
+    }
+    fallen = statistics.fallen_runs({key: [sign * v for v in row.values] for key, row in repeated.items()})
+    counts: dict[tuple[int, Column], list[tuple[int, int]]] = {}
+    for key, row in repeated.items():
+        down = max(row.collapsed, fallen[key])
+        if down < len(row.values):  # where all collapse, it is no luck
+            counts.setdefault((row.dataset, row.column), []).append((down, len(row.values)))
+    notes = []
+    for (number, column), cells in counts.items():
+        down, runs = (sum(each) for each in zip(*cells, strict=True))
+        if 0 < down < runs / 2:
+            name = " ".join(filter(None, (column.loss, column.variant)))
+            notes.append(
+                f"{_where(names, number)}{name} is unsteady: {down} of {runs:,} runs collapsed or fell far below the "
+                "others of their cell; where none did, that may be luck, and its marks are less sure than others"
+            )
+    return notes
 
 
 def _where(names: Sequence[str], number: int) -> str:
