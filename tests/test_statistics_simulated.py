@@ -15,6 +15,7 @@ from flowernoise.catalogue.metrics import Answers, metrics
 from flowernoise.statistics import (
     CensoredRate,
     crossed_bootstrap,
+    fallen_runs,
     holm,
     intervals,
     mcnemar,
@@ -231,6 +232,57 @@ def test_of_equal_losses_none_is_called_worse(rows_, losses, seeds_and_photos):
 def test_against_the_best_as_observed_some_of_many_equal_losses_is_called_worse():
     """Why :func:`worse_than_another` holds each against all others."""
     assert false_marks(300, 1, 21, behind_the_best_as_observed)[1] > 0.10
+
+
+# Unsteady losses
+
+
+def unsteady(rng, rows_, losses, seeds, *, falls, photos=500):
+    """Accuracies [rows, losses, seeds] of losses of equal expectation, of the first of which a fifth of runs may fall.
+
+    Also right or wrong [rows, losses, seeds, photos], and which runs fell.
+    """
+    shared = np.broadcast_to(normal(rng, 1, 1, photos), (rows_, 1, photos))
+    fell = np.zeros((rows_, losses, seeds), dtype=bool)
+    fell[:, 0] = falls * (rng.random((rows_, seeds)) < 0.2)
+    answers = []
+    for k in range(losses):
+        up, down = (
+            experiments(rng, rows_, seeds, photos, accuracy=accuracy, shared=shared, luck=0.15)
+            for accuracy in ((0.85 + 0.2 * 0.17, 0.85 + 0.2 * 0.17 - 0.17) if falls and k == 0 else (0.85, 0.85))
+        )
+        answers.append(np.where(fell[:, k, :, None], down, up))
+    stacked = np.stack(answers, axis=1)
+    return stacked.mean(axis=3), stacked, fell
+
+
+def noted(accuracies):
+    """For each loss whether some of its runs fell."""
+    count, losses, _ = accuracies.shape
+    found = fallen_runs({(row, k): accuracies[row, k].tolist() for row in range(count) for k in range(losses)})
+    return [any(found[row, k] for row in range(count)) for k in range(losses)]
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_false_positives_of_unsteady_losses_come_where_no_run_of_the_cell_fell(seeds):
+    """No test of the cell can know then: so other cells must tell. Two losses, 1,000 experiments."""
+    rng = np.random.default_rng(11)
+    _, answers, fell = unsteady(rng, 1000, 2, seeds, falls=True)
+    hits, unseen = paired(answers[:, 0], answers[:, 1]) <= 0.05, ~fell.any(axis=(1, 2))
+    share(f"false positives beside an unsteady loss, {seeds} seeds", hits)
+    assert share("of these where no run fell", unseen[hits])[0] > 0.60
+    assert share("false positives where some run fell", hits[~unseen])[1] <= 0.05
+
+
+@pytest.mark.parametrize(("losses", "seeds", "least"), [(2, 5, 0.4), (5, 5, 0.4), (5, 10, 0.8), (21, 5, 0.4)])
+def test_runs_that_fall_are_noticed_in_tables_of_six_rows_and_steady_ones_are_not(losses, seeds, least):
+    """From accuracies alone; runs that lose a class are marked as collapsed, too, which is noted in any case."""
+    rng = np.random.default_rng(12)
+    fallen = [noted(unsteady(rng, 6, losses, seeds, falls=True)[0])[0] for _ in range(100)]
+    steady = [any(noted(unsteady(rng, 6, losses, seeds, falls=False)[0])) for _ in range(100)]
+    name = f"{losses} losses, {seeds} seeds"
+    assert share(f"noted where a fifth of runs fall by 17 points, {name}", fallen)[0] > least
+    assert share(f"noted where none does, {name}", steady)[1] <= 0.05
 
 
 # Intervals
