@@ -19,6 +19,7 @@ from flowernoise.statistics import (
     holm,
     intervals,
     mcnemar,
+    must_be_predicted,
     over_seeds,
     paired_tests,
     resampled_means,
@@ -27,6 +28,7 @@ from flowernoise.statistics import (
     student_two_sided,
     tolerance,
     wilson,
+    worse_than_another,
 )
 
 ONE_GROUP = np.zeros(60, dtype=int)
@@ -345,6 +347,126 @@ def test_paired_tests_pass_over_photos_left_out():
 
 def test_no_pairs_no_tests():
     assert paired_tests(np.zeros((2, 60), np.float32), ONE_GROUP, [], np.random.default_rng(0)) == []
+
+
+# Which are worse than another
+
+
+def worse(answers, rows, *, groups=None, **options) -> list[list[float]]:
+    groups = np.zeros(answers.shape[1], dtype=int) if groups is None else groups
+    return [p.tolist() for p in worse_than_another(answers, groups, rows, np.random.default_rng(0), **options)]
+
+
+def some_losses(*levels: float, seeds: int = 3, photos: int = 200) -> tuple[np.ndarray, list[dict[int, int]]]:
+    """Runs of losses of these levels, the seeds of one after those of the other, and the row that they make."""
+    rng = np.random.default_rng(1)
+    answers = np.concatenate([crossed_answers(rng, seeds, photos, spread=(0, 0.1), level=level) for level in levels])
+    return answers, [{seed: seeds * k + seed for seed in range(seeds)} for k in range(len(levels))]
+
+
+def test_of_two_losses_with_one_seed_the_worse_has_mcnemars_p():
+    first, second = np.repeat([[0, 1, 1], [1, 0, 1]], [4, 15, 41], axis=1).astype(np.float32)
+    [p] = worse(np.stack([first, second]), [[{0: 0}, {0: 1}]])
+    assert p[1] == pytest.approx(mcnemar(15, 4), abs=0.01)
+    assert p[0] == 1
+
+
+def test_p_values_are_corrected_for_the_losses_of_a_row_and_for_the_rows_of_the_table():
+    answers, row = some_losses(1.2, 1.2, 1.0, 1.2, 1.2, seeds=1)
+    two, five = worse(answers, [[row[0], row[2]]])[0][1], worse(answers, [row])[0][2]
+    assert 0 < two < five < 0.2
+    [one, other] = worse(answers, [row, row])
+    assert one[2] == pytest.approx(2 * five, rel=0.5)
+    assert other[2] == pytest.approx(2 * five, rel=0.5)
+    assert worse(answers, [row], rows_in_all=3)[0][2] == pytest.approx(3 * five, rel=1e-9)
+
+
+def test_what_is_far_behind_no_longer_counts_once_it_is_found_out():
+    """Step-down: the second worst is held against those still in the race, so its p falls with each that is out."""
+    answers, row = some_losses(2, 0.5, 0.5, 0.5, 0.5, 1.2, 1.2)
+    [p] = worse(answers, [row])
+    assert max(p[1:5]) < 0.05
+    assert p[0] == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_the_better_direction_is_followed(seeds):
+    answers, row = some_losses(0, 1, 1, seeds=seeds)
+    [higher], [lower] = worse(answers, [row]), worse(1 - answers, [row], better="lower")
+    assert higher == pytest.approx(lower)
+    assert higher[0] < 0.01
+    [mistaken] = worse(answers, [row], better="lower")
+    assert mistaken[0] == 1
+    assert max(mistaken[1:]) < 0.01
+
+
+def test_only_seeds_and_photos_that_losses_share_count():
+    answers, row = some_losses(0, 1, 1)
+    [expected] = worse(answers, [row])
+    alone = {**row[1], 7: 0, 8: 0}  # seeds that only one loss has
+    assert worse(answers, [[row[0], alone, row[2]]]) == [expected]
+    left_out = np.concatenate([answers, 1 - answers], axis=1)
+    assert worse(left_out, [row], groups=np.repeat([0, -1], 200)) == [expected]
+    assert worse(answers, [[{0: 0}, {1: 4}]]) == [[1, 1]]
+    assert worse(answers, [[row[0], row[1], {5: 8}]])[0][2] == 1
+
+
+def test_one_loss_alone_and_losses_that_answer_the_same_are_not_worse():
+    answers, row = some_losses(1, 0.5)
+    assert worse(answers, [[row[0]]]) == [[1]]
+    assert worse(answers, [[row[0], row[0], row[0]]]) == [[1, 1, 1]]
+
+
+def test_a_single_seed_beside_losses_of_several_has_their_luck_of_training():
+    """By itself a run of one seed counts as the network that it is; beside others it is known how much seeds differ."""
+    rng = np.random.default_rng(3)
+    lucky = [crossed_answers(rng, 5, 400, spread=(0.5, 0.8)) for _ in range(4)]
+    answers, row = np.concatenate(lucky), [{seed: 5 * k + seed for seed in range(5)} for k in range(4)]
+    pairs = [
+        (
+            worse(answers, [[{seed: row[0][seed]}, {seed: row[1][seed]}]])[0],
+            worse(answers, [[{seed: row[0][seed]}, *row[1:]]])[0],
+        )
+        for seed in range(5)
+    ]
+    assert sum(min(alone) < 0.05 for alone, _ in pairs) >= 2
+    assert min(p for _, beside in pairs for p in beside) > 0.05
+
+
+def test_metrics_over_groups_weigh_photos_as_the_metric_does():
+    """Ten photos of one class, ninety of the other: of two equally accurate losses one misses the small class."""
+    small, large = np.ones((2, 100), dtype=np.float32)
+    small[:10], large[10:20] = 0, 0
+    answers, groups, row = np.stack([small, large]), np.repeat([0, 1], [10, 90]), [[{0: 0}, {0: 1}]]
+    assert min(worse(answers, row)[0]) > 0.5
+    [p] = worse(answers, row, groups=groups)
+    assert p[0] < 0.05 < p[1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([83, 17], [True, True]),
+        ([7, 2], [True, False]),
+        ([5, 4], [False, False]),
+        ([300, 190, 5], [True, True, False]),
+        ([100, 0], [True, False]),
+        ([0, 0], [False, False]),
+    ],
+)
+def test_a_class_must_be_predicted_where_chance_does_not_explain_its_absence(counts, expected):
+    assert must_be_predicted(counts).tolist() == expected
+
+
+@pytest.mark.parametrize("counts", [(8, 92), (9, 91, 100, 200, 100), (12, *[12] * 99)])
+def test_chance_alone_marks_at_most_one_run_in_a_thousand(counts):
+    """Runs that give each class as often as there are photos of it, whatever the photo."""
+    rng, expected = np.random.default_rng(10), must_be_predicted(counts)
+    drawn = rng.multinomial(sum(counts), np.array(counts) / sum(counts), size=20_000)
+    assert expected.all()
+    assert ((drawn == 0) & expected).any(axis=1).mean() <= 0.0015
+    fewer = np.array(counts) - np.eye(len(counts), dtype=int)[0] * 2
+    assert not must_be_predicted(fewer)[0]
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))

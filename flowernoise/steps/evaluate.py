@@ -14,6 +14,7 @@ from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.metrics import Answers, accuracy, balanced_accuracy, recalls
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
+from flowernoise.statistics import must_be_predicted
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
@@ -33,7 +34,6 @@ from flowernoise.training import engine, finetune
 from flowernoise.training.selection import ALL, memorised
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-FEW = 10  # test photos of a class that a fair model may all miss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,28 +239,23 @@ def _judge(
         stacked["predicted"][rows, column] = predicted
         stacked["memorised"][rows, column] = memorised(trained, observed, flipped)
         stacked["recovered"][rows, column] = memorised(trained, truth.train_labels[None], flipped)
-        stacked["collapsed"][rows, column] = _have_collapsed(predicted, trained, observed, truth)
+        stacked["collapsed"][rows, column] = _have_collapsed(predicted, observed, truth)
         stacked["available"][rows, column] = True
 
 
 def _have_collapsed(
-    predicted: np.ndarray[Any, Any],
-    train_predicted: np.ndarray[Any, Any],
-    observed: np.ndarray[Any, Any],
-    truth: _Truth,
+    predicted: np.ndarray[Any, Any], observed: np.ndarray[Any, Any], truth: _Truth
 ) -> np.ndarray[Any, Any]:
-    """Which runs [R] never predict, for a test photo, a class that training labels name and test photos show.
+    """Which runs [R] never predict, for a test photo, a class that their training labels name.
 
-    A class with few test photos may be missed on all of them by chance; it also counts as predicted if it is predicted
-    for a training photo.
+    Only classes count that :func:`flowernoise.statistics.must_be_predicted` names: others may be missed by chance.
     """
 
     def present(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.stack([(labels == label).any(axis=1) for label in range(truth.num_classes)], axis=1)
 
-    counts = np.bincount(truth.test_labels, minlength=truth.num_classes)
-    found = present(predicted) | (present(train_predicted) & (counts < FEW))
-    return np.asarray((present(observed) & (counts > 0) & ~found).any(axis=1))
+    expected = must_be_predicted(np.bincount(truth.test_labels, minlength=truth.num_classes))
+    return np.asarray((present(observed) & expected & ~present(predicted)).any(axis=1))
 
 
 class _Answers:

@@ -17,6 +17,8 @@ from flowernoise.progress import Progress, Silent
 from flowernoise.show.export import as_json
 from flowernoise.steps import presets
 from flowernoise.steps.compare import CompareSettings, Comparison, compare
+from flowernoise.steps.compare.evaluated import Cell, Group, Members
+from flowernoise.steps.compare.judge import judge
 from flowernoise.steps.evaluate import ALL
 from flowernoise.store import comparisons, datasets, evaluations, files, photos, runs
 from flowernoise.store.layout import Layout
@@ -509,6 +511,68 @@ def test_metrics_of_one_number_a_run_are_not_tested_over_photos(tmp_path):
     result = compared(write(tmp_path, ONE_SEED), metric="memorised")
     assert {(row.difference, row.tied) for row in result.rows} == {(None, False)}
     assert result.tolerated == ()
+
+
+def judged_by(name: str, wrong: dict[str, int]) -> dict[str, tuple[float, bool]]:
+    """Means and stars of losses of five seeds that answer so many of 100 photos wrongly, and are 90 % sure."""
+    labels = np.repeat(np.arange(5), 20)
+    predicted = np.stack([np.where(np.arange(100) < many, (labels + 1) % 5, labels) for many in wrong.values()] * 5)
+    sure = np.where(np.eye(5)[predicted] > 0, 0.9, 0.025)
+    answers = Answers(predicted, labels, FIVE, wrong_share(predicted, labels), 1 - wrong_share(predicted, labels), sure)
+    cells = {
+        Cell(0, "symmetric", 0.4, loss, a_setup()): Members(
+            rows=list(range(place, 5 * len(wrong), len(wrong))), seeds=[0, 1, 2, 3, 4], failed=0, realised_rate=0.4,
+            collapsed=0, recency=1, provenances=()
+        )
+        for place, loss in enumerate(wrong)
+    }  # fmt: skip
+    group = Group((0,), a_dataset(), answers, cells, "last", "last", 0, [])
+    judged = judge(group, metrics.parse(name), list(cells), "ce", 0.02, 1)
+    return {cell.loss: (judged.values[cell].mean, cell in judged.best) for cell in cells}
+
+
+def wrong_share(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return (predicted != labels).mean(axis=1)
+
+
+@pytest.mark.parametrize("name", [name for name in metrics.names() if name != "recall"])
+def test_the_star_follows_the_direction_of_the_metric(name):
+    """Fewer wrong answers are better by every metric; the calibration error is lowest where 10 % are wrong."""
+    found = judged_by(name, {"ce": 30, "gce": 10, "mae": 60})
+    assert {loss for loss, (_, best) in found.items() if best} == {"gce"}
+    choose = min if metrics.parse(name).entry.properties["better"] == "lower" else max
+    assert choose(found, key=lambda loss: found[loss][0]) == "gce"
+
+
+def test_test_photos_too_few_to_tell_a_lost_class_are_noted(tmp_path):
+    made = [Made("none", 0.0, loss, 8) for loss in ("ce", "mae")]
+    few = compared(write(tmp_path / "few", made, a_dataset(test=(2, 2, 2, 2, 1)))).notes
+    [note] = [note for note in few if "too few" in note]
+    assert note.startswith("9 test photos, too few of some classes (daisy 2, dandelion 2, roses 2, sunflowers 2, ")
+    rare = compared(write(tmp_path / "rare", made, a_dataset(test=(300, 90, 90, 20, 4)))).notes
+    assert [note for note in rare if "too few of some classes (tulips 4) to mark" in note]
+    assert not any("too few" in note for note in compared(write(tmp_path / "enough", made)).notes)
+
+
+def unsteady_notes(root: Path, falls: dict[tuple[float, int], int], **trouble) -> list[str]:
+    """Of a comparison of two losses, of which mae has runs that answer fewer photos rightly, by rate and seed."""
+    made = []
+    for rate, level in ((0.2, 90), (0.4, 85), (0.6, 80)):
+        for seed in range(5):
+            luck = (0, 1, -1, 2, -2)[seed]
+            made.append(Made("symmetric", rate, "ce", level + luck, seed))
+            fall = falls.get((rate, seed), 0)
+            made.append(Made("symmetric", rate, "mae", level - luck - fall, seed, **(trouble if fall else {})))
+    return [note for note in compared(write(root, made)).notes if "unsteady" in note]
+
+
+def test_a_loss_of_which_some_runs_fall_or_lose_a_class_is_noted(tmp_path):
+    assert unsteady_notes(tmp_path / "steady", {}) == []
+    [note] = unsteady_notes(tmp_path / "fallen", {(0.4, 1): 17, (0.6, 3): 20})
+    assert note.startswith("mae is unsteady: 2 of 15 runs collapsed or fell far below the others of their cell")
+    assert unsteady_notes(tmp_path / "lost", {(0.2, 0): 1}, collapsed=True)
+    whole_cell = {(0.6, seed): 20 for seed in range(5)}
+    assert unsteady_notes(tmp_path / "always", whole_cell, collapsed=True) == []
 
 
 # Rates

@@ -126,37 +126,50 @@ def test_memorised_is_the_share_of_wrong_labels_that_a_run_gives_back(tmp_path):
     assert evaluated(other).of_run(0)[0].memorised == 0.5
 
 
-def test_a_class_of_few_test_photos_counts_as_predicted_where_training_photos_are(tmp_path, monkeypatch):
-    layout = prepare(tmp_path)
-    write_block(layout, {"mae": [ALL_BUT_TULIPS] * 3})
-    assert 2 in TINY
-    assert not evaluated(layout).of_run(0)[0].collapsed
-    other = prepare(tmp_path / "other")
-    monkeypatch.setitem(globals(), "TINY", TINY % 2)
-    write_block(other, {"mae": [ALL_BUT_TULIPS] * 3})
-    assert evaluated(other).of_run(0)[0].collapsed
-
-
 def test_nothing_is_memorised_where_no_label_is_wrong(tmp_path):
     layout = prepare(tmp_path, observed=TRAIN)
     write_block(layout, {"ce": [ALL_RIGHT] * 3})
     assert evaluated(layout).of_run(0)[0].memorised is None
 
 
+MANY = np.repeat(TEST, 20)
+MANY_BUT_TULIPS = np.repeat(ALL_BUT_TULIPS, 20)
+
+
 @pytest.mark.parametrize(
     ("predicted", "test", "observed", "collapsed"),
     [
-        pytest.param(ALL_RIGHT, TEST, OBSERVED, False, id="all classes"),
-        pytest.param(ALL_BUT_TULIPS, TEST, OBSERVED, True, id="a class is never predicted"),
-        pytest.param(ALL_BUT_TULIPS, TEST, OBSERVED % 2, False, id="but no training label names it"),
-        pytest.param(ALL_BUT_TULIPS, TEST % 2, OBSERVED, False, id="but no test photo shows it"),
+        pytest.param(MANY, MANY, OBSERVED, False, id="all classes"),
+        pytest.param(MANY_BUT_TULIPS, MANY, OBSERVED, True, id="a class is never predicted"),
+        pytest.param(MANY_BUT_TULIPS, MANY, OBSERVED % 2, False, id="but no training label names it"),
+        pytest.param(MANY_BUT_TULIPS, MANY % 2, OBSERVED, False, id="but no test photo shows it"),
+        pytest.param(ALL_BUT_TULIPS, TEST, OBSERVED, False, id="but chance explains it"),
     ],
 )
-def test_collapsed_is_fewer_classes_than_training_labels_and_test_photos_share(
-    tmp_path, monkeypatch, predicted, test, observed, collapsed
+def test_collapsed_is_fewer_classes_than_training_labels_hold_and_chance_explains(
+    tmp_path, predicted, test, observed, collapsed
 ):
-    monkeypatch.setattr("flowernoise.steps.evaluate.FEW", 1)
     layout = prepare(tmp_path, test=test, observed=observed)
+    write_block(layout, {"mae": [predicted] * 3})
+    assert [metrics.collapsed for metrics in evaluated(layout).of_run(0)] == [collapsed] * 3
+
+
+@pytest.mark.parametrize(
+    ("counts", "predicts", "collapsed"),
+    [
+        pytest.param((83, 17), (100, 0), True, id="no to all, 17 % of 100 photos are sunflowers"),
+        pytest.param((83, 17), (99, 1), False, id="no to all but one"),
+        pytest.param((4, 3, 2), (6, 3, 0), False, id="one class of nine photos in all"),
+        pytest.param((4, 3, 2), (9, 0, 0), False, id="two classes of nine photos in all"),
+        pytest.param((300, 195, 5), (305, 195, 0), False, id="a handful of photos among hundreds"),
+        pytest.param((300, 180, 20), (320, 180, 0), True, id="twenty photos among hundreds"),
+        pytest.param((20, 20, 20), (60, 0, 0), True, id="one class only"),
+    ],
+)
+def test_collapsed_follows_from_the_test_photos_of_a_class(tmp_path, counts, predicts, collapsed):
+    """How many photos there are of each class, and how often a run answers it."""
+    test, predicted = (np.repeat(np.arange(len(numbers)), numbers) for numbers in (counts, predicts))
+    layout = prepare(tmp_path, test=test, observed=OBSERVED % len(counts))
     write_block(layout, {"mae": [predicted] * 3})
     assert [metrics.collapsed for metrics in evaluated(layout).of_run(0)] == [collapsed] * 3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from flowernoise.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.steps import presets, where
 from flowernoise.steps.compare import notes
 from flowernoise.steps.compare.evaluated import Cell, Directory, Group, Members
-from flowernoise.steps.compare.judge import NO_VALUE, SIGNIFICANT, Judged, Value, judge, measure
+from flowernoise.steps.compare.judge import NO_VALUE, SIGNIFICANT, Judged, Value, contests, judge, measure
 from flowernoise.steps.compare.settings import Choice, CompareSettings, choose_columns, choose_rows
 from flowernoise.store.records import (
     CONTROL,
@@ -34,6 +34,8 @@ from flowernoise.store.records import (
     Tolerated,
     Verdict,
 )
+
+FEW_NAMES = 5  # classes that a note names
 
 
 def assemble(
@@ -61,15 +63,16 @@ def assemble(
     ]
     if not any(shown):
         raise BadRequestError("no run is of the --rows and --columns together; `flowernoise compare` alone shows all")
+    in_all = sum(len(contests(group, cells)) for group, cells in zip(groups, shown, strict=True))
     judged = [
-        judge(group, metric, cells, settings.baseline, settings.delta / 100)
+        judge(group, metric, cells, settings.baseline, settings.delta / 100, in_all)
         for group, cells in zip(groups, shown, strict=True)
     ]
-    differences, tied = _differences(groups, judged, better), _tied(judged)
+    differences = _differences(groups, judged, better)
     rows = [
         row
         for number, (group, cells, found) in enumerate(zip(groups, shown, judged, strict=True))
-        for row in _Rows(number, group, found, differences[number], tied[number], variants, metric).of(cells)
+        for row in _Rows(number, group, found, differences[number], variants, metric).of(cells)
     ]
     order = _Order(rows, settings.sort_by, settings.baseline, better, chosen_rows, chosen_columns)
     beside, why = _beside(directories, rows) if metric.name == "accuracy" else ((), "")
@@ -90,7 +93,7 @@ def assemble(
         tolerated=tuple(tolerated),
         beside=beside,
         why=why,
-        notes=tuple(notes.of(groups, names, rows, tolerated, picked, settings)),
+        notes=tuple(notes.of(groups, names, rows, tolerated, picked, settings, better)),
     )
 
 
@@ -182,16 +185,6 @@ def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str)
     return differences
 
 
-def _tied(judged: Sequence[Judged]) -> list[set[Cell]]:
-    """The cells not significantly worse than the best under their noise, the tests corrected over all of them."""
-    every = [(number, cell, found.p) for number, one in enumerate(judged) for cell, found in one.behind.items()]
-    tied: list[set[Cell]] = [set() for _ in judged]
-    for (number, cell, _), p_holm in zip(every, statistics.holm([p for *_, p in every]), strict=True):
-        if p_holm >= SIGNIFICANT:
-            tied[number].add(cell)
-    return tied
-
-
 def _verdict(found: Paired, p_holm: float, members: Members, better: str) -> Verdict | None:
     if p_holm >= SIGNIFICANT or not found.difference:
         return None
@@ -209,12 +202,11 @@ class _Rows:
         group: Group,
         judged: Judged,
         differences: Mapping[Cell, Difference],
-        tied: Collection[Cell],
         variants: Sequence[str],
         metric: Spec,
     ) -> None:
         self._number, self._group, self._judged = number, group, judged
-        self._differences, self._tied, self._variants = differences, tied, variants
+        self._differences, self._variants = differences, variants
         self._balanced: dict[Cell, Value] = {}
         if len(group.dataset.classes) == 2 and metric.name == "accuracy":
             alive = {cell: members for cell, members in group.cells.items() if members.rows}
@@ -244,7 +236,7 @@ class _Rows:
             collapsed=members.collapsed,
             failed=members.failed,
             best=cell in judged.best,
-            tied=cell in self._tied and not worse,
+            tied=cell in judged.tied and not worse,
             oracle=is_oracle(cell.loss),
             difference=difference,
             balanced=_beneath(balanced, _drop(self._balanced, cell)) if balanced else None,

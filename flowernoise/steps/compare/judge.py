@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,13 +59,13 @@ class OfRates:
 class Judged:
     """What was found about the cells of a group.
 
-    ``best`` as in :class:`flowernoise.store.records.Row`; ``behind`` are the tests of others against the best
-    under their noise, ``against`` those against the baseline, none of them corrected yet.
+    ``best`` and ``tied`` as in :class:`flowernoise.store.records.Row`; ``against`` are the tests against the baseline,
+    not corrected yet.
     """
 
     values: dict[Cell, Value]
     best: set[Cell]
-    behind: dict[Cell, Paired]
+    tied: set[Cell]
     against: dict[Cell, Paired]
     rates: dict[Line, OfRates]
 
@@ -112,13 +112,31 @@ class Baselines:
         return cell if cell in self._cells else None
 
 
-def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delta: float) -> Judged:
+def contests(group: Group, cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Which cells compete for ★ and ☆ under each noise and setup, where there are several.
+
+    What collapsed or failed does not, nor what is given the true transition matrix.
+    """
+    conditions: dict[tuple[str, float, Setup], list[Cell]] = {}
+    for cell in cells:
+        if group.cells[cell].rows:
+            conditions.setdefault((cell.noise, cell.rate, cell.setup), []).append(cell)
+    fair = [
+        [cell for cell in rivals if _is_fair(cell, group.cells[cell])]
+        for rivals in conditions.values()
+        if len(rivals) > 1
+    ]
+    return [rivals for rivals in fair if rivals]
+
+
+def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delta: float, rows_in_all: int) -> Judged:
     """Computes all that is shown of some cells of a group.
 
     Args:
         shown: the cells to compare; controls and baselines that are not among them are used all the same.
         baseline: the loss to compare with.
         delta: what a tolerated rate may cost, a share.
+        rows_in_all: the contests of all groups, over which ☆ is corrected.
     """
     properties = metric.entry.properties
     measured: Measured = metric(group.answers)
@@ -128,14 +146,15 @@ def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delt
     values = measure(measured, alive, bounds)
     known = {cell: members for cell, members in alive.items() if values[cell].mean is not None}
     sign = 1 if properties["better"] == "higher" else -1
-    best, others = _best(group, [cell for cell in shown if cell in known], values, sign)
-    behind = _tests(measured, known, others, "best", bounds)
+    rivals = contests(group, [cell for cell in shown if cell in known])
+    best = _best(rivals, values, sign)
+    tied = _not_worse(measured, known, rivals, properties["better"], rows_in_all) - best
     baselines = Baselines(known, shown, baseline)
     pairs = {cell: other for cell in shown if cell in known and (other := baselines.against(cell))}
-    against = _tests(measured, known, pairs, "baseline", bounds)
+    against = _tests(measured, known, pairs, bounds)
     tolerable = (properties["better"], properties["unit"]) == ("higher", "share")
     rates = _Rates(measured, known, baselines, sign, bounds).of(shown, delta if tolerable else None, baseline)
-    return Judged(values, best, behind, against, rates)
+    return Judged(values, best, tied, against, rates)
 
 
 def measure(measured: Measured, cells: Mapping[Cell, Members], bounds: tuple[float, float]) -> dict[Cell, Value]:
@@ -159,27 +178,35 @@ def _clipped(span: tuple[float, float] | None, bounds: tuple[float, float]) -> t
     return span and (max(bounds[0], span[0]), min(bounds[1], span[1]))
 
 
-def _best(
-    group: Group, cells: Sequence[Cell], values: Mapping[Cell, Value], sign: int
-) -> tuple[set[Cell], dict[Cell, Cell]]:
-    """The best under each noise and setup, and the others, each with the best.
-
-    What collapsed or failed is neither, nor is what is given the true transition matrix.
-    """
-    conditions: dict[tuple[str, float, Setup], list[Cell]] = {}
-    for cell in cells:
-        conditions.setdefault((cell.noise, cell.rate, cell.setup), []).append(cell)
+def _best(contests: Iterable[Sequence[Cell]], values: Mapping[Cell, Value], sign: int) -> set[Cell]:
+    """The best of each contest, by its mean."""
     best: set[Cell] = set()
-    others: dict[Cell, Cell] = {}
-    for rivals in conditions.values():
-        fair = [cell for cell in rivals if _is_fair(cell, group.cells[cell])]
-        if len(rivals) < 2 or not fair:
-            continue
-        heights = [sign * (values[cell].mean or 0.0) for cell in fair]
-        first = fair[int(np.argmax(heights))]
-        best |= {cell for cell, height in zip(fair, heights, strict=True) if height > max(heights) - _EQUAL}
-        others |= {cell: first for cell in fair if cell not in best}
-    return best, others
+    for rivals in contests:
+        heights = [sign * (values[cell].mean or 0.0) for cell in rivals]
+        best |= {cell for cell, height in zip(rivals, heights, strict=True) if height > max(heights) - _EQUAL}
+    return best
+
+
+def _not_worse(
+    measured: Measured,
+    cells: Mapping[Cell, Members],
+    contests: Sequence[Sequence[Cell]],
+    better: Literal["higher", "lower"],
+    rows_in_all: int,
+) -> set[Cell]:
+    """The cells not significantly worse than any other of their contest; none for metrics that are one number a run."""
+    if measured.photos is None or measured.groups is None:
+        return set()
+    runs = [[dict(zip(cells[cell].seeds, cells[cell].rows, strict=True)) for cell in rivals] for rivals in contests]
+    found = statistics.worse_than_another(
+        measured.photos, measured.groups, runs, generator(0, "best"), better=better, rows_in_all=rows_in_all
+    )
+    return {
+        cell
+        for rivals, p_values in zip(contests, found, strict=True)
+        for cell, p in zip(rivals, p_values, strict=True)
+        if p >= SIGNIFICANT
+    }
 
 
 def _is_fair(cell: Cell, members: Members) -> bool:
@@ -190,7 +217,6 @@ def _tests(
     measured: Measured,
     cells: Mapping[Cell, Members],
     pairs: Mapping[Cell, Cell],
-    purpose: str,
     bounds: tuple[float, float],
 ) -> dict[Cell, Paired]:
     """Each cell tested against another over the seeds that both have; nothing for metrics that are one number a run."""
@@ -199,7 +225,7 @@ def _tests(
     rows = {cell: _common(cells[cell], cells[other]) for cell, other in pairs.items()}
     rows = {cell: pair for cell, pair in rows.items() if pair[0]}
     found = statistics.paired_tests(
-        measured.photos, measured.groups, list(rows.values()), generator(0, purpose), bounds
+        measured.photos, measured.groups, list(rows.values()), generator(0, "baseline"), bounds
     )
     return dict(zip(rows, found, strict=True))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from flowernoise import statistics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.steps.compare.evaluated import Cell, Failure, Group
 from flowernoise.steps.compare.settings import CompareSettings
-from flowernoise.store.records import CONTROL, Provenance, RateInterval, Row, Tolerated
+from flowernoise.store.records import CONTROL, Column, Provenance, RateInterval, Row, Tolerated
 from flowernoise.store.setups import SETTINGS, Setup, differing, named, setting
 
+FEW_NAMES = 5  # classes by name
 MAX_SETUPS = 3  # that are not shown, by name
 
 
@@ -20,6 +22,7 @@ def of(
     tolerated: Sequence[Tolerated],
     picked: Collection[Cell],
     settings: CompareSettings,
+    better: str,
 ) -> list[str]:
     """All notes on a comparison.
 
@@ -29,6 +32,7 @@ def of(
         rows, tolerated: what is shown.
         picked: the cells that ``--where`` picks, or that were trained last.
         settings: what was asked for.
+        better: ``higher`` or ``lower``, the metric's direction.
     """
     return [
         *_baseline(groups, settings),
@@ -37,6 +41,8 @@ def of(
         *_collapsed(rows),
         *_failed(groups, picked),
         *_luck(names, rows),
+        *_few_photos(groups, names),
+        *_unsteady(names, rows, better),
         *_one_labelling(rows),
         *_provenance(groups, picked),
         *_not_shown(groups, picked, settings),
@@ -98,6 +104,51 @@ def _luck(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
             )
         elif seeds:
             yield f"{_where(names, number)}one split: the intervals leave out what another split of the photos changes"
+
+
+def _few_photos(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
+    """Which data sets have classes of so few test photos that ✗ cannot tell of their loss."""
+    notes = []
+    for number, group in enumerate(groups):
+        counts = group.dataset.counts[2]
+        named = zip(group.dataset.classes, counts, statistics.must_be_predicted(counts), strict=True)
+        few = [f"{name} {count}" for name, count, enough in named if not enough]
+        if few:
+            more = f" and {len(few) - FEW_NAMES} more" if len(few) > FEW_NAMES else ""
+            notes.append(
+                f"{_where(names, number)}{sum(counts)} test photos, too few of some classes "
+                f"({', '.join(few[:FEW_NAMES])}{more}) to mark runs that never predict them: chance alone may explain "
+                "that"
+            )
+    return notes
+
+
+def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[str]:
+    """Losses of which some runs collapsed or fell far below the others of their cell, and most did not.
+
+    Where none did in a cell, its tests take the loss for better than it is: of a loss of which a fifth of the runs lose
+    17 points, 10 % of five seeds are called better than an equal one (tests/test_statistics_simulated.py).
+    """
+    sign = 1 if better == "higher" else -1
+    repeated = {
+        ((row.dataset, row.condition), row.column): row for row in rows if len(row.values) > 2 and row.mean is not None
+    }
+    fallen = statistics.fallen_runs({key: [sign * v for v in row.values] for key, row in repeated.items()})
+    counts: dict[tuple[int, Column], list[tuple[int, int]]] = {}
+    for key, row in repeated.items():
+        down = max(row.collapsed, fallen[key])
+        if down < len(row.values):  # where all collapse, it is no luck
+            counts.setdefault((row.dataset, row.column), []).append((down, len(row.values)))
+    notes, keys = [], differing({row.setup for row in rows})
+    for (number, column), cells in counts.items():
+        down, runs = (sum(each) for each in zip(*cells, strict=True))
+        if 0 < down < runs / 2:
+            name = _named(column, keys)
+            notes.append(
+                f"{_where(names, number)}{name} is unsteady: {down} of {runs:,} runs collapsed or fell far below the "
+                "others of their cell; where none did, that may be luck, and its marks are less sure than others"
+            )
+    return notes
 
 
 def _one_labelling(rows: Sequence[Row]) -> Iterator[str]:
@@ -168,6 +219,11 @@ def _trained_otherwise(setup: Setup, shown: Collection[Setup]) -> str:
     return f"{text}; `--where {option}` shows them" if pickable else text
 
 
+def _named(column: Column, keys: Sequence[str]) -> str:
+    """A loss with the settings that differ between columns."""
+    return " · ".join([column.loss, *(named(key, column.setup) for key in keys), *filter(None, [column.variant])])
+
+
 def _where(names: Sequence[str], number: int) -> str:
     return "" if len(names) == 1 else f"{names[number]}: "
 
@@ -183,7 +239,7 @@ def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[T
         if line.crossover and (line.dataset, line.noise, line.column) in proven:
             text = _from(line.crossover)
             if text:
-                name = " · ".join([line.loss, *(named(key, line.setup) for key in keys), *filter(None, [line.variant])])
+                name = _named(line.column, keys)
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
         f"{_where(names, number)}{noise}: ahead of {baseline} from this realised rate of noise on, in %: "
