@@ -193,6 +193,9 @@ class Loss:
             raise BadRequestError(f"saved loss {spec} has no transition matrix")
         return loss(spec, transition_matrix=matrix, sparse=sparse)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_config, (self.get_config(),)  # how it is copied and pickled
+
     def _check_shapes(self, labels: tuple[int | None, ...], logits: tuple[int | None, ...]) -> None:
         """Refuses what would be broadcast, and so train something else in silence."""
         shapes = f"labels {_shape(labels)} beside logits {_shape(logits)}"

@@ -78,8 +78,8 @@ def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
     photos = counts.sum(axis=1, keepdims=True)
     weight = np.minimum(_likeliest_weight(counts, means), photos)
     known = photos[:, 0] >= FEWEST_PHOTOS
-    rows = (counts + weight * means) / np.maximum(photos + weight, 1)
-    return np.where(known[:, None], rows, np.eye(len(rows))), known
+    rows = np.where(known[:, None], counts + weight * means, np.eye(len(counts)))
+    return rows / rows.sum(axis=1, keepdims=True), known
 
 
 def _of_sure_photos(labels: AnyLabels, answers: Matrix) -> tuple[Matrix, Matrix]:

@@ -1,8 +1,10 @@
 """The public functions, as notebooks and other people's training code use them."""
 
+import copy
 import importlib.util
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -290,6 +292,14 @@ def test_a_saved_loss_holds_its_matrix_and_names_no_file(tmp_path):
     again = type(loss).from_config(json.loads(json.dumps(loss.get_config())))
     y, z = batch()
     np.testing.assert_array_equal(loss(y, z), again(y, z))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
+def test_a_loss_can_be_copied(copied):
+    loss = flowernoise.loss("backward", transition_matrix=T, sparse=True)
+    _, z = batch()
+    labels = np.arange(len(z)) % 3
+    np.testing.assert_array_equal(copied(loss)(labels, z), loss(labels, z))
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_the_estimate_holds_for_a_thousand_classes_of_twenty_photos():
     estimate, known = transition_matrix.estimated(labels, posteriors)
     assert known.all()
     assert abs(np.diag(estimate).mean() - 0.8) < 0.02
+    np.testing.assert_allclose(transition_matrix.checked(estimate, 1000, "T"), estimate, rtol=1e-12)
 
 
 @pytest.mark.parametrize("power", [0.5, 1, 4])
