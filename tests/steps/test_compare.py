@@ -34,7 +34,7 @@ from flowernoise.store.records import (
     RunKey,
 )
 from flowernoise.store.setups import SETTINGS
-from tests.fabricated import a_block, a_key, evaluated
+from tests.fabricated import a_block, a_key, a_setup, evaluated
 
 FIVE = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 BINARY = ("not sunflowers", "sunflowers")
