@@ -589,7 +589,7 @@ def worse_than_another(
     kept = groups >= 0
     weights = (_weights_of_groups(groups[kept]) / kept.sum()) * (1 if better == "higher" else -1)
     count = rows_in_all or len(rows)
-    draws = max(_NULL_DRAWS, 40 * count) - 1
+    draws = max(_NULL_DRAWS, 60 * count) - 1  # p of 0.025 is within reach
     found: list[Floats] = []
     for cells in rows:
         every = [seed for cell in cells for seed in cell]

@@ -20,6 +20,7 @@ from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import Setup
 
 SIGNIFICANT = 1 - statistics.LEVEL
+WITHOUT_STAR = SIGNIFICANT / 2  # the other half is −'s, which takes ☆ away as well
 _EQUAL = 1e-9  # means that differ by less are the same
 
 
@@ -205,7 +206,7 @@ def _not_worse(
         cell
         for rivals, p_values in zip(contests, found, strict=True)
         for cell, p in zip(rivals, p_values, strict=True)
-        if p >= SIGNIFICANT
+        if p >= WITHOUT_STAR
     }
 
 
