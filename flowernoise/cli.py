@@ -645,12 +645,11 @@ def plot(
 ) -> None:
     """Draw pictures: accuracy against the rate, memorisation, confusion, transition matrices, spread over seeds."""
     import flowernoise.steps.plot as step
-    from flowernoise.show.plot import draw
 
     given = _given(locals())
     with _session(given) as session:
         settings = _settings(step.PlotSettings, given)
-        session.show_plot(step.plot(artifacts, settings, draw, session.progress))
+        session.show_plot(step.plot(artifacts, settings, session.progress))
 
 
 @app.command()
@@ -670,12 +669,11 @@ def preview(
 ) -> None:
     """Draw contact sheets: photos with their labels, with those of draws, and what runs get wrong."""
     import flowernoise.steps.preview as step
-    from flowernoise.show import contact_sheet
 
     given = _given(locals())
     with _session(given) as session:
         settings = _settings(step.PreviewSettings, given)
-        session.show_preview(step.preview(artifacts, settings, contact_sheet.png, session.progress))
+        session.show_preview(step.preview(artifacts, settings, session.progress))
 
 
 @app.command()
@@ -699,12 +697,11 @@ def report(
 ) -> None:
     """Write all that came out on one page, report.html, and the same in report.md with its pictures in report/."""
     import flowernoise.steps.report as step
-    from flowernoise.show.report import render
 
     given = _given(locals())
     with _session(given) as session:
         settings = _settings(step.ReportSettings, given)
-        session.show_report(step.report(artifacts, settings, render, session.progress))
+        session.show_report(step.report(artifacts, settings, session.progress))
 
 
 @app.command()

@@ -47,8 +47,9 @@ ALLOWED = {
     "catalogue": LEAVES,
     "training": LEAVES | {"training", "store.records", "store.setups", "store.files"},
     "store": LEAVES | {"store"},
-    "show": LEAVES | {"show", "store.records", "store.setups", "catalogue.sources"},  # what their labels are called
-    "steps": LEAVES | {"statistics", "catalogue", "training", "store", "steps"},
+    "analysis": LEAVES | {"analysis", "training", "catalogue", "store"},
+    "show": LEAVES | {"show", "analysis", "store.records", "store.setups", "catalogue.sources"},
+    "steps": LEAVES | {"statistics", "catalogue", "training", "store", "analysis", "show", "steps"},
     "cli": LEAVES | {"steps", "show"},
     "help": LEAVES | {"steps", "catalogue"},  # part of the command line: texts made from registries and settings
     "__main__": LEAVES | {"cli", "help"},
@@ -116,7 +117,9 @@ def test_every_module_imports_only_what_lies_below_it(name: str, path: Path) -> 
         ("store.x", "if TYPE_CHECKING:\n    from flowernoise.training.heads import x", {"training.heads.x"}),
         ("training.x", "from flowernoise.store import runs, records", {"store.runs"}),
         ("show.x", "from flowernoise.steps.run import RunResult", {"steps.run.RunResult"}),
+        ("analysis.x", "from flowernoise.show import plot", {"show.plot"}),
         ("steps.x", "from flowernoise import cli, registry", {"cli"}),
+        ("steps.x", "from flowernoise.show.plot import draw", set()),
         ("painter", "importlib.import_module('flowernoise.steps.prepare')", {"steps.prepare"}),
         ("statistics", "from flowernoise.errors import BadRequestError", {"errors.BadRequestError"}),
         ("errors", "from flowernoise.progress import Silent", {"progress.Silent"}),

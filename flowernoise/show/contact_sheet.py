@@ -13,17 +13,17 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from flowernoise.analysis.views.sheets import ContactSheet, SheetPhoto
 from flowernoise.catalogue.sources import label_words
 from flowernoise.images import INPUTS
+from flowernoise.store.records import CONTROL
 
 COLUMNS = 6
-CONTROL = "none"
 
 # Okabe and Ito's vermilion, darkened until it reads on white, and by its lightness alone on grey paper.
 _MARK = (179, 62, 0)
@@ -38,42 +38,6 @@ _BASE_LETTERS = str.maketrans(
 )
 
 
-class PhotoLike(Protocol):
-    """A photo as :mod:`flowernoise.steps.preview` shows it: pixels [side, side, 3], and classes by number."""
-
-    pixels: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
-    true: int
-    given: int
-    predicted: int | None
-    probability: float | None
-
-
-class SheetLike(Protocol):
-    """A sheet as :mod:`flowernoise.steps.preview` makes it."""
-
-    kind: str
-    source: str
-    split: str
-    population: int
-    classes: tuple[str, ...]
-    photos: Sequence[PhotoLike]
-    inputs: str
-    noise: str | None
-    rate: float
-    seed: int
-    realised_rate: float
-    loss: str | None
-    backbone: str | None
-    mode: str | None
-    settings: Sequence[str]
-    selection: str | None
-    mistakes: int
-
-    @property
-    def wrong(self) -> int:
-        """Photos shown whose label, or on a sheet of mistakes whose answer, is wrong."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Caption:
     """What stands below a photo, and whether the photo is marked as wrongly labelled."""
@@ -83,7 +47,7 @@ class Caption:
 
 
 @dataclasses.dataclass(frozen=True)
-class Title:
+class SheetTitle:
     """What stands above the photos: what they show, and the facts about it."""
 
     head: str
@@ -93,7 +57,7 @@ class Title:
         return " · ".join((self.head, *self.facts))
 
 
-def png(sheet: SheetLike, *, columns: int = COLUMNS) -> bytes:
+def png(sheet: ContactSheet, *, columns: int = COLUMNS) -> bytes:
     """A sheet as PNG; equal sheets are equal bytes."""
     described = PngInfo()
     described.add_text("Title", _latin(str(title(sheet))))
@@ -101,31 +65,31 @@ def png(sheet: SheetLike, *, columns: int = COLUMNS) -> bytes:
     return _encoded(_picture(sheet, columns), "PNG", pnginfo=described)
 
 
-def jpeg(sheet: SheetLike, *, columns: int = COLUMNS, quality: int = 85) -> bytes:
+def jpeg(sheet: ContactSheet, *, columns: int = COLUMNS, quality: int = 85) -> bytes:
     """A sheet as JPEG, a fifth of the PNG's size."""
     return _encoded(_picture(sheet, columns), "JPEG", quality=quality, subsampling=0)
 
 
-def title(sheet: SheetLike) -> Title:
+def title(sheet: ContactSheet) -> SheetTitle:
     """What a sheet shows, and of what: source, split, noise and its realised rate, how many photos, how many wrong."""
     of_split = f"{sheet.population:,} {'training' if sheet.split == 'train' else sheet.split} photos"
     shown, words = len(sheet.photos), label_words(sheet.source)
     if sheet.kind == "clean":
         none_wrong = ", none labelled wrong" if words.are_clean else ""
-        return Title(words.labels, (sheet.source, of_split, f"{shown} shown{none_wrong}"))
+        return SheetTitle(words.labels, (sheet.source, of_split, f"{shown} shown{none_wrong}"))
     noise = _noise(sheet)
     wrong = f"{100 * sheet.realised_rate:.1f} % {words.wrong} training labels"
     if sheet.kind == "draw":
         marked = f"{sheet.wrong or 'none'} with {words.wrong} labels"
-        return Title(noise, (sheet.source, of_split, wrong, f"{shown} shown, {marked}"))
+        return SheetTitle(noise, (sheet.source, of_split, wrong, f"{shown} shown, {marked}"))
     kind = ", ".join([f"{sheet.backbone} {sheet.mode}", *sheet.settings, f"{sheet.selection} epoch"])
     most = f"{shown} most confident shown" if shown < sheet.mistakes else "all shown"
     judged = "" if words.are_clean else f" by {words.labels}"
     found = f"{sheet.mistakes:,} misclassified{judged}, {most}" if sheet.mistakes else f"none misclassified{judged}"
-    return Title(f"mistakes of {sheet.loss}, trained on {noise}", (kind, wrong, sheet.source, of_split, found))
+    return SheetTitle(f"mistakes of {sheet.loss}, trained on {noise}", (kind, wrong, sheet.source, of_split, found))
 
 
-def captions(sheet: SheetLike) -> tuple[Caption, ...]:
+def captions(sheet: ContactSheet) -> tuple[Caption, ...]:
     """The caption of each photo; those are marked whose label is not that of the source.
 
     On a sheet of mistakes every answer is wrong and no label is, so nothing is marked.
@@ -170,13 +134,13 @@ def wrapped(text: str, width: float, measure: Callable[[str], float]) -> list[st
     return lines
 
 
-def _noise(sheet: SheetLike) -> str:
+def _noise(sheet: ContactSheet) -> str:
     if sheet.noise == CONTROL:
         return f"{label_words(sheet.source).labels} (control), seed {sheet.seed}"
     return f"{sheet.noise}, rate {sheet.rate:g}, seed {sheet.seed}"
 
 
-def _caption(photo: PhotoLike, names: Sequence[str], are_clean: bool) -> Caption:
+def _caption(photo: SheetPhoto, names: Sequence[str], are_clean: bool) -> Caption:
     true, given = names[photo.true], names[photo.given]
     if photo.predicted is not None and photo.probability is not None:
         answer = (f"predicted {names[photo.predicted]}", f"probability {_percent(photo.probability)}")
@@ -208,7 +172,7 @@ def _latin(text: str) -> str:
 
 
 @functools.cache
-def _font(size: int) -> Any:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
@@ -263,7 +227,7 @@ def _joined(items: Sequence[str], width: int, size: int) -> list[str]:
     return lines
 
 
-def _picture(sheet: SheetLike, columns: int) -> Image.Image:
+def _picture(sheet: ContactSheet, columns: int) -> Image.Image:
     """The sheet, drawn."""
     side = len(sheet.photos[0].pixels) if sheet.photos else 0
     across = max(1, min(columns, len(sheet.photos)))
@@ -289,7 +253,7 @@ def _picture(sheet: SheetLike, columns: int) -> Image.Image:
 
 
 def _put(
-    picture: Image.Image, canvas: ImageDraw.ImageDraw, photo: PhotoLike, corner: tuple[int, int], *, marked: bool
+    picture: Image.Image, canvas: ImageDraw.ImageDraw, photo: SheetPhoto, corner: tuple[int, int], *, marked: bool
 ) -> None:
     """A photo in its frame; a marked one in a thick frame, with a cross that needs no colour."""
     x, y = corner

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -44,7 +43,7 @@ def as_json(result: Comparison) -> str:
     It is the same for one directory and for several: rows and tolerated rates name their directory and data set, and
     ``majority`` and ``select`` are null where data sets have different ones.
     """
-    plain: dict[str, Any] = {
+    plain: dict[str, object] = {
         "schema": SCHEMA,
         "metric": result.metric,
         "select": result.select,
@@ -72,24 +71,24 @@ def as_json(result: Comparison) -> str:
     return msgspec.json.format(text, indent=1) + "\n"  # json's own indenting is many times slower
 
 
-def _row(result: Comparison, row: Row) -> dict[str, Any]:
+def _row(result: Comparison, row: Row) -> dict[str, object]:
     fields = _fields(row) | _difference(row)
     if row.balanced:
         fields["balanced_accuracy"] = row.balanced.mean
     return fields | {"directory": result.directories[row.directory], "dataset": result.datasets[row.dataset].name}
 
 
-def _fields(row: Row) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _fields(row: Row) -> dict[str, object]:
+    fields: dict[str, object] = {}
     for name in FIELDS:
         fields[name] = getattr(row, name)
         if name == "loss":
             fields |= settings(row.setup)
-    fields["values"] = list(fields["values"])
+    fields["values"] = list(row.values)
     return fields
 
 
-def _difference(row: Row) -> dict[str, Any]:
+def _difference(row: Row) -> dict[str, object]:
     """How a row differs from the baseline; null where it was not tested."""
     found = row.difference
     if found is None:
@@ -98,7 +97,7 @@ def _difference(row: Row) -> dict[str, Any]:
     return dict(zip(DIFFERENCE, values, strict=True))
 
 
-def _tolerated(result: Comparison, line: Tolerated) -> dict[str, Any]:
+def _tolerated(result: Comparison, line: Tolerated) -> dict[str, object]:
     return {
         "noise": line.noise,
         "loss": line.loss,
@@ -111,10 +110,10 @@ def _tolerated(result: Comparison, line: Tolerated) -> dict[str, Any]:
     }
 
 
-def _rate(estimate: RateInterval | None) -> dict[str, Any] | None:
+def _rate(estimate: RateInterval | None) -> dict[str, object] | None:
     if estimate is None:
         return None
-    plain: dict[str, Any] = {"rate": estimate.point.rate, "censoring": estimate.point.censoring}
+    plain: dict[str, object] = {"rate": estimate.point.rate, "censoring": estimate.point.censoring}
     for name, bound in (("low", estimate.low), ("high", estimate.high)):
         plain[name] = {"rate": bound.rate, "censoring": bound.censoring}
     return plain

@@ -6,25 +6,30 @@ import dataclasses
 import io
 import json as json_library
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TextIO
 
 import msgspec
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from flowernoise.analysis.results.listed import Listed
+from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
+from flowernoise.analysis.results.status import Status
+from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
+from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
 from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
 from flowernoise.show import export, status, summaries, table
 from flowernoise.show.progress import Terminal
+from flowernoise.store.records import Comparison, Dataset
 from flowernoise.store.setups import settings
 from flowernoise.writing import write_output
 
 PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
-Result = Any  # a step's result; show is told apart from steps
 
 
 class Session:
@@ -44,7 +49,7 @@ class Session:
     ) -> None:
         self.stdout.file.flush()
 
-    def show_prepare(self, result: Result) -> None:
+    def show_prepare(self, result: PrepareResult) -> None:
         """Class counts of each split, and what was set apart."""
         dataset = result.dataset
         if result.done_before:
@@ -58,40 +63,36 @@ class Session:
             return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
         return self._print(summaries.counts(dataset))
 
-    def _report_stale(self, result: Result) -> None:
+    def _report_stale(self, result: PrepareResult) -> None:
         if result.stale:
             self.progress.note(
                 f"stale, as they belong to other photos: {', '.join(result.stale)}; `flowernoise corrupt` comes next"
             )
 
-    def _report_set_apart(self, dataset: Any) -> None:
+    def _report_set_apart(self, dataset: Dataset) -> None:
         groups = (
             (
-                dataset.unreadable,
+                [f"{file.path}: {file.reason}" for file in dataset.unreadable],
                 "unreadable file skipped",
                 "unreadable files skipped",
-                lambda item: f"{item.path}: {item.reason}",
             ),
             (
-                dataset.identical,
+                [" = ".join(paths) for paths in dataset.identical],
                 "photo there more than once (equal in pixels), kept once",
                 "photos there more than once (equal in pixels), kept once each",
-                " = ".join,
             ),
             (
-                dataset.contradictory,
+                [" = ".join(paths) for paths in dataset.contradictory],
                 "photo under two classes (equal in pixels), dropped",
                 "photos under two classes (equal in pixels), dropped",
-                " = ".join,
             ),
         )
-        for items, one, many, describe in groups:
+        for items, one, many in groups:
             if items:
-                listed = "; ".join(describe(item) for item in items[:5])
                 more = f"; and {len(items) - 5} more (in dataset.json)" if len(items) > 5 else ""
-                self.progress.note(f"{len(items)} {one if len(items) == 1 else many}: {listed}{more}")
+                self.progress.note(f"{len(items)} {one if len(items) == 1 else many}: {'; '.join(items[:5])}{more}")
 
-    def show_corrupt(self, result: Result) -> None:
+    def show_corrupt(self, result: CorruptResult) -> None:
         """A row a noise model and rate, with the realised rates."""
         if not result.made:
             self.progress.note("corrupt: done already, nothing touched")
@@ -102,7 +103,7 @@ class Session:
             )
         return self._print(summaries.draws(result))
 
-    def show_train(self, result: Result) -> None:
+    def show_train(self, result: TrainResult) -> None:
         """How many runs were trained, where, and how long it took; exit code 3 if some failed."""
         if not result.trained:
             self.progress.note("train: done already, nothing touched")
@@ -125,7 +126,7 @@ class Session:
             self._print(summaries.trained(result))
         self._fail_partly(result)
 
-    def show_evaluate(self, result: Result) -> None:
+    def show_evaluate(self, result: EvaluateResult) -> None:
         """Each run's metrics; as a table only the first ones."""
         if result.done_before:
             self.progress.note("evaluate: done already, nothing touched")
@@ -143,7 +144,7 @@ class Session:
             )
         return self._print(summaries.runs(result))
 
-    def show_list(self, things: Sequence[Result], in_full: bool) -> None:
+    def show_list(self, things: Sequence[Listed], in_full: bool) -> None:
         """A line a thing, or one thing in full."""
         if self._json:
             return self._print_json({"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]})
@@ -153,7 +154,7 @@ class Session:
             self._print_folding(shown)
         return None
 
-    def show_plot(self, result: Result) -> None:
+    def show_plot(self, result: PlotResult) -> None:
         """The paths of the pictures, a line each."""
         for note in result.notes:
             self.progress.note(note)
@@ -164,7 +165,7 @@ class Session:
             return self._print_json({"schema": 1, "files": drawn})
         return self._print("\n".join(str(drawn.path) for drawn in result.files))
 
-    def show_comparison(self, result: Result, form: str, output: Path | None) -> None:
+    def show_comparison(self, result: Comparison, form: str, output: Path | None) -> None:
         """The table, in the form asked for."""
         if output is not None:
             console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
@@ -175,7 +176,7 @@ class Session:
         else:
             self.stdout.file.write(_comparison(result, form, self.stdout))
 
-    def show_preview(self, result: Result) -> None:
+    def show_preview(self, result: PreviewResult) -> None:
         """A row a contact sheet: its file, how many photos it shows, and how many of them are wrong."""
         from flowernoise.show.contact_sheet import class_names
 
@@ -189,13 +190,13 @@ class Session:
             return self._print_json({"schema": 1, "written": result.written, "sheets": sheets})
         return self._print_folding(summaries.sheets(result))
 
-    def show_status(self, result: Result) -> None:
+    def show_status(self, result: Status) -> None:
         """A row a stage, and the command that comes next."""
         if self._json:
             return self._print_json(status.as_json(result))
         return status.show(result, self.stdout)
 
-    def show_verify(self, result: Result) -> None:
+    def show_verify(self, result: VerifyResult) -> None:
         """How much was checked, and a line for whatever is wrong or was made again; an error if anything is wrong."""
         for note in result.notes:
             self.progress.note(note)
@@ -216,7 +217,7 @@ class Session:
                 f"{', '.join(paths[:3])}{more}; {way_out}"
             )
 
-    def show_remove(self, result: Result) -> None:
+    def show_remove(self, result: RemoveResult) -> None:
         """What was removed, or would be."""
         if not result.removed:
             self.progress.note("nothing is removed yet; `--yes` removes these runs")
@@ -225,7 +226,7 @@ class Session:
             return self._print_json({"schema": 1, "removed": result.removed, "runs": runs, "bytes": result.bytes})
         return self._print_folding(summaries.removal(result))
 
-    def show_report(self, result: Result) -> None:
+    def show_report(self, result: ReportResult) -> None:
         """The paths of the page and of the same in Markdown."""
         if all(written.done_before for written in result.files):
             self.progress.note("report: done already, nothing touched")
@@ -234,7 +235,7 @@ class Session:
             return self._print_json({"schema": 1, "files": written})
         return self._print("\n".join(str(written.path) for written in result.files[:2]))
 
-    def show_run(self, result: Result, form: str, output: Path | None) -> None:
+    def show_run(self, result: RunResult, form: str, output: Path | None) -> None:
         """The table; what the stages did goes to stderr."""
         if result.prepare.done_before and not (result.corrupt.made or result.train.trained):
             self.progress.note("run: done already, nothing touched")
@@ -246,7 +247,7 @@ class Session:
         self.show_comparison(result.compare, form, output)
         self._fail_partly(result.train)
 
-    def _fail_partly(self, result: Result) -> None:
+    def _fail_partly(self, result: TrainResult) -> None:
         if result.failed:
             key, reason = result.failed[0]
             raise PartlyFailedError(
@@ -264,17 +265,17 @@ class Session:
         """Prints a table that, unlike one of figures, may fold a column where a terminal is narrow."""
         self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
 
-    def _print_json(self, plain: Any) -> None:
+    def _print_json(self, plain: Mapping[str, object]) -> None:
         self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")
 
 
-def _console(stream: Any) -> Console:
+def _console(stream: TextIO) -> Console:
     """A console as wide as the terminal; where there is none, tables that need more than its width get it."""
     console = Console(file=stream, highlight=False)
     return console if console.is_terminal else Console(file=stream, width=PIPE_WIDTH, highlight=False)
 
 
-def _comparison(result: Result, form: str, console: Console) -> str:
+def _comparison(result: Comparison, form: str, console: Console) -> str:
     if form != "table":
         return {"json": export.as_json, "csv": export.as_csv, "markdown": export.as_markdown}[form](result)
     with console.capture() as captured:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
 from flowernoise.show import table
+from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import differing, named, settings
 
 MOST_NAMES = 4  # losses by name
 MOST_LINES = 5  # problems, or files of a kind of litter, by name
-CONTROL = "none"
 _NEEDED = ("prepare", "corrupt", "train", "evaluate")  # others are named where they are there
 _STYLES = {"stale": "yellow", "partly": "yellow", "unknown": "yellow", "damaged": "bold red"}
 _LITTER = {
@@ -25,10 +25,9 @@ _LITTER = {
     "set aside": ("damaged file", "set aside"),
     "unreferenced": ("file", "that no record names"),
 }
-Result = Any  # a step's result; show is told apart from steps
 
 
-def show(result: Result, console: Console) -> None:
+def show(result: Status, console: Console) -> None:
     """Prints a row a stage, then what is wrong, what is litter, and the command that comes next."""
     if not any(stage.files for stage in result.stages if stage.name != "other"):
         _line(console, f"nothing in {result.directory}")
@@ -45,13 +44,10 @@ def show(result: Result, console: Console) -> None:
     _line(console, f"next: {result.next}")
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def as_json(result: Status) -> dict[str, object]:
     """The object of ``status --json``: settings beside the counts of runs that were trained with them."""
-    plain = {**dataclasses.asdict(result), "bytes": result.bytes}
-    for name in ("runs", "setups"):
-        for each in plain[name]:
-            each |= settings(each.pop("setup"))
-    return {"schema": 1, **plain}
+    counted = {"runs": list(map(_counted, result.runs)), "setups": list(map(_counted, result.setups))}
+    return {"schema": 1, **dataclasses.asdict(result), **counted, "bytes": result.bytes}
 
 
 def size(count: int) -> str:
@@ -68,15 +64,21 @@ def size(count: int) -> str:
     return f"{number:.0f} {unit}" if unit == "B" or number >= 99.95 else f"{number:.1f} {unit}"
 
 
+def _counted(each: RunCount | SetupSize) -> dict[str, object]:
+    plain = dataclasses.asdict(each)
+    del plain["setup"]
+    return {**plain, **settings(each.setup)}
+
+
 def _line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
-def _subject(result: Result) -> list[str]:
+def _subject(result: Status) -> list[str]:
     return [result.source, f"{len(result.classes)} classes"] if result.source else []
 
 
-def _stages(result: Result) -> Table:
+def _stages(result: Status) -> Table:
     shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     shown.add_column("stage", no_wrap=True)
     shown.add_column("state", no_wrap=True)
@@ -91,7 +93,7 @@ def _stages(result: Result) -> Table:
     return shown
 
 
-def _details(result: Result, stage: Any) -> Iterator[str]:
+def _details(result: Status, stage: Stage) -> Iterator[str]:
     """What a stage holds, in lines."""
     if stage.name == "prepare":
         if result.photos:
@@ -110,7 +112,7 @@ def _details(result: Result, stage: Any) -> Iterator[str]:
         yield _count(stage.files, "file")
 
 
-def _draws(result: Result) -> Iterator[str]:
+def _draws(result: Status) -> Iterator[str]:
     controls = sum(each.draws for each in result.draws if each.noise == CONTROL)
     noisy = [each for each in result.draws if each.noise != CONTROL]
     if result.draws:
@@ -123,14 +125,14 @@ def _draws(result: Result) -> Iterator[str]:
         yield f"{_count(result.stale_draws, 'draw')} of {_others(result)}"
 
 
-def _features(result: Result) -> Iterator[str]:
+def _features(result: Status) -> Iterator[str]:
     for each in result.features:
         yield f"{each.backbone}, {_count(each.photos, 'photo')}" + (", stale" if each.state == "stale" else "")
     if result.unfinished:
         yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which train goes on from"
 
 
-def _runs(result: Result) -> Iterator[str]:
+def _runs(result: Status) -> Iterator[str]:
     keys = differing([each.setup for each in result.setups])
     for setup in result.setups:
         members = [each for each in result.runs if each.setup == setup.setup]
@@ -151,24 +153,24 @@ def _runs(result: Result) -> Iterator[str]:
         yield f"{_count(result.stale_runs, 'run')} of {_others(result)}"
 
 
-def _others(result: Result) -> str:
+def _others(result: Status) -> str:
     return "other photos" if result.photos else "photos that are not known"
 
 
-def _losses(members: Sequence[Any]) -> str:
+def _losses(members: Sequence[RunCount]) -> str:
     if len(members) <= MOST_NAMES:
         return ", ".join(f"{each.loss} {each.runs:,}" for each in members)
     return f"{len(members)} losses, {_span([each.runs for each in members], 'run')} each"
 
 
-def _problems(result: Result) -> Iterator[str]:
+def _problems(result: Status) -> Iterator[str]:
     for text in result.problems[:MOST_LINES]:
         yield f"problem: {text}"
     if len(result.problems) > MOST_LINES:
         yield f"problem: {len(result.problems) - MOST_LINES:,} more; --json has all of them"
 
 
-def _litter(result: Result) -> Iterator[str]:
+def _litter(result: Status) -> Iterator[str]:
     for kind, (noun, why) in _LITTER.items():
         members = [each for each in result.litter if each.kind == kind]
         if members:

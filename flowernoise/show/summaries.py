@@ -5,22 +5,24 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from flowernoise.analysis.results.listed import Listed
+from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, TrainResult
+from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
+from flowernoise.analysis.results.written import PreviewResult
 from flowernoise.catalogue.sources import label_words
-from flowernoise.store.records import RunKey
+from flowernoise.store.records import Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
 
 MOST_RUNS = 40
-Result = Any  # a step's result; show is told apart from steps
 
 
-def counts(dataset: Any) -> Table:
+def counts(dataset: Dataset) -> Table:
     """Photos of each class in each split."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
     shown.add_column("class", footer="all", no_wrap=True)
@@ -31,7 +33,7 @@ def counts(dataset: Any) -> Table:
     return shown
 
 
-def things(listed: Sequence[Result]) -> Iterator[Table]:
+def things(listed: Sequence[Listed]) -> Iterator[Table]:
     """A table for each kind, of specs with their defaults and what they mean."""
     for kind, group in itertools.groupby(listed, key=lambda thing: thing.kind):
         shown = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -42,13 +44,13 @@ def things(listed: Sequence[Result]) -> Iterator[Table]:
         yield shown
 
 
-def spec(thing: Result) -> str:
+def spec(thing: Listed) -> str:
     """``name:key=default,…``, over several lines where it is long."""
     text = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
     return "\n".join(textwrap.wrap(text.replace(",", ", "), 36, subsequent_indent="  ")).replace(", ", ",")
 
 
-def checked(result: Result) -> Table:
+def checked(result: VerifyResult) -> Table:
     """A row a stage: how many records, files and bytes were checked, and how many of the files are wrong."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
     shown_in = {"answers": "train", "preset": "prepare"}
@@ -68,13 +70,13 @@ def checked(result: Result) -> Table:
     return shown
 
 
-def draws(result: Result) -> Table:
+def draws(result: CorruptResult) -> Table:
     """A row a noise model and rate, with the realised rates."""
     shown, wrong = Table(box=SIMPLE_HEAD, pad_edge=False), label_words(result.source).wrong
     shown.add_column("noise", no_wrap=True)
     for name in ("rate", f"{wrong} in train", f"{wrong} in val", "seeds"):
         shown.add_column(name, justify="right", no_wrap=True)
-    conditions: dict[tuple[str, float], list[Any]] = {}
+    conditions: dict[tuple[str, float], list[Draw]] = {}
     for draw in result.draws:
         conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
     for (noise, rate), members in conditions.items():
@@ -90,7 +92,7 @@ def _span(shares: Sequence[float]) -> str:
     return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
 
 
-def trained(result: Result) -> str:
+def trained(result: TrainResult) -> str:
     """How many runs, on what, and how long it took."""
     where = f"{result.engine.name}, {result.engine.device}"
     text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {where}"
@@ -102,7 +104,7 @@ def trained(result: Result) -> str:
     return f"{text}, features {result.feature_seconds:.1f} s on {result.extractor}"
 
 
-def removal(result: Result) -> Table:
+def removal(result: RemoveResult) -> Table:
     """Runs that were removed, or would be, by loss, noise and settings."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
     telling = differing([each.setup for each in result.runs])
@@ -117,12 +119,12 @@ def removal(result: Result) -> Table:
     return shown
 
 
-def kind(each: Any) -> dict[str, Any]:
+def kind(each: Removed) -> dict[str, object]:
     """What runs have in common, as plain data."""
     return {"noise": each.noise, "rate": each.rate, "loss": each.loss, **settings(each.setup)}
 
 
-def sheets(result: Result) -> Table:
+def sheets(result: PreviewResult) -> Table:
     """A row a contact sheet, below the folder they are in: how many are wrong, and their share in the split."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     shown.add_column(Text(str(result.directory)), overflow="fold")
@@ -134,13 +136,13 @@ def sheets(result: Result) -> Table:
     return shown
 
 
-def identity(key: RunKey) -> dict[str, Any]:
+def identity(key: RunKey) -> dict[str, object]:
     """A run's identity as plain data."""
     draw = {"noise": key.noise, "rate": key.rate, "seed": key.seed}
     return {**draw, "loss": key.method, **settings(key.setup)}
 
 
-def run_metrics(result: Result, row: int) -> dict[str, Any]:
+def run_metrics(result: EvaluateResult, row: int) -> dict[str, object]:
     """All metrics of a run, as plain data."""
     run = result.evaluation.runs[row]
     return {
@@ -151,7 +153,7 @@ def run_metrics(result: Result, row: int) -> dict[str, Any]:
     }
 
 
-def runs(result: Result) -> Table:
+def runs(result: EvaluateResult) -> Table:
     """A row a run, the first ones where there are many."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     telling = differing(result.evaluation.setups)

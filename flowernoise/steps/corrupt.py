@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flowernoise import transition_matrix
+from flowernoise.analysis.results.stages import CorruptResult
 from flowernoise.catalogue.noise import NoisyLabels, expected_rate, is_rated, noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
@@ -47,20 +48,6 @@ class CorruptSettings:
             BadRequestError: names the option and what it takes.
         """
         _specs(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class CorruptResult:
-    """The draws that were asked for, how many of them were there already, and where the labels are from."""
-
-    source: str
-    draws: tuple[Draw, ...]
-    done_before: int
-
-    @property
-    def made(self) -> int:
-        """How many draws were made now."""
-        return len(self.draws) - self.done_before
 
 
 def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Progress) -> CorruptResult:

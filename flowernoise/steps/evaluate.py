@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from flowernoise import versions
+from flowernoise.analysis.results.stages import EvaluateResult
 from flowernoise.catalogue.backbones import backbones
-from flowernoise.catalogue.metrics import Answers, accuracy, balanced_accuracy, recalls
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.statistics import must_be_predicted
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
+from flowernoise.store.evaluations import Arrays
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import (
@@ -27,59 +28,10 @@ from flowernoise.store.records import (
     Provenance,
     RunBlock,
     RunKey,
-    Selection,
 )
 from flowernoise.store.runs import StoredRun
 from flowernoise.training import engine, finetune
 from flowernoise.training.selection import ALL, memorised
-
-Arrays = dict[str, np.ndarray[Any, Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class RunMetrics:
-    """One run's metrics under one selection."""
-
-    selection: Selection
-    accuracy: float
-    balanced_accuracy: float
-    recall: dict[str, float | None]
-    memorised: float | None
-    recovered: float | None
-    collapsed: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateResult:
-    """The evaluation, and whether it was there already."""
-
-    evaluation: Evaluation
-    arrays: Arrays
-    done_before: bool
-
-    def of_run(self, row: int) -> list[RunMetrics]:
-        """A run's metrics, for each selection that it has."""
-        return [
-            self._metrics(row, column, selection)
-            for column, selection in enumerate(self.evaluation.selections)
-            if self.arrays["available"][row, column]
-        ]
-
-    def _metrics(self, row: int, column: int, selection: Selection) -> RunMetrics:
-        classes, labels = self.evaluation.classes, self.arrays["test_labels"]
-        predicted = self.arrays["predicted"][row : row + 1, column]
-        share, recovered = (float(self.arrays[name][row, column]) for name in ("memorised", "recovered"))
-        answers = Answers(predicted, labels, classes, np.array([share]))
-        by_class = recalls(predicted, labels, len(classes))[0]
-        return RunMetrics(
-            selection=selection,
-            accuracy=float(accuracy(answers).values[0]),
-            balanced_accuracy=float(balanced_accuracy(answers).values[0]),
-            recall={n: None if np.isnan(v) else float(v) for n, v in zip(classes, by_class, strict=True)},
-            memorised=None if np.isnan(share) else share,
-            recovered=None if np.isnan(recovered) else recovered,
-            collapsed=bool(self.arrays["collapsed"][row, column]),
-        )
 
 
 def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from flowernoise.analysis.results.listed import Listed
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.metrics import metrics
@@ -18,17 +18,6 @@ from flowernoise.registry import Entry, Registry, did_you_mean, format_value
 REGISTRIES: Mapping[str, Registry] = MappingProxyType(
     {"sources": sources, "noise": noise_models, "backbones": backbones, "losses": losses, "metrics": metrics}
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Listed:
-    """One thing: its kind, name, parameters as ``key=default``, first line of help, and all of it."""
-
-    kind: str
-    name: str
-    parameters: tuple[str, ...]
-    summary: str
-    details: str
 
 
 def list_things(kind: str | None = None, name: str | None = None) -> tuple[Listed, ...]:

@@ -5,27 +5,37 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import itertools
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
-import numpy as np
-
+from flowernoise.analysis.results.written import PictureFile, PlotResult
+from flowernoise.analysis.views.arrays import Floats
+from flowernoise.analysis.views.charts import Chart, ChartCell, Spread, charts_of
+from flowernoise.analysis.views.histories import FOLLOWED, Histories, History, history_of
+from flowernoise.analysis.views.matrices import Confusion, Confusions, confusion_of, transition_of
+from flowernoise.analysis.views.pictures import Gallery, Picture
 from flowernoise.catalogue.losses import losses as loss_registry
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, did_you_mean
+from flowernoise.show import plot as show_plot
 from flowernoise.steps import where
-from flowernoise.steps.compare import CompareSettings, Comparison, Row, compare
+from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Identity, RunKey, Selection
-from flowernoise.store.setups import Mode, Setup, differing, named
+from flowernoise.store.records import (
+    CONTROL,
+    Comparison,
+    Dataset,
+    DrawKey,
+    Evaluation,
+    Identity,
+    RunKey,
+    Selection,
+)
 
 # The kinds of pictures, and the options that say something to each.
 KINDS: Mapping[str, Collection[str]] = {
@@ -36,13 +46,8 @@ KINDS: Mapping[str, Collection[str]] = {
     "seeds": ("metric", "select", "losses", "noise", "where"),
 }
 FORMATS = ("png", "svg")
-MOST_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
-FEW = 5
 FEW_MATRICES = 3  # confusion matrices side by side unless more are asked for
-_FOLLOWED = ("memorised", "test_accuracy", "val_accuracy")
 _LONGEST_NAME = 60  # characters of a spec in a file name
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
-Draw = Callable[[str, Any, str], bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,174 +91,16 @@ class PlotSettings:
                 raise BadRequestError(f"--{option} does not apply to {self.kind}; it is for {', '.join(users)}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One loss under one noise: its seeds' values, their mean and its 95 % interval, collapsed and failed runs."""
-
-    noise: str
-    rate: float
-    realised_rate: float
-    loss: str
-    seeds: int
-    values: tuple[float, ...]
-    mean: float | None
-    ci_low: float | None
-    ci_high: float | None
-    collapsed: int
-    failed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Measure:
-    """A metric, its cells, and what answering one class always scores, None where that is not known.
-
-    ``unit`` is ``share`` (shown in %) or ``plain``, ``better`` is ``higher`` or ``lower``.
-    """
-
-    name: str
-    unit: str
-    better: str
-    chance: float | None
-    cells: tuple[Cell, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Chart:
-    """What was compared of one setup, and the losses that stand out, the baseline first.
-
-    ``settings`` names what tells the setup from those of other charts. The first of the ``measures`` is the one asked
-    for; balanced accuracy goes with accuracy where the task is binary.
-    """
-
-    source: str
-    classes: tuple[str, ...]
-    test_counts: tuple[int, ...]
-    setup: Setup
-    settings: tuple[str, ...]
-    select: Selection
-    baseline: str
-    highlighted: tuple[str, ...]
-    measures: tuple[Measure, ...]
-
-    @property
-    def backbone(self) -> str:
-        """The backbone."""
-        return self.setup.backbone
-
-    @property
-    def mode(self) -> Mode:
-        """The mode."""
-        return self.setup.mode
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """The cells of the metric asked for."""
-        return self.measures[0].cells
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class History:
-    """One loss under one noise, epoch by epoch: shares [seeds, epochs], NaN where a seed has fewer epochs."""
-
-    noise: str
-    rate: float
-    loss: str
-    memorised: Floats
-    test_accuracy: Floats
-    val_accuracy: Floats
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Histories:
-    """The histories of a chart's runs, each with the hyper-parameters selected for it on noisy val."""
-
-    chart: Chart
-    train_photos: int
-    val_photos: int
-    histories: tuple[History, ...]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Confusion:
-    """One run's test photos by true and predicted class [true, predicted]."""
-
-    loss: str
-    counts: np.ndarray[Any, np.dtype[np.int64]]
-    collapsed: bool
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Confusions:
-    """Confusion matrices of runs that share a draw."""
-
-    chart: Chart
-    noise: str
-    rate: float
-    realised_rate: float
-    seed: int
-    matrices: tuple[Confusion, ...]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Transition:
-    """A draw's transition matrices [true, observed]; ``nominal`` is None where the noise model has none."""
-
-    source: str
-    classes: tuple[str, ...]
-    train_counts: tuple[int, ...]
-    noise: str
-    rate: float
-    realised_rate: float
-    seed: int
-    nominal: Floats | None
-    realised: Floats
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """What one picture shows: its kind, its file's name without suffix, and its data."""
-
-    kind: str
-    name: str
-    data: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Gallery:
-    """The pictures that can be drawn, and what their viewer should know."""
-
-    pictures: tuple[Picture, ...]
-    notes: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A picture's file, and whether it held just that already."""
-
-    kind: str
-    path: Path
-    done_before: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class PlotResult:
-    """The files, and notes on them."""
-
-    files: tuple[Drawn, ...]
-    notes: tuple[str, ...]
-
-
 class _NothingToDrawError(BadRequestError):
     """The data do not allow a kind of picture."""
 
 
-def plot(artifacts_directory: Path, settings: PlotSettings, draw: Draw, progress: Progress) -> PlotResult:
+def plot(artifacts_directory: Path, settings: PlotSettings, progress: Progress) -> PlotResult:
     """Draws pictures into files; a file that holds the same bytes already is not touched.
 
     Args:
         artifacts_directory: what the pictures are of.
         settings: which pictures.
-        draw: makes the bytes of a picture from its kind, data and format.
         progress: told of each picture.
 
     Raises:
@@ -266,8 +113,8 @@ def plot(artifacts_directory: Path, settings: PlotSettings, draw: Draw, progress
     drawn = []
     with progress.task("drawing", len(paths), "pictures") as advance:
         for picture, path in zip(gallery.pictures, paths, strict=True):
-            written = files.write_plain(path, draw(picture.kind, picture.data, form))
-            drawn.append(Drawn(picture.kind, path, done_before=not written))
+            written = files.write_plain(path, show_plot.draw(picture.data, form))
+            drawn.append(PictureFile(picture.kind, path, done_before=not written))
             advance(1)
     return PlotResult(tuple(drawn), gallery.notes)
 
@@ -335,18 +182,11 @@ class _Maker:
         result, settings = self._comparison, self._settings
         losses = _picked(settings.losses, {row.loss for row in result.rows}, loss_registry, "run", str(self._directory))
         noises = _picked(settings.noise, {row.noise for row in result.rows}, noise_models, "run", str(self._directory))
-        wanted = [row.loss in losses and row.noise in {CONTROL, *noises} for row in result.rows]
-        setups = sorted({row.setup for row in result.rows})
-        keys, kinds = differing(setups), {(setup.backbone, setup.mode) for setup in setups}
+        kinds = {(row.setup.backbone, row.setup.mode) for row in result.rows}
         charts = {}
-        for setup in setups:
-            own = [want and row.setup == setup for want, row in zip(wanted, result.rows, strict=True)]
-            if any(row.mean is not None for row in itertools.compress(result.rows, own)):
-                names = tuple(named(key, setup) for key in keys)
-                ending = [setup.backbone, setup.mode] if len(kinds) > 1 else []
-                rows = tuple(itertools.compress(result.rows, own))
-                chart = chart_of(msgspec.structs.replace(result, rows=rows), names)
-                charts["".join(f"-{slug(part)}" for part in (*ending, *names))] = chart
+        for chart in charts_of(result, losses, noises):
+            ending = [chart.backbone, chart.mode] if len(kinds) > 1 else []
+            charts["".join(f"-{slug(part)}" for part in (*ending, *chart.settings))] = chart
         if not charts:
             raise _NothingToDrawError(f"no run has {result.metric}: all failed, or the test photos do not allow it")
         return charts
@@ -357,14 +197,15 @@ class _Maker:
                 raise _NothingToDrawError(
                     "only the control is there; `flowernoise corrupt` and `train` add noise to it"
                 )
-            yield Picture("accuracy", slug(chart.measures[0].name) + ending, chart)
+            yield Picture(slug(chart.measures[0].name) + ending, chart)
 
     def _seeds(self) -> Iterator[Picture]:
         for ending, chart in self._charts.items():
             if max(cell.seeds for cell in chart.cells) < 2:
                 raise _NothingToDrawError("one seed has no spread; `flowernoise corrupt --seeds N` draws more")
             metric = chart.measures[0].name
-            yield Picture("seeds", ("seeds" if metric == "accuracy" else f"seeds-{slug(metric)}") + ending, chart)
+            name = "seeds" if metric == "accuracy" else f"seeds-{slug(metric)}"
+            yield Picture(name + ending, Spread(chart))
 
     def _memorisation(self) -> Iterator[Picture]:
         train, val, _ = self._dataset.sizes
@@ -375,7 +216,7 @@ class _Maker:
             histories = _histories(self._layout, self._dataset, chart)
             if histories:
                 found = True
-                yield Picture("memorisation", f"memorisation{ending}", Histories(chart, train, val, histories))
+                yield Picture(f"memorisation{ending}", Histories(chart, train, val, histories))
         if not found:
             raise _NothingToDrawError(
                 "no history of runs on noisy labels: only heads on features keep one, and the control has no noise"
@@ -395,9 +236,9 @@ class _Maker:
                 matrices = tuple(self._matrix(chart, loss, evaluated[of_draw[loss]]) for loss in losses)
                 realised = cells[draw.noise, draw.rate, losses[0]].realised_rate
                 data = Confusions(chart, draw.noise, draw.rate, realised, draw.seed, matrices)
-                yield Picture("confusion", f"confusion-{_draw_name(draw)}{ending}", data)
+                yield Picture(f"confusion-{_draw_name(draw)}{ending}", data)
 
-    def _mixed_up(self, chart: Chart, cells: Sequence[Cell]) -> list[str]:
+    def _mixed_up(self, chart: Chart, cells: Sequence[ChartCell]) -> list[str]:
         """Losses whose confusion is shown: those asked for, or all if they are few, or the baseline and the best."""
         losses = sorted((cell.loss for cell in cells), key=lambda loss: (loss != chart.baseline, loss))
         if self._settings.losses or len(losses) <= FEW_MATRICES:
@@ -412,9 +253,13 @@ class _Maker:
         column = selections.index(chart.select)
         if not arrays["available"][position, column]:
             column = selections.index("last")
-        counts = np.zeros((len(self._evaluation.classes),) * 2, dtype=np.int64)
-        np.add.at(counts, (arrays["test_labels"], arrays["predicted"][position, column]), 1)
-        return Confusion(loss, counts, bool(arrays["collapsed"][position, column]))
+        return confusion_of(
+            loss,
+            arrays["test_labels"],
+            arrays["predicted"][position, column],
+            len(self._evaluation.classes),
+            collapsed=bool(arrays["collapsed"][position, column]),
+        )
 
     @functools.cached_property
     def _evaluation(self) -> Evaluation:
@@ -438,19 +283,10 @@ class _Maker:
         chosen = self._chosen(drawn, "draw")
         labels = draws.read(self._layout, self._dataset, [drawn[key] for key in chosen])
         for key in chosen:
-            nominal = labels[key].transition_matrix
-            data = Transition(
-                source=self._dataset.request.source,
-                classes=self._dataset.classes,
-                train_counts=self._dataset.counts[0],
-                noise=key.noise,
-                rate=key.rate,
-                realised_rate=drawn[key].draw.realised_rate,
-                seed=key.seed,
-                nominal=None if np.isnan(nominal).any() else nominal,
-                realised=labels[key].realised_transition_matrix,
-            )
-            yield Picture("transition", f"transition-{_draw_name(key)}", data)
+            own = labels[key]
+            matrices = own.transition_matrix, own.realised_transition_matrix
+            data = transition_of(self._dataset, drawn[key].draw, *matrices)
+            yield Picture(f"transition-{_draw_name(key)}", data)
 
     def _chosen(self, available: Collection[DrawKey], what: str) -> list[DrawKey]:
         """A draw of each noise model asked for: at the rate and of the seed asked for, or highest and lowest."""
@@ -473,58 +309,6 @@ class _Maker:
         return [next(k for k in fitting if (k.noise, k.rate) == condition) for condition in highest.items()]
 
 
-def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
-    """A comparison of one directory's runs of one setup, as it is drawn.
-
-    Args:
-        settings: what tells the setup from those of other charts.
-    """
-    [photos] = result.datasets
-    cells = tuple(map(_cell, result.rows))
-    one_answer = 1 / sum(count > 0 for count in photos.test_counts)
-    chances = {"accuracy": photos.majority, "balanced_accuracy": one_answer, "auroc": 0.5, "mcc": 0.0}
-    measures = [Measure(result.metric, result.unit, result.better, chances.get(result.metric), cells)]
-    beneath = [(cell, row.balanced) for cell, row in zip(cells, result.rows, strict=True) if row.balanced]
-    if beneath:
-        balanced = tuple(
-            dataclasses.replace(cell, values=(), mean=below.mean, ci_low=below.ci_low, ci_high=below.ci_high)
-            for cell, below in beneath
-        )
-        measures.append(Measure("balanced_accuracy", "share", "higher", one_answer, balanced))
-    return Chart(
-        source=photos.source,
-        classes=photos.classes,
-        test_counts=photos.test_counts,
-        setup=result.rows[0].setup,
-        settings=settings,
-        select=photos.select,
-        baseline=result.baseline,
-        highlighted=highlighted(result.rows, result.baseline, result.better),
-        measures=tuple(measures),
-    )
-
-
-def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, ...]:
-    """The losses that stand out among many, the baseline first: those best under some noise, then the best on average.
-
-    All of them, where they are few. Otherwise losses that collapsed or failed anywhere stand back.
-    """
-    losses = sorted({row.loss for row in rows}, key=lambda loss: (loss != baseline, loss))
-    if len(losses) <= MOST_LINES:
-        return tuple(losses)
-    sign = 1 if better == "higher" else -1
-    noisy = {loss: [row for row in rows if row.loss == loss and row.noise != CONTROL] for loss in losses}
-    most = max(len(cells) for cells in noisy.values())
-    means = {
-        loss: sign * float(np.mean([row.mean for row in cells if row.mean is not None]))
-        for loss, cells in noisy.items()
-        if len(cells) == most and not any(row.collapsed or row.failed or row.mean is None for row in cells)
-    }
-    best = sorted(means, key=lambda loss: (not any(row.best for row in noisy[loss]), -means[loss]))
-    few = [loss for loss in best if loss != baseline][:FEW]
-    return tuple([loss for loss in losses if loss == baseline] + few)
-
-
 def slug(spec: str) -> str:
     """A spec as part of a file's name.
 
@@ -537,10 +321,6 @@ def slug(spec: str) -> str:
     return f"{plain[: _LONGEST_NAME - 9]}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
 
 
-def _cell(row: Row) -> Cell:
-    return Cell(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Cell)})
-
-
 def _histories(layout: Layout, dataset: Dataset, chart: Chart) -> tuple[History, ...]:
     """Of a chart's runs that have wrong labels and kept a history; each block is read once."""
     cells = {Identity(cell.noise, cell.rate, cell.loss, chart.setup) for cell in chart.cells if cell.realised_rate > 0}
@@ -551,21 +331,13 @@ def _histories(layout: Layout, dataset: Dataset, chart: Chart) -> tuple[History,
             continue
         if stored.name not in arrays:
             every = runs.read_answers(layout, dataset, stored.block)
-            arrays[stored.name] = {name: every[f"history_{name}"] for name in _FOLLOWED}
+            arrays[stored.name] = {name: every[f"history_{name}"] for name in FOLLOWED}
         own = {name: values[stored.row].astype(float) for name, values in arrays[stored.name].items()}
         found.setdefault((key.noise, key.rate, key.method), []).append(own)
-    return tuple(
-        History(*cell, *(_stacked([own[name] for own in seeds]) for name in _FOLLOWED)) for cell, seeds in found.items()
-    )
+    return tuple(history_of(*cell, seeds) for cell, seeds in found.items())
 
 
-def _stacked(histories: Sequence[Floats]) -> Floats:
-    """Histories [seeds, epochs], the shorter ones filled up with NaN."""
-    longest = max(len(history) for history in histories)
-    return np.stack([np.pad(each, (0, longest - len(each)), constant_values=np.nan) for each in histories])
-
-
-def _noises(cells: Iterable[Cell]) -> set[str]:
+def _noises(cells: Iterable[ChartCell]) -> set[str]:
     return {cell.noise for cell in cells} - {CONTROL}
 
 

@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 
 from flowernoise import images, versions, writing
+from flowernoise.analysis.results.stages import PrepareResult
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
@@ -64,15 +65,6 @@ class PrepareSettings:
         ):
             if value is not None and not range.admits(value):
                 raise BadRequestError(f"{option} {value} must be {range}")
-
-
-@dataclasses.dataclass(frozen=True)
-class PrepareResult:
-    """The data set that is now there, and whether it was there already."""
-
-    dataset: Dataset
-    done_before: bool
-    stale: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from flowernoise import images
+from flowernoise.analysis.results.written import PreviewResult, SheetFile
+from flowernoise.analysis.views.arrays import Floats, Pixels
+from flowernoise.analysis.views.sheets import (
+    ContactSheet,
+    SheetKind,
+    SheetPhoto,
+    most_confident,
+    sample,
+)
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
-from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.registry import Registry, format_value
+from flowernoise.registry import Registry
+from flowernoise.show import contact_sheet
 from flowernoise.steps import where
 from flowernoise.steps.compare import CompareSettings
 from flowernoise.store import artifacts, datasets, draws, files, runs
@@ -25,14 +32,11 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, Identity, RunKey, Selection
 from flowernoise.store.runs import StoredRun
-from flowernoise.store.setups import Mode, differing, named
+from flowernoise.store.setups import differing, named
 
-Kind = Literal["clean", "draw", "mistakes"]
-Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 BASELINE = CompareSettings.baseline
 SIDE = 160  # pixels of a photo on a sheet
 MOST_PHOTOS = 600
-_LONGEST_NAME = 120  # characters of a file name, before its suffix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,105 +73,8 @@ class PreviewSettings:
             where.parse(text)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Shown:
-    """A photo on a sheet: its true class, the label it was given, and what a run answers with which probability."""
-
-    id: str
-    pixels: Pixels
-    true: int
-    given: int
-    predicted: int | None = None
-    probability: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Sheet:
-    """What a contact sheet shows.
-
-    ``population`` counts the photos of the split, ``mistakes`` those of them that the run misclassifies. ``inputs`` is
-    the digest of what the labels were read from: data set, draw, or the arrays of the run's block.
-    """
-
-    kind: Kind
-    source: str
-    split: str
-    population: int
-    classes: tuple[str, ...]
-    photos: tuple[Shown, ...]
-    inputs: str
-    noise: str | None = None
-    rate: float = 0.0
-    seed: int = 0
-    realised_rate: float = 0.0
-    loss: str | None = None
-    backbone: str | None = None
-    mode: Mode | None = None
-    settings: tuple[str, ...] = ()
-    selection: Selection | None = None
-    mistakes: int = 0
-
-    @property
-    def wrong(self) -> int:
-        """Photos shown whose label is wrong, or on a sheet of mistakes whose answer is."""
-        return sum(photo.true != (photo.given if photo.predicted is None else photo.predicted) for photo in self.photos)
-
-    @property
-    def name(self) -> str:
-        """File name, without suffix."""
-        if self.kind == "clean" or self.noise is None:
-            return "clean" if label_words(self.source).are_clean else "given"
-        draw = f"control-seed{self.seed}"
-        if self.noise != CONTROL:
-            draw = f"{self.noise}-{format_value(self.rate)}-seed{self.seed}"
-        parts = [self.kind, draw, *(part for part in (self.loss, self.backbone, self.mode) if part), *self.settings]
-        return _file_name("-".join(parts))
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A sheet on disk, and whether it was written now; without the photos themselves."""
-
-    file: Path
-    written: bool
-    kind: Kind
-    photos: int
-    wrong: int
-    population: int
-    mistakes: int
-    noise: str | None
-    rate: float
-    seed: int
-    realised_rate: float
-    loss: str | None
-    backbone: str | None
-    mode: Mode | None
-    settings: tuple[str, ...]
-    selection: Selection | None
-
-
-@dataclasses.dataclass(frozen=True)
-class PreviewResult:
-    """The sheets, in the order in which one looks at them, and the folder that they are in."""
-
-    directory: Path
-    source: str
-    classes: tuple[str, ...]
-    sheets: tuple[Drawn, ...]
-
-    @property
-    def written(self) -> int:
-        """How many sheets were written now."""
-        return sum(sheet.written for sheet in self.sheets)
-
-
-def preview(
-    artifacts_directory: Path, settings: PreviewSettings, draw: Callable[[Any], bytes], progress: Progress
-) -> PreviewResult:
+def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> PreviewResult:
     """Draws contact sheets and writes those that are new or changed.
-
-    Args:
-        draw: makes a PNG of a :class:`Sheet`; steps are told apart from show.
 
     Raises:
         BadRequestError: nothing prepared, or no draws or runs as asked for.
@@ -181,12 +88,12 @@ def preview(
     with progress.task("drawing contact sheets", work.count, "sheets") as advance:
         for sheet in work.sheets():
             file = directory / f"{sheet.name}.png"
-            drawn.append(_on_disk(sheet, file, files.write_plain(file, draw(sheet))))
+            drawn.append(_on_disk(sheet, file, files.write_plain(file, contact_sheet.png(sheet))))
             advance(1)
     return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn))
 
 
-def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[Sheet]:
+def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[ContactSheet]:
     """The sheets as plain data, one after another.
 
     Raises:
@@ -194,44 +101,6 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
         DamagedFileError: photos, draws or runs that are not what was written.
     """
     return _Work(artifacts.opened(artifacts_directory), settings, progress).sheets()
-
-
-def sample(index: Iterable[IndexedPhoto], count: int, seed: int) -> list[IndexedPhoto]:
-    """Picks photos in proportion to their classes, one of each class first; a function of ids and seed.
-
-    More photos with the same seed are the same photos and some more. They come class by class.
-
-    >>> roses = [IndexedPhoto(f"r{k}", "train", 0, "") for k in range(6)]
-    >>> tulips = [IndexedPhoto(f"t{k}", "train", 1, "") for k in range(3)]
-    >>> [photo.label for photo in sample(roses + tulips, 6, seed=0)]
-    [0, 0, 0, 0, 1, 1]
-    """
-    by_class: dict[int, list[IndexedPhoto]] = {}
-    for photo in index:
-        by_class.setdefault(photo.label, []).append(photo)
-    # Sainte-Laguë's order of seats: unlike shares by largest remainder, it never takes a photo back.
-    queue: list[tuple[bool, float, int, int, IndexedPhoto]] = []
-    for label, members in by_class.items():
-        members.sort(key=lambda photo: files.digest(f"preview:{seed}:{photo.id}".encode()))
-        queue += [(place > 0, (place + 0.5) / len(members), label, place, p) for place, p in enumerate(members)]
-    picked = sorted(queue, key=lambda entry: entry[:4])[:count]
-    return [photo for *_, photo in sorted(picked, key=lambda entry: entry[2:4])]
-
-
-def most_confident(
-    probabilities: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], count: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Rows of the photos that are misclassified with the highest probability; equal ones in their order.
-
-    Args:
-        probabilities: [photo, class].
-        labels: true ones [photo].
-
-    >>> most_confident(np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 0, 0, 1]), 2).tolist()
-    [1, 3]
-    """
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
 
 
 class _Work:
@@ -255,38 +124,34 @@ class _Work:
         """How many sheets there are to draw."""
         return 1 + len(self._draws) + len(self._runs.picked)
 
-    def sheets(self) -> Iterator[Sheet]:
+    def sheets(self) -> Iterator[ContactSheet]:
         """The sheets: clean, a draw after another, the mistakes of a run after another."""
         chosen = sample(self._train, self._settings.photos, self._settings.seed)
         pixels = dict(zip((photo.id for photo in chosen), self._decoded(chosen), strict=True))
-        clean = tuple(Shown(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
+        clean = tuple(SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
         yield self._sheet("clean", "train", clean, self.dataset.id)
         rows = {photo.id: row for row, photo in enumerate(self._train)}
         labels = draws.read(self._layout, self.dataset, self._draws.values())
         for key, stored in self._draws.items():
             given = labels[key].train_labels
             shown = tuple(dataclasses.replace(photo, given=int(given[rows[photo.id]])) for photo in clean)
-            yield self._sheet("draw", "train", shown, stored.draw.labels, **_facts(stored))
+            yield _of_draw(self._sheet("draw", "train", shown, stored.draw.labels), stored)
         for run in self._runs.picked:
             yield self._mistakes(run)
 
-    def _mistakes(self, stored: StoredRun) -> Sheet:
+    def _mistakes(self, stored: StoredRun) -> ContactSheet:
         probabilities, selection = self._runs.answers(stored)
         true = np.array([photo.label for photo in self._test])
         rows = most_confident(probabilities, true, self._settings.photos)
         chosen = [self._test[row] for row in rows]
         shown = tuple(
-            Shown(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
+            SheetPhoto(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
             for photo, pixels, answer in zip(chosen, self._decoded(chosen), probabilities[rows], strict=True)
         )
-        draw = (self._controls | self._draws)[stored.run.draw]
+        sheet = self._sheet("mistakes", "test", shown, stored.block.arrays.sha256)
         key = stored.key
-        return self._sheet(
-            "mistakes",
-            "test",
-            shown,
-            stored.block.arrays.sha256,
-            **_facts(draw),
+        return dataclasses.replace(
+            _of_draw(sheet, (self._controls | self._draws)[key.draw]),
             loss=key.method,
             backbone=key.setup.backbone,
             mode=key.setup.mode,
@@ -295,9 +160,9 @@ class _Work:
             mistakes=int((probabilities.argmax(axis=1) != true).sum()),
         )
 
-    def _sheet(self, kind: Kind, split: str, shown: tuple[Shown, ...], inputs: str, **facts: Any) -> Sheet:
+    def _sheet(self, kind: SheetKind, split: str, shown: tuple[SheetPhoto, ...], inputs: str) -> ContactSheet:
         population = len(self._train if split == "train" else self._test)
-        return Sheet(kind, self.dataset.request.source, split, population, self.dataset.classes, shown, inputs, **facts)
+        return ContactSheet(kind, self.dataset.request.source, split, population, self.dataset.classes, shown, inputs)
 
     def _decoded(self, chosen: Sequence[IndexedPhoto]) -> Iterator[Pixels]:
         for photo, encoded in zip(chosen, self._archive.read(chosen), strict=True):
@@ -320,7 +185,7 @@ class _Runs:
     ) -> None:
         self._layout, self._dataset = layout, dataset
         self._wanted: Selection = "selected" if dataset.sizes[1] else "last"
-        self._arrays: tuple[str, dict[str, Any]] | None = None
+        self._arrays: tuple[str, runs.Arrays] | None = None
         live = _shown(runs.live(runs.blocks(layout, dataset.id)), settings.where)
         loss_order = {loss: place for place, loss in enumerate(_losses(live, settings, layout))}
         draw_order = {key: place for place, key in enumerate(keys)}
@@ -340,7 +205,7 @@ class _Runs:
         if not live:
             progress.note("no runs yet, so no mistakes are shown; `flowernoise train` makes them")
 
-    def answers(self, stored: StoredRun) -> tuple[np.ndarray[Any, Any], Selection]:
+    def answers(self, stored: StoredRun) -> tuple[Floats, Selection]:
         """Probabilities [test photo, class] of a run, and which selection they are of."""
         selections = stored.block.selections
         selection = self._wanted if self._wanted in selections else selections[0]
@@ -355,7 +220,7 @@ class _Runs:
             return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network answers"
         return ""
 
-    def _of_block(self, stored: StoredRun) -> dict[str, Any]:
+    def _of_block(self, stored: StoredRun) -> runs.Arrays:
         """Arrays of a run's block, the last ones kept; none for a fine-tuned run that was not evaluated."""
         if self._arrays is None or self._arrays[0] != stored.name:
             if stored.block.mode == "features":
@@ -440,27 +305,30 @@ def _losses(live: Mapping[RunKey, StoredRun], settings: PreviewSettings, layout:
     return list(dict.fromkeys(asked)) or there[:1]
 
 
-def _facts(stored: StoredDraw) -> dict[str, Any]:
-    key = stored.draw.key
-    return {
-        "noise": key.noise,
-        "rate": key.rate,
-        "seed": key.seed,
-        "realised_rate": stored.draw.realised_rate,
-    }
+def _of_draw(sheet: ContactSheet, stored: StoredDraw) -> ContactSheet:
+    """The sheet with the draw named that its labels, or the run's training labels, are of."""
+    draw = stored.draw
+    return dataclasses.replace(
+        sheet, noise=draw.key.noise, rate=draw.key.rate, seed=draw.key.seed, realised_rate=draw.realised_rate
+    )
 
 
-def _on_disk(sheet: Sheet, file: Path, written: bool) -> Drawn:
-    same = {field.name for field in dataclasses.fields(Drawn)} & {field.name for field in dataclasses.fields(Sheet)}
-    facts = {name: getattr(sheet, name) for name in same - {"photos"}}
-    return Drawn(file=file, written=written, photos=len(sheet.photos), wrong=sheet.wrong, **facts)
-
-
-def _file_name(text: str) -> str:
-    """A file name that every system takes; what had to be changed leaves its digest.
-
-    >>> _file_name("draw-symmetric-0.2-seed0"), _file_name("draw-matrix:T.csv-0.2-seed0")
-    ('draw-symmetric-0.2-seed0', 'draw-matrix_T.csv-0.2-seed0-97759650')
-    """
-    plain = re.sub(r"[^A-Za-z0-9._=+,-]", "_", text)[:_LONGEST_NAME]
-    return plain if plain == text else f"{plain}-{files.digest(text.encode())[:8]}"
+def _on_disk(sheet: ContactSheet, file: Path, written: bool) -> SheetFile:
+    return SheetFile(
+        file=file,
+        written=written,
+        kind=sheet.kind,
+        photos=len(sheet.photos),
+        wrong=sheet.wrong,
+        population=sheet.population,
+        mistakes=sheet.mistakes,
+        noise=sheet.noise,
+        rate=sheet.rate,
+        seed=sheet.seed,
+        realised_rate=sheet.realised_rate,
+        loss=sheet.loss,
+        backbone=sheet.backbone,
+        mode=sheet.mode,
+        settings=sheet.settings,
+        selection=sheet.selection,
+    )

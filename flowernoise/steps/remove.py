@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from flowernoise.analysis.results.upkeep import Removed, RemoveResult
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.steps import where
 from flowernoise.store import artifacts, claims, datasets, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Dataset, RunBlock, RunKey
-from flowernoise.store.setups import Setup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,26 +33,6 @@ class RemoveSettings:
             raise BadRequestError("say which runs with --where, as in --where loss=mae,epochs=3")
         for text in self.where:
             where.parse(text)
-
-
-@dataclasses.dataclass(frozen=True)
-class Removed:
-    """Runs of one loss, noise and setup."""
-
-    noise: str
-    rate: float
-    loss: str
-    setup: Setup
-    runs: int
-
-
-@dataclasses.dataclass(frozen=True)
-class RemoveResult:
-    """The runs, whether they are removed, and by how many bytes the runs' files have shrunk."""
-
-    runs: tuple[Removed, ...]
-    removed: bool
-    bytes: int = 0
 
 
 def remove(artifacts_directory: Path, settings: RemoveSettings, progress: Progress) -> RemoveResult:

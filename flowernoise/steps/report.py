@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from flowernoise.analysis.results.written import ReportFile, ReportResult
+from flowernoise.analysis.views.reports import Report, conditions_of
+from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.noise import is_rated, noise_models
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
+from flowernoise.show.report import render
 from flowernoise.steps import commands, plot, preview
-from flowernoise.steps.compare import CompareSettings, Comparison, compare
+from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
+    Comparison,
     Dataset,
     DatasetRequest,
     Draw,
@@ -49,61 +53,8 @@ class ReportSettings:
         CompareSettings(metric=self.metric, where=self.where).check()
 
 
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """The draws of one noise model and rate: how many seeds, and the realised rates, lowest and highest."""
-
-    noise: str
-    rate: float
-    seeds: int
-    realised: tuple[float, float]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Report:
-    """What a report is written from.
-
-    ``passed_over`` says of which kinds there is no picture, and why; ``commands`` make the same again; ``provenance``
-    is what made the runs, each once; ``digests`` are what equal results have in common, by what they are of.
-    """
-
-    dataset: Dataset
-    comparison: Comparison
-    drawn: tuple[Drawn, ...]
-    pictures: tuple[plot.Picture, ...]
-    sheets: tuple[preview.Sheet, ...]
-    passed_over: tuple[str, ...]
-    commands: tuple[str, ...]
-    provenance: tuple[Provenance, ...]
-    digests: tuple[tuple[str, str], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """A file of the report, and whether it held just that already."""
-
-    path: Path
-    size: int
-    done_before: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class ReportResult:
-    """The files, the page first."""
-
-    files: tuple[Written, ...]
-
-
-def report(
-    artifacts_directory: Path,
-    settings: ReportSettings,
-    render: Callable[[Any], Mapping[str, bytes]],
-    progress: Progress,
-) -> ReportResult:
+def report(artifacts_directory: Path, settings: ReportSettings, progress: Progress) -> ReportResult:
     """Writes the report's files; one that holds the same bytes already is not touched.
-
-    Args:
-        render: makes the files of a :class:`Report`, by their names below the output directory.
 
     Raises:
         BadRequestError: nothing prepared or evaluated, or an unknown metric.
@@ -113,7 +64,7 @@ def report(
     directory = settings.output or artifacts_directory
     made = render(gather(artifacts_directory, settings, progress))
     written = [
-        Written(path := directory / name, len(data), done_before=not files.write_plain(path, data))
+        ReportFile(path := directory / name, len(data), done_before=not files.write_plain(path, data))
         for name, data in made.items()
     ]
     return ReportResult(tuple(written))
@@ -138,7 +89,7 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     return Report(
         dataset=dataset,
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
-        drawn=tuple(_conditions(drawn.values())),
+        drawn=tuple(conditions_of(drawn.values())),
         pictures=gallery.pictures,
         sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
@@ -148,21 +99,13 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     )
 
 
-def _conditions(drawn: Iterable[Draw]) -> Iterator[Drawn]:
-    by_condition: dict[tuple[str, float], list[float]] = {}
-    for draw in drawn:
-        by_condition.setdefault((draw.key.noise, draw.key.rate), []).append(draw.realised_rate)
-    for (noise, rate), realised in sorted(by_condition.items(), key=lambda item: (item[0][0] != CONTROL, item[0])):
-        yield Drawn(noise, rate, len(realised), (min(realised), max(realised)))
-
-
 def _sheets(
     artifacts_directory: Path,
     comparison: Comparison,
     drawn: Iterable[DrawKey],
     where: tuple[str, ...],
     progress: Progress,
-) -> Iterator[preview.Sheet]:
+) -> Iterator[ContactSheet]:
     """A few contact sheets: the source's labels, one or two draws, and the baseline's mistakes under the first."""
     there = {row.loss for row in comparison.rows}
     losses = (comparison.baseline,) if comparison.baseline in there else ()

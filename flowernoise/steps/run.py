@@ -6,17 +6,18 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+from flowernoise.analysis.results.stages import RunResult
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps import presets, where
 from flowernoise.steps.compare import CompareSettings, compare
-from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
-from flowernoise.steps.evaluate import EvaluateResult, evaluate
-from flowernoise.steps.prepare import PrepareResult, PrepareSettings, prepare
-from flowernoise.steps.train import TrainResult, TrainSettings, train
+from flowernoise.steps.corrupt import CorruptSettings, corrupt
+from flowernoise.steps.evaluate import evaluate
+from flowernoise.steps.prepare import PrepareSettings, prepare
+from flowernoise.steps.train import TrainSettings, train
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Comparison, Preset
+from flowernoise.store.records import Preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +29,6 @@ class RunSettings:
     train: TrainSettings
     compare: CompareSettings
     preset: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class RunResult:
-    """The result of every stage."""
-
-    prepare: PrepareResult
-    corrupt: CorruptResult
-    train: TrainResult
-    evaluate: EvaluateResult
-    compare: Comparison
 
 
 def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) -> RunResult:
@@ -70,4 +60,4 @@ def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
     files.write_record(layout.preset, "preset", record)
 
 
-__all__ = ["CompareSettings", "CorruptSettings", "PrepareSettings", "RunResult", "RunSettings", "TrainSettings", "run"]
+__all__ = ["CompareSettings", "CorruptSettings", "PrepareSettings", "RunSettings", "TrainSettings", "run"]

@@ -18,12 +18,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
+from flowernoise.analysis.views.charts import Chart, ChartCell, Measure, Spread, chart_of
+from flowernoise.analysis.views.histories import Histories, History
+from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition
 from flowernoise.show import plot
-from flowernoise.show.plot import sheet, styles, subject
-from flowernoise.steps.plot import Cell, Chart, Confusion, Confusions, Histories, History, Measure, Transition, chart_of
+from flowernoise.show.plot import figure_of, sheet, styles, subject
+from flowernoise.steps.plot import KINDS
 from tests.fabricated import a_setup
-
-KINDS = tuple(plot.DRAWERS)
 
 
 def many_losses(comparison, count: int = 21):
@@ -79,14 +80,8 @@ def transition(comparison, *, nominal: bool = True) -> Transition:
 
 
 def data_of(kind: str, comparison):
-    if kind in ("accuracy", "seeds"):
-        return chart_of(comparison)
-    return {"memorisation": histories, "confusion": confusions, "transition": transition}[kind](comparison)
-
-
-def figure_of(kind: str, data) -> Figure:
-    """The finished figure."""
-    return plot.DRAWERS[kind](data)
+    makers = {"accuracy": chart_of, "memorisation": histories, "confusion": confusions, "transition": transition}
+    return Spread(chart_of(comparison)) if kind == "seeds" else makers[kind](comparison)
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +116,7 @@ def panel_of(figure: Figure, title: str):
 
 def test_lines_hold_the_means_of_the_comparison(made):
     comparison = made("five_losses")
-    figure = figure_of("accuracy", chart_of(comparison))
+    figure = figure_of(chart_of(comparison))
     for noise, title in (("asymmetric:pairs=roses/tulips", "asymmetric"), ("symmetric", "symmetric")):
         panel = panel_of(figure, title)
         for loss in {row.loss for row in comparison.rows}:
@@ -134,7 +129,7 @@ def test_lines_hold_the_means_of_the_comparison(made):
 
 def test_bars_are_the_intervals(made):
     comparison = made("first_experiment")
-    [panel, _] = figure_of("accuracy", chart_of(comparison)).axes
+    [panel, _] = figure_of(chart_of(comparison)).axes
     segments = [segment for bars in panel.collections for segment in bars.get_segments()]
     shown = sorted((x, low, high) for (x, low), (_, high) in segments)
     expected = sorted((100 * row.realised_rate, 100 * row.ci_low, 100 * row.ci_high) for row in comparison.rows)
@@ -143,7 +138,7 @@ def test_bars_are_the_intervals(made):
 
 def test_majority_and_the_control_of_the_baseline_are_drawn_in_and_named(made):
     comparison = made("first_experiment")
-    figure = figure_of("accuracy", chart_of(comparison))
+    figure = figure_of(chart_of(comparison))
     plain, balanced = figure.axes
     assert set(line(plain, "chance").get_ydata()) == {83.0}
     assert set(line(plain, "control").get_ydata()) == {93.0}
@@ -155,7 +150,7 @@ def test_majority_and_the_control_of_the_baseline_are_drawn_in_and_named(made):
 
 def test_a_collapsed_cell_is_hollow_and_crossed_and_on_no_line(made):
     comparison = made("first_experiment")
-    figure = figure_of("accuracy", chart_of(comparison))
+    figure = figure_of(chart_of(comparison))
     for panel, share in zip(figure.axes, (0.83, 0.5), strict=True):
         marker = line(panel, "mae, collapsed")
         assert marker.get_xydata().tolist() == [[10.0, 100 * share]]
@@ -167,7 +162,7 @@ def test_a_collapsed_cell_is_hollow_and_crossed_and_on_no_line(made):
 
 def test_a_majority_line_far_below_the_data_is_brought_near_and_the_break_is_marked(made):
     comparison = many_losses(made("five_losses"), 3)  # all above 58 %, the majority 24.5 %
-    panel = panel_of(figure_of("accuracy", chart_of(comparison)), "asymmetric")
+    panel = panel_of(figure_of(chart_of(comparison)), "asymmetric")
     heights = panel.transData.transform([(0, 24.5), (0, 58), (0, 68)])[:, 1]
     assert (heights[1] - heights[0]) / 33.5 < 0.5 * (heights[2] - heights[1]) / 10
     low, _ = panel.get_ylim()
@@ -180,7 +175,7 @@ def test_of_many_losses_the_baseline_and_the_best_stand_out(made):
     comparison = many_losses(made("five_losses"))
     drawn = chart_of(comparison)
     assert drawn.highlighted == ("ce", "loss01", "loss02", "loss03", "loss04", "loss05")
-    figure = figure_of("accuracy", drawn)
+    figure = figure_of(drawn)
     panel = panel_of(figure, "symmetric")
     colours = {loss: to_hex(line(panel, loss).get_color()) for loss in {row.loss for row in comparison.rows}}
     assert len({colours[loss] for loss in drawn.highlighted}) == 6
@@ -209,7 +204,7 @@ def test_memorisation_is_the_mean_over_seeds_and_its_band_their_range(made):
         made("five_losses"), rows=tuple(r for r in made("five_losses").rows if r.loss in ("ce", "mae"))
     )
     data = histories(comparison)
-    figure = figure_of("memorisation", data)
+    figure = figure_of(data)
     first = panel_of(figure, "symmetric 0.2")
     for history in data.histories:
         if (history.noise, history.rate) == ("symmetric", 0.2):
@@ -226,7 +221,7 @@ def test_memorisation_is_the_mean_over_seeds_and_its_band_their_range(made):
 
 def test_cells_of_a_confusion_matrix_sum_to_the_test_photos(made):
     data = confusions(made("five_losses"))
-    figure = figure_of("confusion", data)
+    figure = figure_of(data)
     for panel, matrix in zip(figure.axes, data.matrices, strict=True):
         written = [int(re.match(r"\d+", text.get_text())[0]) for text in panel.texts]
         assert sum(written) == sum(data.chart.test_counts) == matrix.counts.sum()
@@ -243,27 +238,27 @@ def test_cells_of_a_confusion_matrix_sum_to_the_test_photos(made):
 
 def test_matrices_of_many_classes_have_colours_and_no_numbers(made):
     for classes in (20, 60):
-        figure = figure_of("confusion", confusions(made("five_losses"), classes))
+        figure = figure_of(confusions(made("five_losses"), classes))
         assert not [text for panel in figure.axes for text in panel.texts]
         assert ("class number 3" in texts(figure)) == (classes == 20)
 
 
 def test_a_transition_matrix_is_shown_as_meant_and_as_it_came_out(made):
     data = transition(made("five_losses"))
-    nominal, realised = figure_of("transition", data).axes
+    nominal, realised = figure_of(data).axes
     np.testing.assert_allclose(np.asarray(nominal.get_images()[0].get_array()), data.nominal)
     np.testing.assert_allclose(np.asarray(realised.get_images()[0].get_array()), np.nan_to_num(data.realised))
     written = [text.get_text() for text in realised.texts]
     assert written[0] == "80.0\n(80)"
     assert written[5:10] == ["–"] * 5
-    alone = figure_of("transition", transition(made("five_losses"), nominal=False))
+    alone = figure_of(transition(made("five_losses"), nominal=False))
     assert len(alone.axes) == 1
     assert "no nominal T" in texts(alone)
 
 
 def test_every_seed_has_its_dot(made):
     comparison = made("five_losses")
-    figure = figure_of("seeds", chart_of(comparison))
+    figure = figure_of(Spread(chart_of(comparison)))
     for (noise, rate), title in {("none", 0.0): "control", ("symmetric", 0.2): "symmetric 0.2"}.items():
         panel = panel_of(figure, title)
         for row in comparison.rows:
@@ -278,16 +273,16 @@ def test_every_seed_has_its_dot(made):
 
 def test_a_metric_that_is_no_share_is_drawn_as_it_is():
     cells = tuple(
-        Cell("symmetric" if rate else "none", rate, rate, "ce", 2, (nll - 0.1, nll + 0.1), nll, 0.2, 2.5, 0, 0)
+        ChartCell("symmetric" if rate else "none", rate, rate, "ce", 2, (nll - 0.1, nll + 0.1), nll, 0.2, 2.5, 0, 0)
         for rate, nll in ((0.0, 0.4), (0.2, 1.9))
     )
     measure = Measure("nll", "plain", "lower", None, cells)
     whole = ("tf_flowers", ("a", "b"), (3, 4), a_setup(), (), "selected", "ce", ("ce",))
-    [panel] = (figure := figure_of("accuracy", Chart(*whole, (measure,)))).axes
+    [panel] = (figure := figure_of(Chart(*whole, (measure,)))).axes
     assert line(panel, "ce").get_ydata().tolist() == [0.4, 1.9]
     assert panel.get_ylabel() == "nll (lower is better)"
     assert "ce without noise: 0.400" in texts(figure)
-    noisy = figure_of("seeds", Chart(*whole, (measure,))).axes[1]
+    noisy = figure_of(Spread(Chart(*whole, (measure,)))).axes[1]
     assert line(noisy, "ce").get_xdata() == pytest.approx([1.8, 2.0])
 
 
@@ -300,7 +295,7 @@ def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
     comparison = made("first_experiment" if of == "two classes" else "five_losses")
     comparison = many_losses(comparison) if of == "21 losses" else comparison
     comparison = of_photos(comparison, source="folder:/a/long/way/to/" + "many/" * 30 + "photos")
-    figure = figure_of(kind, data_of(kind, comparison))
+    figure = figure_of(data_of(kind, comparison))
     renderer = FigureCanvasAgg(figure).get_renderer()
     whole = figure.bbox
     placed = [*figure.texts, *(text for panel in figure.axes for text in panel.texts), *figure.legends, *figure.axes]
@@ -317,7 +312,7 @@ def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_svg_is_xml_and_its_text_has_units_and_numbers_of_photos(made, kind):
-    drawn = plot.draw(kind, data_of(kind, made("five_losses")), "svg")
+    drawn = plot.draw(data_of(kind, made("five_losses")), "svg")
     root = ET.fromstring(drawn)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     said = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
@@ -338,7 +333,7 @@ def test_an_svg_is_xml_and_its_text_has_units_and_numbers_of_photos(made, kind):
 @pytest.mark.parametrize("form", plot.sheet.FORMATS)
 def test_each_drawing_is_the_same_bytes(made, form):
     data = data_of("confusion", made("five_losses"))
-    assert len({plot.draw("confusion", data, form) for _ in range(6)}) == 1
+    assert len({plot.draw(data, form) for _ in range(6)}) == 1
 
 
 PROCESS = """
@@ -353,7 +348,7 @@ print(json.dumps(pictures.digests(made.five_losses())))
 
 def digests(comparison) -> dict[str, str]:
     return {
-        f"{kind}.{form}": hashlib.sha256(plot.draw(kind, data_of(kind, comparison), form)).hexdigest()
+        f"{kind}.{form}": hashlib.sha256(plot.draw(data_of(kind, comparison), form)).hexdigest()
         for kind, form in [*((kind, "svg") for kind in KINDS), ("accuracy", "png"), ("confusion", "png")]
     }
 
@@ -369,5 +364,5 @@ def test_another_process_with_other_settings_draws_the_same_bytes(made, tmp_path
 
 def test_nobody_elses_settings_change(made):
     with matplotlib.rc_context({"font.size": 33.0}):
-        plot.draw("transition", transition(made("five_losses")))
+        plot.draw(transition(made("five_losses")))
         assert matplotlib.rcParams["font.size"] == 33.0

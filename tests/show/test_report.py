@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowernoise.analysis.views.reports import DrawnCondition, Report
 from flowernoise.show.report import content, html, markdown, sentences
-from flowernoise.show.report.blocks import Cell, Commands, Document, Figure, Heading, Table
-from flowernoise.steps.report import Drawn, Report
+from flowernoise.show.report.blocks import Commands, Document, Figure, Heading, Table, TableCell
 from flowernoise.store import files, records
 from flowernoise.store.records import (
     CONTROL,
@@ -380,7 +380,7 @@ def a_report(**known) -> Report:
     facts = {
         "dataset": dataset,
         "comparison": compared(*rows, notes=(f"note on {EVIL}",)),
-        "drawn": (Drawn("symmetric", 0.4, 5, (0.39, 0.41)),),
+        "drawn": (DrawnCondition("symmetric", 0.4, 5, (0.39, 0.41)),),
         "pictures": (),
         "sheets": (),
         "passed_over": (f"no picture of {EVIL}",),
@@ -538,7 +538,7 @@ def test_collapsed_and_failed_cells_say_so_in_words():
     blocks = content.document(a_report(comparison=compared(*rows))).blocks
     table = next(b for b in blocks if isinstance(b, Table) and "test photos with labels as given" in b.caption)
     assert table.rows[0][1].below.endswith("✗ collapsed 2 of 5 · 1 failed")
-    assert table.rows[0][2] == Cell("5 failed")
+    assert table.rows[0][2] == TableCell("5 failed")
 
 
 def test_sections_without_content_are_left_out():

@@ -6,8 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from flowernoise.show import status
-from flowernoise.steps.status import (
+from flowernoise.analysis.results.status import (
     STAGES,
     DrawCount,
     FeatureCount,
@@ -17,6 +16,7 @@ from flowernoise.steps.status import (
     Stage,
     Status,
 )
+from flowernoise.show import status
 from tests.fabricated import a_setup
 
 EMPTY = Status(

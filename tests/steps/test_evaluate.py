@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from flowernoise.analysis.results.stages import EvaluateResult
 from flowernoise.errors import BadRequestError, DamagedFileError, OtherVersionError
 from flowernoise.progress import Silent
-from flowernoise.steps.evaluate import ALL, EvaluateResult, evaluate
+from flowernoise.steps.evaluate import ALL, evaluate
 from flowernoise.store import datasets, draws, files, photos, runs
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout

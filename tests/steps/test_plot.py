@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowernoise.analysis.views.charts import highlighted
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
 from flowernoise.steps.compare import Row
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
-from flowernoise.steps.plot import KINDS, PlotSettings, highlighted, pictures, plot, slug
+from flowernoise.steps.plot import KINDS, PlotSettings, pictures, plot, slug
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.store import datasets, draws, runs
 from flowernoise.store.layout import Layout
@@ -97,9 +98,10 @@ def refusal(artifacts: Path, **settings) -> str:
     return str(caught.value)
 
 
-def named(kind: str, data, _form: str) -> bytes:
-    """A stand-in for drawing."""
-    return f"{kind} {type(data).__name__}".encode()
+@pytest.fixture
+def named_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write what a picture shows instead of drawing it."""
+    monkeypatch.setattr("flowernoise.show.plot.draw", lambda data, _form: f"{data.kind} {type(data).__name__}".encode())
 
 
 # What is gathered
@@ -266,24 +268,26 @@ def test_each_stage_that_is_missing_is_named(photos, tmp_path):
 # Where it goes
 
 
+@pytest.mark.usefixtures("named_instead")
 def test_files_are_written_once_and_left_alone_while_they_hold_the_same(evaluated, tmp_path):
     settings = PlotSettings(output=tmp_path / "deep" / "down")
-    first = plot(evaluated, settings, named, Silent())
+    first = plot(evaluated, settings, Silent())
     assert not any(drawn.done_before for drawn in first.files)
     assert sorted(path.name for path in (tmp_path / "deep" / "down").iterdir()) == sorted(
         drawn.path.name for drawn in first.files
     )
     before = {drawn.path: drawn.path.stat().st_mtime_ns for drawn in first.files}
     first.files[0].path.write_bytes(b"something else")
-    second = plot(evaluated, settings, named, Silent())
+    second = plot(evaluated, settings, Silent())
     assert [drawn.done_before for drawn in second.files] == [False] + [True] * (len(first.files) - 1)
     assert first.files[0].path.read_bytes() == b"accuracy Chart"
     assert all(path.stat().st_mtime_ns == before[path] for path in list(before)[1:])
 
 
+@pytest.mark.usefixtures("named_instead")
 def test_the_output_is_a_directory_or_the_file_of_one_picture(evaluated, tmp_path):
     def paths(**settings) -> list[Path]:
-        return [drawn.path for drawn in plot(evaluated, PlotSettings(**settings), named, Silent()).files]
+        return [drawn.path for drawn in plot(evaluated, PlotSettings(**settings), Silent()).files]
 
     assert paths(kind="accuracy") == [evaluated / "plots" / "accuracy.png"]
     assert paths(kind="seeds", format="svg", metric="balanced_accuracy") == [

@@ -15,9 +15,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from flowernoise.analysis.results.stages import PrepareResult
 from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
 from flowernoise.progress import Advance
-from flowernoise.steps.prepare import PrepareResult, PrepareSettings, apportion, prepare, set_duplicates_apart, split
+from flowernoise.steps.prepare import PrepareSettings, apportion, prepare, set_duplicates_apart, split
 from flowernoise.store import datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowernoise.analysis.views.sheets import ContactSheet, most_confident, sample
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Silent
 from flowernoise.show import contact_sheet
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.steps.preview import PreviewSettings, Sheet, most_confident, preview, sample, sheets
+from flowernoise.steps.preview import PreviewSettings, preview, sheets
 from flowernoise.store import datasets, draws, photos, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
@@ -90,7 +91,7 @@ def artifacts(drawn: Path, tmp_path: Path) -> Path:
     return shutil.copytree(drawn, tmp_path / "artifacts")
 
 
-def made(root: Path, listener: Silent | None = None, **settings) -> list[Sheet]:
+def made(root: Path, listener: Silent | None = None, **settings) -> list[ContactSheet]:
     return list(sheets(root, PreviewSettings(**settings), listener or Silent()))
 
 
@@ -308,9 +309,9 @@ def test_a_run_without_mistakes_has_a_sheet_that_says_so(artifacts):
 
 def test_files_are_written_once_and_then_left_alone(artifacts):
     write_block(Layout(artifacts), ["ce"])
-    first = preview(artifacts, PreviewSettings(photos=6), contact_sheet.png, Silent())
+    first = preview(artifacts, PreviewSettings(photos=6), Silent())
     before = mtimes(artifacts)
-    second = preview(artifacts, PreviewSettings(photos=6), contact_sheet.png, Silent())
+    second = preview(artifacts, PreviewSettings(photos=6), Silent())
     assert (first.written, second.written) == (10, 0)
     assert mtimes(artifacts) == before
     assert {sheet.file for sheet in first.sheets} == set((artifacts / "preview").iterdir())
@@ -319,15 +320,15 @@ def test_files_are_written_once_and_then_left_alone(artifacts):
 
 def test_other_answers_replace_the_sheet_and_no_other(artifacts):
     write_block(Layout(artifacts), ["ce"], stream=0)
-    preview(artifacts, PreviewSettings(photos=6), contact_sheet.png, Silent())
+    preview(artifacts, PreviewSettings(photos=6), Silent())
     write_block(Layout(artifacts), ["ce"], stream=1)
-    again = preview(artifacts, PreviewSettings(photos=6), contact_sheet.png, Silent())
+    again = preview(artifacts, PreviewSettings(photos=6), Silent())
     assert {sheet.kind for sheet in again.sheets if sheet.written} == {"mistakes"}
 
 
 def test_the_directory_is_the_one_asked_for(artifacts, tmp_path):
     output = tmp_path / "elsewhere" / "sheets"
-    result = preview(artifacts, PreviewSettings(photos=6, output=output), contact_sheet.png, Silent())
+    result = preview(artifacts, PreviewSettings(photos=6, output=output), Silent())
     assert {sheet.file.parent for sheet in result.sheets} == {output}
     assert not (artifacts / "preview").exists()
 
@@ -335,7 +336,7 @@ def test_the_directory_is_the_one_asked_for(artifacts, tmp_path):
 def test_a_file_in_the_way_is_named(artifacts):
     (artifacts / "preview").write_text("")
     with pytest.raises(FlowernoiseError, match=r"cannot make the directory .*/preview: File exists"):
-        preview(artifacts, PreviewSettings(photos=6), contact_sheet.png, Silent())
+        preview(artifacts, PreviewSettings(photos=6), Silent())
 
 
 SPECS = st.text(st.sampled_from("aB0:=,+/._- ü\n"), min_size=1, max_size=150)
@@ -343,7 +344,7 @@ SPECS = st.text(st.sampled_from("aB0:=,+/._- ü\n"), min_size=1, max_size=150)
 
 @given(SPECS, SPECS)
 def test_files_of_different_draws_have_different_plain_names(one, other):
-    blank = Sheet("draw", "s", "train", 1, ("a",), (), "", noise="", rate=0.25)
+    blank = ContactSheet("draw", "s", "train", 1, ("a",), (), "", noise="", rate=0.25)
     names = [dataclasses.replace(blank, noise=noise).name for noise in (one, other)]
     assert all(re.fullmatch(r"[A-Za-z0-9._=+,-]{1,140}", name) for name in names)
     assert (names[0] == names[1]) == (one == other)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flowernoise.analysis.views.reports import Report
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
 from flowernoise.show.report import render
@@ -22,7 +23,7 @@ from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.plot import KINDS
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.steps.report import Report, ReportSettings, gather, report
+from flowernoise.steps.report import ReportSettings, gather, report
 from flowernoise.steps.status import status
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.layout import Layout
@@ -102,9 +103,14 @@ def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     )
 
 
-def only_the_metric(gathered: Report) -> dict[str, bytes]:
-    """Stands for drawing all of it, which takes seconds."""
-    return {"report.html": f"{gathered.comparison.metric} {gathered.comparison.select}".encode()}
+@pytest.fixture
+def only_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the metric instead of drawing all of a report, which takes seconds."""
+
+    def instead(gathered: Report) -> dict[str, bytes]:
+        return {"report.html": f"{gathered.comparison.metric} {gathered.comparison.select}".encode()}
+
+    monkeypatch.setattr("flowernoise.steps.report.render", instead)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -142,11 +148,12 @@ def test_the_same_data_give_the_same_files_wherever_they_lie_and_only_those_that
     assert (stages["report"], stages["other"]) == ("there", "missing")
 
 
+@pytest.mark.usefixtures("only_the_metric")
 def test_a_second_report_says_that_it_touched_nothing(artifacts, capsys):
     session = Session(quiet=False, json=False)
-    session.show_report(report(artifacts, ReportSettings(), only_the_metric, session.progress))
+    session.show_report(report(artifacts, ReportSettings(), session.progress))
     assert "nothing touched" not in capsys.readouterr().err
-    session.show_report(report(artifacts, ReportSettings(), only_the_metric, session.progress))
+    session.show_report(report(artifacts, ReportSettings(), session.progress))
     assert "report: done already, nothing touched" in capsys.readouterr().err
 
 
@@ -170,16 +177,18 @@ def test_every_picture_is_described_and_its_bytes_are_in_the_page(gathered, rend
     assert all(re.search(r"\d", alt) for alt in alts)  # the gist, in numbers
 
 
+@pytest.mark.usefixtures("only_the_metric")
 def test_output_goes_elsewhere_and_leaves_the_directory_alone(artifacts, tmp_path):
     settings = ReportSettings(metric="macro_f1", output=tmp_path / "out")
-    report(artifacts, settings, only_the_metric, Silent())
+    report(artifacts, settings, Silent())
     assert not (artifacts / "report.html").exists()
     assert (tmp_path / "out" / "report.html").read_bytes() == b"macro_f1 selected"
 
 
+@pytest.mark.usefixtures("only_the_metric")
 def test_another_selection_is_another_report(artifacts):
-    report(artifacts, ReportSettings(), only_the_metric, Silent())
-    result = report(artifacts, ReportSettings(select="oracle"), only_the_metric, Silent())
+    report(artifacts, ReportSettings(), Silent())
+    result = report(artifacts, ReportSettings(select="oracle"), Silent())
     assert not result.files[0].done_before
     assert (artifacts / "report.html").read_bytes() == b"accuracy oracle"
 

@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from flowernoise.analysis.results.upkeep import VerifyResult
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
-from flowernoise.steps.verify import VerifyResult, verify
+from flowernoise.steps.verify import verify
 from flowernoise.store import evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, KeptComparison, RunBlock

@@ -1,35 +1,39 @@
 """Pictures of results: data in, the bytes of a PNG or SVG out.
 
-The data are what ``flowernoise.steps.plot.pictures`` makes; equal data give equal bytes. Every picture says what was
+The data are those of :mod:`flowernoise.analysis.views`; equal data give equal bytes. Every picture says what was
 measured, of how many photos and seeds, and in which unit, and can be read without colour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
+from flowernoise.analysis.views.charts import Chart, Spread
+from flowernoise.analysis.views.histories import Histories
+from flowernoise.analysis.views.matrices import Confusions, Transition
+from flowernoise.analysis.views.pictures import PictureData
 from flowernoise.show.plot import lines, matrices, sheet, strips
 
-DRAWERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {
-        "accuracy": lines.accuracy,
-        "memorisation": lines.memorisation,
-        "confusion": matrices.confusion,
-        "transition": matrices.transition,
-        "seeds": strips.seeds,
-    }
-)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def draw(kind: str, data: Any, form: str = "png") -> bytes:
-    """The picture of some data.
-
-    Args:
-        kind: a key of ``DRAWERS``.
-        data: what that kind takes (the ``…Like`` of :mod:`flowernoise.show.plot.subject`).
-        form: ``png`` or ``svg``.
-    """
+def draw(data: PictureData, form: str = "png") -> bytes:
+    """The picture of some data, as ``png`` or ``svg``."""
     with sheet.style():
-        return sheet.render(DRAWERS[kind](data), form)
+        return sheet.render(figure_of(data), form)
+
+
+def figure_of(data: PictureData) -> Figure:
+    """The picture of some data, to be rendered in :func:`flowernoise.show.plot.sheet.style`."""
+    match data:
+        case Chart():
+            return lines.accuracy(data)
+        case Histories():
+            return lines.memorisation(data)
+        case Confusions():
+            return matrices.confusion(data)
+        case Transition():
+            return matrices.transition(data)
+        case Spread():
+            return strips.seeds(data.chart)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowernoise.analysis.views.arrays import Floats
+from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
+from flowernoise.analysis.views.histories import Histories, History
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import sheet, styles, subject
 from flowernoise.show.plot.styles import OTHER, REFERENCE, Style
-from flowernoise.show.plot.subject import CellLike, ChartLike, HistoriesLike, HistoryLike, MeasureLike
 from flowernoise.store.records import CONTROL
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _CHANCE_DASHES: Any = (0, (4, 3))
 Entry = tuple[Any, str]  # of a legend
 
 
-def accuracy(chart: ChartLike) -> Figure:
+def accuracy(chart: Chart) -> Figure:
     """A metric against the realised rate: a line a loss, a panel a noise model, 95 % intervals as bars.
 
     The score of one answer for everything and the baseline's control are drawn in. Where the task is binary,
@@ -73,7 +75,7 @@ def accuracy(chart: ChartLike) -> Figure:
     )
 
 
-def _against_rate(panel: Axes, chart: ChartLike, noise: str, measure: MeasureLike) -> None:
+def _against_rate(panel: Axes, chart: Chart, noise: str, measure: Measure) -> None:
     """The lines of a panel, those that stand out above the others."""
     scale, control = subject.scale(measure), _control(chart, measure)
     reference: dict[str, Any] = {"color": REFERENCE, "linewidth": 1.1}
@@ -91,7 +93,7 @@ def _against_rate(panel: Axes, chart: ChartLike, noise: str, measure: MeasureLik
         _line(panel, loss, cells, of_losses.get(loss, OTHER), scale, shift)
 
 
-def _line(panel: Axes, loss: str, cells: Sequence[CellLike], style: Style, scale: float, shift: float) -> None:
+def _line(panel: Axes, loss: str, cells: Sequence[ChartCell], style: Style, scale: float, shift: float) -> None:
     """One loss: its sound cells joined by its line, the collapsed ones hollow, crossed, and only dotted together."""
     x = np.array([100 * cell.realised_rate for cell in cells])
     y = np.array([scale * (cell.mean or 0.0) for cell in cells])
@@ -118,20 +120,20 @@ def _moved(panel: Axes, shift: float) -> Transform:
     return panel.transData + ScaledTranslation(shift / 72, 0, panel.figure.dpi_scale_trans)
 
 
-def _crossed(panel: Axes, x: Any, y: Any, style: Style, common: dict[str, Any], label: str) -> None:
+def _crossed(panel: Axes, x: Floats, y: Floats, style: Style, common: dict[str, Any], label: str) -> None:
     """Hollow markers with a cross in them."""
     hollow: dict[str, Any] = {"marker": "o" if style is OTHER else style.marker, "ms": 8, "mfc": "white", "mew": 1.2}
     panel.plot(x, y, linestyle="", label=label, **hollow, **common)
     panel.plot(x, y, linestyle="", marker="x", ms=4.2, mew=1.2, **common)
 
 
-def _control(chart: ChartLike, measure: MeasureLike) -> float | None:
+def _control(chart: Chart, measure: Measure) -> float | None:
     """What the baseline reaches without noise."""
     means = [cell.mean for cell in measure.cells if cell.noise == CONTROL and cell.loss == chart.baseline]
     return means[0] if means else None
 
 
-def _limit(panel: Axes, chart: ChartLike, measures: Sequence[MeasureLike]) -> None:
+def _limit(panel: Axes, chart: Chart, measures: Sequence[Measure]) -> None:
     """All of the data and a little more, but no share below 0 or above 1; a chance line far below is brought near."""
     scale = subject.scale(measures[0])
     cells = [cell for measure in measures for cell in measure.cells if cell.mean is not None]
@@ -159,10 +161,10 @@ def _bring_near(panel: Axes, far: Sequence[float], low: float, high: float) -> N
 
     squeezed = _BELOW * (high - low) / (low - far[0])
 
-    def forward(values: Any) -> Any:
+    def forward(values: Floats | float) -> Floats:
         return np.where(values >= low, values, low - squeezed * (low - values))
 
-    def backward(places: Any) -> Any:
+    def backward(places: Floats | float) -> Floats:
         return np.where(places >= low, places, low - (low - places) / squeezed)
 
     panel.set_yscale("function", functions=(forward, backward))
@@ -179,7 +181,7 @@ def _bring_near(panel: Axes, far: Sequence[float], low: float, high: float) -> N
         each.plot([0, 0], at, linestyle="", marker=slash, ms=9, mew=1, color=sheet.FAINT, zorder=6, **edge)
 
 
-def _legend(chart: ChartLike) -> list[Entry]:
+def _legend(chart: Chart) -> list[Entry]:
     entries = _losses_legend(chart)
     controls = [(measure, _control(chart, measure)) for measure in chart.measures]
     if text := _values(controls):
@@ -190,14 +192,14 @@ def _legend(chart: ChartLike) -> list[Entry]:
     return [*entries, *_collapsed_legend(chart)]
 
 
-def _losses_legend(chart: ChartLike) -> list[Entry]:
+def _losses_legend(chart: Chart) -> list[Entry]:
     """An entry a loss that stands out, and one for the others."""
     entries = [(_handle(*style, 1.8), loss) for loss, style in styles.of_losses(chart.highlighted).items()]
     others = len({cell.loss for cell in chart.measures[0].cells} - set(chart.highlighted))
     return [*entries, (_handle(*OTHER, 0.9), f"{others} other losses")] if others else entries
 
 
-def _values(numbers: Sequence[tuple[MeasureLike, float | None]]) -> str:
+def _values(numbers: Sequence[tuple[Measure, float | None]]) -> str:
     """``80.0 %``; of two metrics ``80.0 %, balanced 50.0 %``."""
     texts = [subject.value(measure, number) for measure, number in numbers if number is not None]
     return ", balanced ".join(texts)
@@ -209,7 +211,7 @@ def _handle(colour: str, marker: str, dashes: Any, width: float) -> Any:
     return Line2D([], [], color=colour, marker=marker, linestyle=dashes, linewidth=width, ms=5.5, mew=0)
 
 
-def _collapsed_legend(chart: ChartLike) -> list[Entry]:
+def _collapsed_legend(chart: Chart) -> list[Entry]:
     from matplotlib.lines import Line2D
 
     if not any(cell.collapsed for cell in chart.measures[0].cells):
@@ -219,7 +221,7 @@ def _collapsed_legend(chart: ChartLike) -> list[Entry]:
     return [((hollow, cross), subject.COLLAPSED)]
 
 
-def memorisation(data: HistoriesLike) -> Figure:
+def memorisation(data: Histories) -> Figure:
     """What runs learn epoch by epoch: a column of panels a noise, a line a loss, the mean over seeds in their range.
 
     Above the share of wrong labels that a run gives back, beneath its accuracy on the test photos and on the
@@ -229,7 +231,7 @@ def memorisation(data: HistoriesLike) -> Figure:
     noises = sorted({noise for noise, _ in conditions})
     names, words = subject.short_names(noises), label_words(data.chart.source)
     on_test = "clean test\naccuracy, %" if words.are_clean else f"test accuracy, %\n({words.labels})"
-    measures: list[tuple[str, Callable[[HistoryLike], Any]]] = [
+    measures: list[tuple[str, Callable[[History], Floats]]] = [
         (f"{words.wrong} labels\nmemorised, %", lambda history: history.memorised),
         (on_test, lambda history: history.test_accuracy),
         ("noisy val\naccuracy, %", lambda history: history.val_accuracy),
@@ -263,7 +265,7 @@ def memorisation(data: HistoriesLike) -> Figure:
     )
 
 
-def _spread(data: HistoriesLike) -> str:
+def _spread(data: Histories) -> str:
     """How many seeds a line is the mean of, and what shows how far they lie apart."""
     counts = sorted({len(history.memorised) for history in data.histories})
     if counts == [1]:
@@ -274,7 +276,7 @@ def _spread(data: HistoriesLike) -> str:
 
 
 def _against_epoch(
-    panel: Axes, data: HistoriesLike, condition: tuple[str, float], read: Callable[[HistoryLike], Any], inches: float
+    panel: Axes, data: Histories, condition: tuple[str, float], read: Callable[[History], Floats], inches: float
 ) -> None:
     """The lines of a panel about so many inches wide; a collapsed loss ends in a hollow, crossed marker."""
     from matplotlib.ticker import FixedLocator, MaxNLocator

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flowernoise.analysis.views.arrays import Floats
+from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import sheet, subject
 from flowernoise.show.plot.styles import COLLAPSED
-from flowernoise.show.plot.subject import ConfusionLike, ConfusionsLike, TransitionLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _CELL = 0.62  # inches
 SHADES = "Blues"
 
 
-def confusion(data: ConfusionsLike) -> Figure:
+def confusion(data: Confusions) -> Figure:
     """Test photos by true and predicted class, a panel a run: counts, and shares of each true class."""
     chart, words = data.chart, label_words(data.chart.source)
     columns = min(_SIDE_BY_SIDE, len(data.matrices))
@@ -38,7 +39,7 @@ def confusion(data: ConfusionsLike) -> Figure:
             [f"{n}\n{100 * s:.0f} %" if n else "0" for n, s in zip(*row, strict=True)]
             for row in zip(counts, shares, strict=True)
         ]
-        _matrix(panel, shares, texts, chart.classes, totals)
+        _matrix(panel, shares, texts, chart.classes, totals.tolist())
         panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
         panel.set_xlabel("predicted class")
         panel.set_ylabel(f"{words.true_class} (test photos)")
@@ -52,13 +53,13 @@ def confusion(data: ConfusionsLike) -> Figure:
     )
 
 
-def _of_run(matrix: ConfusionLike, width: float) -> str:
+def _of_run(matrix: Confusion, width: float) -> str:
     counts = np.asarray(matrix.counts)
     right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} right", width)
     return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
 
 
-def transition(data: TransitionLike) -> Figure:
+def transition(data: Transition) -> Figure:
     """P(observed label | true label) of a draw: as the noise model has it, and as it came out."""
     words = label_words(data.source)
     matrices = [("nominal T", data.nominal), ("realised T, training labels", data.realised)]
@@ -71,7 +72,7 @@ def transition(data: TransitionLike) -> Figure:
             [_transition_text(share, total, matrix is data.realised) for share in row]
             for row, total in zip(matrix, totals, strict=True)
         ]
-        _matrix(panel, shares, texts, data.classes, totals)
+        _matrix(panel, shares, texts, data.classes, data.train_counts)
         panel.set_title(title, loc="left")
         panel.set_xlabel("observed label")
         panel.set_ylabel(f"{words.true_class} (training photos)")
@@ -116,7 +117,9 @@ def _side(classes: Sequence[str]) -> float:
     return max(len(classes) * _CELL, 1.7) if len(classes) <= _MOST_WRITTEN else 3.5
 
 
-def _matrix(panel: Axes, shares: Any, texts: Sequence[Sequence[str]], classes: Sequence[str], totals: Any) -> None:
+def _matrix(
+    panel: Axes, shares: Floats, texts: Sequence[Sequence[str]], classes: Sequence[str], totals: Sequence[int]
+) -> None:
     """Cells as dark as their share of the row, with texts where there is room."""
     count = len(classes)
     panel.grid(visible=False)

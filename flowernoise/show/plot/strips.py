@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowernoise.analysis.views.arrays import Floats
+from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
 from flowernoise.show.plot import sheet, subject
 from flowernoise.show.plot.styles import COLLAPSED, REFERENCE
-from flowernoise.show.plot.subject import CellLike, ChartLike, MeasureLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ _ROW, _HIGH_ROW = 0.23, 0.32  # inches; the latter of few losses
 _DOT, _BAND = "#0072B2", "#dcdcdc"
 
 
-def seeds(chart: ChartLike) -> Figure:
+def seeds(chart: Chart) -> Figure:
     """A metric of every run: a panel a noise, a row a loss, a dot a seed, the mean as a stroke, its interval behind."""
     measure = chart.measures[0]
     cells = measure.cells
@@ -56,7 +57,7 @@ def seeds(chart: ChartLike) -> Figure:
     )
 
 
-def _limit(panel: Axes, measure: MeasureLike) -> None:
+def _limit(panel: Axes, measure: Measure) -> None:
     """All of the data and a little more, but no share below 0 or above 1."""
     ends = [end for cell in measure.cells for end in (*cell.values, cell.ci_low, cell.ci_high) if end is not None]
     low, high = (subject.scale(measure) * end for end in (min(ends), max(ends)))
@@ -65,7 +66,7 @@ def _limit(panel: Axes, measure: MeasureLike) -> None:
     panel.set_xlim(*((max(low, -1.0), min(high, 101.0)) if measure.unit == "share" else (low, high)))
 
 
-def _strips(panel: Axes, losses: Sequence[str], cells: Mapping[str, CellLike], scale: float) -> None:
+def _strips(panel: Axes, losses: Sequence[str], cells: Mapping[str, ChartCell], scale: float) -> None:
     """The rows of a panel; a row's dots lie apart, a seed always at the same height."""
     for row, loss in enumerate(losses):
         cell = cells.get(loss)
@@ -82,7 +83,7 @@ def _strips(panel: Axes, losses: Sequence[str], cells: Mapping[str, CellLike], s
     panel.tick_params(axis="y", length=0)
 
 
-def _strip(panel: Axes, row: int, cell: CellLike, scale: float) -> None:
+def _strip(panel: Axes, row: int, cell: ChartCell, scale: float) -> None:
     if cell.ci_low is not None and cell.ci_high is not None:
         panel.barh(row, scale * (cell.ci_high - cell.ci_low), left=scale * cell.ci_low, height=0.7, color=_BAND)
     values = scale * np.array(cell.values)
@@ -92,20 +93,20 @@ def _strip(panel: Axes, row: int, cell: CellLike, scale: float) -> None:
     panel.plot([values.mean()], [row], linestyle="", marker="|", ms=13, mew=1.6, color="black", zorder=3.5)
 
 
-def _marks(cell: CellLike) -> str:
+def _marks(cell: ChartCell) -> str:
     """What went wrong, as in tables."""
     many = "" if cell.seeds == 1 else f" {cell.collapsed}/{cell.seeds}"
     collapsed = f"{COLLAPSED}{many}" if cell.collapsed else ""
     return " ".join(filter(None, [collapsed, f"{cell.failed} failed" if cell.failed else ""]))
 
 
-def _heights(count: int) -> Any:
+def _heights(count: int) -> Floats:
     """Offsets within a row, well spread however many there are (van der Corput's sequence)."""
     halves = [int(f"{k:016b}"[::-1], 2) / 2**16 for k in range(count)]
     return 0.62 * (np.array(halves) - np.mean(halves)) if count else np.zeros(0)
 
 
-def _legend(cells: Sequence[CellLike]) -> list[tuple[Any, str]]:
+def _legend(cells: Sequence[ChartCell]) -> list[tuple[Any, str]]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -28,7 +28,7 @@ class Bullets:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class TableCell:
     """What stands in a cell, what stands smaller below it, and whether it stands out."""
 
     text: str
@@ -41,8 +41,8 @@ class Table:
     """A table whose rows begin with their heading; ``numeric`` ones are set to the right."""
 
     caption: str
-    head: tuple[Cell, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    head: tuple[TableCell, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     numeric: bool = True
 
 

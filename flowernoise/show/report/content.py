@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
 
+from flowernoise.analysis.views.reports import Report
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared
 from flowernoise.show.report import figures, sentences
-from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Document, Heading, Paragraph, Table
-from flowernoise.store.records import CONTROL, SPLITS, Comparison, Condition, Dataset, Provenance, Row, Tolerated
+from flowernoise.show.report.blocks import Block, Bullets, Commands, Document, Heading, Paragraph, Table, TableCell
+from flowernoise.store.records import CONTROL, SPLITS, Comparison, Condition, Dataset, Row, Tolerated
 
 MOST_COLUMNS = 5  # losses side by side; of more, each has a row
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
 MOST_SENTENCES = 10  # on differences; more are a table
-_NO_CELL = Cell("–")
+_NO_CELL = TableCell("–")
 
 
-class DrawnLike(Protocol):
-    """The draws of one noise model and rate: how many seeds, and the realised rates, lowest and highest."""
-
-    noise: str
-    rate: float
-    seeds: int
-    realised: tuple[float, float]
-
-
-class ReportLike(Protocol):
-    """What :func:`flowernoise.steps.report.gather` makes."""
-
-    dataset: Dataset
-    comparison: Comparison
-    drawn: Sequence[DrawnLike]
-    pictures: Sequence[Any]
-    sheets: Sequence[Any]
-    passed_over: Sequence[str]
-    commands: Sequence[str]
-    provenance: Sequence[Provenance]
-    digests: Sequence[tuple[str, str]]
-
-
-def document(report: ReportLike) -> Document:
+def document(report: Report) -> Document:
     """A report as plain blocks; sections that have nothing to say are left out."""
     sections = (
         ("In short", _in_short(report)),
@@ -70,11 +47,11 @@ def document(report: ReportLike) -> Document:
     )
 
 
-def _in_short(report: ReportLike) -> Iterator[Block]:
+def _in_short(report: Report) -> Iterator[Block]:
     yield Bullets(tuple(sentences.headlines(report.comparison)))
 
 
-def _asked(report: ReportLike) -> Iterator[Block]:
+def _asked(report: Report) -> Iterator[Block]:
     result = report.comparison
     yield Paragraph(sentences.question(result))
     losses = list(dict.fromkeys(column.loss for column in result.columns))
@@ -101,15 +78,15 @@ def _selection(select: str) -> str:
     return f"Shown of each run: the epoch and hyper-parameters that are best on the {judges}."
 
 
-def _data(report: ReportLike) -> Iterator[Block]:
+def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
     by_class = zip(dataset.classes, zip(*dataset.counts, strict=True), strict=True)
     yield Table(
         f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}.",
-        _heads("class", *SPLITS, "all"),
+        _plain_cells("class", *SPLITS, "all"),
         (
-            *((Cell(name), *_counts(counts)) for name, counts in by_class),
-            (Cell("all", strong=True), *_counts(dataset.sizes, strong=True)),
+            *((TableCell(name), *_counts(counts)) for name, counts in by_class),
+            (TableCell("all", strong=True), *_counts(dataset.sizes, strong=True)),
         ),
     )
     yield from _set_apart(dataset)
@@ -119,17 +96,14 @@ def _data(report: ReportLike) -> Iterator[Block]:
         yield Table(
             f"Draws of noisy labels for train and val; test labels stay {stay}. Realised is the share of training "
             f"labels that {are} wrong in fact, over the seeds.",
-            _heads("noise", "rate", "seeds", "realised"),
-            tuple(
-                (Cell(each.noise), Cell(f"{each.rate:g}"), Cell(f"{each.seeds}"), Cell(_span(each.realised)))
-                for each in noisy
-            ),
+            _plain_cells("noise", "rate", "seeds", "realised"),
+            tuple(_plain_cells(each.noise, f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
         )
 
 
-def _counts(counts: Sequence[int], *, strong: bool = False) -> Iterator[Cell]:
+def _counts(counts: Sequence[int], *, strong: bool = False) -> Iterator[TableCell]:
     """Cells of train, val, test, and all of them."""
-    return (Cell(f"{count:,}", strong=strong) for count in (*counts, sum(counts)))
+    return (TableCell(f"{count:,}", strong=strong) for count in (*counts, sum(counts)))
 
 
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
@@ -180,10 +154,10 @@ def _results(result: Comparison) -> Iterator[Block]:
 
 
 def _beside(result: Comparison) -> Table:
-    heads, rows = _heads("first experiment", "published", "here"), []
+    heads, rows = _plain_cells("first experiment", "published", "here"), []
     for each in result.beside:
         collapsed = f"{compared.COLLAPSED} {each.collapsed} of {each.runs} collapsed" if each.collapsed else ""
-        rows.append((Cell(each.label), Cell(_range(each.published)), Cell(_range(each.ours), collapsed)))
+        rows.append((TableCell(each.label), TableCell(_range(each.published)), TableCell(_range(each.ours), collapsed)))
     return Table("What the first experiment published, beside what is found here.", heads, tuple(rows))
 
 
@@ -193,32 +167,37 @@ def _range(shares: tuple[float, float]) -> str:
 
 
 def _turned_if_wide(
-    caption: str, corner: str, conditions: Sequence[Cell], losses: Sequence[str], cells: Sequence[Sequence[Cell]]
+    caption: str,
+    corner: str,
+    conditions: Sequence[TableCell],
+    losses: Sequence[str],
+    cells: Sequence[Sequence[TableCell]],
 ) -> Table:
     """A row a condition; where there are many losses a row a loss."""
     if len(losses) <= MOST_COLUMNS:
         rows = zip(conditions, cells, strict=True)
-        return Table(caption, _heads(corner, *losses), tuple((condition, *row) for condition, row in rows))
+        return Table(caption, _plain_cells(corner, *losses), tuple((condition, *row) for condition, row in rows))
     turned = zip(losses, zip(*cells, strict=True), strict=True)
-    return Table(caption, (Cell("loss"), *conditions), tuple((Cell(loss), *column) for loss, column in turned))
+    rows_of_losses = tuple((TableCell(loss), *column) for loss, column in turned)
+    return Table(caption, (TableCell("loss"), *conditions), rows_of_losses)
 
 
-def _heads(*texts: str) -> tuple[Cell, ...]:
-    return tuple(map(Cell, texts))
+def _plain_cells(*texts: str) -> tuple[TableCell, ...]:
+    return tuple(map(TableCell, texts))
 
 
-def _condition(result: Comparison, condition: Condition) -> Cell:
+def _condition(result: Comparison, condition: Condition) -> TableCell:
     if condition.noise == CONTROL:
-        return Cell("control", compared.words(result).labels)
+        return TableCell("control", compared.words(result).labels)
     wrong = compared.wrong_labels([row for row in result.rows if row.condition == condition])
-    return Cell(f"{condition.noise} {condition.rate:g}", f"{wrong} {compared.words(result).wrong}")
+    return TableCell(f"{condition.noise} {condition.rate:g}", f"{wrong} {compared.words(result).wrong}")
 
 
-def _cell(result: Comparison, row: Row | None) -> Cell:
+def _cell(result: Comparison, row: Row | None) -> TableCell:
     if row is None:
         return _NO_CELL
     if row.mean is None:
-        return Cell(f"{row.failed} failed" if row.failed else "–")
+        return TableCell(f"{row.failed} failed" if row.failed else "–")
     signs = (compared.drop(row, row.noise, result.unit), compared.verdict(row), compared.star(row))
     below = [compared.interval(row, result.unit)]
     if row.balanced:
@@ -228,7 +207,7 @@ def _cell(result: Comparison, row: Row | None) -> Cell:
     if row.failed:
         below.append(f"{row.failed} failed")
     text = " ".join(filter(None, (compared.number(row.mean, result.unit), *signs)))
-    return Cell(text, " · ".join(filter(None, below)), strong=row.best)
+    return TableCell(text, " · ".join(filter(None, below)), strong=row.best)
 
 
 def _significant(result: Comparison) -> Iterator[Block]:
@@ -252,8 +231,8 @@ def _differences(result: Comparison) -> Table:
     for row in sentences.significant(result):
         found = sentences.difference(result, row)
         condition = sentences.condition_name(row.condition)
-        rows.append((Cell(condition), Cell(sentences.loss_name(result, row)), *map(Cell, found)))
-    heads = _heads("noise", "loss", "difference", "95 % interval", "p, corrected", "verdict")
+        rows.append((TableCell(condition), TableCell(sentences.loss_name(result, row)), *map(TableCell, found)))
+    heads = _plain_cells("noise", "loss", "difference", "95 % interval", "p, corrected", "verdict")
     return Table(f"What differs significantly from {result.baseline}.", heads, tuple(rows))
 
 
@@ -269,7 +248,7 @@ def _tolerated(result: Comparison) -> Iterator[Block]:
         f"Largest share of {compared.words(result).wrong} labels with {sentences.metric_name(result)} "
         f"{compared.tolerance(result)}, and its 95 % interval.",
         "noise",
-        [Cell(noise) for noise in noises],
+        [TableCell(noise) for noise in noises],
         losses,
         [[_rate(lines.get((noise, column))) for column in result.columns] for noise in noises],
     )
@@ -279,27 +258,27 @@ def _tolerated(result: Comparison) -> Iterator[Block]:
     )
 
 
-def _rate(line: Tolerated | None) -> Cell:
+def _rate(line: Tolerated | None) -> TableCell:
     if line is None or line.tolerance is None:
         return _NO_CELL
     text, _, interval = compared.rate(line.tolerance).partition(" [")
     trouble = f"{compared.COLLAPSED} collapsed" if line.collapsed else ""
-    return Cell(text, " ".join(filter(None, (f"[{interval}" if interval else "", trouble))))
+    return TableCell(text, " ".join(filter(None, (f"[{interval}" if interval else "", trouble))))
 
 
-def _plots(report: ReportLike) -> Iterator[Block]:
+def _plots(report: Report) -> Iterator[Block]:
     yield from map(figures.of_picture, report.pictures)
     if report.passed_over:
         yield Bullets(tuple(f"{note[0].upper()}{note[1:]}." for note in report.passed_over))
 
 
-def _cautions(report: ReportLike) -> Iterator[Block]:
+def _cautions(report: Report) -> Iterator[Block]:
     request = report.dataset.request
     photos = dict(zip(SPLITS, report.dataset.sizes, strict=True))
     yield Bullets(tuple(sentences.cautions(report.comparison, request.source, request.seed, photos)))
 
 
-def _reproduce(report: ReportLike) -> Iterator[Block]:
+def _reproduce(report: Report) -> Iterator[Block]:
     yield Paragraph("In an empty directory, with the versions below:")
     yield Commands(tuple(report.commands))
     seeds = sorted({row.seeds for row in report.comparison.rows if row.seeds})
@@ -312,13 +291,13 @@ def _reproduce(report: ReportLike) -> Iterator[Block]:
         versions = sorted(made.versions.items())
         yield Table(
             f"Versions that made the runs, with the backend {made.backend} on {made.device}.",
-            _heads("package", "version"),
-            tuple((Cell(name), Cell(version)) for name, version in versions),
+            _plain_cells("package", "version"),
+            tuple((TableCell(name), TableCell(version)) for name, version in versions),
             numeric=False,
         )
     yield Table(
         "Digests (SHA-256): where these are equal, so is everything above.",
-        _heads("of", "digest"),
-        tuple((Cell(what), Cell(digest)) for what, digest in report.digests),
+        _plain_cells("of", "digest"),
+        tuple((TableCell(what), TableCell(digest)) for what, digest in report.digests),
         numeric=False,
     )

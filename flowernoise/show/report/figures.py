@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from flowernoise.analysis.views.arrays import Floats
+from flowernoise.analysis.views.charts import Chart, ChartCell, Measure, Spread
+from flowernoise.analysis.views.histories import Histories, History
+from flowernoise.analysis.views.matrices import Confusions, Transition
+from flowernoise.analysis.views.pictures import Picture, PictureData
+from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import contact_sheet, plot
 from flowernoise.show.plot import subject
-from flowernoise.show.plot.subject import (
-    CellLike,
-    ChartLike,
-    ConfusionsLike,
-    HistoriesLike,
-    MeasureLike,
-    TransitionLike,
-)
 from flowernoise.show.report.blocks import Figure
 from flowernoise.store.records import CONTROL
 
@@ -27,25 +23,40 @@ QUALITY = 70  # of JPEG
 _MOST = 6  # figures in an alternative text
 
 
-def of_picture(picture: Any) -> Figure:
+def of_picture(picture: Picture) -> Figure:
     """A plot, as SVG."""
-    caption, alt = DESCRIBED[picture.kind]
-    data = plot.draw(picture.kind, picture.data, "svg")
-    return Figure(f"{picture.name}.svg", "image/svg+xml", data, alt(picture.data), caption(picture.data))
+    alt, caption = _described(picture.data)
+    return Figure(f"{picture.name}.svg", "image/svg+xml", plot.draw(picture.data, "svg"), alt, caption)
 
 
-def of_sheet(sheet: Any) -> Figure:
+def _described(data: PictureData) -> tuple[str, str]:
+    """Alternative text and caption."""
+    match data:
+        case Chart():
+            return _accuracy_alt(data), _accuracy_caption(data)
+        case Histories():
+            return _memorisation_alt(data), _memorisation_caption(data)
+        case Confusions():
+            return _confusion_alt(data), _confusion_caption(data)
+        case Transition():
+            return _transition_alt(data), _transition_caption(data)
+        case Spread():
+            return _seeds_alt(data.chart), _seeds_caption(data.chart)
+
+
+def of_sheet(sheet: ContactSheet) -> Figure:
     """A contact sheet, as JPEG."""
     data = contact_sheet.jpeg(sheet, quality=QUALITY)
     return Figure(f"{sheet.name}.jpg", "image/jpeg", data, _sheet_alt(sheet), f"{contact_sheet.title(sheet)}.")
 
 
-def _sheet_alt(sheet: Any) -> str:
+def _sheet_alt(sheet: ContactSheet) -> str:
     classes = sheet.classes
     if sheet.kind == "mistakes":
         shown = [
             f"{classes[photo.true]} taken for {classes[photo.predicted]} at {100 * photo.probability:.0f} %"
             for photo in sheet.photos[:3]
+            if photo.predicted is not None and photo.probability is not None
         ]
         return f"Contact sheet of {len(sheet.photos)} misclassified test photos" + (
             f"; most confidently {', '.join(shown)}." if shown else "."
@@ -58,11 +69,11 @@ def _sheet_alt(sheet: Any) -> str:
     )
 
 
-def _accuracy_caption(chart: ChartLike) -> str:
+def _accuracy_caption(chart: Chart) -> str:
     return f"{_measure(chart)} against the share of {label_words(chart.source).wrong} training labels; {_kind(chart)}."
 
 
-def _accuracy_alt(chart: ChartLike) -> str:
+def _accuracy_alt(chart: Chart) -> str:
     measure = chart.measures[0]
     controls = {cell.loss: cell for cell in measure.cells if cell.noise == CONTROL}
     sentences = []
@@ -75,16 +86,16 @@ def _accuracy_alt(chart: ChartLike) -> str:
     return " ".join([f"Lines of {subject.readable(measure.name)} as labels get noisier.", *sentences])
 
 
-def _from_to(measure: MeasureLike, control: CellLike | None, last: CellLike) -> str:
+def _from_to(measure: Measure, control: ChartCell | None, last: ChartCell) -> str:
     before = f"from {subject.value(measure, control.mean)} " if control and control.mean is not None else ""
     return f"{last.loss} {before}to {subject.value(measure, last.mean or 0.0)}"
 
 
-def _seeds_caption(chart: ChartLike) -> str:
+def _seeds_caption(chart: Chart) -> str:
     return f"{_measure(chart)} of every single seed; {_kind(chart)}."
 
 
-def _seeds_alt(chart: ChartLike) -> str:
+def _seeds_alt(chart: Chart) -> str:
     measure = chart.measures[0]
     cells = [cell for cell in measure.cells if len(cell.values) > 1]
     if not cells:
@@ -97,13 +108,13 @@ def _seeds_alt(chart: ChartLike) -> str:
     )
 
 
-def _memorisation_caption(data: HistoriesLike) -> str:
+def _memorisation_caption(data: Histories) -> str:
     wrong = label_words(data.chart.source).wrong
     return f"What is learned epoch by epoch, and the share of {wrong} labels that are memorised; {_kind(data.chart)}."
 
 
-def _memorisation_alt(data: HistoriesLike) -> str:
-    highest: dict[tuple[str, str], Any] = {}
+def _memorisation_alt(data: Histories) -> str:
+    highest: dict[tuple[str, str], History] = {}
     for history in data.histories:
         place = (history.noise, history.loss)
         if history.loss in data.chart.highlighted and (place not in highest or highest[place].rate < history.rate):
@@ -117,20 +128,20 @@ def _memorisation_alt(data: HistoriesLike) -> str:
     return f"Lines over epochs; {wrong} training labels memorised in the last one: {_listed(parts)}."
 
 
-def _last(shares: Any) -> float:
+def _last(shares: Floats) -> float:
     """Mean over seeds of each one's last epoch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a seed without any epoch
         return float(np.nanmean([own[~np.isnan(own)][-1] if (~np.isnan(own)).any() else np.nan for own in shares]))
 
 
-def _confusion_caption(data: ConfusionsLike) -> str:
+def _confusion_caption(data: Confusions) -> str:
     condition = subject.condition_name(data.noise, data.rate)
     true_class = label_words(data.chart.source).true_class
     return f"Test photos by {true_class} and predicted class; {condition}, seed {data.seed}; {_kind(data.chart)}."
 
 
-def _confusion_alt(data: ConfusionsLike) -> str:
+def _confusion_alt(data: Confusions) -> str:
     parts = []
     for matrix in data.matrices:
         counts = np.array(matrix.counts)
@@ -143,13 +154,13 @@ def _confusion_alt(data: ConfusionsLike) -> str:
     return f"Confusion matrices. {'; '.join(parts)}."
 
 
-def _transition_caption(data: TransitionLike) -> str:
+def _transition_caption(data: Transition) -> str:
     true_class = label_words(data.source).true_class
     condition = subject.condition_name(data.noise, data.rate)
     return f"Transition matrix, from {true_class} to observed class of training labels; {condition}, seed {data.seed}."
 
 
-def _transition_alt(data: TransitionLike) -> str:
+def _transition_alt(data: Transition) -> str:
     realised = np.nan_to_num(np.array(data.realised, dtype=float))
     off = realised - np.diag(np.diag(realised))
     true, observed = divmod(int(off.argmax()), len(off))
@@ -159,12 +170,12 @@ def _transition_alt(data: TransitionLike) -> str:
     return f"Transition matrix: {subject.percent(data.realised_rate)} {wrong} training labels{most}."
 
 
-def _measure(chart: ChartLike) -> str:
+def _measure(chart: Chart) -> str:
     name = subject.readable(chart.measures[0].name)
     return name[0].upper() + name[1:]
 
 
-def _kind(chart: ChartLike) -> str:
+def _kind(chart: Chart) -> str:
     return subject.kind(chart)
 
 
@@ -173,15 +184,3 @@ def _listed(parts: Sequence[str]) -> str:
         return "nothing"
     more = [f"and {len(parts) - _MOST} more"] if len(parts) > _MOST else []
     return ", ".join([*parts[:_MOST], *more])
-
-
-# Caption and alternative text of each kind of picture.
-DESCRIBED: Mapping[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = MappingProxyType(
-    {
-        "accuracy": (_accuracy_caption, _accuracy_alt),
-        "memorisation": (_memorisation_caption, _memorisation_alt),
-        "confusion": (_confusion_caption, _confusion_alt),
-        "transition": (_transition_caption, _transition_alt),
-        "seeds": (_seeds_caption, _seeds_alt),
-    }
-)

@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterator
 from html import escape as _escape
 
-from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Document, Figure, Heading, Paragraph, Table
+from flowernoise.show.report.blocks import (
+    Block,
+    Bullets,
+    Commands,
+    Document,
+    Figure,
+    Heading,
+    Paragraph,
+    Table,
+    TableCell,
+)
 
 # Nothing but what is in the file may be shown, and nothing may run, whatever a class or a path is called.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -120,7 +130,7 @@ def _table(table: Table, name: str) -> Iterator[str]:
     yield "</div>"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     shown = f"<strong>{text(cell.text)}</strong>" if cell.strong else text(cell.text)
     return shown + (f" <small>{text(cell.below)}</small>" if cell.below else "")
 

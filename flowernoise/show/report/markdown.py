@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from flowernoise.show.report.blocks import Block, Bullets, Cell, Commands, Document, Figure, Heading, Paragraph, Table
+from flowernoise.show.report.blocks import (
+    Block,
+    Bullets,
+    Commands,
+    Document,
+    Figure,
+    Heading,
+    Paragraph,
+    Table,
+    TableCell,
+)
 
 
 def page(document: Document, pictures: str) -> str:
@@ -62,6 +72,6 @@ def _table(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     text = f"**{escaped(cell.text)}**" if cell.strong else escaped(cell.text)
     return f"{text} {escaped(cell.below)}".strip()

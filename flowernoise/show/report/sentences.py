@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from flowernoise.show import compared
-from flowernoise.store.records import CONTROL, Comparison, Condition, RateInterval, Row, Tolerated
+from flowernoise.store.records import CONTROL, Comparison, Condition, Rate, RateInterval, Row, Tolerated
 from flowernoise.store.setups import Setup
 
 FEW_SEEDS = 5
@@ -208,7 +207,7 @@ def rate(estimate: RateInterval) -> str:
     return f"{text} (95 % interval {_bound(estimate.low)} to {_bound(estimate.high)})"
 
 
-def _bound(bound: Any) -> str:
+def _bound(bound: Rate) -> str:
     if bound.rate is None:
         return "none"
     return f"{ {'below': '<', 'at_least': '≥'}.get(bound.censoring, '') }{100 * bound.rate:.1f} %"

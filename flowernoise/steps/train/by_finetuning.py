@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.steps.train import matrices, plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.settings import TrainResult
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import Choice, DrawKey, Run, RunKey
 from flowernoise.training import finetune

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.steps import features
 from flowernoise.steps.train import matrices, plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.settings import TrainResult
 from flowernoise.store import photos
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.feature_cache import FeatureArray

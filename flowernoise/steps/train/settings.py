@@ -1,4 +1,4 @@
-"""What ``train`` is asked for, and what it answers."""
+"""What ``train`` is asked for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from flowernoise.catalogue.losses import losses
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Between, format_value
 from flowernoise.store.records import RunKey
-from flowernoise.store.setups import Mode, Setup
-from flowernoise.training.engine import Engine, Extractor
+from flowernoise.store.setups import Mode
 
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # faster ones make losses like mae chaotic: tests/benchmarks/selection.py
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -95,28 +94,3 @@ class Restored:
 
     keys: frozenset[RunKey]
     recency: int
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """What was trained: counts of runs, how, the engines, and the seconds that features and training took."""
-
-    trained: int
-    done_before: int
-    failed: tuple[tuple[RunKey, str], ...]
-    setup: Setup
-    engine: Engine
-    extractor: Extractor | None = None
-    feature_seconds: float = 0.0
-    training_seconds: float = 0.0
-    photos_trained: int = 0
-
-    def with_more(self, other: TrainResult) -> TrainResult:
-        """This and what was trained after it."""
-        return dataclasses.replace(
-            other,
-            trained=self.trained + other.trained,
-            feature_seconds=self.feature_seconds + other.feature_seconds,
-            training_seconds=self.training_seconds + other.training_seconds,
-            photos_trained=self.photos_trained + other.photos_trained,
-        )

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.steps.train import by_finetuning, on_features, plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.settings import Restored, TrainResult, TrainSettings
+from flowernoise.steps.train.settings import Restored, TrainSettings
 from flowernoise.store import artifacts, claims, datasets, files, runs
 from flowernoise.store.claims import Claim, Others
 from flowernoise.store.records import RunBlock, RunKey

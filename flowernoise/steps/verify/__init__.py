@@ -1,5 +1,5 @@
 """``verify``: check every file of an artifacts directory, from the table back to the photos, and mend what can be."""
 
-from flowernoise.steps.verify.step import VerifyResult, verify
+from flowernoise.steps.verify.step import verify
 
-__all__ = ["VerifyResult", "verify"]
+__all__ = ["verify"]

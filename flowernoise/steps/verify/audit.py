@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise import transition_matrix
+from flowernoise.analysis.results.upkeep import Checked, Problem
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
@@ -39,37 +40,6 @@ from flowernoise.store.records import (
 STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare")
 _STAGE_OF = {"answers": "train", "preset": "prepare"}  # where the counts show what has a way out of its own
 _EQUAL = 1e-9
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """Something that is not as it was written, or does not fit what it is said to be of.
-
-    Args:
-        path: the file that is wrong.
-        stage: which made it.
-        text: what is wrong, in a line.
-        way_out: what to do about it; empty where the text says so.
-        record: the record that names the file, or is it.
-        ours: whether this version can tell that it is wrong, and so may replace it.
-    """
-
-    path: str
-    stage: str
-    text: str
-    way_out: str
-    record: str
-    ours: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Checked:
-    """How much of a stage was checked."""
-
-    stage: str
-    records: int
-    files: int
-    bytes: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from flowernoise.analysis.results.upkeep import Problem
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
@@ -22,7 +23,7 @@ from flowernoise.steps.corrupt import draw_again
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.train import Restored, TrainSettings, train
-from flowernoise.steps.verify.audit import Found, Problem
+from flowernoise.steps.verify.audit import Found
 from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+from flowernoise.analysis.results.upkeep import VerifyResult
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
-from flowernoise.steps.verify.audit import Checked, Problem, audit
+from flowernoise.steps.verify.audit import audit
 from flowernoise.steps.verify.repair import repair
 from flowernoise.store import artifacts
-
-
-@dataclasses.dataclass(frozen=True)
-class VerifyResult:
-    """What was checked, what is wrong, and what was made again.
-
-    ``repaired`` are problems that were there before and are no more; ``problems`` are those that are there now.
-    """
-
-    directory: str
-    checked: tuple[Checked, ...]
-    problems: tuple[Problem, ...]
-    repaired: tuple[Problem, ...]
-    notes: tuple[str, ...]
-    mended: bool
 
 
 def verify(artifacts_directory: Path, progress: Progress, *, mend: bool = False) -> VerifyResult:

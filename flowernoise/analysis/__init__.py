@@ -1,0 +1,1 @@
+"""Numbers from runs and labels, and the plain data that pictures, pages and summaries are made from."""

@@ -1,0 +1,1 @@
+"""What steps answer: typed, so that the command line shows it without asking what it is."""

@@ -1,0 +1,118 @@
+"""What the stages of an experiment answer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from flowernoise.catalogue.metrics import Answers, accuracy, balanced_accuracy, recalls
+from flowernoise.store.evaluations import Arrays
+from flowernoise.store.records import Comparison, Dataset, Draw, Evaluation, RunKey, Selection
+from flowernoise.store.setups import Setup
+from flowernoise.training.engine import Engine, Extractor
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareResult:
+    """The data set that is now there, and whether it was there already."""
+
+    dataset: Dataset
+    done_before: bool
+    stale: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class CorruptResult:
+    """The draws that were asked for, how many of them were there already, and where the labels are from."""
+
+    source: str
+    draws: tuple[Draw, ...]
+    done_before: int
+
+    @property
+    def made(self) -> int:
+        """How many draws were made now."""
+        return len(self.draws) - self.done_before
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What was trained: counts of runs, how, the engines, and the seconds that features and training took."""
+
+    trained: int
+    done_before: int
+    failed: tuple[tuple[RunKey, str], ...]
+    setup: Setup
+    engine: Engine
+    extractor: Extractor | None = None
+    feature_seconds: float = 0.0
+    training_seconds: float = 0.0
+    photos_trained: int = 0
+
+    def with_more(self, other: TrainResult) -> TrainResult:
+        """This and what was trained after it."""
+        return dataclasses.replace(
+            other,
+            trained=self.trained + other.trained,
+            feature_seconds=self.feature_seconds + other.feature_seconds,
+            training_seconds=self.training_seconds + other.training_seconds,
+            photos_trained=self.photos_trained + other.photos_trained,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunMetrics:
+    """One run's metrics under one selection."""
+
+    selection: Selection
+    accuracy: float
+    balanced_accuracy: float
+    recall: dict[str, float | None]
+    memorised: float | None
+    recovered: float | None
+    collapsed: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateResult:
+    """The evaluation, and whether it was there already."""
+
+    evaluation: Evaluation
+    arrays: Arrays
+    done_before: bool
+
+    def of_run(self, row: int) -> list[RunMetrics]:
+        """A run's metrics, for each selection that it has."""
+        return [
+            self._metrics(row, column, selection)
+            for column, selection in enumerate(self.evaluation.selections)
+            if self.arrays["available"][row, column]
+        ]
+
+    def _metrics(self, row: int, column: int, selection: Selection) -> RunMetrics:
+        classes, labels = self.evaluation.classes, self.arrays["test_labels"]
+        predicted = self.arrays["predicted"][row : row + 1, column]
+        share, recovered = (float(self.arrays[name][row, column]) for name in ("memorised", "recovered"))
+        answers = Answers(predicted, labels, classes, np.array([share]))
+        by_class = recalls(predicted, labels, len(classes))[0]
+        return RunMetrics(
+            selection=selection,
+            accuracy=float(accuracy(answers).values[0]),
+            balanced_accuracy=float(balanced_accuracy(answers).values[0]),
+            recall={n: None if np.isnan(v) else float(v) for n, v in zip(classes, by_class, strict=True)},
+            memorised=None if np.isnan(share) else share,
+            recovered=None if np.isnan(recovered) else recovered,
+            collapsed=bool(self.arrays["collapsed"][row, column]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """The result of every stage."""
+
+    prepare: PrepareResult
+    corrupt: CorruptResult
+    train: TrainResult
+    evaluate: EvaluateResult
+    compare: Comparison

@@ -1,0 +1,81 @@
+"""What steps answer that draw pictures and write pages: the files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from flowernoise.analysis.views.pictures import PictureKind
+from flowernoise.analysis.views.sheets import SheetKind
+from flowernoise.store.records import Selection
+from flowernoise.store.setups import Mode
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureFile:
+    """A picture's file, and whether it held just that already."""
+
+    kind: PictureKind
+    path: Path
+    done_before: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotResult:
+    """The files, and notes on them."""
+
+    files: tuple[PictureFile, ...]
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SheetFile:
+    """A sheet on disk, and whether it was written now; without the photos themselves."""
+
+    file: Path
+    written: bool
+    kind: SheetKind
+    photos: int
+    wrong: int
+    population: int
+    mistakes: int
+    noise: str | None
+    rate: float
+    seed: int
+    realised_rate: float
+    loss: str | None
+    backbone: str | None
+    mode: Mode | None
+    settings: tuple[str, ...]
+    selection: Selection | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PreviewResult:
+    """The sheets, in the order in which one looks at them, and the folder that they are in."""
+
+    directory: Path
+    source: str
+    classes: tuple[str, ...]
+    sheets: tuple[SheetFile, ...]
+
+    @property
+    def written(self) -> int:
+        """How many sheets were written now."""
+        return sum(sheet.written for sheet in self.sheets)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFile:
+    """A file of the report, and whether it held just that already."""
+
+    path: Path
+    size: int
+    done_before: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportResult:
+    """The files, the page first."""
+
+    files: tuple[ReportFile, ...]

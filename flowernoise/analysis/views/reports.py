@@ -1,0 +1,48 @@
+"""What a report is written from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from flowernoise.analysis.views.pictures import Picture
+from flowernoise.analysis.views.sheets import ContactSheet
+from flowernoise.store.records import CONTROL, Comparison, Dataset, Draw, Provenance
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnCondition:
+    """The draws of one noise model and rate: how many seeds, and the realised rates, lowest and highest."""
+
+    noise: str
+    rate: float
+    seeds: int
+    realised: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What a report is written from.
+
+    ``passed_over`` says of which kinds there is no picture, and why; ``commands`` make the same again; ``provenance``
+    is what made the runs, each once; ``digests`` are what equal results have in common, by what they are of.
+    """
+
+    dataset: Dataset
+    comparison: Comparison
+    drawn: tuple[DrawnCondition, ...]
+    pictures: tuple[Picture, ...]
+    sheets: tuple[ContactSheet, ...]
+    passed_over: tuple[str, ...]
+    commands: tuple[str, ...]
+    provenance: tuple[Provenance, ...]
+    digests: tuple[tuple[str, str], ...]
+
+
+def conditions_of(drawn: Iterable[Draw]) -> Iterator[DrawnCondition]:
+    """Draws by noise model and rate, the control first."""
+    by_condition: dict[tuple[str, float], list[float]] = {}
+    for draw in drawn:
+        by_condition.setdefault((draw.key.noise, draw.key.rate), []).append(draw.realised_rate)
+    for (noise, rate), realised in sorted(by_condition.items(), key=lambda item: (item[0][0] != CONTROL, item[0])):
+        yield DrawnCondition(noise, rate, len(realised), (min(realised), max(realised)))
