@@ -140,15 +140,13 @@ def _runs(result: Status) -> Iterator[str]:
         yield f"{_count(setup.runs, 'run')}: {', '.join(names)} ({size(setup.bytes)})"
         yield f"  {_losses(members)}"
         notes = (
-            ("failed", "failed"),
-            ("unevaluated", "not evaluated"),
-            ("superseded", "superseded"),
-            ("stale", "of labels drawn no more"),
-            ("lacking", "missing, of draws that are there"),
+            (sum(each.failed for each in members), "failed"),
+            (sum(each.unevaluated for each in members), "not evaluated"),
+            (sum(each.superseded for each in members), "superseded"),
+            (sum(each.stale for each in members), "of labels drawn no more"),
+            (sum(each.lacking for each in members), "missing, of draws that are there"),
         )
-        for field, word in notes:
-            if found := sum(getattr(each, field) for each in members):
-                yield f"  {found:,} {word}"
+        yield from (f"  {found:,} {word}" for found, word in notes if found)
     if result.stale_runs:
         yield f"{_count(result.stale_runs, 'run')} of {_others(result)}"
 

@@ -58,8 +58,12 @@ def checked(result: VerifyResult) -> Table:
     stages = list(dict.fromkeys([*(row.stage for row in result.checked), *wrong.values()]))
     found = {row.stage: row for row in result.checked}
     shown.add_column("stage", footer="all", no_wrap=True)
-    totals = [sum(getattr(row, name) for row in result.checked) for name in ("records", "files", "bytes")]
-    for name, total in zip(("records", "intact files", "bytes"), totals, strict=True):
+    rows = result.checked
+    for name, total in (
+        ("records", sum(row.records for row in rows)),
+        ("intact files", sum(row.files for row in rows)),
+        ("bytes", sum(row.bytes for row in rows)),
+    ):
         shown.add_column(name, justify="right", footer=f"{total:,}", no_wrap=True)
     shown.add_column("wrong", justify="right", footer=f"{len(wrong):,}", no_wrap=True)
     for stage in stages:

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show import compared, sheet
+from flowernoise.show import compared, text_table
 from flowernoise.show.compared import BETTER, COLLAPSED, ORACLE, Value
-from flowernoise.show.sheet import BLANK, Cell, Line, Sheet, Title
+from flowernoise.show.text_table import BLANK, TextCell, TextLine, TextTable, TextTitle
 from flowernoise.store.records import CONTROL, Column, Comparison, Condition, Row, TestPhotos, Tolerated
 from flowernoise.store.setups import SETTINGS
 
@@ -34,7 +34,7 @@ _PARTS = (
     False,
     False,
 )  # mean, interval, drop, verdict, star, trouble: which end at the right
-_NO_CELL = Cell((("–", ""), *[("", "")] * (len(_PARTS) - 1)))
+_NO_CELL = TextCell((("–", ""), *[("", "")] * (len(_PARTS) - 1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,10 +124,10 @@ def _fitting(result: Comparison, console: Console) -> list[Text]:
 
 
 class _Laid:
-    """Sheets as text, in a terminal in blocks of columns that fit; ``width`` is what they would take without."""
+    """Tables as text, in a terminal in blocks of columns that fit; ``width`` is what they would take without."""
 
-    def __init__(self, sheets: Sequence[Sheet], console: Console) -> None:
-        measured = [(each, sheet.measure(each)) for each in sheets]
+    def __init__(self, tables: Sequence[TextTable], console: Console) -> None:
+        measured = [(each, text_table.measure(each)) for each in tables]
         self._most = console.width if console.is_terminal else None
         self._measured = measured
         self.width = max(widths.whole for _, widths in measured)
@@ -136,9 +136,9 @@ class _Laid:
     def texts(self) -> list[Text]:
         """A text for each block."""
         return [
-            sheet.render(each, widths, block)
+            text_table.render(each, widths, block)
             for each, widths in self._measured
-            for block in sheet.blocks(widths, self._most)
+            for block in text_table.blocks(widths, self._most)
         ]
 
 
@@ -157,13 +157,13 @@ class _Cells:
         self._oracles = {row.column for row in result.rows if row.oracle}
         self.has_balanced = {row.dataset for row in result.rows if row.balanced}
 
-    def of(self, dataset: int, condition: Condition, column: Column) -> Cell | None:
+    def of(self, dataset: int, condition: Condition, column: Column) -> TextCell | None:
         """A cell of the metric."""
         row = self.rows.get((dataset, condition, column))
         if row is None:
             return None
         if row.mean is None:
-            return Cell(((f"{row.failed} failed", "red"),)) if row.failed else _NO_CELL
+            return TextCell(((f"{row.failed} failed", "red"),)) if row.failed else _NO_CELL
         verdict = compared.verdict(row)
         marks = (
             (verdict, "green" if verdict == BETTER else "red"),
@@ -172,27 +172,27 @@ class _Cells:
         )
         return self._cell(row, row.noise, "bold" if row.best else "", marks)
 
-    def balanced(self, dataset: int, condition: Condition, column: Column) -> Cell | None:
+    def balanced(self, dataset: int, condition: Condition, column: Column) -> TextCell | None:
         """The cell beneath, of balanced accuracy."""
         row = self.rows.get((dataset, condition, column))
         if row is None or row.balanced is None:
             return None
         return self._cell(row.balanced, row.noise, "", (("", ""),) * 3)
 
-    def _cell(self, value: Value, noise: str, style: str, marks: Sequence[sheet.Part]) -> Cell:
+    def _cell(self, value: Value, noise: str, style: str, marks: Sequence[text_table.Part]) -> TextCell:
         mean = "–" if value.mean is None else compared.number(value.mean, self._unit)
         interval, drop = compared.interval(value, self._unit), compared.drop(value, noise, self._unit)
-        return Cell(((mean, style), (interval, ""), (drop, ""), *marks))
+        return TextCell(((mean, style), (interval, ""), (drop, ""), *marks))
 
-    def tolerance(self, dataset: int, noise: str, column: Column) -> Cell | None:
+    def tolerance(self, dataset: int, noise: str, column: Column) -> TextCell | None:
         """What a loss tolerates of a noise model."""
         line = self.tolerated.get((dataset, noise, column))
         if line is None or line.tolerance is None:
             return None
         mark = COLLAPSED if line.collapsed else ORACLE if column in self._oracles else ""
-        return Cell((("".join([compared.rate(line.tolerance), f" {mark}" if mark else ""]), ""),))
+        return TextCell((("".join([compared.rate(line.tolerance), f" {mark}" if mark else ""]), ""),))
 
-    def chance(self, result: Comparison, dataset: int) -> Iterator[tuple[str, Cell]]:
+    def chance(self, result: Comparison, dataset: int) -> Iterator[tuple[str, TextCell]]:
         """What answering one class always scores, where it is known."""
         photos = result.datasets[dataset]
         if result.metric == "accuracy":
@@ -202,8 +202,8 @@ class _Cells:
         elif result.metric == "balanced_accuracy":
             yield "one answer", self._plain(compared.one_answer(photos))
 
-    def _plain(self, value: float) -> Cell:
-        return Cell(((compared.number(value, self._unit), ""), *[("", "")] * (len(_PARTS) - 1)))
+    def _plain(self, value: float) -> TextCell:
+        return TextCell(((compared.number(value, self._unit), ""), *[("", "")] * (len(_PARTS) - 1)))
 
 
 def _trouble(row: Row) -> str:
@@ -211,27 +211,27 @@ def _trouble(row: Row) -> str:
     return " ".join(filter(None, (collapsed, f"{row.failed} failed" if row.failed else "")))
 
 
-def _upright(result: Comparison, cells: _Cells) -> Sheet:
+def _upright(result: Comparison, cells: _Cells) -> TextTable:
     """A line a condition, a column a loss."""
     columns = result.columns
     varying = compared.varying(columns)
     headings = [_column_heading(column, varying) for column in columns]
-    lines: list[Line | Title] = []
+    lines: list[TextLine | TextTitle] = []
     for dataset, photos in enumerate(result.datasets):
         if len(result.datasets) > 1:
-            lines.append(Title(_section(result, photos)))
+            lines.append(TextTitle(_section(result, photos)))
         lines += _conditions(result, cells, dataset)
-        chance = [Line((label, "", ""), [cell] * len(columns)) for label, cell in cells.chance(result, dataset)]
+        chance = [TextLine((label, "", ""), [cell] * len(columns)) for label, cell in cells.chance(result, dataset)]
         lines += [BLANK, *chance] if chance else []
         noises = dict.fromkeys(noise for noise, _ in result.conditions)
         tolerances = [
-            Line((folded(noise), "", ""), [cells.tolerance(dataset, noise, column) for column in columns])
+            TextLine((folded(noise), "", ""), [cells.tolerance(dataset, noise, column) for column in columns])
             for noise in noises
             if any((dataset, noise, column) in cells.tolerated for column in columns)
         ]
-        lines += [Title(_tolerance_title(result)), *tolerances] if tolerances else []
+        lines += [TextTitle(_tolerance_title(result)), *tolerances] if tolerances else []
     wrong = "\n".join([*compared.words(result).wrong.split(), "labels"])
-    return Sheet(("noise", "rate", wrong), (False, True, True), headings, _PARTS, lines)
+    return TextTable(("noise", "rate", wrong), (False, True, True), headings, _PARTS, lines)
 
 
 def _column_heading(column: Column, varying: Sequence[str]) -> str:
@@ -247,7 +247,7 @@ def _column_heading(column: Column, varying: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _conditions(result: Comparison, cells: _Cells, dataset: int) -> Iterator[Line | Title]:
+def _conditions(result: Comparison, cells: _Cells, dataset: int) -> Iterator[TextLine | TextTitle]:
     present = [
         condition
         for condition in result.conditions
@@ -264,51 +264,53 @@ def _conditions(result: Comparison, cells: _Cells, dataset: int) -> Iterator[Lin
         there = [row for c in result.columns if (row := cells.rows.get((dataset, condition, c)))]
         label, nominal = ("control", "") if noise == CONTROL else (folded(noise), f"{rate:g}")
         shown = [cells.of(dataset, condition, column) or _NO_CELL for column in result.columns]
-        yield Line((label, nominal, compared.wrong_labels(there)), shown)
+        yield TextLine((label, nominal, compared.wrong_labels(there)), shown)
         if dataset in cells.has_balanced:
-            yield Line(("  balanced", "", ""), [cells.balanced(dataset, condition, c) for c in result.columns])
+            yield TextLine(("  balanced", "", ""), [cells.balanced(dataset, condition, c) for c in result.columns])
 
 
-def _turned(result: Comparison, cells: _Cells) -> list[Sheet]:
+def _turned(result: Comparison, cells: _Cells) -> list[TextTable]:
     """A line a loss, a column a condition; and the same of what is tolerated of each noise model."""
     names = compared.varying(result.columns)
     heads = ("loss", *names)
-    sheets = []
+    tables = []
     for headings, lines_of in (
         ([_heading(result, condition, cells.rows) for condition in result.conditions], _losses),
         ([folded(noise) for noise in cells.tolerated_noises], _tolerances),
     ):
-        lines: list[Line | Title] = []
+        lines: list[TextLine | TextTitle] = []
         for dataset, photos in enumerate(result.datasets):
             found = list(lines_of(result, cells, dataset, names))
-            lines += [Title(_section(result, photos))] if len(result.datasets) > 1 and found else []
+            lines += [TextTitle(_section(result, photos))] if len(result.datasets) > 1 and found else []
             lines += found
         rights = (False,) * len(heads)
         title = "" if lines_of is _losses else _tolerance_title(result)
-        sheets += [Sheet(heads, rights, headings, _PARTS, lines, title)] if headings else []
-    return sheets
+        tables += [TextTable(heads, rights, headings, _PARTS, lines, title)] if headings else []
+    return tables
 
 
-def _losses(result: Comparison, cells: _Cells, dataset: int, names: Sequence[str]) -> Iterator[Line | Title]:
+def _losses(result: Comparison, cells: _Cells, dataset: int, names: Sequence[str]) -> Iterator[TextLine | TextTitle]:
     nothing = [""] * len(names)
     for column in result.columns:
         shown = [cells.of(dataset, condition, column) for condition in result.conditions]
         if any(shown):
-            yield Line(_labels(column, names), [cell or _NO_CELL for cell in shown])
+            yield TextLine(_labels(column, names), [cell or _NO_CELL for cell in shown])
             if dataset in cells.has_balanced:
                 beneath = [cells.balanced(dataset, condition, column) for condition in result.conditions]
-                yield Line(("  balanced", *nothing), beneath)
+                yield TextLine(("  balanced", *nothing), beneath)
     chance = list(cells.chance(result, dataset))
     yield from [BLANK] * bool(chance)
     for label, cell in chance:
-        yield Line((label, *nothing), [cell] * len(result.conditions))
+        yield TextLine((label, *nothing), [cell] * len(result.conditions))
 
 
-def _tolerances(result: Comparison, cells: _Cells, dataset: int, names: Sequence[str]) -> Iterator[Line | Title]:
+def _tolerances(
+    result: Comparison, cells: _Cells, dataset: int, names: Sequence[str]
+) -> Iterator[TextLine | TextTitle]:
     for column in result.columns:
         shown = [cells.tolerance(dataset, noise, column) for noise in cells.tolerated_noises]
         if any(shown):
-            yield Line(_labels(column, names), shown)
+            yield TextLine(_labels(column, names), shown)
 
 
 def _labels(column: Column, names: Sequence[str]) -> tuple[str, ...]:

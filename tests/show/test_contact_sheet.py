@@ -11,55 +11,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from flowernoise.analysis.views.sheets import ContactSheet, SheetPhoto
 from flowernoise.show import contact_sheet
 
 CLASSES = ("daisy", "roses", "tulips")
 SIDE = 40
 
 
-@dataclasses.dataclass(frozen=True)
-class Photo:
-    pixels: np.ndarray
-    true: int
-    given: int
-    predicted: int | None = None
-    probability: float | None = None
+def a_sheet(photos: tuple[SheetPhoto, ...], **known) -> ContactSheet:
+    """A sheet of a draw of training photos, unless something else is known of it."""
+    facts = {
+        "kind": "draw",
+        "source": "tf_flowers",
+        "split": "train",
+        "population": 2489,
+        "classes": CLASSES,
+        "inputs": "digest",
+        "noise": "symmetric",
+        "rate": 0.4,
+        "seed": 3,
+        "realised_rate": 0.3997,
+    }
+    return ContactSheet(photos=photos, **(facts | known))
 
 
-@dataclasses.dataclass(frozen=True)
-class Sheet:
-    photos: tuple[Photo, ...]
-    kind: str = "draw"
-    source: str = "tf_flowers"
-    split: str = "train"
-    population: int = 2489
-    classes: tuple[str, ...] = CLASSES
-    inputs: str = "digest"
-    noise: str | None = "symmetric"
-    rate: float = 0.4
-    seed: int = 3
-    realised_rate: float = 0.3997
-    loss: str | None = None
-    backbone: str | None = None
-    mode: str | None = None
-    settings: tuple[str, ...] = ()
-    selection: str | None = None
-    mistakes: int = 0
-    wrong: int = 0
-
-
-def photos(labels: list[tuple[int, int]], **answers) -> tuple[Photo, ...]:
+def photos(labels: list[tuple[int, int]], **answers) -> tuple[SheetPhoto, ...]:
     """Grey photos with these true and given labels."""
-    return tuple(Photo(np.full((SIDE, SIDE, 3), 128, np.uint8), true, label, **answers) for true, label in labels)
+    grey = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    return tuple(SheetPhoto(f"photo {k}", grey, true, label, **answers) for k, (true, label) in enumerate(labels))
 
 
-def mistakes(count: int, shown: int) -> Sheet:
+def mistakes(count: int, shown: int) -> ContactSheet:
     run = {"loss": "gce:q=0.5", "backbone": "resnet50", "mode": "features", "selection": "last"}
     answered = photos([(0, 0)] * shown, predicted=2, probability=0.876)
-    return Sheet(answered, "mistakes", split="test", population=534, mistakes=count, wrong=shown, **run)
+    return a_sheet(answered, kind="mistakes", split="test", population=534, mistakes=count, **run)
 
 
-def picture(sheet: Sheet, **options) -> np.ndarray:
+def picture(sheet: ContactSheet, **options) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(contact_sheet.png(sheet, **options))))
 
 
@@ -72,7 +60,7 @@ def picture(sheet: Sheet, **options) -> np.ndarray:
 )
 def test_exactly_the_wrong_labels_are_marked_and_name_the_class_before(labels, source_and_word):
     source, word = source_and_word
-    captions = contact_sheet.captions(Sheet(photos(labels), source=source))
+    captions = contact_sheet.captions(a_sheet(photos(labels), source=source))
     for (true, label), caption in zip(labels, captions, strict=True):
         if true == label:
             assert caption == contact_sheet.Caption((CLASSES[label],), marked=False)
@@ -86,11 +74,12 @@ def test_a_mistake_has_the_label_the_answer_and_its_probability():
 
 
 def test_the_title_of_a_draw_tells_all_that_was_drawn():
-    title = str(contact_sheet.title(Sheet(photos([(0, 0)] * 24), wrong=9)))
+    shown = photos([(0, 1)] * 9 + [(0, 0)] * 15)
+    title = str(contact_sheet.title(a_sheet(shown)))
     for fact in ("symmetric, rate 0.4, seed 3", "tf_flowers", "2,489 training photos", "40.0 % added wrong"):
         assert fact in title
     assert title.endswith("24 shown, 9 with added wrong labels")
-    made_by_program = str(contact_sheet.title(Sheet(photos([(0, 0)] * 24), wrong=9, source="synthetic")))
+    made_by_program = str(contact_sheet.title(a_sheet(shown, source="synthetic")))
     assert made_by_program.endswith("40.0 % wrong training labels · 24 shown, 9 with wrong labels")
 
 
@@ -102,7 +91,7 @@ def test_the_title_of_a_draw_tells_all_that_was_drawn():
     ],
 )
 def test_the_title_of_the_source_s_labels_names_no_noise(source, expected):
-    assert str(contact_sheet.title(Sheet(photos([(0, 0)]), "clean", source, noise=None))) == expected
+    assert str(contact_sheet.title(a_sheet(photos([(0, 0)]), kind="clean", source=source, noise=None))) == expected
 
 
 @pytest.mark.parametrize(
@@ -180,7 +169,7 @@ def luminance(colour: np.ndarray) -> float:
 
 
 def test_a_wrong_label_has_a_frame_and_a_cross_that_need_no_colour():
-    drawn = picture(Sheet(photos([(0, 0), (0, 1)]), wrong=1))
+    drawn = picture(a_sheet(photos([(0, 0), (0, 1)])))
     right, wrong = around(drawn, 0), around(drawn, 1)
     frame = wrong[-4, -20]
     assert (right[-4, -20] == 255).all()
@@ -194,7 +183,7 @@ def test_a_wrong_label_has_a_frame_and_a_cross_that_need_no_colour():
 
 def test_the_photo_itself_is_on_the_sheet_uncut():
     pixels = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
-    drawn = picture(Sheet((Photo(pixels, 0, 0),)))
+    drawn = picture(a_sheet((SheetPhoto("photo", pixels, 0, 0),)))
     windows = np.lib.stride_tricks.sliding_window_view(drawn, (SIDE, SIDE, 3))[:, 24, 0]
     assert (windows == pixels).all(axis=(1, 2, 3)).any()
 
@@ -203,25 +192,25 @@ def test_the_photo_itself_is_on_the_sheet_uncut():
 def test_nothing_reaches_the_edge_however_long_names_are(shown):
     classes = ("american_staffordshire_terrier " * 3, "x" * 90, "ü" * 70)
     noise = "asymmetric:pairs=" + "+".join(f"{a}/{b}" for a in CLASSES for b in CLASSES for _ in range(5))
-    drawn = picture(Sheet(photos([(0, 1)] * shown), classes=classes, noise=noise, source="folder:/" + "long/" * 60))
+    drawn = picture(a_sheet(photos([(0, 1)] * shown), classes=classes, noise=noise, source="folder:/" + "long/" * 60))
     for edge in (drawn[:14], drawn[-14:], drawn[:, :14], drawn[:, -14:]):
         assert (edge == 255).all()
 
 
 def test_columns_are_as_asked_for():
-    wide, narrow = (picture(Sheet(photos([(0, 0)] * 30)), columns=columns) for columns in (15, 12))
+    wide, narrow = (picture(a_sheet(photos([(0, 0)] * 30)), columns=columns) for columns in (15, 12))
     assert wide.shape[1] - narrow.shape[1] == 3 * (SIDE + 22)
     assert wide.shape[0] < narrow.shape[0]
 
 
 def test_a_png_tells_its_title_and_what_its_labels_were_read_from():
-    image = Image.open(io.BytesIO(contact_sheet.png(Sheet(photos([(0, 0)]), source="folder:Blümchen/向"))))
+    image = Image.open(io.BytesIO(contact_sheet.png(a_sheet(photos([(0, 0)]), source="folder:Blümchen/向"))))
     assert image.text["Inputs"] == "digest"
     assert image.text["Title"].startswith("symmetric, rate 0.4, seed 3 · folder:Blümchen/? · ")
 
 
 def test_a_jpeg_is_the_same_picture():
-    sheet = Sheet(photos([(0, 0), (0, 1)]))
+    sheet = a_sheet(photos([(0, 0), (0, 1)]))
     encoded = contact_sheet.jpeg(sheet)
     lossy = np.asarray(Image.open(io.BytesIO(encoded)))
     assert encoded[:2] == b"\xff\xd8"
@@ -235,7 +224,7 @@ def test_equal_sheets_are_equal_bytes_in_every_process():
         "made = importlib.util.module_from_spec(spec)\n"
         "sys.modules['made'] = made\n"
         "spec.loader.exec_module(made)\n"
-        "sheet = made.Sheet(made.photos([(0, 0), (1, 2)]))\n"
+        "sheet = made.a_sheet(made.photos([(0, 0), (1, 2)]))\n"
         "print(hashlib.sha256(made.contact_sheet.png(sheet)).hexdigest())\n"
     )
     digests = {

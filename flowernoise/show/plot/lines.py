@@ -12,12 +12,14 @@ from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
 from flowernoise.analysis.views.histories import Histories, History
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import sheet, styles, subject
-from flowernoise.show.plot.styles import OTHER, REFERENCE, Style
+from flowernoise.show.plot.sheet import Entry
+from flowernoise.show.plot.styles import OTHER, REFERENCE, Dashes, Style
 from flowernoise.store.records import CONTROL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.transforms import Transform
 
 _NOISES = 3  # side by side
@@ -27,9 +29,8 @@ _FAR = 0.6  # of the data's range; a chance line further below is brought near
 _BELOW = 0.12  # of the data's range; there
 _BESIDE = 4.0  # points between neighbouring bars at the end
 _FEW_BANDS = 3  # losses; the ranges of more hide one another, and are bars at the end instead
-_CONTROL_DASHES: Any = (0, (1, 2))
-_CHANCE_DASHES: Any = (0, (4, 3))
-Entry = tuple[Any, str]  # of a legend
+_CONTROL_DASHES: Dashes = (0, (1, 2))
+_CHANCE_DASHES: Dashes = (0, (4, 3))
 
 
 def accuracy(chart: Chart) -> Figure:
@@ -205,7 +206,7 @@ def _values(numbers: Sequence[tuple[Measure, float | None]]) -> str:
     return ", balanced ".join(texts)
 
 
-def _handle(colour: str, marker: str, dashes: Any, width: float) -> Any:
+def _handle(colour: str, marker: str, dashes: Dashes, width: float) -> Line2D:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, linestyle=dashes, linewidth=width, ms=5.5, mew=0)

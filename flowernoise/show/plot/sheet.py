@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
+    from matplotlib.typing import RcKeyType
 
 Item = TypeVar("Item")
+Entry = tuple[Any, str]  # of a legend: an artist, or a tuple of them (which matplotlib's stubs leave out), and a text
 FORMATS = ("png", "svg")
 INK, SOFT, FAINT, GRID = "#1a1a1a", "#4d4d4d", "#8c8c8c", "#e4e4e4"
 MARGIN = 0.14  # inches around everything
@@ -26,7 +28,7 @@ _LINE = 1.35  # line height, in font sizes
 _INCH = 72.0  # points
 _DIGITS = 5  # of a place on the sheet, as a share of it
 _GAP = 0.07  # inches between the parts of the head
-_STYLE: dict[Any, Any] = {
+_STYLE: dict[RcKeyType, object] = {
     "axes.axisbelow": True,
     "axes.edgecolor": FAINT,
     "axes.grid": True,
@@ -106,7 +108,7 @@ def remove(axes: Iterable[Axes]) -> None:
         panel.remove()
 
 
-def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[tuple[Any, str]] = ()) -> Figure:
+def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[Entry] = ()) -> Figure:
     """Puts a head above the axes and makes the sheet higher by as much as it takes.
 
     Args:
@@ -149,7 +151,7 @@ def _lay_out(figure: Figure) -> None:
         panel.set_position((x, y, width, height))
 
 
-def _legend(figure: Figure, entries: Sequence[tuple[Any, str]], width: float) -> Legend:
+def _legend(figure: Figure, entries: Sequence[Entry], width: float) -> Legend:
     """The legend with as many columns as fit side by side, read row by row."""
     for columns in range(len(entries), 0, -1):
         # matplotlib fills column by column, the first ones longer where they do not come out even.

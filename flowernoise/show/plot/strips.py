@@ -10,6 +10,7 @@ import numpy as np
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
 from flowernoise.show.plot import sheet, subject
+from flowernoise.show.plot.sheet import Entry
 from flowernoise.show.plot.styles import COLLAPSED, REFERENCE
 
 if TYPE_CHECKING:
@@ -106,12 +107,12 @@ def _heights(count: int) -> Floats:
     return 0.62 * (np.array(halves) - np.mean(halves)) if count else np.zeros(0)
 
 
-def _legend(cells: Sequence[ChartCell]) -> list[tuple[Any, str]]:
+def _legend(cells: Sequence[ChartCell]) -> list[Entry]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     dot = Line2D([], [], linestyle="", marker="o", ms=4.6, color=_DOT)
-    entries: list[tuple[Any, str]] = [(dot, "a seed")]
+    entries: list[Entry] = [(dot, "a seed")]
     entries.append((Line2D([], [], linestyle="", marker="|", ms=13, mew=1.6, color="black"), "mean"))
     if any(cell.ci_low is not None for cell in cells):
         entries.append((Patch(color=_BAND), "95 % interval"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 COLLAPSED = "✗"  # as in tables
+Dashes = Literal["-"] | tuple[float, tuple[float, ...]]  # as matplotlib takes them
 # Okabe and Ito's colours; yellow is left out, as it is no line on white.
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">")
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (8, 2, 1.5, 2)), (0, (1.5, 1.5)), (0, (9, 2, 1.5, 2, 1.5, 2)))
+_DASHES: tuple[Dashes, ...] = ("-", (0, (5, 2)), (0, (8, 2, 1.5, 2)), (0, (1.5, 1.5)), (0, (9, 2, 1.5, 2, 1.5, 2)))
 
 
 class Style(NamedTuple):
@@ -17,7 +18,7 @@ class Style(NamedTuple):
 
     colour: str
     marker: str
-    dashes: Any
+    dashes: Dashes
 
 
 OTHER = Style("#c4c4c4", ".", "-")

@@ -13,32 +13,32 @@ Part = tuple[str, str]  # text and style
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class TextCell:
     """Parts that stand under those of the column's other cells; a cell of one part may be as wide as all of them."""
 
     parts: tuple[Part, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class TextLine:
     """A row: its labels, and a cell for each column or None; a label of several lines makes the row as high."""
 
     labels: tuple[str, ...]
-    cells: Sequence[Cell | None]
+    cells: Sequence[TextCell | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Title:
+class TextTitle:
     """A line of text across the columns, with a blank one above."""
 
     text: str
 
 
-BLANK = Title("")
+BLANK = TextTitle("")
 
 
 @dataclasses.dataclass(frozen=True)
-class Sheet:
+class TextTable:
     """Columns of labels, columns of cells with headings of several lines, and the lines below.
 
     ``rights`` says of each column of labels, ``part_rights`` of each part of a cell, whether it ends at the right;
@@ -49,13 +49,13 @@ class Sheet:
     rights: tuple[bool, ...]
     headings: Sequence[str]
     part_rights: tuple[bool, ...]
-    lines: Sequence[Line | Title]
+    lines: Sequence[TextLine | TextTitle]
     title: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Widths:
-    """Columns of text that a sheet takes: each column of labels, the parts of each column of cells, and its whole."""
+    """Columns of text that a table takes: each column of labels, the parts of each column of cells, and its whole."""
 
     labels: tuple[int, ...]
     parts: tuple[tuple[int, ...], ...]
@@ -63,7 +63,7 @@ class Widths:
 
     @property
     def whole(self) -> int:
-        """The sheet uncut."""
+        """The table uncut."""
         return self.of(range(len(self.columns)))
 
     def of(self, columns: Sequence[int]) -> int:
@@ -72,15 +72,15 @@ class Widths:
         return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def measure(sheet: Sheet) -> Widths:
-    """The widths of a sheet's columns."""
-    lines = [line for line in sheet.lines if isinstance(line, Line)]
+def measure(table: TextTable) -> Widths:
+    """The widths of a table's columns."""
+    lines = [line for line in table.lines if isinstance(line, TextLine)]
     labels = tuple(
         max(map(_width, [heading, *(line.labels[column] for line in lines)]))
-        for column, heading in enumerate(sheet.label_headings)
+        for column, heading in enumerate(table.label_headings)
     )
     parts, columns = [], []
-    for column, heading in enumerate(sheet.headings):
+    for column, heading in enumerate(table.headings):
         cells = [cell for line in lines if (cell := line.cells[column]) is not None]
         whole = [cell.parts for cell in cells if len(cell.parts) > 1]
         widths = tuple(max(map(_width, texts)) for texts in zip(*([text for text, _ in p] for p in whole), strict=True))
@@ -100,14 +100,14 @@ def blocks(widths: Widths, most: int | None) -> list[list[int]]:
     return groups
 
 
-def render(sheet: Sheet, widths: Widths, columns: Sequence[int]) -> Text:
+def render(table: TextTable, widths: Widths, columns: Sequence[int]) -> Text:
     """A block of columns as text, its lines without spaces at the end."""
-    lines = [Text(sheet.title, style="bold")] if sheet.title else []
-    lines += [*_headings(sheet, widths, columns), Text("─" * widths.of(columns))]
-    kept = [line for line in sheet.lines if isinstance(line, Title) or any(line.cells[c] for c in columns)]
+    lines = [Text(table.title, style="bold")] if table.title else []
+    lines += [*_headings(table, widths, columns), Text("─" * widths.of(columns))]
+    kept = [line for line in table.lines if isinstance(line, TextTitle) or any(line.cells[c] for c in columns)]
     for position, line in enumerate(kept):
-        if isinstance(line, Line):
-            lines += _line(sheet, widths, columns, line)
+        if isinstance(line, TextLine):
+            lines += _line(table, widths, columns, line)
             continue
         if lines[-1].plain and position:
             lines.append(Text())
@@ -117,9 +117,9 @@ def render(sheet: Sheet, widths: Widths, columns: Sequence[int]) -> Text:
     return Text("\n").join(lines)
 
 
-def _headings(sheet: Sheet, widths: Widths, columns: Sequence[int]) -> Iterator[Text]:
-    texts = [heading.split("\n") for heading in (*sheet.label_headings, *(sheet.headings[c] for c in columns))]
-    rights = (*sheet.rights, *(False for _ in columns))
+def _headings(table: TextTable, widths: Widths, columns: Sequence[int]) -> Iterator[Text]:
+    texts = [heading.split("\n") for heading in (*table.label_headings, *(table.headings[c] for c in columns))]
+    rights = (*table.rights, *(False for _ in columns))
     room = (*widths.labels, *(widths.columns[column] for column in columns))
     height = max(map(len, texts))
     for row in range(height):
@@ -128,11 +128,11 @@ def _headings(sheet: Sheet, widths: Widths, columns: Sequence[int]) -> Iterator[
         yield Text(GAP.join(padded).rstrip(), style="bold")
 
 
-def _line(sheet: Sheet, widths: Widths, columns: Sequence[int], line: Line) -> Iterator[Text]:
+def _line(table: TextTable, widths: Widths, columns: Sequence[int], line: TextLine) -> Iterator[Text]:
     labels = [label.split("\n") for label in line.labels]
     for row in range(max(map(len, labels))):
         shown = [label[row] if row < len(label) else "" for label in labels]
-        written = _Writer(GAP.join(_padded(*each) for each in zip(shown, widths.labels, sheet.rights, strict=True)))
+        written = _Writer(GAP.join(_padded(*each) for each in zip(shown, widths.labels, table.rights, strict=True)))
         for column in columns if row == 0 else ():
             cell = line.cells[column]
             written.pad(GAP, "")
@@ -140,7 +140,7 @@ def _line(sheet: Sheet, widths: Widths, columns: Sequence[int], line: Line) -> I
             if cell is not None and len(cell.parts) == 1:
                 written.pad(*cell.parts[0])
             elif cell is not None:
-                each = zip(cell.parts, widths.parts[column], sheet.part_rights, strict=True)
+                each = zip(cell.parts, widths.parts[column], table.part_rights, strict=True)
                 for (text, style), width, right in [(part, w, r) for part, w, r in each if w]:
                     written.pad(" " if written.width > start else "", "")
                     written.pad(_padded(text, width, right), style)
