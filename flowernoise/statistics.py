@@ -589,7 +589,7 @@ def worse_than_another(
     kept = groups >= 0
     weights = (_weights_of_groups(groups[kept]) / kept.sum()) * (1 if better == "higher" else -1)
     count = rows_in_all or len(rows)
-    draws = max(_NULL_DRAWS, 60 * count) - 1  # p of 0.025 is within reach
+    draws = max(_NULL_DRAWS, 45 * count) - 1  # so that 0.025 is within reach
     found: list[Floats] = []
     for cells in rows:
         every = [seed for cell in cells for seed in cell]
@@ -717,11 +717,10 @@ class _Rivals:
     def _statistics(self, behind: Floats, of_seeds: Floats) -> Floats:
         """Differences in standard errors, the part of the seeds no smaller than its mean over the row."""
         shared = self.common.astype(behind.dtype)
-        several = shared > 1
-        typical = (of_seeds * shared).mean(axis=(1, 2), where=several)[:, None, None] if several.any() else 0
+        several = shared * (shared > 1) / max(1, int((shared > 1).sum()))
+        typical = np.einsum("dij,ij->d", of_seeds, several)[:, None, None]  # of one seed
         variance = np.maximum(of_seeds, typical / np.maximum(shared, 1)) + self.of_photos.astype(behind.dtype)
-        known = (variance > 0) & (shared > 0)
-        return np.asarray(np.where(known, behind / np.sqrt(np.where(known, variance, 1)), 0))
+        return np.asarray(behind / np.sqrt(np.where(variance > 0, variance, math.inf)))
 
 
 def _of_photos(parts: Floats, present: Floats, place: int) -> Floats:
