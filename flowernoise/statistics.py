@@ -14,6 +14,7 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Booleans = np.ndarray[Any, np.dtype[np.bool_]]
 Cells = Sequence[Sequence[int]]
 Key = tuple[Hashable, Hashable]
 LEVEL = 0.95
@@ -589,7 +590,7 @@ def worse_than_another(
     kept = groups >= 0
     weights = (_weights_of_groups(groups[kept]) / kept.sum()) * (1 if better == "higher" else -1)
     count = rows_in_all or len(rows)
-    draws = max(_NULL_DRAWS, 60 * count) - 1  # p of 0.025 is within reach
+    draws = max(_NULL_DRAWS, 45 * count) - 1  # so that 0.025 is within reach
     found: list[Floats] = []
     for cells in rows:
         every = [seed for cell in cells for seed in cell]
@@ -717,11 +718,10 @@ class _Rivals:
     def _statistics(self, behind: Floats, of_seeds: Floats) -> Floats:
         """Differences in standard errors, the part of the seeds no smaller than its mean over the row."""
         shared = self.common.astype(behind.dtype)
-        several = shared > 1
-        typical = (of_seeds * shared).mean(axis=(1, 2), where=several)[:, None, None] if several.any() else 0
+        several = shared * (shared > 1) / max(1, int((shared > 1).sum()))
+        typical = np.einsum("dij,ij->d", of_seeds, several)[:, None, None]  # of one seed
         variance = np.maximum(of_seeds, typical / np.maximum(shared, 1)) + self.of_photos.astype(behind.dtype)
-        known = (variance > 0) & (shared > 0)
-        return np.asarray(np.where(known, behind / np.sqrt(np.where(known, variance, 1)), 0))
+        return np.asarray(behind / np.sqrt(np.where(variance > 0, variance, math.inf)))
 
 
 def _of_photos(parts: Floats, present: Floats, place: int) -> Floats:
@@ -740,26 +740,43 @@ def _of_photos(parts: Floats, present: Floats, place: int) -> Floats:
 # Lost classes
 
 
-def must_be_predicted(counts: Sequence[int] | Integers) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Classes that a sound run predicts at least once on a test split: never to do so means that it lost the class.
+def lost_classes(missing: Booleans, counts: Sequence[int] | Integers) -> Booleans:
+    """Which runs [R] never predict classes on a test split that chance does not explain.
 
-    Formula: a run that gives each class as often as there are test photos of it never predicts class k with chance
-    (1 − nₖ/n)ⁿ, for nₖ of n photos; about e^(−nₖ). True where that is below 0.001 divided by the number of classes, so
-    that chance alone marks at most one such run in a thousand: from about 8 photos of two classes, 9 of five and 12 of
-    a hundred.
+    Formula: a run that gives each class as often as there are test photos of it never predicts k classes that have a
+    share s of the n photos with chance (1 − s)ⁿ. True where that, times the ways to choose k of c classes, is below
+    0.001 for the classes missing, or for the most frequent ones among them: so chance marks about one such run in a
+    thousand at most. One class is marked from about 8 photos where there are two classes, 9 of five, 12 of a hundred.
 
     Args:
-        counts: test photos of each class.
+        missing: classes that each run never predicts though its training labels hold them [R, c].
+        counts: test photos of each class [c].
 
     Source: textbook (binomial distribution, Bonferroni).
 
-    >>> must_be_predicted([83, 17]).tolist()
-    [True, True]
-    >>> must_be_predicted([5, 4]).tolist()
-    [False, False]
+    >>> lost_classes(np.array([[False, True]]), [83, 17]), lost_classes(np.array([[False, True]]), [5, 4])
+    (array([ True]), array([False]))
     """
-    shares = np.asarray(counts) / max(1, int(np.sum(counts)))
-    return np.asarray((1 - shares) ** np.sum(counts) < UNLIKELY / len(shares))
+    photos, classes = int(np.sum(counts)), missing.shape[1]
+    sizes = np.sort(missing * np.asarray(counts), axis=1)[:, ::-1]
+    shares = np.cumsum(sizes, axis=1) / max(1, photos)
+    ways = [math.lgamma(classes + 1) - math.lgamma(k + 1) - math.lgamma(classes - k + 1) for k in range(1, classes + 1)]
+    chance = photos * np.log(np.maximum(1 - shares, FLOOR)) + ways
+    return np.asarray(((sizes > 0) & (chance < math.log(UNLIKELY))).any(axis=1))
+
+
+def must_be_predicted(counts: Sequence[int] | Integers) -> Booleans:
+    """Classes [c] that a run has lost if it never predicts them on a test split, whatever the others.
+
+    Args:
+        counts: test photos of each class [c].
+
+    Formula, Source: as of :func:`lost_classes`.
+
+    >>> must_be_predicted([83, 17]).tolist(), must_be_predicted([5, 4]).tolist()
+    ([True, True], [False, False])
+    """
+    return lost_classes(np.eye(len(counts), dtype=bool), counts)
 
 
 # Unsteady losses

@@ -18,6 +18,7 @@ from flowernoise.statistics import (
     crossover,
     holm,
     intervals,
+    lost_classes,
     mcnemar,
     must_be_predicted,
     over_seeds,
@@ -458,13 +459,31 @@ def test_a_class_must_be_predicted_where_chance_does_not_explain_its_absence(cou
     assert must_be_predicted(counts).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("counts", "missing", "lost"),
+    [
+        ((3, 3, 3), {2}, False),  # 3 · (2/3)⁹ = .08
+        ((3, 3, 3), {1, 2}, True),  # 3 · (1/3)⁹ = .0002
+        ((100, 5, 5), {1}, False),
+        ((100, 5, 5), {1, 2}, True),
+        ((300, 100, 2, 2), {1, 2, 3}, True),
+        ((300, 100, 2, 2), set(), False),
+        ((100, 0), {1}, False),
+        ((1,) * 100, set(range(30)), False),
+        ((1,) * 100, set(range(90)), True),
+    ],
+)
+def test_several_classes_together_may_be_lost_where_one_may_be_missed_by_chance(counts, missing, lost):
+    flags = np.array([[k in missing for k in range(len(counts))]])
+    assert lost_classes(flags, counts).tolist() == [lost]
+
+
 @pytest.mark.parametrize("counts", [(8, 92), (9, 91, 100, 200, 100), (12, *[12] * 99)])
 def test_chance_alone_marks_at_most_one_run_in_a_thousand(counts):
     """Runs that give each class as often as there are photos of it, whatever the photo."""
-    rng, expected = np.random.default_rng(10), must_be_predicted(counts)
-    drawn = rng.multinomial(sum(counts), np.array(counts) / sum(counts), size=20_000)
-    assert expected.all()
-    assert ((drawn == 0) & expected).any(axis=1).mean() <= 0.0015
+    drawn = np.random.default_rng(10).multinomial(sum(counts), np.array(counts) / sum(counts), size=20_000)
+    assert must_be_predicted(counts).all()
+    assert lost_classes(drawn == 0, counts).mean() <= 0.0015
     fewer = np.array(counts) - np.eye(len(counts), dtype=int)[0] * 2
     assert not must_be_predicted(fewer)[0]
 

@@ -14,7 +14,7 @@ from flowernoise.analysis.results.stages import EvaluateResult
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.statistics import must_be_predicted
+from flowernoise.statistics import lost_classes
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.evaluations import Arrays
@@ -198,16 +198,16 @@ def _judge(
 def _have_collapsed(
     predicted: np.ndarray[Any, Any], observed: np.ndarray[Any, Any], truth: _Truth
 ) -> np.ndarray[Any, Any]:
-    """Which runs [R] never predict, for a test photo, a class that their training labels name.
+    """Which runs [R] predict fewer classes for test photos than their training labels hold, and than chance explains.
 
-    Only classes count that :func:`flowernoise.statistics.must_be_predicted` names: others may be missed by chance.
+    The rule is that of :func:`flowernoise.statistics.lost_classes`.
     """
 
     def present(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.stack([(labels == label).any(axis=1) for label in range(truth.num_classes)], axis=1)
 
-    expected = must_be_predicted(np.bincount(truth.test_labels, minlength=truth.num_classes))
-    return np.asarray((present(observed) & expected & ~present(predicted)).any(axis=1))
+    counts = np.bincount(truth.test_labels, minlength=truth.num_classes)
+    return lost_classes(present(observed) & ~present(predicted), counts)
 
 
 class _Answers:

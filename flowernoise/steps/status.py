@@ -26,7 +26,7 @@ from flowernoise.analysis.results.status import (
     State,
     Status,
 )
-from flowernoise.errors import FlowernoiseError
+from flowernoise.errors import FlowernoiseError, OtherVersionError
 from flowernoise.litter import TEMPORARY
 from flowernoise.steps import commands, where
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
@@ -74,6 +74,7 @@ class _Look:
         self._sizes = dict(sorted(_scan(layout.root, self._problems)))
         self._broken: set[str] = set()  # stages with something that cannot be used
         self._unread: set[str] = set()  # records that cannot be read; what they point to is not litter
+        self._foreign: dict[str, str] = {}  # those that another version has written, and their stages
         self._referenced: set[str] = set()
         self._lost: list[DrawKey] = []  # draws whose labels cannot be used
         self._records_in: dict[str, list[str]] = {}
@@ -103,11 +104,15 @@ class _Look:
             "preview": "missing",
         }
         states |= dict.fromkeys(self._broken & states.keys(), "damaged")
+        states |= dict.fromkeys(set(self._foreign.values()) & states.keys(), "unknown")
         if "preview" in sizes:
             states["preview"] = self._preview_state(_inputs(dataset, drawn, blocks), unknown=unknown)
         states |= {name: _of_evaluation(states["evaluate"], there=name in sizes) for name in _SHOWN}
         states["other"] = "there" if "other" in sizes else "missing"
-        if inside and sizes.keys() == {"other"}:
+        if self._layout.dataset.name in self._foreign:  # nothing can be added to it
+            root = self._layout.root
+            next_command = commands.command(root.with_name(f"{root.name}-new"), ["prepare"])
+        elif inside and sizes.keys() == {"other"}:
             next_command = commands.command(self._layout.root / inside[0], ["status"])
         else:
             next_command = commands.command(self._layout.root, self._next(states, dataset, counts))
@@ -139,6 +144,11 @@ class _Look:
             return None
         try:
             return files.read_record(self._layout.root / name, kind, body)
+        except OtherVersionError as error:
+            self._unread.add(name)
+            self._foreign[name] = stage
+            self._problems.append(str(error))  # which names the way out
+            return None
         except FlowernoiseError as error:
             self._unread.add(name)
             self._problem(stage, str(error), name)

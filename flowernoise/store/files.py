@@ -28,7 +28,7 @@ import numpy as np
 from flowernoise import plain_hdf5, stopping, writing
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 
-SCHEMA = 3
+SCHEMA = 3  # raise it with every change to a record, or to a method's formula, defaults or selection rule
 MAX_RECORD = 128 * 2**20  # bytes, some 400,000 runs in an evaluation
 _HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": "([0-9a-f]{64})",\n"body": ')
 _MOST_HEAD = 256  # bytes

@@ -335,9 +335,9 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``ci_low`` and ``ci_high`` are None where there is nothing to compute them from, ``drop`` where the loss has no
     control; ``collapsed`` and ``failed`` count runs, and failed ones have no value. ``best`` is the best mean under the
-    noise and setup, ``tied`` any other that is not significantly worse (Holm over all of the comparison) nor worse than
-    the baseline; collapsed and failed losses are neither, nor is an ``oracle``, which is given the true transition
-    matrix. ``dataset`` and ``directory`` are positions in those of the comparison.
+    noise and setup, ``tied`` another that is not significantly worse than any, corrected over the comparison, nor
+    worse than the baseline; collapsed and failed losses are neither, nor is an ``oracle``, which is given the true
+    transition matrix. ``dataset`` and ``directory`` are positions in those of the comparison.
     """
 
     noise: str

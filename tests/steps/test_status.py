@@ -561,3 +561,15 @@ def test_the_command_refuses_a_file_in_one_line(layout):
     shown = flowernoise("-a", str(layout.dataset))
     assert (shown.returncode, shown.stdout) == (2, "")
     assert shown.stderr == f"error: {layout.dataset} is not a directory; give another with --artifacts\n"
+
+
+def test_what_another_version_has_written_is_told_with_its_way_out_and_never_called_damaged(layout):
+    for path in layout.root.rglob("*.json"):
+        path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 2'))
+    found = status(layout.root)
+    assert {state for name, state in states(found).items() if name in ("prepare", "corrupt", "train")} == {"unknown"}
+    assert len(found.problems) == 5
+    assert all(
+        text.endswith("use the version that wrote it, or another artifacts directory") for text in found.problems
+    )
+    assert found.next == f"flowernoise prepare --artifacts {layout.root}-new"
