@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from flowernoise import images, writing
 from flowernoise.analysis.results.status import (
@@ -30,7 +29,7 @@ from flowernoise.errors import FlowernoiseError, OtherVersionError
 from flowernoise.litter import TEMPORARY
 from flowernoise.steps import commands, where
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
-from flowernoise.store.files import FileRef
+from flowernoise.store.files import FileRef, Record
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
@@ -138,7 +137,7 @@ class _Look:
 
     # The records
 
-    def _read(self, name: str, stage: str, kind: str, body: type[Any]) -> Any:
+    def _read(self, name: str, stage: str, kind: str, body: type[Record]) -> Record | None:
         """A record, or None where it is not there or cannot be read, which is then among the problems."""
         if name not in self._sizes:
             return None
@@ -154,7 +153,7 @@ class _Look:
             self._problem(stage, str(error), name)
             return None
 
-    def _records(self, folder: str, stage: str, kind: str, body: type[Any]) -> dict[str, Any]:
+    def _records(self, folder: str, stage: str, kind: str, body: type[Record]) -> dict[str, Record]:
         """The intact records of a folder, by their names."""
         wants_predictions = kind == runs.PREDICTIONS_KIND
         names = (n for n in self._records_in.get(folder, ()) if n.endswith(_PREDICTIONS) == wants_predictions)
@@ -186,7 +185,7 @@ class _Look:
 
     def _dataset(self) -> Dataset | None:
         name = self._layout.dataset.name
-        dataset: Dataset | None = self._read(name, "prepare", datasets.KIND, Dataset)
+        dataset = self._read(name, "prepare", datasets.KIND, Dataset)
         if dataset is not None:
             for ref in (dataset.archive, dataset.index):
                 self._check(name, ref, "prepare")
@@ -196,7 +195,7 @@ class _Look:
         """The data set's draws, and how many there are of others."""
         found: dict[DrawKey, Draw] = {}
         others = 0
-        batches: dict[str, DrawBatch] = self._records("draws", "corrupt", draws.KIND, DrawBatch)
+        batches = self._records("draws", "corrupt", draws.KIND, DrawBatch)
         for name, batch in batches.items():
             if dataset is None or batch.dataset != dataset.id:
                 self._refer(name, batch.arrays)
@@ -209,7 +208,7 @@ class _Look:
 
     def _features(self, dataset: Dataset | None) -> tuple[tuple[FeatureCount, ...], int]:
         """Complete features, and how many shards an interrupted extraction has left."""
-        found: dict[str, Features] = self._records("features", "features", feature_cache.KIND, Features)
+        found = self._records("features", "features", feature_cache.KIND, Features)
         of_photos = self._photos_digest(dataset) if found and dataset else None
         counts = []
         for name, record in found.items():
@@ -240,7 +239,7 @@ class _Look:
         """The data set's blocks of runs, by file name without suffix, and how many runs there are of others."""
         own: dict[str, RunBlock] = {}
         others = 0
-        found: dict[str, RunBlock] = self._records("runs", "train", runs.KIND, RunBlock)
+        found = self._records("runs", "train", runs.KIND, RunBlock)
         for name, block in found.items():
             if dataset is not None and block.dataset == dataset.id:
                 self._check(name, block.arrays, "train")
@@ -248,7 +247,7 @@ class _Look:
             else:
                 self._refer(name, block.arrays)
                 others += len(block.runs)
-        answers: dict[str, Predictions] = self._records("runs", "answers", runs.PREDICTIONS_KIND, Predictions)
+        answers = self._records("runs", "answers", runs.PREDICTIONS_KIND, Predictions)
         for name, predictions in answers.items():
             self._check(name, predictions.arrays, "answers")
         return own, others
@@ -266,7 +265,7 @@ class _Look:
 
     def _evaluation(self) -> Evaluation | None:
         name = self._layout.evaluation.name
-        evaluation: Evaluation | None = self._read(name, "evaluate", evaluations.KIND, Evaluation)
+        evaluation = self._read(name, "evaluate", evaluations.KIND, Evaluation)
         if evaluation is not None:
             self._check(name, evaluation.arrays, "evaluate")
         return evaluation

@@ -18,7 +18,7 @@ from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
 from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, files, photos, runs
 from flowernoise.store.draws import StoredDraw
-from flowernoise.store.files import FileRef
+from flowernoise.store.files import FileRef, Record
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import (
@@ -119,7 +119,9 @@ class _Audit:
 
     # How things are read, and problems noted
 
-    def _each(self, folder: Path, stage: str, kind: str, body: type[Any], check: Callable[[Path, Any], None]) -> None:
+    def _each(
+        self, folder: Path, stage: str, kind: str, body: type[Record], check: Callable[[Path, Record], None]
+    ) -> None:
         """Checks every record of a kind in a folder."""
         of_predictions = kind == runs.PREDICTIONS_KIND
         for path in sorted(folder.glob("*.json")):
@@ -128,7 +130,7 @@ class _Audit:
                 if record is not None:
                     check(path, record)
 
-    def _record(self, path: Path, stage: str, kind: str, body: type[Any]) -> Any:
+    def _record(self, path: Path, stage: str, kind: str, body: type[Record]) -> Record | None:
         """A record, or None where it is not there or wrong."""
         if not path.exists() and not path.is_symlink():
             return None
@@ -169,7 +171,7 @@ class _Audit:
 
     def _check_dataset(self) -> None:
         layout = self._layout
-        dataset: Dataset | None = self._record(layout.dataset, "prepare", datasets.KIND, Dataset)
+        dataset = self._record(layout.dataset, "prepare", datasets.KIND, Dataset)
         if dataset is None:
             return
         self._dataset = dataset
@@ -279,7 +281,7 @@ class _Audit:
 
     def _check_evaluation(self) -> None:
         layout = self._layout
-        evaluation: Evaluation | None = self._record(layout.evaluation, "evaluate", evaluations.KIND, Evaluation)
+        evaluation = self._record(layout.evaluation, "evaluate", evaluations.KIND, Evaluation)
         if evaluation is None or not self._blob(layout.evaluation, layout.root, evaluation.arrays, "evaluate"):
             return None
         blob = layout.root / evaluation.arrays.name
