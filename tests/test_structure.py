@@ -130,6 +130,29 @@ def test_forbidden_imports_are_found_wherever_they_stand(name: str, source: str,
     assert forbidden(name, source) == expected
 
 
+def untyped(source: str) -> set[str]:
+    """Functions of a module that take or give Any, and its Protocols: what mypy would not follow from step to page."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+            annotations = [node.returns, *(each.annotation for each in every if each)]
+            found |= {node.name for each in annotations if isinstance(each, ast.Name) and each.id == "Any"}
+        elif isinstance(node, ast.ClassDef):
+            found |= {node.name for base in node.bases if isinstance(base, ast.Name) and base.id == "Protocol"}
+    return found
+
+
+def test_results_keep_their_types_on_the_way_to_what_people_see() -> None:
+    shown = {name: path for name, path in modules() if name.startswith(("analysis", "show"))}
+    assert {name: hidden for name, path in shown.items() if (hidden := untyped(path.read_text()))} == {}
+
+
+def test_what_hides_a_type_is_found() -> None:
+    assert untyped("def f(x: Any): ...\ndef g(*, y: int = 0) -> Any: ...\nclass A(Protocol): ...") == {"f", "g", "A"}
+    assert untyped("def f(x: dict[str, Any]) -> int: ...\nclass A(B): ...") == set()
+
+
 def test_only_the_entry_point_imports_the_command_line() -> None:
     assert [name for name, path in modules() if any(t.startswith("cli") for t in imports(name, path.read_text()))] == [
         "__main__"
