@@ -1,1 +1,1 @@
-"""What steps answer: typed, so that the command line shows it without asking what it is."""
+"""The results of steps, which the command line shows."""

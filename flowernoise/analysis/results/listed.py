@@ -1,4 +1,4 @@
-"""What ``list`` answers."""
+"""What there is to pick, as ``list`` tells it."""
 
 from __future__ import annotations
 

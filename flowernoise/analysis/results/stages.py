@@ -1,4 +1,4 @@
-"""What the stages of an experiment answer."""
+"""The results of an experiment's stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps that look after an artifacts directory answer: ``verify`` and ``remove``."""
+"""What ``verify`` found wrong, and which runs ``remove`` took out."""
 
 from __future__ import annotations
 

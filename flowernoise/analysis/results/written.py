@@ -1,4 +1,4 @@
-"""What steps answer that draw pictures and write pages: the files."""
+"""The files that ``plot``, ``preview`` and ``report`` wrote, or found as they should be."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """A report: one self-contained page in HTML, and the same in Markdown with its pictures beside it.
 
-The data are a :class:`Report`; equal data give equal bytes. Neither form needs a network
-or a script to be read.
+Equal reports give equal bytes. Neither form needs a network or a script to be read.
 """
 
 from __future__ import annotations
