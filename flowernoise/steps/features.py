@@ -133,4 +133,4 @@ def _network(work: FeatureWork) -> Any:
 def _openvino(work: FeatureWork) -> inference.Network:
     if not work.converted:
         work.converted.append(inference.convert(work.backbone.build(work.dataset.request.image_size)))
-    return inference.Network(work.converted[0], {BFLOAT16: "bf16", FLOAT32: "f32"}[work.extractor.precision])
+    return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])

@@ -55,8 +55,8 @@ def parse(text: str) -> Where:
     Raises:
         BadRequestError: an unknown key, a pair without a value, a key twice, or a value that cannot be one.
 
-    >>> str(parse("loss=sce:alpha=0.5,beta=1,epochs=3").pairs[0])
-    'loss=sce:alpha=0.5,beta=1'
+    >>> str(parse("loss=sce:alpha=0.5,beta=2,epochs=3").pairs[0])
+    'loss=sce:alpha=0.5,beta=2'
     """
     pairs: list[Pair] = []
     for piece in text.split(","):
