@@ -247,7 +247,10 @@ def test_of_equal_losses_none_is_called_worse(rows_, losses, seeds_and_photos):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rows_", "losses", "repeats"), [(1, 2, 1000), (1, 5, 1000), (1, 21, 400), (6, 5, 400)])
+@pytest.mark.parametrize(
+    ("rows_", "losses", "repeats"),
+    [(1, 2, 1000), (1, 5, 1000), (1, 21, 400), (6, 2, 1000), (6, 5, 400), (6, 21, 200)],
+)
 def test_of_equal_losses_all_have_a_star_in_tables(rows_, losses, repeats):
     """With what − takes away: 5 seeds, 500 photos, 2 points of luck."""
     assert false_marks(repeats, rows_, losses, without_star_in_tables)[1] <= 0.05
