@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from flowernoise import network
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
-from flowernoise.legacy_torch import read_state
-from flowernoise.plain_hdf5 import longest_text, plain_texts, refuse_foreign
 from flowernoise.randomness import generator
 from flowernoise.registry import Registry
+from flowernoise.safe import downloads
+from flowernoise.safe.hdf5 import longest_text, plain_texts, refuse_foreign
+from flowernoise.safe.torch_pickle import read_state
 
 if TYPE_CHECKING:
     import h5py
@@ -154,7 +154,7 @@ def _resnet50_imagenet() -> Path:
         "or --backbone resnet50:weights=PATH (a local weight file)"
     )
     url = RESNET50_FOLDER + RESNET50_FILE
-    answer, host = network.status(url), url.split("/")[2]
+    answer, host = downloads.status(url), url.split("/")[2]
     if answer is None or answer >= 400:
         problem = "does not answer" if answer is None else f"answers {answer} when asked for them"
         raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} {problem}; {ways}")
@@ -163,14 +163,14 @@ def _resnet50_imagenet() -> Path:
     try:
         # Keras draws its progress on stdout, where data goes.
         progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
-        with contextlib.redirect_stdout(progress), network.impatient():
+        with contextlib.redirect_stdout(progress), downloads.impatient():
             home = str(_keras_folders()[0])
             return Path(
                 keras.utils.get_file(RESNET50_FILE, url, cache_dir=home, cache_subdir="models", file_hash=RESNET50_MD5)
             )
     # Keras raises a bare Exception where a download fails.
     except Exception as error:
-        problem = network.reason(error)
+        problem = downloads.reason(error)
         raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {problem}; {ways}") from error
 
 

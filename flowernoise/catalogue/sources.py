@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise import network
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
-from flowernoise.text import printable
+from flowernoise.safe import downloads
+from flowernoise.safe.streams import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
@@ -311,7 +311,7 @@ def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) ->
 
 
 def _refuse_without_network(name: str, data_dir: Path | None, url: str, is_file: bool) -> None:
-    status, host = network.status(url), url.split("/")[2]
+    status, host = downloads.status(url), url.split("/")[2]
     if status is None:
         problem = f"{host} cannot be reached to download it"
     elif is_file and status >= 400:
@@ -350,7 +350,7 @@ def _download(library: Any, builder: Any, show: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix=".download-", dir=root, ignore_cleanup_errors=True) as folder,
         contextlib.redirect_stdout(sys.stderr if show else io.StringIO()),  # TFDS prints, where data goes
-        network.impatient(),
+        downloads.impatient(),
     ):
         builder.download_and_prepare(download_dir=folder, download_config=config)
 
@@ -363,7 +363,7 @@ def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iter
 
 
 def _cannot_provide(name: str, prepared: Path | None, error: Exception) -> FlowernoiseError:
-    text = network.reason(error)
+    text = downloads.reason(error)
     return FlowernoiseError(
         f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
         "a folder of photos in place of the name"

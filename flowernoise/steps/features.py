@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone
 from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
+from flowernoise.safe import images
 from flowernoise.store import claims, feature_cache, files
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout

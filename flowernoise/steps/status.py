@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from flowernoise import images, writing
 from flowernoise.errors import FlowernoiseError
-from flowernoise.litter import TEMPORARY
+from flowernoise.safe import atomic, images
+from flowernoise.safe.atomic import TEMPORARY
 from flowernoise.steps import commands, where
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
 from flowernoise.store.files import FileRef
@@ -439,7 +439,7 @@ def _scan(root: Path, problems: list[str]) -> Iterator[tuple[str, int]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems.append(f"cannot read {root / folder}: {writing.reason(error)}")
+            problems.append(f"cannot read {root / folder}: {atomic.reason(error)}")
             continue
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flowernoise.images import MOST_BYTES
+from flowernoise.safe.images import MOST_BYTES
 from tests.reliability.hostile_photos import BOMBS, ODDITIES, REAL, all_kinds, saved, small
 from tests.reliability.tools import short_and_full, state
 from tests.reliability.unprivileged import drop_privileges, heeds_permissions

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from flowernoise.catalogue.backbones import LITE0_SHA256, lite0_weight_file
 from flowernoise.errors import DamagedFileError, FlowernoiseError
-from flowernoise.legacy_torch import DTYPES, MAGIC, PROTOCOL, read_state
+from flowernoise.safe.torch_pickle import DTYPES, MAGIC, PROTOCOL, read_state
 
 MACHINE = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
 
@@ -140,7 +140,7 @@ def test_another_digest_is_refused_before_anything_is_read(tmp_path):
     path = tmp_path / "state.pth"
     path.write_bytes(legacy(*one_tensor()))
     with (
-        mock.patch("flowernoise.legacy_torch._parse", side_effect=AssertionError("read")),
+        mock.patch("flowernoise.safe.torch_pickle._parse", side_effect=AssertionError("read")),
         pytest.raises(DamagedFileError, match=r"state\.pth: damaged or another version .* reinstall the package"),
     ):
         read_state(path, "0" * 64)

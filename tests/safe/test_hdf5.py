@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from flowernoise.plain_hdf5 import (
+from flowernoise.safe.hdf5 import (
     MOST_OBJECTS,
     longest_text,
     plain_array,

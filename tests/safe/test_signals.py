@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowernoise.errors import ExitCode
-from flowernoise.stopping import StoppedError
+from flowernoise.safe.signals import StoppedError
 from tests.timing import assert_in_time, may_be_late
 
 LINES = {
@@ -22,7 +22,8 @@ IN_C = "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"  # takes minutes, wh
 # The entry point, with something else in place of the commands.
 PROGRAM = """
 import atexit, hashlib, sys, time
-from flowernoise import __main__, litter, stopping
+from flowernoise import __main__
+from flowernoise.safe import atomic, signals
 def ready(): sys.stdout.write("ready\\n"); sys.stdout.flush()
 def command():
     {body}
@@ -109,7 +110,7 @@ def test_more_signals_change_nothing(body: str) -> None:
 def test_temporary_files_are_removed(tmp_path: Path) -> None:
     path = str(tmp_path / "half.tmp")
     stuck = started(
-        f"from pathlib import Path\nwith litter.kept_clean(Path({path!r})):\n    open({path!r}, 'w').close()\n"
+        f"from pathlib import Path\nwith atomic.kept_clean(Path({path!r})):\n    open({path!r}, 'w').close()\n"
         f"    ready()\n    {IN_C}"
     )
     assert Path(path).exists()
@@ -118,7 +119,7 @@ def test_temporary_files_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_signal_after_the_last_word_changes_nothing() -> None:
-    process = started("stopping.take_last_word()\nready()\ntime.sleep(0.3)\n__main__.os._exit(7)")
+    process = started("signals.take_last_word()\nready()\ntime.sleep(0.3)\n__main__.os._exit(7)")
     assert ended(process, signal.SIGINT)[:2] == (7, "")
 
 

@@ -7,8 +7,8 @@ import urllib.request
 
 import pytest
 
-import flowernoise.network
-from flowernoise.network import impatient, status
+import flowernoise.safe.downloads
+from flowernoise.safe.downloads import impatient, status
 from tests.timing import assert_in_time, may_be_late
 
 
@@ -175,7 +175,7 @@ def test_a_proxy_that_refuses_to_tunnel_is_not_the_host(monkeypatch):
 @may_be_late
 def test_downloads_by_urllib_and_requests_give_up_within_and_wait_again_afterwards(monkeypatch):
     requests = pytest.importorskip("requests")
-    monkeypatch.setattr(flowernoise.network, "STALL", 0.3)
+    monkeypatch.setattr(flowernoise.safe.downloads, "STALL", 0.3)
     plain = requests.Session.request
 
     def half(connection, stop):

@@ -76,3 +76,13 @@ def _text(raw: io.FileIO, before: TextIO | None, *, line_buffering: bool = False
     line_buffering = line_buffering or raw.isatty()
     buffered = io.BufferedWriter(raw)
     return io.TextIOWrapper(buffered, encoding, errors="backslashreplace", line_buffering=line_buffering)
+
+
+def printable(text: str) -> str:
+    r"""Text on one line of valid UTF-8: what is not UTF-8 or not printable is written as its escape.
+
+    >>> print(printable("roses/a\tb.jpg"))
+    roses/a\tb.jpg
+    """
+    valid = text.encode("utf-8", "backslashreplace").decode()
+    return valid if valid.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in valid)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flowernoise.outputs import why_no_directory, why_no_file
+from flowernoise.safe.paths import why_no_directory, why_no_file
 
 
 def test_a_file_can_be_new_or_there_and_its_folders_need_not_be_there(tmp_path: Path) -> None:

@@ -1,16 +1,29 @@
-"""Writing files whole or not at all: a temporary file beside the final one, synced, then renamed."""
+"""Writing files whole or not at all: a temporary file beside the final one, synced, then renamed.
+
+A temporary file names the process that makes it: it goes with that process however it ends, or is told from those in
+use afterwards.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import os
+import platform
+import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from flowernoise import litter, stopping
 from flowernoise.errors import FlowernoiseError
+from flowernoise.safe import signals
+
+ABANDONED = 24 * 3600  # seconds after which a temporary file of another machine counts as left behind
+TEMPORARY = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{12}\.tmp")
+_open: set[Path] = set()
 
 
 def ensure_directory(path: Path) -> None:
@@ -40,9 +53,9 @@ def reason(error: OSError) -> str:
 def temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
     """A temporary file in ``directory``, gone when the block ends unless it was renamed."""
     ensure_directory(directory)
-    path = directory / f".{name}.{litter.mark()}-{secrets.token_hex(6)}.tmp"
+    path = directory / f".{name}.{mark()}-{secrets.token_hex(6)}.tmp"
     try:
-        with litter.kept_clean(path), path.open("xb") as stream:
+        with kept_clean(path), path.open("xb") as stream:
             yield path, stream
     except OSError as error:
         raise FlowernoiseError(
@@ -58,7 +71,7 @@ def commit(stream: IO[bytes], temporary: Path, final: Path, renamed: Callable[[]
     """
     stream.flush()
     os.fsync(stream.fileno())
-    stopping.heed()
+    signals.heed()
     temporary.replace(final)
     renamed()
     sync_directory(final.parent)
@@ -91,3 +104,72 @@ def write_output(path: Path, data: bytes) -> None:
     with temporary(final.parent, final.name) as (unfinished, stream):
         stream.write(data)
         commit(stream, unfinished, final)
+
+
+# Temporary files: those of this process, gone with it however it ends, and those that others have left behind
+
+
+def mark() -> str:
+    """What a temporary file's name says of its owner: machine and process.
+
+    >>> bool(TEMPORARY.fullmatch(f".dataset.json.{mark()}-0123456789ab.tmp"))
+    True
+    """
+    return f"{_machine()}-{os.getpid()}"
+
+
+@contextlib.contextmanager
+def kept_clean(path: Path) -> Iterator[None]:
+    """Removes a temporary file when the block ends; what was renamed is no longer there."""
+    _open.add(path)
+    try:
+        yield
+    finally:
+        _open.discard(path)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def remove_all() -> None:
+    """Removes the temporary files that are open, for a process that ends at once."""
+    for path in list(_open):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether a file is a temporary one whose process is gone.
+
+    A process of this machine can be asked for; of another machine, or of before this machine's last start, a file that
+    was not touched for a day counts as left behind.
+    """
+    name = TEMPORARY.fullmatch(path.name)
+    if name is None:
+        return False
+    if name["machine"] == _machine():
+        return not _is_alive(int(name["process"]))
+    try:
+        return time.time() - path.lstat().st_mtime > ABANDONED
+    except OSError:
+        return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+@functools.cache
+def _machine() -> str:
+    """This machine since its last start, and of its process numbers those that this process can see."""
+    facts = [platform.node()]
+    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with contextlib.suppress(OSError):
+            path = Path(source)
+            facts.append(str(path.readlink()) if path.is_symlink() else path.read_text())
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from flowernoise import images
-from flowernoise.images import UnreadablePhotoError, decode, digest_of_pixels
+from flowernoise.safe import images
+from flowernoise.safe.images import UnreadablePhotoError, decode, digest_of_pixels
 
 RED, LIME, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
