@@ -9,7 +9,7 @@ from flowernoise.errors import ExitCode, FlowernoiseError
 from flowernoise.safe import atomic, signals, streams
 from flowernoise.safe.streams import printable
 
-LONGEST_LINE = 2000  # characters of an error line
+MAX_LINE = 2000  # characters of an error line
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def run() -> int:
     """Runs the command line; tells what went wrong, and returns the exit code. No signal is raised after it."""
     streams.own(hush="--debug" not in sys.argv)
     try:
-        signals.listen(atomic.remove_all)
+        signals.listen(atomic.remove_temporaries)
         code = _command()
         sys.stdout.flush()
     except streams.ReaderLeftError:
@@ -37,7 +37,7 @@ def run() -> int:
         code = stop.code if isinstance(stop.code, int) else ExitCode.COULD_NOT
     except (Exception, signals.StoppedError) as error:
         return _tell(error)
-    signals.take_last_word()
+    signals.block_signals()
     return code
 
 
@@ -60,8 +60,8 @@ def _tell(error: BaseException) -> int:
     """Writes the line about an error, and returns its exit code; after a signal that is what there is to tell."""
     message, code = _explain(signals.raised() or error)
     line = printable(" ".join(message.split()))
-    signals.take_last_word()
-    sys.stderr.write(f"error: {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + '…'}\n")
+    signals.block_signals()
+    sys.stderr.write(f"error: {line if len(line) <= MAX_LINE else line[:MAX_LINE] + '…'}\n")
     if "--debug" in sys.argv:
         import traceback
 

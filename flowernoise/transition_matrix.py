@@ -28,9 +28,9 @@ _LONGEST_REASON = 300  # characters of what a parser complains about
 DIGITS = 12  # of a file's SHA-256 that tell it from others
 TOLERANCE = 1e-6  # by which a row's sum may miss 1
 SURE = 0.8  # of the median probability of an answer: photos below it may show something else
-FEWEST_PHOTOS = 5  # fewer estimate a row no better than the row of the identity does
+MIN_PHOTOS = 5  # fewer estimate a row no better than the row of the identity does
 _WEIGHTS = tuple(2.0**power for power in range(17))  # photos that a row's mean answer may count as
-_LEAST_PROBABILITY = 1e-9
+_MIN_PROBABILITY = 1e-9
 
 
 def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
@@ -71,13 +71,13 @@ def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
     >>> T.round(2).tolist(), known.tolist()
     ([[0.9, 0.1], [0.3, 0.7]], [True, True])
     """
-    answers = np.maximum(np.asarray(probabilities, dtype=np.float64), _LEAST_PROBABILITY)
+    answers = np.maximum(np.asarray(probabilities, dtype=np.float64), _MIN_PROBABILITY)
     answers /= answers.sum(axis=1, keepdims=True)
     counts, means = _of_sure_photos(labels, answers)
     means = _calibrated(counts, means)
     photos = counts.sum(axis=1, keepdims=True)
     weight = np.minimum(_likeliest_weight(counts, means), photos)
-    known = photos[:, 0] >= FEWEST_PHOTOS
+    known = photos[:, 0] >= MIN_PHOTOS
     rows = np.where(known[:, None], counts + weight * means, np.eye(len(counts)))
     return rows / rows.sum(axis=1, keepdims=True), known
 
@@ -101,7 +101,7 @@ def _calibrated(counts: Matrix, means: Matrix) -> Matrix:
 
     def raised(power: float) -> Matrix:
         rows = np.exp(power * (logs - logs.max(axis=1, keepdims=True)))
-        return np.asarray(np.maximum(rows / rows.sum(axis=1, keepdims=True), _LEAST_PROBABILITY))
+        return np.asarray(np.maximum(rows / rows.sum(axis=1, keepdims=True), _MIN_PROBABILITY))
 
     low, high = 0.1, 10.0
     for _ in range(30):

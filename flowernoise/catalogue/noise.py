@@ -28,7 +28,7 @@ Count = Literal["exact", "bernoulli"]
 Temperature = Annotated[float, Between(0, open="low")]
 
 FLIP_RATE_SPREAD = 0.1  # of `instance`, as in the paper
-MOST_VOTES = 200_000  # ways in which workers can vote, up to which a vote's T is worked out
+MAX_VOTES = 200_000  # ways in which workers can vote, up to which a vote's T is worked out
 
 noise_models = Registry("noise model")
 
@@ -377,7 +377,7 @@ def annotators(
     labels = np.take_along_axis(answers, scores.argmax(axis=0)[None], axis=0)[0]
     if label == "one":
         return NoisyLabels(labels, matrices.mean(axis=0))
-    feasible = request.num_classes**workers <= MOST_VOTES
+    feasible = request.num_classes**workers <= MAX_VOTES
     return NoisyLabels(labels, _vote_matrix(matrices, label) if feasible else None)
 
 

@@ -25,7 +25,7 @@ from flowernoise.safe import downloads
 from flowernoise.safe.streams import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
+MAX_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
 DOWNLOAD_RETRIES = 0  # TFDS would try for minutes, also after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
@@ -275,10 +275,10 @@ def _read(file: Path) -> bytes:
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.ENOTSUP, "no regular file")
-    if status.st_size > MOST_BYTES:
-        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MOST_BYTES:,}")
+    if status.st_size > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MAX_BYTES:,}")
     with file.open("rb") as stream:
-        return stream.read(MOST_BYTES)
+        return stream.read(MAX_BYTES)
 
 
 def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:
@@ -350,7 +350,7 @@ def _download(library: Any, builder: Any, show: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix=".download-", dir=root, ignore_cleanup_errors=True) as folder,
         contextlib.redirect_stdout(sys.stderr if show else io.StringIO()),  # TFDS prints, where data goes
-        downloads.impatient(),
+        downloads.download_timeouts(),
     ):
         builder.download_and_prepare(download_dir=folder, download_config=config)
 

@@ -53,9 +53,9 @@ def reason(error: OSError) -> str:
 def temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
     """A temporary file in ``directory``, gone when the block ends unless it was renamed."""
     ensure_directory(directory)
-    path = directory / f".{name}.{mark()}-{secrets.token_hex(6)}.tmp"
+    path = directory / f".{name}.{owner_mark()}-{secrets.token_hex(6)}.tmp"
     try:
-        with kept_clean(path), path.open("xb") as stream:
+        with removed_at_end(path), path.open("xb") as stream:
             yield path, stream
     except OSError as error:
         raise FlowernoiseError(
@@ -71,7 +71,7 @@ def commit(stream: IO[bytes], temporary: Path, final: Path, renamed: Callable[[]
     """
     stream.flush()
     os.fsync(stream.fileno())
-    signals.heed()
+    signals.raise_if_signalled()
     temporary.replace(final)
     renamed()
     sync_directory(final.parent)
@@ -109,17 +109,17 @@ def write_output(path: Path, data: bytes) -> None:
 # Temporary files: those of this process, gone with it however it ends, and those that others have left behind
 
 
-def mark() -> str:
+def owner_mark() -> str:
     """What a temporary file's name says of its owner: machine and process.
 
-    >>> bool(TEMPORARY.fullmatch(f".dataset.json.{mark()}-0123456789ab.tmp"))
+    >>> bool(TEMPORARY.fullmatch(f".dataset.json.{owner_mark()}-0123456789ab.tmp"))
     True
     """
     return f"{_machine()}-{os.getpid()}"
 
 
 @contextlib.contextmanager
-def kept_clean(path: Path) -> Iterator[None]:
+def removed_at_end(path: Path) -> Iterator[None]:
     """Removes a temporary file when the block ends; what was renamed is no longer there."""
     _open.add(path)
     try:
@@ -130,7 +130,7 @@ def kept_clean(path: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def remove_all() -> None:
+def remove_temporaries() -> None:
     """Removes the temporary files that are open, for a process that ends at once."""
     for path in list(_open):
         with contextlib.suppress(OSError):

@@ -36,7 +36,7 @@ def status(url: str, seconds: float = 5.0) -> int | None:
 
 
 @contextlib.contextmanager
-def impatient() -> Iterator[None]:
+def download_timeouts() -> Iterator[None]:
     """Downloads within, by urllib or requests, fail when no byte has come for `STALL` seconds, and end with the block.
 
     The libraries that download for us wait for ever and take no time limit. Some do it in threads, which would hold up

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-MOST_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
-MOST_DEPTH = 50
-MOST_TEXT = 64 << 20  # bytes of an attribute
+MAX_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
+MAX_DEPTH = 50
+MAX_TEXT = 64 << 20  # bytes of an attribute
 _NUMBERS = "biuf"  # kinds of NumPy types: truth values, integers, floats
 
 
@@ -36,10 +36,10 @@ def refuse_foreign(file: Any, most_bytes: int) -> None:
     while groups:
         group, depth = groups.pop()
         found += len(group)  # known without going through them
-        if found > MOST_OBJECTS:
-            raise ValueError(f"it holds over {MOST_OBJECTS:,} objects")
-        if depth > MOST_DEPTH:  # HDF5 takes minutes to go through thousands
-            raise ValueError(f"its groups lie over {MOST_DEPTH} deep")
+        if found > MAX_OBJECTS:
+            raise ValueError(f"it holds over {MAX_OBJECTS:,} objects")
+        if depth > MAX_DEPTH:  # HDF5 takes minutes to go through thousands
+            raise ValueError(f"its groups lie over {MAX_DEPTH} deep")
         for name in group:
             if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
                 raise ValueError(f"{group.name} holds a link, {name!r}")
@@ -134,7 +134,7 @@ def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[s
     stored = h5py.h5a.open(item.id, attribute.encode())
     kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
     size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
-    if kind is None or count > most or size > MOST_TEXT:
+    if kind is None or count > most or size > MAX_TEXT:
         raise ValueError(f"{item.name} has the attribute {attribute}, which is no list of few short texts")
     texts = np.atleast_1d(item.attrs[attribute]).tolist() if count else []
     return [text.decode() if isinstance(text, bytes) else text for text in texts]

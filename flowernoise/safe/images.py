@@ -1,6 +1,6 @@
 """From encoded photos to pixels: one decoder for checking, feature extraction and fine-tuning.
 
-Photos may come from strangers. Whatever a photo claims, decoding it takes at most about `MOST_BYTES` of memory: that is
+Photos may come from strangers. Whatever a photo claims, decoding it takes at most about `MAX_BYTES` of memory: that is
 counted from its headers before Pillow gets to see it, and large photos are decoded one at a time. Pillow is not shown
 what surrounds the pixels, such as EXIF, as some of it grows a thousandfold when parsed.
 
@@ -27,12 +27,12 @@ from PIL.Image import Transpose
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535  # JPEG's own limit; the others' decoders keep whole rows, and resizing whole columns
-MOST_BYTES = 195_000_000  # 48 megapixels of three colours; JPEGs are decoded at a fraction of their size
+MAX_BYTES = 195_000_000  # 48 megapixels of three colours; JPEGs are decoded at a fraction of their size
 LARGE_BYTES = 16_000_000  # photos that take more are decoded one at a time
-MOST_SCAN_PIXELS = 1_000_000_000  # pixels times passes over them in a progressive JPEG; about 10 passes are usual
-MOST_PIECES = 100_000  # segments of a JPEG before its pixels, chunks of a PNG
-MOST_JUNK = 1 << 20  # between the segments of a JPEG
-MOST_TEXT_BYTES, MOST_COMPRESSED_TEXTS = 4 << 20, 8  # beside a PNG's pixels
+MAX_SCAN_PIXELS = 1_000_000_000  # pixels times passes over them in a progressive JPEG; about 10 passes are usual
+MAX_PIECES = 100_000  # segments of a JPEG before its pixels, chunks of a PNG
+MAX_JUNK = 1 << 20  # between the segments of a JPEG
+MAX_TEXT_BYTES, MAX_COMPRESSED_TEXTS = 4 << 20, 8  # beside a PNG's pixels
 STRIP_PIXELS = 1 << 18  # of a photo that are digested at a time
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error; ours are above
 DECODING = f"pillow {PIL.__version__}, RGB, whole photo resized to a square, bilinear"
@@ -158,10 +158,10 @@ def _decoded(encoded: bytes, size: int, side: int, finish: Callable[[Image.Image
         image.draft("RGB", (side, side))
         turn = _UPRIGHT.get(_orientation(image.info, about))
         needed = about.bytes + _bytes_decoded(image, size, b"VP8L" in encoded, turned=turn is not None)
-        if needed > MOST_BYTES:
+        if needed > MAX_BYTES:
             raise _TooLargeError(
                 f"{image.width} × {image.height} pixels, {image.format}, mode {image.mode}, would take "
-                f"{needed / 1e6:.0f} MB of memory, over {MOST_BYTES / 1e6:.0f}; save it smaller, or as a baseline JPEG"
+                f"{needed / 1e6:.0f} MB of memory, over {MAX_BYTES / 1e6:.0f}; save it smaller, or as a baseline JPEG"
             )
         if needed > LARGE_BYTES and not alone:
             return _one_large.submit(lambda: _decoded(encoded, size, side, finish, alone=True)).result()
@@ -227,8 +227,8 @@ def _inspect_jpeg(encoded: bytes) -> tuple[bytes, _About]:
     kept = [b"\xff\xd8"]
     exif = xmp = frame = b""
     is_progressive, position = False, 2
-    for _ in range(MOST_PIECES):
-        marker = _MARKER.search(encoded, position, position + MOST_JUNK)
+    for _ in range(MAX_PIECES):
+        marker = _MARKER.search(encoded, position, position + MAX_JUNK)
         if marker is None or marker[1] == b"\xd9":
             raise UnreadablePhotoError("a JPEG without pixels, or truncated")
         code, position = marker[1], marker.end() - 2
@@ -247,7 +247,7 @@ def _inspect_jpeg(encoded: bytes) -> tuple[bytes, _About]:
             frame, is_progressive = segment[4:], code in b"\xc2\xc6\xca\xce"
         position += max(len(segment), 4)
     else:
-        raise UnreadablePhotoError(f"a JPEG with over {MOST_PIECES:,} segments before its pixels")
+        raise UnreadablePhotoError(f"a JPEG with over {MAX_PIECES:,} segments before its pixels")
     has_one_scan = not is_progressive and segment[4:5] == frame[5:6]
     needed = len(encoded) + (0 if has_one_scan else _bytes_of_coefficients(frame, encoded.count(b"\xff\xda")))
     return b"".join([*kept, encoded[position:]]), _About(exif, xmp, needed)
@@ -256,7 +256,7 @@ def _inspect_jpeg(encoded: bytes) -> tuple[bytes, _About]:
 def _bytes_of_coefficients(frame: bytes, scans: int) -> int:
     """Memory for the coefficients of a JPEG, all of which stay there until the last of several scans is read."""
     height, width = struct.unpack(">HH", frame[1:5])
-    if width * height * scans > MOST_SCAN_PIXELS:
+    if width * height * scans > MAX_SCAN_PIXELS:
         raise UnreadablePhotoError(f"a JPEG of {width} × {height} pixels in {scans} passes; save it as a baseline JPEG")
     factors = [(byte >> 4, byte & 15) for byte in frame[7::3]]
     shares = sum(x * y for x, y in factors) / max(1, max(x for x, _ in factors) * max(y for _, y in factors))
@@ -274,7 +274,7 @@ def _inspect_png(encoded: bytes) -> _About:
         pieces += 1
         texts += len(data)
         compressed += kind in _COMPRESSED_TEXTS
-        if pieces > MOST_PIECES or texts > MOST_TEXT_BYTES or compressed > MOST_COMPRESSED_TEXTS:
+        if pieces > MAX_PIECES or texts > MAX_TEXT_BYTES or compressed > MAX_COMPRESSED_TEXTS:
             raise UnreadablePhotoError("a PNG with more text or pieces than belong to a photo; save it without")
         if kind == b"eXIf":
             exif = data

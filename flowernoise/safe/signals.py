@@ -40,21 +40,21 @@ class StoppedError(BaseException):
 
 
 def listen(clean_up: Callable[[], None]) -> None:
-    """Heeds SIGINT and SIGTERM from now on, but for those that whoever started us wants ignored, as ``nohup`` does.
+    """Handles SIGINT and SIGTERM from now on, unless our parent process ignores them, as ``nohup`` does.
 
     Args:
         clean_up: called in the second thread, before it ends the process.
     """
-    heeded = [number for number in CODES if signal.getsignal(number) != signal.SIG_IGN]
+    handled = [number for number in CODES if signal.getsignal(number) != signal.SIG_IGN]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader, clean_up), daemon=True).start()
-    for number in heeded:
+    for number in handled:
         signal.signal(number, _stop)
 
 
-def take_last_word() -> None:
+def block_signals() -> None:
     """Returns where the caller may write the last line, and no signal will be raised; otherwise the process ends."""
     _last_word.acquire()
 
@@ -64,7 +64,7 @@ def raised() -> StoppedError | None:
     return _raised
 
 
-def heed() -> None:
+def raise_if_signalled() -> None:
     """Raises again what was raised for a signal, so that nothing is made of what a library did with it."""
     if _raised is not None:
         raise StoppedError(_raised.code)

@@ -19,7 +19,7 @@ OPTION = "--where"
 KEYS = ("noise", "rate", "loss", "backbone", "mode", *SETTINGS)
 _SPECS: Mapping[str, Registry] = {"noise": noise_models, "loss": losses, "backbone": backbones}
 _PLUS = re.compile(r"(?<![eE])\+")  # not that of 1e+16
-_MOST_VALUES = 12  # of a key, listed where none fits
+_MAX_VALUES = 12  # of a key, listed where none fits
 Admits = Callable[[Identity], bool]
 
 
@@ -153,8 +153,8 @@ def admitting(where: Where, available: Iterable[Identity]) -> Admits:
 
 def _listed(values: Iterable[str]) -> str:
     ordered = sorted(values)
-    more = f" and {len(ordered) - _MOST_VALUES} more" if len(ordered) > _MOST_VALUES else ""
-    return ", ".join(ordered[:_MOST_VALUES]) + more
+    more = f" and {len(ordered) - _MAX_VALUES} more" if len(ordered) > _MAX_VALUES else ""
+    return ", ".join(ordered[:_MAX_VALUES]) + more
 
 
 def matching(texts: Sequence[str], trained: Iterable[Identity]) -> set[Identity]:

@@ -31,7 +31,7 @@ from flowernoise.safe import atomic, hdf5, signals
 SCHEMA = 3
 MAX_RECORD = 128 * 2**20  # bytes, some 400,000 runs in an evaluation
 _HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": "([0-9a-f]{64})",\n"body": ')
-_MOST_HEAD = 256  # bytes
+_MAX_HEAD = 256  # bytes
 _TAIL = b"}\n"
 _CONTROL = re.compile(rb'(?<!\\)(?:\\\\)*\\[^"\\]')  # an escape that stands for a control character
 _made: contextvars.ContextVar[list[Path] | None] = contextvars.ContextVar(
@@ -161,7 +161,7 @@ def _decoded(path: Path, kind: str, body: type[Record]) -> tuple[_Envelope, Reco
 def _checked_envelope(path: Path, kind: str) -> _Envelope:
     with _opened(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        head = _HEAD.match(stream.read(_MOST_HEAD))
+        head = _HEAD.match(stream.read(_MAX_HEAD))
         if head is None:
             raise DamagedFileError(f"{path} is damaged: it does not begin as a record")
         schema, its_kind, sha256 = int(head[1]), head[2].decode(), head[3].decode()
@@ -385,7 +385,7 @@ def set_aside(path: Path) -> None:
     Raises:
         StoppedError: a signal has come, which may be all that is wrong.
     """
-    signals.heed()
+    signals.raise_if_signalled()
     with contextlib.suppress(OSError):
         path.replace(path.with_name(path.name + ".damaged"))
         atomic.sync_directory(path.parent)

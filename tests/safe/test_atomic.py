@@ -11,7 +11,7 @@ import pytest
 from flowernoise.safe import atomic
 
 NUMBER = "0123456789ab"
-MACHINE = atomic.mark().partition("-")[0]
+MACHINE = atomic.owner_mark().partition("-")[0]
 
 
 def temporary(process: object = os.getpid(), machine: str = MACHINE) -> str:
@@ -19,11 +19,11 @@ def temporary(process: object = os.getpid(), machine: str = MACHINE) -> str:
 
 
 def test_the_mark_names_this_process_in_every_process_of_this_machine() -> None:
-    script = "import os; from flowernoise.safe import atomic; print(os.getpid(), atomic.mark())"
+    script = "import os; from flowernoise.safe import atomic; print(os.getpid(), atomic.owner_mark())"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     pid, mark = shown.stdout.split()
     assert mark == f"{MACHINE}-{pid}"
-    assert atomic.mark() == f"{MACHINE}-{os.getpid()}"
+    assert atomic.owner_mark() == f"{MACHINE}-{os.getpid()}"
 
 
 def test_a_forked_process_has_a_mark_of_its_own() -> None:
@@ -31,9 +31,9 @@ def test_a_forked_process_has_a_mark_of_its_own() -> None:
     script = (
         "import os\n"
         "from flowernoise.safe import atomic\n"
-        "atomic.mark()\n"
+        "atomic.owner_mark()\n"
         "if (child := os.fork()) == 0:\n"
-        "    os._exit(0 if atomic.mark().endswith(f'-{os.getpid()}') else 1)\n"
+        "    os._exit(0 if atomic.owner_mark().endswith(f'-{os.getpid()}') else 1)\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
@@ -65,27 +65,27 @@ def test_only_names_that_the_program_gives_are_temporary(name: str, expected: bo
 
 def test_what_is_kept_clean_is_gone_after_the_block_unless_it_was_renamed(tmp_path: Path) -> None:
     path = tmp_path / temporary()
-    with atomic.kept_clean(path):
+    with atomic.removed_at_end(path):
         path.touch()
     assert list(tmp_path.iterdir()) == []
-    with atomic.kept_clean(path):
+    with atomic.removed_at_end(path):
         path.touch()
         path.replace(tmp_path / "a.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
     path.touch()
-    with pytest.raises(KeyboardInterrupt), atomic.kept_clean(path):
+    with pytest.raises(KeyboardInterrupt), atomic.removed_at_end(path):
         raise KeyboardInterrupt
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_process_that_ends_at_once_removes_what_is_open_and_no_more(tmp_path: Path) -> None:
     open_, other, missing, done = (tmp_path / f".{name}.tmp" for name in ("open", "other", "missing", "done"))
-    with atomic.kept_clean(done):
+    with atomic.removed_at_end(done):
         pass
-    with atomic.kept_clean(open_), atomic.kept_clean(missing):
+    with atomic.removed_at_end(open_), atomic.removed_at_end(missing):
         for path in (open_, other, done):
             path.touch()
-        atomic.remove_all()
+        atomic.remove_temporaries()
         assert set(tmp_path.iterdir()) == {other, done}
 
 

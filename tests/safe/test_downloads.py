@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 import flowernoise.safe.downloads
-from flowernoise.safe.downloads import impatient, status
+from flowernoise.safe.downloads import download_timeouts, status
 from tests.timing import assert_in_time, may_be_late
 
 
@@ -183,7 +183,7 @@ def test_downloads_by_urllib_and_requests_give_up_within_and_wait_again_afterwar
         stop.wait(10)
 
     for download in (lambda url: requests.get(url), lambda url: urllib.request.urlopen(url).read()):
-        with listening(half) as url, impatient():
+        with listening(half) as url, download_timeouts():
             start = time.monotonic()
             with pytest.raises((OSError, requests.RequestException)):
                 download(url)

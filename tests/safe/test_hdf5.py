@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flowernoise.safe.hdf5 import (
-    MOST_OBJECTS,
+    MAX_OBJECTS,
     longest_text,
     plain_array,
     plain_texts,
@@ -113,7 +113,7 @@ def test_an_array_larger_than_allowed_is_refused_before_it_is_read(check: Callab
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_too_many_objects_are_refused(nested: bool) -> None:
-    names = [f"g{k % 7}/{k}" if nested else str(k) for k in range(MOST_OBJECTS)]
+    names = [f"g{k % 7}/{k}" if nested else str(k) for k in range(MAX_OBJECTS)]
     content = written(lambda file: [file.create_group(name) for name in names])
     with pytest.raises(ValueError, match="it holds over 10,000 objects"):
         refuse(content)

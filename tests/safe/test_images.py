@@ -318,7 +318,7 @@ def test_a_jpeg_too_large_to_be_decoded_whole_is_digested_at_a_fraction(monkeypa
     large = noise(6, 5).resize((600, 500), Image.Resampling.BICUBIC)
     data, copy = encoded(large, "JPEG"), encoded(large, "JPEG", comment=b"copied")
     whole = digest_of_pixels(data, 20)
-    monkeypatch.setattr(images, "MOST_BYTES", 800_000)  # it takes 1,200,000
+    monkeypatch.setattr(images, "MAX_BYTES", 800_000)  # it takes 1,200,000
     assert digest_of_pixels(data, 20) == digest_of_pixels(copy, 20) != whole
     with Image.open(io.BytesIO(data)) as image:
         image.draft("RGB", (40, 40))

@@ -110,7 +110,7 @@ def test_more_signals_change_nothing(body: str) -> None:
 def test_temporary_files_are_removed(tmp_path: Path) -> None:
     path = str(tmp_path / "half.tmp")
     stuck = started(
-        f"from pathlib import Path\nwith atomic.kept_clean(Path({path!r})):\n    open({path!r}, 'w').close()\n"
+        f"from pathlib import Path\nwith atomic.removed_at_end(Path({path!r})):\n    open({path!r}, 'w').close()\n"
         f"    ready()\n    {IN_C}"
     )
     assert Path(path).exists()
@@ -119,7 +119,7 @@ def test_temporary_files_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_signal_after_the_last_word_changes_nothing() -> None:
-    process = started("signals.take_last_word()\nready()\ntime.sleep(0.3)\n__main__.os._exit(7)")
+    process = started("signals.block_signals()\nready()\ntime.sleep(0.3)\n__main__.os._exit(7)")
     assert ended(process, signal.SIGINT)[:2] == (7, "")
 
 

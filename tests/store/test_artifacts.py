@@ -34,7 +34,7 @@ def dead() -> int:
 
 def temporary(name: str, process: int, machine: str | None = None) -> str:
     """Name of a temporary file of a process of this machine, or of another."""
-    return f".{name}.{machine or atomic.mark().partition('-')[0]}-{process}-{NUMBER}.tmp"
+    return f".{name}.{machine or atomic.owner_mark().partition('-')[0]}-{process}-{NUMBER}.tmp"
 
 
 # Links

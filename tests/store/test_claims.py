@@ -322,7 +322,7 @@ def test_temporary_files_of_the_dead_are_removed_with_the_next_claim(layout: Lay
     process = holder("corrupt")
     process.kill()
     process.wait()
-    machine = atomic.mark().partition("-")[0]
+    machine = atomic.owner_mark().partition("-")[0]
     layout.draws.mkdir()
     dead = layout.draws / f".a.h5.{machine}-{process.pid}-0123456789ab.tmp"
     living = layout.draws / f".b.h5.{machine}-{os.getpid()}-0123456789ab.tmp"

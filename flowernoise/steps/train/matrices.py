@@ -78,7 +78,7 @@ def estimate(
     if not known.all():
         names = ", ".join(name for name, is_known in zip(classes, known, strict=True) if not is_known)
         progress.note(
-            f"T estimated on {draw}: the first stage answers {names} to fewer than {transition_matrix.FEWEST_PHOTOS} "
+            f"T estimated on {draw}: the first stage answers {names} to fewer than {transition_matrix.MIN_PHOTOS} "
             "photos, so nothing can be said of their labels; T takes them as right"
         )
     return matrix
