@@ -551,7 +551,7 @@ def run(
 ) -> None:
     """Do all five stages in order and show the table."""
     import flowernoise.steps.run as step
-    from flowernoise.steps import presets
+    from flowernoise.catalogue import presets
 
     given = _given(locals())
     with _session(given) as session:

@@ -44,7 +44,7 @@ FLOORS = (
     {"steps"},
     {"show"},
     {"training", "catalogue", "store"},
-    {"painter", "statistics", "transition_matrix", "versions"},
+    {"statistics", "versions"},
     {"registry", "safe"},
     {"progress", "randomness"},
     {"errors"},

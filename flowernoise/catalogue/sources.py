@@ -212,22 +212,22 @@ def synthetic(
 
     Example: ``flowernoise prepare synthetic:photos=500``
     """
-    from flowernoise import painter
+    from flowernoise.catalogue import flowers
     from flowernoise.randomness import generator
 
     def encoded(index: int, kind: str) -> bytes:
-        image = painter.paint(kind, generator(seed, "synthetic", kind, str(index)), size)
+        image = flowers.paint(kind, generator(seed, "synthetic", kind, str(index)), size)
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=90)
         return buffer.getvalue()
 
     def drawn() -> Iterator[Photo]:
         for index in range(photos):
-            label = index % len(painter.KINDS)
-            kind = painter.KINDS[label]
+            label = index % len(flowers.KINDS)
+            kind = flowers.KINDS[label]
             yield Photo(f"{kind}/{index:06}.jpg", label, functools.partial(encoded, index, kind))
 
-    return Source(painter.KINDS, photos, drawn)
+    return Source(flowers.KINDS, photos, drawn)
 
 
 def fingerprint(spec: Spec) -> str | None:

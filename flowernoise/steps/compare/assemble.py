@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from flowernoise import statistics
+from flowernoise.catalogue import presets
 from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.statistics import CensoredRate, Paired, RateEstimate
-from flowernoise.steps import presets, where
+from flowernoise.steps import where
 from flowernoise.steps.compare import notes
 from flowernoise.steps.compare.evaluated import Cell, Directory, Group, Members
 from flowernoise.steps.compare.judge import NO_VALUE, SIGNIFICANT, Judged, Value, contests, judge, measure
@@ -361,7 +364,8 @@ def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tupl
         ours = [
             row
             for row in rows
-            if (row.noise, row.loss) == (published.noise, published.loss) and preset.is_trained_so(row.setup)
+            if (row.noise, row.loss) == (published.noise, published.loss)
+            and preset.trains_with(msgspec.structs.asdict(row.setup))
         ]
         values = [value for row in ours for value in row.values]
         if values:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import transition_matrix
+from flowernoise.catalogue import transition_matrix
 from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.transition_matrix import AnyLabels, Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import DrawKey, RunKey
 from flowernoise.training import heads
-from flowernoise.transition_matrix import AnyLabels, Matrix
 
 TRUE, ESTIMATED = "true", "estimated"
 FIRST_STAGE = losses.parse("ce")

@@ -9,7 +9,6 @@ from typing import Any
 
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean
-from flowernoise.store.setups import Setup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +30,9 @@ class Preset:
     published: tuple[Published, ...]
     why: str
 
-    def is_trained_so(self, setup: Setup) -> bool:
-        """Whether runs are trained as the preset trains them."""
-        of_setup = {field: getattr(setup, field) for field in setup.__struct_fields__}
-        return all(of_setup.get(name, value) == value for name, value in self.options.items())
+    def trains_with(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the preset trains with these settings, of which it need not name all."""
+        return all(settings.get(name, value) == value for name, value in self.options.items())
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import dirichlet
 
-from flowernoise import transition_matrix
+from flowernoise.catalogue import transition_matrix
 from flowernoise.errors import BadRequestError
 
 NAMES = tuple("abcdefgh")

@@ -7,8 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from flowernoise.catalogue.flowers import KINDS, paint
+from flowernoise.catalogue.flowers.canvas import Canvas, Pose
+from flowernoise.catalogue.flowers.heads import Variety
+from flowernoise.catalogue.flowers.species import SPECIES
 from flowernoise.errors import BadRequestError
-from flowernoise.painter import KINDS, SPECIES, Canvas, Pose, Variety, paint
 
 Pixels = NDArray[np.float64]
 
