@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from flowernoise import versions
+from flowernoise.analysis.statistics import must_be_predicted
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.metrics import Answers, accuracy, balanced_accuracy, recalls
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.statistics import must_be_predicted
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
@@ -248,7 +248,8 @@ def _have_collapsed(
 ) -> np.ndarray[Any, Any]:
     """Which runs [R] never predict, for a test photo, a class that their training labels name.
 
-    Only classes count that :func:`flowernoise.statistics.must_be_predicted` names: others may be missed by chance.
+    Only classes count that :func:`flowernoise.analysis.statistics.must_be_predicted` names: others may be missed by
+    chance.
     """
 
     def present(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from flowernoise import statistics
+from flowernoise.analysis import statistics
 from flowernoise.catalogue import presets
 from flowernoise.catalogue.metrics import Answers, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from flowernoise import statistics
+from flowernoise.analysis import statistics
+from flowernoise.analysis.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.catalogue import presets
 from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
-from flowernoise.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.steps import where
 from flowernoise.steps.compare import notes
 from flowernoise.steps.compare.evaluated import Cell, Directory, Group, Members

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowernoise import statistics
+from flowernoise.analysis import statistics
+from flowernoise.analysis.statistics import Paired, RateEstimate
 from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import Measured
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
-from flowernoise.statistics import Paired, RateEstimate
 from flowernoise.steps.compare.evaluated import Cell, Group, Members
 from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import Setup

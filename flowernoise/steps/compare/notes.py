@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from flowernoise import statistics
+from flowernoise.analysis import statistics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.steps.compare.evaluated import Cell, Failure, Group
 from flowernoise.steps.compare.settings import CompareSettings
@@ -127,7 +127,7 @@ def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[st
     """Losses of which some runs collapsed or fell far below the others of their cell, and most did not.
 
     Where none did in a cell, its tests take the loss for better than it is: of a loss of which a fifth of the runs lose
-    17 points, 10 % of five seeds are called better than an equal one (tests/test_statistics_simulated.py).
+    17 points, 10 % of five seeds are called better than an equal one (tests/analysis/test_statistics_simulated.py).
     """
     sign = 1 if better == "higher" else -1
     repeated = {
