@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from flowernoise.analysis import where
 from flowernoise.errors import FlowernoiseError
 from flowernoise.safe import atomic, images
 from flowernoise.safe.atomic import TEMPORARY
-from flowernoise.steps import commands, where
+from flowernoise.steps import commands
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
 from flowernoise.store.files import FileRef
 from flowernoise.store.layout import Layout

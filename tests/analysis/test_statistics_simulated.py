@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from flowernoise.analysis.comparison.judge import WITHOUT_STAR
 from flowernoise.analysis.statistics import (
     CensoredRate,
     crossed_bootstrap,
@@ -26,7 +27,6 @@ from flowernoise.analysis.statistics import (
     worse_than_another,
 )
 from flowernoise.catalogue.metrics import Answers, metrics
-from flowernoise.steps.compare.judge import WITHOUT_STAR
 
 EASY, OWN, SEEDS_LUCK = 1.0, 1.0, 0.0  # spread of what a photo is to every loss, to one, and of trainings
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowernoise.analysis import where
 from flowernoise.errors import BadRequestError
-from flowernoise.steps import where
 from flowernoise.store.records import Identity
 from tests.fabricated import a_setup
 

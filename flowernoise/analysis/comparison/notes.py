@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from flowernoise.analysis import statistics
+from flowernoise.analysis.comparison.evaluated import Cell, Failure, Group
+from flowernoise.analysis.comparison.question import Question
 from flowernoise.catalogue.noise import noise_models
-from flowernoise.steps.compare.evaluated import Cell, Failure, Group
-from flowernoise.steps.compare.settings import CompareSettings
 from flowernoise.store.records import CONTROL, Column, Provenance, RateInterval, Row, Tolerated
 from flowernoise.store.setups import SETTINGS, Setup, differing, named, setting
 
@@ -21,7 +21,7 @@ def of(
     rows: Sequence[Row],
     tolerated: Sequence[Tolerated],
     picked: Collection[Cell],
-    settings: CompareSettings,
+    question: Question,
     better: str,
 ) -> list[str]:
     """All notes on a comparison.
@@ -31,12 +31,12 @@ def of(
         names: of the groups.
         rows, tolerated: what is shown.
         picked: the cells that ``--where`` picks, or that were trained last.
-        settings: what was asked for.
+        question: what was asked.
         better: ``higher`` or ``lower``, the metric's direction.
     """
     return [
-        *_baseline(groups, settings),
-        *_epochs(groups, names, settings),
+        *_baseline(groups, question),
+        *_epochs(groups, names, question),
         *_oracle_epochs(groups),
         *_collapsed(rows),
         *_failed(groups, picked),
@@ -45,22 +45,22 @@ def of(
         *_unsteady(names, rows, better),
         *_one_labelling(rows),
         *_provenance(groups, picked),
-        *_not_shown(groups, picked, settings),
-        *_crossovers(names, rows, tolerated, settings.baseline),
+        *_not_shown(groups, picked, question),
+        *_crossovers(names, rows, tolerated, question.baseline),
     ]
 
 
-def _baseline(groups: Sequence[Group], settings: CompareSettings) -> Iterator[str]:
-    if all(cell.loss != settings.baseline for group in groups for cell in group.cells):
-        yield f"no runs with the baseline {settings.baseline}: without it nothing shows what a loss gains"
+def _baseline(groups: Sequence[Group], question: Question) -> Iterator[str]:
+    if all(cell.loss != question.baseline for group in groups for cell in group.cells):
+        yield f"no runs with the baseline {question.baseline}: without it nothing shows what a loss gains"
 
 
-def _epochs(groups: Sequence[Group], names: Sequence[str], settings: CompareSettings) -> Iterator[str]:
+def _epochs(groups: Sequence[Group], names: Sequence[str], question: Question) -> Iterator[str]:
     """Where another epoch is shown than the one asked for, and why."""
     for number, group in enumerate(groups):
         where = _where(names, number)
         if not group.dataset.sizes[1]:
-            if settings.select == "selected":
+            if question.select == "selected":
                 yield f"{where}there is no validation split to select on; the last epoch is shown"
         elif group.selected != group.asked:
             yield f"{where}fine-tuning keeps the last epoch only; it is shown"
@@ -191,9 +191,9 @@ def _different(provenances: Sequence[Provenance]) -> Iterator[str]:
             yield f"{key} {' and '.join(values)}"
 
 
-def _not_shown(groups: Sequence[Group], picked: Collection[Cell], settings: CompareSettings) -> Iterator[str]:
+def _not_shown(groups: Sequence[Group], picked: Collection[Cell], question: Question) -> Iterator[str]:
     """Ways of training that are there, but are not shown unless they are asked for."""
-    if settings.where:
+    if question.where:
         return
     methods: dict[Setup, set[str]] = {}
     for group in groups:

@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from flowernoise.analysis import statistics
+from flowernoise.analysis import statistics, where
+from flowernoise.analysis.comparison import notes
+from flowernoise.analysis.comparison.evaluated import Cell, Directory, Group, Members
+from flowernoise.analysis.comparison.judge import NO_VALUE, SIGNIFICANT, Judged, Value, contests, judge, measure
+from flowernoise.analysis.comparison.names import datasets_of, variants_of
+from flowernoise.analysis.comparison.order import Order
+from flowernoise.analysis.comparison.question import Choice, Question, choose_columns, choose_rows
 from flowernoise.analysis.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.catalogue import presets
 from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
-from flowernoise.steps import where
-from flowernoise.steps.compare import notes
-from flowernoise.steps.compare.evaluated import Cell, Directory, Group, Members
-from flowernoise.steps.compare.judge import NO_VALUE, SIGNIFICANT, Judged, Value, contests, judge, measure
-from flowernoise.steps.compare.settings import Choice, CompareSettings, choose_columns, choose_rows
 from flowernoise.store.records import (
     CONTROL,
     Beneath,
     Beside,
-    Column,
     Comparison,
-    Condition,
     Difference,
     Identity,
     Rate,
     RateInterval,
     Row,
-    TestPhotos,
     Tolerated,
     Verdict,
 )
 
-FEW_NAMES = 5  # classes that a note names
 
-
-def assemble(
-    groups: Sequence[Group], directories: Sequence[Directory], metric: Spec, settings: CompareSettings
-) -> Comparison:
+def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: Spec, question: Question) -> Comparison:
     """The comparison of groups of runs; stale evaluations are for others to note.
 
     Raises:
         BadRequestError: rows or columns that are not there, or a class that a metric names and a data set has not.
     """
     every = [cell for group in groups for cell in group.cells]
-    chosen_rows = choose_rows(settings.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
+    chosen_rows = choose_rows(question.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
     chosen_columns = choose_columns(
-        settings.columns,
+        question.columns,
         _names(every, "loss"),
         sorted({cell.setup.backbone for cell in every}),
         sorted({cell.setup.mode for cell in every}),
     )
     better, unit = metric.entry.properties["better"], metric.entry.properties["unit"]
-    variants = _variants(groups, directories)
-    picked = _picked(groups, settings)
+    variants = variants_of(groups, directories)
+    picked = _picked(groups, question)
     shown = [
         [cell for cell in group.cells if cell in picked and _is_shown(cell, chosen_rows, chosen_columns)]
         for group in groups
@@ -68,7 +59,7 @@ def assemble(
         raise BadRequestError("no run is of the --rows and --columns together; `flowernoise compare` alone shows all")
     in_all = sum(len(contests(group, cells)) for group, cells in zip(groups, shown, strict=True))
     judged = [
-        judge(group, metric, cells, settings.baseline, settings.delta / 100, in_all)
+        judge(group, metric, cells, question.baseline, question.delta, in_all)
         for group, cells in zip(groups, shown, strict=True)
     ]
     differences = _differences(groups, judged, better)
@@ -77,10 +68,10 @@ def assemble(
         for number, (group, cells, found) in enumerate(zip(groups, shown, judged, strict=True))
         for row in _Rows(number, group, found, differences[number], variants, metric).of(cells)
     ]
-    order = _Order(rows, settings.sort_by, settings.baseline, better, chosen_rows, chosen_columns)
+    order = Order(rows, question.sort_by, question.baseline, better, chosen_rows, chosen_columns)
     beside, why = _beside(directories, rows) if metric.name == "accuracy" else ((), "")
     tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
-    datasets = _datasets(groups, directories)
+    datasets = datasets_of(groups, directories)
     names = [photos.name for photos in datasets]
     return Comparison(
         directories=(),
@@ -88,19 +79,19 @@ def assemble(
         metric=str(metric),
         unit=unit,
         better=better,
-        baseline=settings.baseline,
-        delta=settings.delta / 100,
+        baseline=question.baseline,
+        delta=question.delta,
         conditions=order.conditions,
         columns=order.columns,
         rows=tuple(sorted(rows, key=order.of_row)),
         tolerated=tuple(tolerated),
         beside=beside,
         why=why,
-        notes=tuple(notes.of(groups, names, rows, tolerated, picked, settings, better)),
+        notes=tuple(notes.of(groups, names, rows, tolerated, picked, question, better)),
     )
 
 
-def _picked(groups: Sequence[Group], settings: CompareSettings) -> set[Cell]:
+def _picked(groups: Sequence[Group], question: Question) -> set[Cell]:
     """What ``--where`` picks, or what was trained last; and, unless columns are chosen, the baseline of each setup.
 
     Raises:
@@ -110,11 +101,11 @@ def _picked(groups: Sequence[Group], settings: CompareSettings) -> set[Cell]:
     for group in groups:
         for cell, members in group.cells.items():
             by_directory.setdefault(cell.directory, {})[cell.identity] = members.recency
-    found = where.shown(settings.where, list(by_directory.values()))
+    found = where.shown(question.where, list(by_directory.values()))
     return {
         Cell(directory, *identity)
         for (directory, there), picked in zip(by_directory.items(), found, strict=True)
-        for identity in (picked if settings.columns else where.with_baseline(picked, there, settings.baseline))
+        for identity in (picked if question.columns else where.with_baseline(picked, there, question.baseline))
     }
 
 
@@ -125,55 +116,6 @@ def _names(cells: Iterable[Cell], field: str) -> list[str]:
 def _is_shown(cell: Cell, rows: Choice, columns: Choice) -> bool:
     row = cell.noise == CONTROL or rows.admits(cell.noise, f"{cell.rate:g}")
     return row and columns.admits(cell.loss, cell.setup.backbone, cell.setup.mode)
-
-
-def _variants(groups: Sequence[Group], directories: Sequence[Directory]) -> list[str]:
-    """For each directory what tells its columns from others': its name, where another holds the same; else nothing."""
-    names = _short([directory.path for directory in directories])
-    clashing: set[int] = set()
-    for group in groups:
-        holders: dict[tuple[Any, ...], set[int]] = {}
-        for cell in group.cells:
-            holders.setdefault(cell[1:], set()).add(cell.directory)
-        clashing |= {position for those in holders.values() if len(those) > 1 for position in those}
-    return [name if position in clashing else "" for position, name in enumerate(names)]
-
-
-def _short(paths: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as it takes to tell them apart."""
-    resolved = [path.resolve().parts for path in paths]
-    for count in range(1, max(map(len, resolved)) + 1):
-        names = ["/".join(parts[-count:]) for parts in resolved]
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
-
-
-def _datasets(groups: Sequence[Group], directories: Sequence[Directory]) -> tuple[TestPhotos, ...]:
-    """The data sets, each named by as much as it takes to tell them apart."""
-    short = _short([directory.path for directory in directories])
-    namings: list[Callable[[Group], str]] = [
-        lambda group: group.dataset.request.source,
-        _source_and_task,
-        lambda group: f"{_source_and_task(group)}, in {' and '.join(short[d] for d in group.directories)}",
-    ]
-    names = next(n for naming in namings if len(set(n := [naming(group) for group in groups])) == len(groups))
-    return tuple(
-        TestPhotos(
-            name=name,
-            source=group.dataset.request.source,
-            classes=group.dataset.classes,
-            test_counts=group.dataset.counts[2],
-            majority=group.dataset.majority,
-            select=group.selected,
-        )
-        for name, group in zip(names, groups, strict=True)
-    )
-
-
-def _source_and_task(group: Group) -> str:
-    request = group.dataset.request
-    return f"{request.source}, {request.positive} or not" if request.positive else request.source
 
 
 def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str) -> list[dict[Cell, Difference]]:
@@ -288,73 +230,8 @@ def _rate(rate: CensoredRate) -> Rate:
     return Rate(rate.censoring, rate.rate)
 
 
-class _Order:
-    """In which order things are shown, as ``--sort-by``, ``--rows`` and ``--columns`` say."""
-
-    def __init__(
-        self, rows: Sequence[Row], sort_by: str, baseline: str, better: str, chosen_rows: Choice, chosen_columns: Choice
-    ) -> None:
-        self._sort_by, self._sign = sort_by, 1 if better == "higher" else -1
-        self._chosen_rows = chosen_rows
-        conditions = {row.condition for row in rows}
-        self.conditions = tuple(sorted(conditions, key=self._of_condition))
-        first: dict[Column, int] = {}
-        for row in rows:
-            first[row.column] = min(row.directory, first.get(row.column, row.directory))
-
-        def by_name(column: Column) -> tuple[Any, ...]:
-            place = chosen_columns.place(0, column.loss)
-            not_baseline = column.loss != baseline and sort_by != "loss"
-            kind = (column.setup.backbone, column.setup.mode, column.setup, column.variant)
-            return first[column], *kind, place, not_baseline, column.loss
-
-        named = sorted(first, key=by_name)
-        self._place = {column: place for place, column in enumerate(named)}
-        means = _means_of_columns(rows, sort_by, self._sign) if sort_by in ("mean", "drop") else {}
-        self.columns = tuple(sorted(named, key=lambda column: means.get(column, math.inf)))
-
-    def _of_condition(self, condition: Condition) -> tuple[Any, ...]:
-        by_noise = (condition.noise != CONTROL, self._place_of_noise(condition.noise), condition.noise, condition.rate)
-        return (condition.rate, *by_noise) if self._sort_by == "rate" else by_noise
-
-    def _place_of_noise(self, noise: str) -> int:
-        return 0 if noise == CONTROL else self._chosen_rows.place(0, noise)
-
-    def of_row(self, row: Row) -> tuple[Any, ...]:
-        """Where a row comes in lists."""
-        usual = (row.dataset, self._of_condition(row.condition), self._place[row.column])
-        if self._sort_by == "loss":
-            return row.loss, *usual
-        if self._sort_by == "mean":
-            return math.inf if row.mean is None else -self._sign * row.mean, *usual
-        if self._sort_by == "drop":
-            return math.inf if row.drop is None else self._sign * row.drop, *usual
-        return usual
-
-    def of_tolerated(self, tolerated: Tolerated) -> tuple[Any, ...]:
-        """Where a line comes in lists."""
-        place = self._place_of_noise(tolerated.noise)
-        return tolerated.dataset, place, tolerated.noise, self._place[tolerated.column]
-
-
-def _means_of_columns(rows: Sequence[Row], field: str, sign: int) -> dict[Column, float]:
-    """What orders columns, smallest first: the mean over the cells that all of them have, or over their own if none."""
-    of_column: dict[Column, dict[tuple[int, Condition], float]] = {}
-    for row in rows:
-        value = row.mean if field == "mean" else row.drop
-        if value is not None:
-            height = -sign * value if field == "mean" else sign * value
-            of_column.setdefault(row.column, {})[row.dataset, row.condition] = height
-    common = set.intersection(*(set(cells) for cells in of_column.values())) if of_column else set()
-    return {
-        column: sum(kept) / len(kept)
-        for column, cells in of_column.items()
-        if (kept := [height for place, height in cells.items() if not common or place in common])
-    }
-
-
 def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tuple[Beside, ...], str]:
-    """What was published about the preset that made a directory, if that is compared alone: beside its own settings."""
+    """What was published about the preset that made a directory, if that is compared alone: beside its own question."""
     [directory, *others] = directories
     if others or directory.preset is None or directory.preset.dataset != directory.dataset.id:
         return (), ""
