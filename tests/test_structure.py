@@ -45,7 +45,6 @@ FLOORS = (
     {"show"},
     {"analysis"},
     {"training", "catalogue", "store"},
-    {"versions"},
     {"registry", "safe"},
     {"progress", "randomness"},
     {"errors"},

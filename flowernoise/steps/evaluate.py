@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import versions
 from flowernoise.analysis.statistics import must_be_predicted
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.metrics import Answers, accuracy, balanced_accuracy, recalls
@@ -28,6 +27,7 @@ from flowernoise.store.records import (
     RunBlock,
     RunKey,
     Selection,
+    versions_of,
 )
 from flowernoise.store.runs import StoredRun
 from flowernoise.training import engine, finetune
@@ -149,7 +149,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             provenances=tuple(provenances),
             runs=evaluated,
             arrays=files.NOT_WRITTEN,
-            versions=versions.of("numpy"),
+            versions=versions_of("numpy"),
         ),
         stacked,
     )

@@ -14,7 +14,6 @@ from typing import IO
 
 import numpy as np
 
-from flowernoise import versions
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
@@ -24,7 +23,7 @@ from flowernoise.safe.streams import printable
 from flowernoise.store import artifacts, claims, datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable
+from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable, versions_of
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
@@ -199,7 +198,7 @@ def _take(
         identical=identical,
         contradictory=contradictory,
         unreadable=tuple(problem for _, problem in unreadable),
-        versions=versions.of("numpy", "pillow"),
+        versions=versions_of("numpy", "pillow"),
     )
 
 

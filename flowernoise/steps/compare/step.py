@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowernoise import __version__, versions
+from flowernoise import __version__
 from flowernoise.analysis.comparison.assemble import assemble
 from flowernoise.analysis.comparison.evaluated import Directory, open_directory, read_groups
 from flowernoise.analysis.comparison.question import Question
@@ -18,7 +18,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps.compare.settings import CompareSettings
 from flowernoise.store import comparisons, evaluations, files
-from flowernoise.store.records import Comparison, KeptComparison
+from flowernoise.store.records import Comparison, KeptComparison, versions_of
 
 COMPUTED = 1  # raise it when the same answers give another comparison
 
@@ -69,7 +69,7 @@ def _made(opened: Sequence[Directory], settings: CompareSettings) -> KeptCompari
         evaluations=tuple(directory.evaluation for directory in opened),
         inputs=inputs,
         comparison=assemble(groups, opened, spec, _question(settings)),
-        versions=versions.of("numpy"),
+        versions=versions_of("numpy"),
     )
     if not _are_present(opened):
         return None
