@@ -126,6 +126,10 @@ def test_forbidden_imports_are_found_wherever_they_stand(name: str, source: str,
     assert forbidden(name, source) == expected
 
 
+def test_the_top_level_is_seen_at_a_glance() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+
+
 def test_only_the_entry_point_imports_the_command_line() -> None:
     assert [name for name, path in modules() if any(t.startswith("cli") for t in imports(name, path.read_text()))] == [
         "__main__"

@@ -36,7 +36,6 @@ MAX_TEXT_BYTES, MAX_COMPRESSED_TEXTS = 4 << 20, 8  # beside a PNG's pixels
 STRIP_PIXELS = 1 << 18  # of a photo that are digested at a time
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error; ours are above
 DECODING = f"pillow {PIL.__version__}, RGB, whole photo resized to a square, bilinear"
-INPUTS = "Inputs"  # text in a contact sheet's PNG: digest of what its labels were read from
 
 Made = TypeVar("Made")
 

@@ -1,4 +1,7 @@
-"""Standard input, output and error as the command line needs them: always there, and knowing what to do on failure."""
+"""Standard input, output and error as the command line needs them: always there, and knowing what to do on failure.
+
+Also text that is safe to show in them.
+"""
 
 from __future__ import annotations
 

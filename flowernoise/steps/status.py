@@ -21,7 +21,7 @@ from flowernoise.safe.atomic import TEMPORARY
 from flowernoise.steps import commands
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
 from flowernoise.store.files import FileRef
-from flowernoise.store.layout import Layout
+from flowernoise.store.layout import INPUTS, Layout
 from flowernoise.store.records import (
     CONTROL,
     Dataset,
@@ -358,7 +358,7 @@ class _Look:
     def _preview_state(self, valid: set[str], *, unknown: bool) -> State:
         """Whether the labels on every contact sheet are still those that it was made from."""
         named = [name for name in self._sizes if name.startswith("preview/") and name.endswith(".png")]
-        made_from = {images.text_in_png(self._layout.root / name, images.INPUTS) for name in named} - {None}
+        made_from = {images.text_in_png(self._layout.root / name, INPUTS) for name in named} - {None}
         if made_from & valid and made_from - valid:
             return "partly"
         return _state(made_from <= valid, stale=True, unknown=unknown)
