@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from flowernoise.catalogue.sources import label_words
-from flowernoise.images import INPUTS
+from flowernoise.store.layout import INPUTS
 
 COLUMNS = 6
 CONTROL = "none"

@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from flowernoise.analysis import where
 from flowernoise.catalogue.losses import losses as loss_registry
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, did_you_mean
-from flowernoise.steps import where
 from flowernoise.steps.compare import CompareSettings, Comparison, Row, compare
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowernoise import images
+from flowernoise.analysis import where
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, format_value
-from flowernoise.steps import where
+from flowernoise.safe import images
 from flowernoise.steps.compare import CompareSettings
 from flowernoise.store import artifacts, datasets, draws, files, runs
 from flowernoise.store.draws import StoredDraw

@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+from flowernoise.analysis import where
+from flowernoise.catalogue import presets
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps import presets, where
 from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
 from flowernoise.steps.evaluate import EvaluateResult, evaluate

@@ -172,8 +172,8 @@ def photos(folder: Path, count: int) -> list[bytes]:
 
 def extraction(figures: Figures, folder: Path, few: int, many: int) -> None:
     """Photos a second from encoded photos to features on disk, against Model.predict on decoded ones."""
-    from flowernoise import images
     from flowernoise.catalogue.backbones import backbones
+    from flowernoise.safe import images
     from flowernoise.store import files
     from flowernoise.training import engine, features, inference
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import transition_matrix
+from flowernoise.catalogue import transition_matrix
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
