@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from flowernoise import litter, stopping, streams
 from flowernoise.errors import ExitCode, FlowernoiseError
-from flowernoise.text import printable
+from flowernoise.safe import atomic, signals, streams
+from flowernoise.safe.streams import printable
 
-LONGEST_LINE = 2000  # characters of an error line
+MAX_LINE = 2000  # characters of an error line
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     """
     try:
         code = run()
-    except stopping.StoppedError as stopped:  # while another error was being told
+    except signals.StoppedError as stopped:  # while another error was being told
         code = _tell(stopped)
     os._exit(code)
 
@@ -28,16 +28,16 @@ def run() -> int:
     """Runs the command line; tells what went wrong, and returns the exit code. No signal is raised after it."""
     streams.own(hush="--debug" not in sys.argv)
     try:
-        stopping.listen(litter.remove_all)
+        signals.listen(atomic.remove_temporaries)
         code = _command()
         sys.stdout.flush()
     except streams.ReaderLeftError:
         code = ExitCode.DONE
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else ExitCode.COULD_NOT
-    except (Exception, stopping.StoppedError) as error:
+    except (Exception, signals.StoppedError) as error:
         return _tell(error)
-    stopping.take_last_word()
+    signals.block_signals()
     return code
 
 
@@ -58,10 +58,10 @@ def _command() -> int:
 
 def _tell(error: BaseException) -> int:
     """Writes the line about an error, and returns its exit code; after a signal that is what there is to tell."""
-    message, code = _explain(stopping.raised() or error)
+    message, code = _explain(signals.raised() or error)
     line = printable(" ".join(message.split()))
-    stopping.take_last_word()
-    sys.stderr.write(f"error: {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + '…'}\n")
+    signals.block_signals()
+    sys.stderr.write(f"error: {line if len(line) <= MAX_LINE else line[:MAX_LINE] + '…'}\n")
     if "--debug" in sys.argv:
         import traceback
 
@@ -73,7 +73,7 @@ def _explain(error: BaseException) -> tuple[str, ExitCode]:
     """What to tell of an error, and the exit code."""
     if isinstance(error, FlowernoiseError):
         return str(error), error.exit_code
-    if isinstance(error, stopping.StoppedError):
+    if isinstance(error, signals.StoppedError):
         return str(error), error.code
     from typer.exceptions import TyperException
 

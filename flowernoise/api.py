@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import transition_matrix as matrices
+from flowernoise.catalogue import transition_matrix as matrices
+from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import NoiseRequest, check_inputs, expected_rate, is_rated, noise_models
+from flowernoise.catalogue.noise import check_inputs, expected_rate, is_rated, noise_models
+from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.training import heads, out_of_fold
-from flowernoise.transition_matrix import Matrix
 
 Tensor = Any  # a tensor of the Keras backend in use, or an array
 
@@ -110,8 +111,8 @@ def corrupt_labels(
 def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
     """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's answers; no clean label is needed.
 
-    How is said at :func:`flowernoise.transition_matrix.estimated`. Best are the answers of a model that was trained on
-    these labels with cross-entropy and stopped early, before it memorised them.
+    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the answers of a model that was
+    trained on these labels with cross-entropy and stopped early, before it memorised them.
 
     Args:
         labels: observed labels [n], whole numbers from 0.

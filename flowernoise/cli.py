@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowernoise import __version__, outputs
+from flowernoise import __version__
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import number, whole_number
+from flowernoise.safe import paths
 
 if TYPE_CHECKING:
     from flowernoise.show.session import Session
@@ -96,14 +97,14 @@ def _path(text: str) -> Path:
 
 def _file_to_write(text: str) -> Path:
     path = _path(text)
-    if problem := outputs.why_no_file(path):
+    if problem := paths.why_no_file(path):
         raise typer.BadParameter(f"{text!r} cannot be written: {problem}")
     return path
 
 
 def _directory_to_write(text: str) -> Path:
     path = _path(text)
-    if problem := outputs.why_no_directory(path):
+    if problem := paths.why_no_directory(path):
         raise typer.BadParameter(f"{text!r} cannot be written to: {problem}")
     return path
 
@@ -111,7 +112,7 @@ def _directory_to_write(text: str) -> Path:
 def _place_to_write(text: str) -> Path:
     """A directory, or a file."""
     path = _path(text)
-    if problem := outputs.why_no_file(path) and outputs.why_no_directory(path):
+    if problem := paths.why_no_file(path) and paths.why_no_directory(path):
         raise typer.BadParameter(f"{text!r} cannot be written to: {problem}")
     return path
 
@@ -550,7 +551,7 @@ def run(
 ) -> None:
     """Do all five stages in order and show the table."""
     import flowernoise.steps.run as step
-    from flowernoise.steps import presets
+    from flowernoise.catalogue import presets
 
     given = _given(locals())
     with _session(given) as session:

@@ -1,1 +1,1 @@
-"""Numbers from runs and labels, and the plain data that pictures, pages and summaries are made from."""
+"""Numbers from runs and labels: what is known of them, how sure it is, and what is shown of it."""

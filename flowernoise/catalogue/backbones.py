@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from flowernoise import network
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
-from flowernoise.legacy_torch import read_state
-from flowernoise.plain_hdf5 import longest_text, plain_texts, refuse_foreign
 from flowernoise.randomness import generator
 from flowernoise.registry import Registry
+from flowernoise.safe import downloads
+from flowernoise.safe.hdf5 import longest_text, plain_texts, refuse_foreign
+from flowernoise.safe.torch_pickle import read_state
 
 if TYPE_CHECKING:
     import h5py
@@ -47,8 +47,8 @@ RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 RESNET50_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MOST_WEIGHT_BYTES = 320 << 20  # ResNet50 with its classifier and what Adam keeps of each weight takes 308 MB
-MOST_LAYERS, MOST_ARRAYS = 1000, 16  # in a file, in a layer; ResNet50 has 177, and 4
+MAX_WEIGHT_BYTES = 320 << 20  # ResNet50 with its classifier and what Adam keeps of each weight takes 308 MB
+MAX_LAYERS, MAX_ARRAYS = 1000, 16  # in a file, in a layer; ResNet50 has 177, and 4
 # Random weights come from one fixed seed, or no feature cache would ever be of use.
 RANDOM_SEED = 0
 RANDOM_DIGEST = f"none:seed={RANDOM_SEED}"
@@ -154,7 +154,7 @@ def _resnet50_imagenet() -> Path:
         "or --backbone resnet50:weights=PATH (a local weight file)"
     )
     url = RESNET50_FOLDER + RESNET50_FILE
-    answer, host = network.status(url), url.split("/")[2]
+    answer, host = downloads.status(url), url.split("/")[2]
     if answer is None or answer >= 400:
         problem = "does not answer" if answer is None else f"answers {answer} when asked for them"
         raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} {problem}; {ways}")
@@ -163,14 +163,14 @@ def _resnet50_imagenet() -> Path:
     try:
         # Keras draws its progress on stdout, where data goes.
         progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
-        with contextlib.redirect_stdout(progress), network.impatient():
+        with contextlib.redirect_stdout(progress), downloads.download_timeouts():
             home = str(_keras_folders()[0])
             return Path(
                 keras.utils.get_file(RESNET50_FILE, url, cache_dir=home, cache_subdir="models", file_hash=RESNET50_MD5)
             )
     # Keras raises a bare Exception where a download fails.
     except Exception as error:
-        problem = network.reason(error)
+        problem = downloads.reason(error)
         raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {problem}; {ways}") from error
 
 
@@ -185,8 +185,8 @@ def _weight_file(text: str) -> Path:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could be without end
             raise BadRequestError(f"{problem} cannot be read: it is no regular file")
-        if path.stat().st_size > MOST_WEIGHT_BYTES:
-            raise BadRequestError(f"{problem} is larger than {MOST_WEIGHT_BYTES:,} bytes, so it is not for ResNet50")
+        if path.stat().st_size > MAX_WEIGHT_BYTES:
+            raise BadRequestError(f"{problem} is larger than {MAX_WEIGHT_BYTES:,} bytes, so it is not for ResNet50")
         with path.open("rb") as file:
             signature = file.read(len(HDF5_SIGNATURE))
     except FileNotFoundError:
@@ -370,7 +370,7 @@ def _stored_layers(file: h5py.File, longest: int) -> dict[str, list[h5py.Dataset
     """Layer name → its arrays in the order of ``layer.weights``, of every layer that has any."""
     root = file.get("model_weights", file)
     if "layer_names" in root.attrs:
-        names = plain_texts(root, "layer_names", most=MOST_LAYERS, longest=longest)
+        names = plain_texts(root, "layer_names", most=MAX_LAYERS, longest=longest)
         stored = {name: _older_arrays(root[name], longest) for name in names}
     else:
         stored = {}
@@ -379,7 +379,7 @@ def _stored_layers(file: h5py.File, longest: int) -> dict[str, list[h5py.Dataset
 
 
 def _older_arrays(layer: h5py.Group, longest: int) -> list[h5py.Dataset]:
-    return [layer[name] for name in plain_texts(layer, "weight_names", most=MOST_ARRAYS, longest=longest)]
+    return [layer[name] for name in plain_texts(layer, "weight_names", most=MAX_ARRAYS, longest=longest)]
 
 
 def _store_variables(stored: dict[str, list[h5py.Dataset]], longest: int, path: str, item: Any) -> None:

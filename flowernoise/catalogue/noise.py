@@ -12,62 +12,42 @@ What a model says about itself where it is registered:
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from flowernoise import transition_matrix
+from flowernoise.catalogue import transition_matrix
+from flowernoise.catalogue.labelling import (
+    Count,
+    NoiseRequest,
+    NoisyLabels,
+    choose,
+    choose_by_weight,
+    choose_in_classes,
+    count_votes,
+    draw_from_rows,
+    draw_workers,
+    most_confused,
+    named_pairs,
+    needed,
+    one_target_matrix,
+    round_half_up,
+    shared_out,
+    truncated_normal,
+    unit_length,
+    vote_matrix,
+    with_mean,
+)
+from flowernoise.catalogue.transition_matrix import Labels
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Between, Registry, Spec, did_you_mean
-from flowernoise.transition_matrix import Labels, Matrix
+from flowernoise.registry import Between, Registry, Spec
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-Count = Literal["exact", "bernoulli"]
 Temperature = Annotated[float, Between(0, open="low")]
 
 FLIP_RATE_SPREAD = 0.1  # of `instance`, as in the paper
-MOST_VOTES = 200_000  # ways in which workers can vote, up to which a vote's T is worked out
+MAX_VOTES = 200_000  # ways in which workers can vote, up to which a vote's T is worked out
 
 noise_models = Registry("noise model")
-
-
-@dataclasses.dataclass(frozen=True)
-class NoiseRequest:
-    """What is to be corrupted.
-
-    Args:
-        labels: true labels [n], 0 … num_classes − 1.
-        num_classes: c.
-        rate: nominal rate η (or the ρ of ``uniform``), 0 … 1.
-        generator: source of what is drawn example by example.
-        shared: source of what train and val of a draw have in common, such as its workers; ``generator`` if None.
-        class_names: names of the classes; their numbers if None.
-        features: of a backbone, [n, d].
-        probabilities: answers, of a model trained without noise, to examples it was not trained on, [n, c].
-        confusion: mean of such answers over all examples of each true class, [true, answered].
-        observed: the labels that somebody gave [n].
-    """
-
-    labels: Labels
-    num_classes: int
-    rate: float
-    generator: np.random.Generator
-    shared: np.random.Generator | None = None
-    class_names: tuple[str, ...] | None = None
-    features: np.ndarray[Any, Any] | None = None
-    probabilities: np.ndarray[Any, Any] | None = None
-    confusion: Matrix | None = None
-    observed: Labels | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class NoisyLabels:
-    """Observed labels [n], and the nominal T[i, j] = P(observed j | true i), None where there is none."""
-
-    labels: Labels
-    transition_matrix: Matrix | None
 
 
 def needs_of(spec: Spec) -> tuple[str, ...]:
@@ -117,7 +97,7 @@ def symmetric(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
     4
     """
     c = request.num_classes
-    chosen = _choose(request, count)
+    chosen = choose(request, count)
     steps = request.generator.integers(1, c, size=len(request.labels)) if c > 1 else np.zeros(len(chosen), int)
     labels = np.where(chosen, (request.labels + steps) % c, request.labels)
     off_diagonal = request.rate / (c - 1) if c > 1 else 0.0
@@ -147,7 +127,7 @@ def uniform(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
     True
     """
     c = request.num_classes
-    chosen = _choose(request, count)
+    chosen = choose(request, count)
     labels = np.where(chosen, request.generator.integers(0, c, size=len(request.labels)), request.labels)
     T = np.full((c, c), request.rate / c)
     T[np.diag_indices(c)] += 1 - request.rate
@@ -172,8 +152,8 @@ def pairflip(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
     [1, 2, 0]
     """
     c = request.num_classes
-    labels = np.where(_choose(request, count), (request.labels + 1) % c, request.labels)
-    return NoisyLabels(labels, _one_target_matrix(np.roll(np.arange(c), -1), request.rate))
+    labels = np.where(choose(request, count), (request.labels + 1) % c, request.labels)
+    return NoisyLabels(labels, one_target_matrix(np.roll(np.arange(c), -1), request.rate))
 
 
 @noise_models.register(needs=lambda values: () if values["pairs"] else ("confusion",))
@@ -210,7 +190,7 @@ def asymmetric(
     """
     c, rate = request.num_classes, request.rate
     targets = np.arange(c)
-    for source, target in _named_pairs(pairs, request) if pairs else most_confused(_needed(request.confusion), top):
+    for source, target in named_pairs(pairs, request) if pairs else most_confused(needed(request.confusion), top):
         targets[source] = target
     mistaken = targets != np.arange(c)
     if count == "bernoulli":
@@ -218,8 +198,8 @@ def asymmetric(
     else:
         per_class = np.bincount(request.labels, minlength=c)
         flips = [round_half_up(rate * n) if flip else 0 for n, flip in zip(per_class, mistaken, strict=True)]
-        chosen = _choose_in_classes(request, np.array(flips))
-    return NoisyLabels(np.where(chosen, targets[request.labels], request.labels), _one_target_matrix(targets, rate))
+        chosen = choose_in_classes(request, np.array(flips))
+    return NoisyLabels(np.where(chosen, targets[request.labels], request.labels), one_target_matrix(targets, rate))
 
 
 @noise_models.register(rated=False, unkeyed="file")
@@ -246,13 +226,13 @@ def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count =
     """
     T = transition_matrix.read(file, request.num_classes, sha256=sha256, owner="noise model matrix")
     if count == "bernoulli":
-        return NoisyLabels(_draw_from_rows(request.labels, T, request.generator), T)
+        return NoisyLabels(draw_from_rows(request.labels, T, request.generator), T)
     per_class = np.bincount(request.labels, minlength=len(T))
-    chosen = _choose_in_classes(request, _shared_out(per_class * (1 - np.diag(T)), request.generator))
+    chosen = choose_in_classes(request, shared_out(per_class * (1 - np.diag(T)), request.generator))
     mistakes = T * (1 - np.eye(len(T)))
     np.fill_diagonal(mistakes, ~mistakes.any(axis=1))  # rows that nobody draws from
     labels = request.labels.copy()
-    labels[chosen] = _draw_from_rows(request.labels[chosen], mistakes, request.generator)
+    labels[chosen] = draw_from_rows(request.labels[chosen], mistakes, request.generator)
     return NoisyLabels(labels, T)
 
 
@@ -286,14 +266,14 @@ def instance(
     >>> int((instance(request).labels != 0).sum())
     4
     """
-    c, features, labels = request.num_classes, _needed(request.features), request.labels.copy()
-    rates = _truncated_normal(request.rate, FLIP_RATE_SPREAD, len(labels), request.generator)
-    chosen = request.generator.random(len(rates)) < rates if count == "bernoulli" else _choose_by(rates, request)
+    c, features, labels = request.num_classes, needed(request.features), request.labels.copy()
+    rates = truncated_normal(request.rate, FLIP_RATE_SPREAD, len(labels), request.generator)
+    chosen = request.generator.random(len(rates)) < rates if count == "bernoulli" else choose_by_weight(rates, request)
     streams = (request.shared or request.generator).spawn(c)
     for label in np.unique(request.labels[chosen]) if c > 1 else ():
         members = np.flatnonzero(chosen & (request.labels == label))
         W = streams[label].normal(size=(features.shape[1], c))
-        scores = _unit_length(features[members]) @ W / temperature
+        scores = unit_length(features[members]) @ W / temperature
         scores[:, label] = -np.inf
         # the largest of scores plus Gumbel noise is a draw from their softmax
         labels[members] = (scores + request.generator.gumbel(size=scores.shape)).argmax(axis=1)
@@ -328,12 +308,12 @@ def boundary(
     >>> boundary(NoiseRequest(np.zeros(2, int), 3, 0.5, np.random.default_rng(0), probabilities=p)).labels.tolist()
     [0, 2]
     """
-    p = np.array(_needed(request.probabilities), dtype=np.float64)
+    p = np.array(needed(request.probabilities), dtype=np.float64)
     doubt = -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1)
     if count == "bernoulli":
-        chosen = request.generator.random(len(p)) < _with_mean(doubt, request.rate)
+        chosen = request.generator.random(len(p)) < with_mean(doubt, request.rate)
     else:
-        chosen = _choose_by(doubt, request)
+        chosen = choose_by_weight(doubt, request)
     p[np.arange(len(p)), request.labels] = -1
     return NoisyLabels(np.where(chosen, p.argmax(axis=1), request.labels), None)
 
@@ -371,14 +351,14 @@ def annotators(
     >>> bool((vote != 0).mean() < (one != 0).mean())
     True
     """
-    matrices = _draw_workers(request, workers, spread)
-    answers = np.stack([_draw_from_rows(request.labels, T, request.generator) for T in matrices])
-    scores = _votes(answers, request.labels, label) + request.generator.random(answers.shape)
+    matrices = draw_workers(request, workers, spread)
+    answers = np.stack([draw_from_rows(request.labels, T, request.generator) for T in matrices])
+    scores = count_votes(answers, request.labels, label) + request.generator.random(answers.shape)
     labels = np.take_along_axis(answers, scores.argmax(axis=0)[None], axis=0)[0]
     if label == "one":
         return NoisyLabels(labels, matrices.mean(axis=0))
-    feasible = request.num_classes**workers <= MOST_VOTES
-    return NoisyLabels(labels, _vote_matrix(matrices, label) if feasible else None)
+    feasible = request.num_classes**workers <= MAX_VOTES
+    return NoisyLabels(labels, vote_matrix(matrices, label) if feasible else None)
 
 
 @noise_models.register(needs=("observed",), rated=False, one_labelling=True, unkeyed="file")
@@ -411,185 +391,7 @@ def observed(
     >>> observed(request, file="labels.csv").labels.tolist()
     [0, 1, 1]
     """
-    return NoisyLabels(_needed(request.observed).copy(), None)
-
-
-# --- which labels become wrong ---------------------------------------------------------------------------------------
-
-
-def _choose(request: NoiseRequest, count: Count) -> Mask:
-    """Which examples are relabelled, all equally likely; rounded once, over all of them."""
-    n = len(request.labels)
-    if count == "bernoulli":
-        return request.generator.random(n) < request.rate
-    chosen = np.zeros(n, dtype=bool)
-    chosen[request.generator.permutation(n)[: round_half_up(request.rate * n)]] = True
-    return chosen
-
-
-def _choose_by(weights: Floats, request: NoiseRequest) -> Mask:
-    """Exactly round(η n) examples, drawn one after another in proportion to their weights.
-
-    Sorting waiting times that are exponential with the weights as rates is such a draw. Without weight an example
-    comes after all others.
-    """
-    n = len(weights)
-    count = round_half_up(request.rate * n)
-    waiting = np.log(request.generator.exponential(size=n)) - np.log(np.maximum(weights, 1e-300))
-    chosen = np.zeros(n, dtype=bool)
-    if count:
-        chosen[np.argpartition(waiting, count - 1)[:count]] = True
-    return chosen
-
-
-def _choose_in_classes(request: NoiseRequest, flips: Labels) -> Mask:
-    """``flips[i]`` of the examples of class i, all equally likely."""
-    order = request.generator.permutation(len(request.labels))
-    order = order[np.argsort(request.labels[order], kind="stable")]
-    classes = request.labels[order]
-    rank = np.arange(len(order)) - np.searchsorted(classes, classes)
-    chosen = np.zeros(len(order), dtype=bool)
-    chosen[order] = rank < flips[classes]
-    return chosen
-
-
-def _shared_out(quotas: Floats, generator: np.random.Generator) -> Labels:
-    """Whole numbers that sum to round(Σ quotas), each its quota rounded down or up (systematic sampling)."""
-    total = float(quotas.sum())
-    whole = np.floor(total + 1e-9)
-    fraction = max(total - whole, 0.0)
-    start = generator.uniform(*((1 - fraction, 1) if round_half_up(total) > whole else (0, 1 - fraction)))
-    order = generator.permutation(len(quotas))
-    shares = np.empty(len(quotas), dtype=np.int64)
-    shares[order] = np.diff(np.floor(np.round(np.cumsum(quotas[order]), 9) + start), prepend=0)
-    return shares
-
-
-def _with_mean(weights: Floats, mean: float) -> Floats:
-    """Probabilities min(1, s·weight), s such that their mean is as asked; equal ones where all weights are 0.
-
-    >>> _with_mean(np.array([1.0, 3.0, 100.0]), 0.5).tolist()
-    [0.125, 0.375, 1.0]
-    """
-    n = len(weights)
-    # weights of 0 count once all others are certain
-    weights = np.maximum(weights, 1e-12 * np.max(weights, initial=0.0)) if weights.any() else np.ones(n)
-    certain = np.zeros(n, dtype=bool)
-    while not certain.all():
-        scale = max(mean * n - certain.sum(), 0) / weights[~certain].sum()
-        over = ~certain & (scale * weights > 1)
-        if not over.any():
-            return np.where(certain, 1.0, scale * weights)
-        certain |= over
-    return np.ones(n)
-
-
-def round_half_up(value: float) -> int:
-    """Nearest whole number, halves up, unmoved by a last digit of floating point.
-
-    >>> round_half_up(0.3 * 5), round_half_up(0.7 * 45), round_half_up(0.1 * 3)
-    (2, 32, 0)
-    """
-    return int(np.floor(value + 0.5 + 1e-9))
-
-
-# --- what they become ------------------------------------------------------------------------------------------------
-
-
-def _one_target_matrix(targets: Labels, rate: float) -> Matrix:
-    """T where class i becomes ``targets[i]`` at a rate."""
-    T = (1 - rate) * np.eye(len(targets))
-    T[np.arange(len(targets)), targets] += rate
-    return T
-
-
-def _named_pairs(text: str, request: NoiseRequest) -> list[tuple[int, int]]:
-    names = request.class_names or tuple(str(label) for label in range(request.num_classes))
-    pairs: list[tuple[int, int]] = []
-    for part in text.split("+"):
-        ends = [name.strip() for name in part.split("/")]
-        if len(ends) != 2:
-            raise BadRequestError(f"noise model asymmetric: {part!r} in pairs is not of the form true/observed")
-        for name in ends:
-            if name not in names:
-                raise BadRequestError(
-                    f"noise model asymmetric: {name!r} in pairs is no class{did_you_mean(name, names)}; "
-                    f"there are: {', '.join(names)}"
-                )
-        source, target = (names.index(name) for name in ends)
-        if source == target or source in dict(pairs):
-            problem = "mistaken for itself" if source == target else "mistaken for two classes; give each one"
-            raise BadRequestError(f"noise model asymmetric: {ends[0]} in pairs is {problem}")
-        pairs.append((source, target))
-    return pairs
-
-
-def most_confused(confusion: Matrix, top: int) -> list[tuple[int, int]]:
-    """The pairs (true, answered) of most probability, each true class once at most.
-
-    >>> most_confused(np.array([[0.7, 0.2, 0.1], [0.0, 0.9, 0.1], [0.3, 0.1, 0.6]]), 2)
-    [(2, 0), (0, 1)]
-    """
-    wrong = np.nan_to_num(confusion) * (1 - np.eye(len(confusion)))
-    partners, shares = wrong.argmax(axis=1), wrong.max(axis=1)
-    order = [int(i) for i in np.argsort(-shares, kind="stable") if partners[i] != i]
-    return [(i, int(partners[i])) for i in order[:top]]
-
-
-def _draw_from_rows(true: Labels, T: Matrix, generator: np.random.Generator) -> Labels:
-    """A label from row T[true] for each example."""
-    ends = np.cumsum(T, axis=1)
-    ends /= ends[:, -1:]
-    steps = (ends + np.arange(len(T))[:, None]).ravel()  # row i climbs from i to i + 1
-    position: Labels = np.searchsorted(steps, true + generator.random(len(true)) * (1 - 1e-12), side="right")
-    return position - true * len(T)
-
-
-def _unit_length(features: np.ndarray[Any, Any]) -> Floats:
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(np.divide(features, length, out=np.zeros(features.shape), where=length > 0))
-
-
-def _truncated_normal(mean: float, spread: float, n: int, generator: np.random.Generator) -> Floats:
-    """N(mean, spread²) given that it lies in [0, 1]; at a mean of 0 or 1 that number itself."""
-    if mean in (0, 1):
-        return np.full(n, float(mean))
-    from scipy.special import ndtr, ndtri
-
-    low, high = ndtr((0 - mean) / spread), ndtr((1 - mean) / spread)
-    return np.asarray(np.clip(mean + spread * ndtri(generator.uniform(low, high, n)), 0, 1))
-
-
-def _draw_workers(request: NoiseRequest, workers: int, spread: float) -> Matrix:
-    """The workers' transition matrices [workers, c, c]."""
-    c, generator = request.num_classes, request.shared or request.generator
-    rates = _with_mean(np.exp(spread * generator.normal(size=workers)), request.rate)
-    matrices = np.zeros((workers, c, c))
-    matrices[:, np.arange(c), np.arange(c)] = 1 - rates[:, None] if c > 1 else 1
-    if c > 1:
-        shares = generator.dirichlet(np.ones(c - 1), size=(workers, c))
-        matrices[:, ~np.eye(c, dtype=bool)] = (rates[:, None, None] * shares).reshape(workers, -1)
-    return matrices
-
-
-def _votes(answers: Labels, true: Labels, label: str) -> np.ndarray[Any, Any]:
-    """Score of each answer [workers, n]; the label taken is that of a best one, at random."""
-    if label == "majority":
-        return np.asarray(np.sum([answers == answer for answer in answers], axis=0))
-    return np.asarray(answers != true) if label == "dissenting" else np.zeros(answers.shape)
-
-
-def _vote_matrix(matrices: Matrix, label: str) -> Matrix:
-    """T of the label taken, over all ways in which the workers can answer."""
-    workers, c, _ = matrices.shape
-    answers = np.arange(c**workers) // c ** np.arange(workers)[:, None] % c
-    T = np.empty((c, c))
-    for true in range(c):
-        chance = np.prod([matrices[worker, true][answers[worker]] for worker in range(workers)], axis=0)
-        scores = _votes(answers, np.array(true), label)
-        best = scores == scores.max(axis=0)
-        T[true] = np.bincount(answers.ravel(), weights=(chance * best / best.sum(axis=0)).ravel(), minlength=c)
-    return T
+    return NoisyLabels(needed(request.observed).copy(), None)
 
 
 def expected_rate(true: Labels, noisy: NoisyLabels) -> float:
@@ -601,9 +403,3 @@ def expected_rate(true: Labels, noisy: NoisyLabels) -> float:
     if noisy.transition_matrix is None:
         return float((noisy.labels != true).mean())
     return float(1 - np.diag(noisy.transition_matrix)[true].mean())
-
-
-def _needed(value: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
-    if value is None:
-        raise RuntimeError("a noise model was called without what it needs; see check_inputs")
-    return value

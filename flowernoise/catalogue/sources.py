@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise import network
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
-from flowernoise.text import printable
+from flowernoise.safe import downloads
+from flowernoise.safe.streams import printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-MOST_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
+MAX_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
 DOWNLOAD_RETRIES = 0  # TFDS would try for minutes, also after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
@@ -212,22 +212,22 @@ def synthetic(
 
     Example: ``flowernoise prepare synthetic:photos=500``
     """
-    from flowernoise import painter
+    from flowernoise.catalogue import flowers
     from flowernoise.randomness import generator
 
     def encoded(index: int, kind: str) -> bytes:
-        image = painter.paint(kind, generator(seed, "synthetic", kind, str(index)), size)
+        image = flowers.paint(kind, generator(seed, "synthetic", kind, str(index)), size)
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=90)
         return buffer.getvalue()
 
     def drawn() -> Iterator[Photo]:
         for index in range(photos):
-            label = index % len(painter.KINDS)
-            kind = painter.KINDS[label]
+            label = index % len(flowers.KINDS)
+            kind = flowers.KINDS[label]
             yield Photo(f"{kind}/{index:06}.jpg", label, functools.partial(encoded, index, kind))
 
-    return Source(painter.KINDS, photos, drawn)
+    return Source(flowers.KINDS, photos, drawn)
 
 
 def fingerprint(spec: Spec) -> str | None:
@@ -275,10 +275,10 @@ def _read(file: Path) -> bytes:
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.ENOTSUP, "no regular file")
-    if status.st_size > MOST_BYTES:
-        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MOST_BYTES:,}")
+    if status.st_size > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MAX_BYTES:,}")
     with file.open("rb") as stream:
-        return stream.read(MOST_BYTES)
+        return stream.read(MAX_BYTES)
 
 
 def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:
@@ -311,7 +311,7 @@ def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) ->
 
 
 def _refuse_without_network(name: str, data_dir: Path | None, url: str, is_file: bool) -> None:
-    status, host = network.status(url), url.split("/")[2]
+    status, host = downloads.status(url), url.split("/")[2]
     if status is None:
         problem = f"{host} cannot be reached to download it"
     elif is_file and status >= 400:
@@ -350,7 +350,7 @@ def _download(library: Any, builder: Any, show: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix=".download-", dir=root, ignore_cleanup_errors=True) as folder,
         contextlib.redirect_stdout(sys.stderr if show else io.StringIO()),  # TFDS prints, where data goes
-        network.impatient(),
+        downloads.download_timeouts(),
     ):
         builder.download_and_prepare(download_dir=folder, download_config=config)
 
@@ -363,7 +363,7 @@ def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iter
 
 
 def _cannot_provide(name: str, prepared: Path | None, error: Exception) -> FlowernoiseError:
-    text = network.reason(error)
+    text = downloads.reason(error)
     return FlowernoiseError(
         f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
         "a folder of photos in place of the name"

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from flowernoise.analysis.views.sheets import ContactSheet, SheetPhoto
 from flowernoise.catalogue.sources import label_words
-from flowernoise.images import INPUTS
+from flowernoise.store.layout import INPUTS
 from flowernoise.store.records import CONTROL
 
 COLUMNS = 6

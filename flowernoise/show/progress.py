@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flowernoise.text import printable
+from flowernoise.safe.streams import printable
 
 WORTH_A_LINE = 2.0  # seconds
 

@@ -23,11 +23,11 @@ from flowernoise.analysis.results.written import PlotResult, PreviewResult, Repo
 from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
+from flowernoise.safe.atomic import write_output
 from flowernoise.show import export, status, summaries, table
 from flowernoise.show.progress import Terminal
 from flowernoise.store.records import Comparison, Dataset
 from flowernoise.store.setups import settings
-from flowernoise.writing import write_output
 
 PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flowernoise import transition_matrix
 from flowernoise.analysis.results.stages import CorruptResult
-from flowernoise.catalogue.noise import NoisyLabels, expected_rate, is_rated, noise_models
+from flowernoise.catalogue import transition_matrix
+from flowernoise.catalogue.labelling import NoisyLabels
+from flowernoise.catalogue.noise import expected_rate, is_rated, noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import versions
 from flowernoise.analysis.results.stages import EvaluateResult
+from flowernoise.analysis.statistics import lost_classes
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.statistics import lost_classes
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.evaluations import Arrays
@@ -28,6 +27,7 @@ from flowernoise.store.records import (
     Provenance,
     RunBlock,
     RunKey,
+    versions_of,
 )
 from flowernoise.store.runs import StoredRun
 from flowernoise.training import engine, finetune
@@ -101,7 +101,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             provenances=tuple(provenances),
             runs=evaluated,
             arrays=files.NOT_WRITTEN,
-            versions=versions.of("numpy"),
+            versions=versions_of("numpy"),
         ),
         stacked,
     )
@@ -200,7 +200,7 @@ def _have_collapsed(
 ) -> np.ndarray[Any, Any]:
     """Which runs [R] predict fewer classes for test photos than their training labels hold, and than chance explains.
 
-    The rule is that of :func:`flowernoise.statistics.lost_classes`.
+    The rule is that of :func:`flowernoise.analysis.statistics.lost_classes`.
     """
 
     def present(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

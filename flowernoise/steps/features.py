@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone
 from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
+from flowernoise.safe import images
 from flowernoise.store import claims, feature_cache, files
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import Dataset, Features, FeaturesKey
 from flowernoise.training import features, inference
-from flowernoise.training.engine import BFLOAT16, FLOAT32, LEAST_COSINE, Extractor
+from flowernoise.training.engine import BFLOAT16, FLOAT32, MIN_COSINE, Extractor
 
 SAMPLE = 32  # photos on which bfloat16 is tried
 
@@ -72,7 +72,7 @@ def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
         for each in (BFLOAT16, FLOAT32)
     ]
     cosine = inference.least_cosine(*of_sample)
-    if cosine >= LEAST_COSINE:
+    if cosine >= MIN_COSINE:
         return work
     progress.note(f"bfloat16 features of {work.backbone_spec} have cosine {cosine:.5f}: float32 instead")
     return work.in_precision(FLOAT32)
@@ -133,4 +133,4 @@ def _network(work: FeatureWork) -> Any:
 def _openvino(work: FeatureWork) -> inference.Network:
     if not work.converted:
         work.converted.append(inference.convert(work.backbone.build(work.dataset.request.image_size)))
-    return inference.Network(work.converted[0], {BFLOAT16: "bf16", FLOAT32: "f32"}[work.extractor.precision])
+    return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])

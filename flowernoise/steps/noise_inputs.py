@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import transition_matrix
+from flowernoise.catalogue import transition_matrix
 from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import ce
-from flowernoise.catalogue.noise import NoiseRequest, needs_of
+from flowernoise.catalogue.noise import needs_of
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.randomness import generator

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flowernoise.analysis import where
 from flowernoise.analysis.results.written import PictureFile, PlotResult
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart, ChartCell, Spread, charts_of
@@ -22,7 +23,6 @@ from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry, did_you_mean
 from flowernoise.show import plot as show_plot
-from flowernoise.steps import where
 from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout

@@ -14,17 +14,17 @@ from typing import IO
 
 import numpy as np
 
-from flowernoise import images, versions, writing
 from flowernoise.analysis.results.stages import PrepareResult
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Between, Spec, did_you_mean
+from flowernoise.safe import atomic, images
+from flowernoise.safe.streams import printable
 from flowernoise.store import artifacts, claims, datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable
-from flowernoise.text import printable
+from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable, versions_of
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
@@ -160,7 +160,7 @@ def _take(
     layout: Layout, source: Source, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
 ) -> Dataset:
     classes, relabel = _task(source.classes, request.positive)
-    writing.ensure_directory(layout.photos)
+    atomic.ensure_directory(layout.photos)
     with _spooling(layout.photos) as spool:
         readable, unreadable = _spool(source, request.image_size, spool, progress)
         kept, identical, contradictory = set_duplicates_apart(readable)
@@ -190,7 +190,7 @@ def _take(
         identical=identical,
         contradictory=contradictory,
         unreadable=tuple(problem for _, problem in unreadable),
-        versions=versions.of("numpy", "pillow"),
+        versions=versions_of("numpy", "pillow"),
     )
 
 
@@ -202,7 +202,7 @@ def _spooling(directory: Path) -> Iterator[IO[bytes]]:
             yield spool
     except OSError as error:
         raise FlowernoiseError(
-            f"cannot write {directory}: {writing.reason(error)}; earlier files are unchanged"
+            f"cannot write {directory}: {atomic.reason(error)}; earlier files are unchanged"
         ) from error
 
 
@@ -236,7 +236,7 @@ def _read(photo: Photo, image_size: int) -> tuple[bytes, str] | str:
         encoded = photo.read()
         return encoded, images.digest_of_pixels(encoded, image_size)
     except OSError as error:
-        return writing.reason(error)
+        return atomic.reason(error)
     except images.UnreadablePhotoError as error:
         return str(error)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowernoise import images
+from flowernoise.analysis import where
 from flowernoise.analysis.results.written import PreviewResult, SheetFile
 from flowernoise.analysis.views.arrays import Floats, Pixels
 from flowernoise.analysis.views.sheets import (
@@ -23,8 +23,8 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry
+from flowernoise.safe import images
 from flowernoise.show import contact_sheet
-from flowernoise.steps import where
 from flowernoise.steps.compare import CompareSettings
 from flowernoise.store import artifacts, datasets, draws, files, runs
 from flowernoise.store.draws import StoredDraw

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from flowernoise.analysis import where
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
-from flowernoise.steps import where
 from flowernoise.store import artifacts, claims, datasets, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Dataset, RunBlock, RunKey

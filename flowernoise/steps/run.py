@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+from flowernoise.analysis import where
 from flowernoise.analysis.results.stages import RunResult
+from flowernoise.catalogue import presets
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps import presets, where
 from flowernoise.steps.compare import CompareSettings, compare
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate

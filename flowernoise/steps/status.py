@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from flowernoise import images, writing
+from flowernoise.analysis import where
 from flowernoise.analysis.results.status import (
     STAGES,
     DrawCount,
@@ -26,11 +26,12 @@ from flowernoise.analysis.results.status import (
     Status,
 )
 from flowernoise.errors import FlowernoiseError, OtherVersionError
-from flowernoise.litter import TEMPORARY
-from flowernoise.steps import commands, where
+from flowernoise.safe import atomic, images
+from flowernoise.safe.atomic import TEMPORARY
+from flowernoise.steps import commands
 from flowernoise.store import artifacts, datasets, draws, evaluations, feature_cache, files, runs
 from flowernoise.store.files import FileRef, Record
-from flowernoise.store.layout import Layout
+from flowernoise.store.layout import INPUTS, Layout
 from flowernoise.store.records import (
     CONTROL,
     Dataset,
@@ -273,7 +274,7 @@ class _Look:
     def _preview_state(self, valid: set[str], *, unknown: bool) -> State:
         """Whether the labels on every contact sheet are still those that it was made from."""
         named = [name for name in self._sizes if name.startswith("preview/") and name.endswith(".png")]
-        made_from = {images.text_in_png(self._layout.root / name, images.INPUTS) for name in named} - {None}
+        made_from = {images.text_in_png(self._layout.root / name, INPUTS) for name in named} - {None}
         if made_from & valid and made_from - valid:
             return "partly"
         return _state(made_from <= valid, stale=True, unknown=unknown)
@@ -355,7 +356,7 @@ def _scan(root: Path, problems: list[str]) -> Iterator[tuple[str, int]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems.append(f"cannot read {root / folder}: {writing.reason(error)}")
+            problems.append(f"cannot read {root / folder}: {atomic.reason(error)}")
             continue
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name

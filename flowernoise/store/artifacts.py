@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from flowernoise import litter, writing
 from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.safe import atomic
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
 
@@ -27,7 +27,7 @@ def opened(root: Path) -> Layout:
             raise BadRequestError(f"{root} is not a directory; give another with --artifacts")
         linked = [folder for folder in layout.folders if folder.is_symlink()]
     except OSError as error:
-        raise FlowernoiseError(f"cannot look into {root}: {writing.reason(error)}") from error
+        raise FlowernoiseError(f"cannot look into {root}: {atomic.reason(error)}") from error
     if linked:
         raise FlowernoiseError(
             f"{linked[0]} is a symbolic link, and an artifacts directory holds its folders itself; move the "
@@ -59,7 +59,7 @@ def abandoned(layout: Layout) -> Iterator[Path]:
         if folder.is_dir():
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.name.startswith(".")]
-            yield from (folder / name for name in names if litter.is_abandoned(folder / name))
+            yield from (folder / name for name in names if atomic.is_abandoned(folder / name))
 
 
 def clean(layout: Layout) -> None:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from flowernoise import writing
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
+from flowernoise.safe import atomic
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
 from flowernoise.store.setups import Setup
@@ -132,7 +132,7 @@ def _gate(layout: Layout) -> Iterator[bool]:
     with contextlib.ExitStack() as stack:
         locked = False
         with contextlib.suppress(OSError, NotImplementedError, FlowernoiseError):
-            writing.ensure_directory(layout.locks)
+            atomic.ensure_directory(layout.locks)
             if _can_be_a_lock(layout.locks / GATE):
                 stack.enter_context(filelock.FileLock(layout.locks / GATE, timeout=PATIENCE))
                 locked = True

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import versions
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Dataset, Draw, DrawBatch, DrawKey
+from flowernoise.store.records import Dataset, Draw, DrawBatch, DrawKey, versions_of
 
 KIND = "draws"
 ARRAYS = (
@@ -57,7 +56,7 @@ def write(layout: Layout, dataset: str, drawn: Sequence[tuple[Draw, DrawnLabels]
             dataset=dataset,
             draws=tuple(draw for draw, _ in drawn),
             arrays=files.write_arrays(layout.draws, name, stacked),
-            versions=versions.of("numpy"),
+            versions=versions_of("numpy"),
         )
         files.write_record(layout.draws / f"{name}.json", KIND, batch)
 

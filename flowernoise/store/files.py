@@ -25,13 +25,13 @@ from typing import IO, Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from flowernoise import plain_hdf5, stopping, writing
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
+from flowernoise.safe import atomic, hdf5, signals
 
 SCHEMA = 3  # raise it with every change to a record, or to a method's formula, defaults or selection rule
 MAX_RECORD = 128 * 2**20  # bytes, some 400,000 runs in an evaluation
 _HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": "([0-9a-f]{64})",\n"body": ')
-_MOST_HEAD = 256  # bytes
+_MAX_HEAD = 256  # bytes
 _TAIL = b"}\n"
 _CONTROL = re.compile(rb'(?<!\\)(?:\\\\)*\\[^"\\]')  # an escape that stands for a control character
 _made: contextvars.ContextVar[list[Path] | None] = contextvars.ContextVar(
@@ -97,9 +97,9 @@ def write_record(path: Path, kind: str, body: Any) -> None:
         raise FlowernoiseError(
             f"cannot write {path}: {len(data):,} bytes are over {MAX_RECORD:,}; use several directories"
         )
-    with writing.temporary(path.parent, path.name) as (temporary, stream):
+    with atomic.temporary(path.parent, path.name) as (temporary, stream):
         stream.write(data)
-        writing.commit(stream, temporary, path, renamed=_keep_blobs)
+        atomic.commit(stream, temporary, path, renamed=_keep_blobs)
 
 
 def _keep_blobs() -> None:
@@ -161,7 +161,7 @@ def _decoded(path: Path, kind: str, body: type[Record]) -> tuple[_Envelope, Reco
 def _checked_envelope(path: Path, kind: str) -> _Envelope:
     with _opened(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        head = _HEAD.match(stream.read(_MOST_HEAD))
+        head = _HEAD.match(stream.read(_MAX_HEAD))
         if head is None:
             raise DamagedFileError(f"{path} is damaged: it does not begin as a record")
         schema, its_kind, sha256 = int(head[1]), head[2].decode(), head[3].decode()
@@ -190,9 +190,9 @@ def write_plain(path: Path, data: bytes) -> bool:
     with contextlib.suppress(FlowernoiseError), _opened(path) as stream:
         if os.fstat(stream.fileno()).st_size == len(data) and stream.read() == data:
             return False
-    with writing.temporary(path.parent, path.name) as (temporary, stream):
+    with atomic.temporary(path.parent, path.name) as (temporary, stream):
         stream.write(data)
-        writing.commit(stream, temporary, path)
+        atomic.commit(stream, temporary, path)
     return True
 
 
@@ -220,14 +220,14 @@ def write_blob(directory: Path, stem: str, suffix: str, write: Callable[[IO[byte
     Raises:
         FlowernoiseError: the system refuses, for example because the disk is full; nothing is left behind.
     """
-    with writing.temporary(directory, stem + suffix) as (temporary, stream):
+    with atomic.temporary(directory, stem + suffix) as (temporary, stream):
         write(stream)
         stream.flush()
         with temporary.open("rb") as written:
             sha256, size = _digest_stream(written), temporary.stat().st_size
         final = directory / blob_name(stem, sha256, suffix)
         is_new = not final.exists()
-        writing.commit(stream, temporary, final, renamed=lambda: _note_blob(final) if is_new else None)
+        atomic.commit(stream, temporary, final, renamed=lambda: _note_blob(final) if is_new else None)
     return FileRef(final.name, sha256, size)
 
 
@@ -364,7 +364,7 @@ def _plain_array(file: Any, name: str, declared: Declared, where: str, most: int
         raise DamagedFileError(f"{where}: {name} is a link, not an array")
     dataset = file[name]
     try:
-        plain_hdf5.refuse_unless_plain(dataset, most)
+        hdf5.refuse_unless_plain(dataset, most)
     except ValueError as error:
         raise DamagedFileError(f"{where}: {error}") from error
     if dataset.dtype.kind not in declared.kinds or not _fits(dataset.shape, declared.shape):
@@ -385,10 +385,10 @@ def set_aside(path: Path) -> None:
     Raises:
         StoppedError: a signal has come, which may be all that is wrong.
     """
-    stopping.heed()
+    signals.raise_if_signalled()
     with contextlib.suppress(OSError):
         path.replace(path.with_name(path.name + ".damaged"))
-        writing.sync_directory(path.parent)
+        atomic.sync_directory(path.parent)
 
 
 @contextlib.contextmanager
@@ -406,7 +406,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # ENXIO: a socket
             raise DamagedFileError(f"{path} is a link or a socket, not a file of its own") from error
-        raise FlowernoiseError(f"cannot read {path}: {writing.reason(error)}") from error
+        raise FlowernoiseError(f"cannot read {path}: {atomic.reason(error)}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise DamagedFileError(f"{path} is not a regular file")
@@ -414,7 +414,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         try:
             yield stream
         except OSError as error:
-            raise FlowernoiseError(f"cannot read {path}: {writing.reason(error)}") from error
+            raise FlowernoiseError(f"cannot read {path}: {atomic.reason(error)}") from error
 
 
 def _check_size(stream: IO[bytes], path: Path, ref: FileRef) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import writing
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean, format_value
+from flowernoise.safe import atomic
 from flowernoise.store import files
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.photos import IndexedPhoto
@@ -56,7 +56,7 @@ def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
     writer.writerows(rows)
     data = text.getvalue().encode()
     if path.exists() and not path.is_file():
-        writing.write_output(path, data)  # a pipe or a device is written to, not replaced
+        atomic.write_output(path, data)  # a pipe or a device is written to, not replaced
         return True
     return files.write_plain(path, data)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+INPUTS = "Inputs"  # text in a contact sheet's PNG: digest of what its labels were read from
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from flowernoise import __version__
 from flowernoise.store.files import FileRef
 from flowernoise.store.setups import Mode, Setup
 
 Selection = Literal["selected", "last", "oracle"]
 SPLITS = ("train", "val", "test")
 CONTROL = "none"
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Versions of flowernoise and of packages, by name.
+
+    >>> list(versions_of("numpy"))
+    ['flowernoise', 'numpy']
+    """
+    return {"flowernoise": __version__, **{name: importlib.metadata.version(name) for name in packages}}
 
 
 class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -379,7 +390,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A noise rate, or what is known of it; as of :class:`flowernoise.statistics.CensoredRate`."""
+    """A noise rate, or what is known of it; as of :class:`flowernoise.analysis.statistics.CensoredRate`."""
 
     censoring: Literal["exact", "below", "at_least", "none"]
     rate: float | None

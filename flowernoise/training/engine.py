@@ -15,7 +15,7 @@ from flowernoise.errors import BadRequestError
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 PROCESSOR = Path("/proc/cpuinfo")
 CHOICE = "FLOWERNOISE_ENGINE"  # environment variable that can refuse OpenVINO
-LEAST_COSINE = 0.9999  # between features in bfloat16 and in float32
+MIN_COSINE = 0.9999  # between features in bfloat16 and in float32
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # processor flags; without them bfloat16 is emulated
 _BACKENDS = ("tensorflow", "jax", "torch")

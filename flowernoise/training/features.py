@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import images
+from flowernoise.safe import images
 from flowernoise.training import engine, inference
 
 BATCH = 32

@@ -209,7 +209,7 @@ def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutp
 
 def _filled_up(task: HeadsTask) -> HeadsTask:
     """The task with its last head repeated until there are enough rows for large products."""
-    missing = -(-_LEAST_ROWS // task.held) - task.num_heads
+    missing = -(-_MIN_ROWS // task.held) - task.num_heads
     if missing <= 0:
         return task
 
@@ -268,7 +268,7 @@ def bytes_a_head(train_photos: int, other_photos: int, num_features: int, num_cl
 # Measured with 1,280 features on 2 cores with 32 MiB of cache: best at 512 heads of two classes, 128 of five.
 _STATE_BYTES = 8 * 2**20
 # Measured: from 120 rows on (of 5 classes; 64 of 2, 72 of 3) heads come out bit for bit as in blocks of any other size.
-_LEAST_ROWS = 128
+_MIN_ROWS = 128
 
 
 class _Data(NamedTuple):

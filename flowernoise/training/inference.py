@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from flowernoise.errors import FlowernoiseError
+from flowernoise.training import engine
 
 # Photos in a request: the activations of more of them leave the processor's caches, which measured slower.
 REQUEST = 8
+# What OpenVINO calls precisions.
+HINTS = {engine.FLOAT32: "f32", engine.BFLOAT16: "bf16"}
 FeatureArray = np.ndarray[Any, np.dtype[np.float32]]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 

@@ -30,7 +30,7 @@ Labels = np.ndarray[Any, np.dtype[np.integer[Any]]]
 ALL: tuple[Selection, ...] = ("selected", "last", "oracle")
 ONLY_LAST: tuple[Selection, ...] = ("last",)
 # Of an example; beyond, training has diverged even where its answers are still numbers. Losses have 1e9 for −log 0.
-MOST_LOSS = 1e12
+MAX_LOSS = 1e12
 WEIGHTS = (1, 2, 1)  # of the epochs around one, itself in the middle
 REACH = len(WEIGHTS) // 2
 
@@ -199,7 +199,7 @@ def has_diverged(training_loss: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
     >>> has_diverged(np.array([0.3, -20.0, 1e29, np.inf, np.nan])).tolist()
     [False, False, True, True, True]
     """
-    return np.asarray(~(np.abs(training_loss) <= MOST_LOSS))
+    return np.asarray(~(np.abs(training_loss) <= MAX_LOSS))
 
 
 def score(probabilities: Floats, labels: Labels) -> tuple[Floats, Floats]:

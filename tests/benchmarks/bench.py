@@ -172,8 +172,8 @@ def photos(folder: Path, count: int) -> list[bytes]:
 
 def extraction(figures: Figures, folder: Path, few: int, many: int) -> None:
     """Photos a second from encoded photos to features on disk, against Model.predict on decoded ones."""
-    from flowernoise import images
     from flowernoise.catalogue.backbones import backbones
+    from flowernoise.safe import images
     from flowernoise.store import files
     from flowernoise.training import engine, features, inference
 
@@ -181,7 +181,7 @@ def extraction(figures: Figures, folder: Path, few: int, many: int) -> None:
     backbone = backbones.parse("resnet50:weights=none")()
     extractor = engine.extractor(engine.describe(), backbone.bfloat16)
     model = backbone.build(224)
-    precision = "bf16" if extractor.precision == engine.BFLOAT16 else "f32"
+    precision = inference.HINTS[extractor.precision]
     network = inference.Network(inference.convert(model), precision) if extractor.is_openvino else model
     decoded = np.stack([images.decode(data, 224) for data in encoded])
     kept: dict[str, np.ndarray] = {}

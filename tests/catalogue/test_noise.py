@@ -14,9 +14,9 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from scipy.stats import chi2, chisquare, dirichlet, entropy, truncnorm
 
-from flowernoise import transition_matrix
-from flowernoise.catalogue import noise
-from flowernoise.catalogue.noise import NoiseRequest, check_inputs, expected_rate, is_rated, needs_of, noise_models
+from flowernoise.catalogue import labelling, transition_matrix
+from flowernoise.catalogue.labelling import NoiseRequest
+from flowernoise.catalogue.noise import check_inputs, expected_rate, is_rated, needs_of, noise_models
 from flowernoise.errors import BadRequestError
 
 SEEDS = tuple(range(20))
@@ -506,7 +506,7 @@ def test_instance_takes_the_papers_mistakes(temperature, count):
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5, 0.93])
 def test_flip_rates_are_a_standardised_truncated_normal(rate):
-    q = noise._truncated_normal(rate, 0.1, 20_000, np.random.default_rng(0))
+    q = labelling.truncated_normal(rate, 0.1, 20_000, np.random.default_rng(0))
     reference = truncnorm((0 - rate) / 0.1, (1 - rate) / 0.1, loc=rate, scale=0.1)
     assert abs(q.mean() - reference.mean()) < 4.5 * reference.std() / np.sqrt(len(q))
     np.testing.assert_allclose(np.quantile(q, [0.1, 0.5, 0.9]), reference.ppf([0.1, 0.5, 0.9]), atol=0.005)
@@ -548,7 +548,7 @@ def test_exactly_k_are_drawn_in_proportion(k):
     counts = {}
     for seed in range(draws):
         request = NoiseRequest(np.zeros(4, int), 2, k / 4, np.random.default_rng(seed))
-        drawn = frozenset(np.flatnonzero(noise._choose_by(weights, request)).tolist())
+        drawn = frozenset(np.flatnonzero(labelling.choose_by_weight(weights, request)).tolist())
         counts[drawn] = counts.get(drawn, 0) + 1
     chances = successive(weights, k)
     assert chisquare([counts.get(each, 0) for each in chances], [draws * p for p in chances.values()]).pvalue > 1e-4
@@ -557,7 +557,7 @@ def test_exactly_k_are_drawn_in_proportion(k):
 def test_what_has_no_weight_comes_last_and_in_no_order():
     weights = np.array([0.0, 0.0, 1.0, 0.0, 2.0])
     drawn = [
-        noise._choose_by(weights, NoiseRequest(np.zeros(5, int), 2, 0.6, np.random.default_rng(seed)))
+        labelling.choose_by_weight(weights, NoiseRequest(np.zeros(5, int), 2, 0.6, np.random.default_rng(seed)))
         for seed in range(300)
     ]
     assert np.all(drawn, axis=0).tolist() == [False, False, True, False, True]
@@ -571,7 +571,7 @@ def test_what_has_no_weight_comes_last_and_in_no_order():
 )
 def test_probabilities_in_proportion_have_the_mean_asked_for(weights, mean):
     weights = np.array(weights)
-    probabilities = noise._with_mean(weights, mean)
+    probabilities = labelling.with_mean(weights, mean)
     np.testing.assert_allclose(probabilities.mean(), mean, atol=1e-9)
     assert ((probabilities >= 0) & (probabilities <= 1 + 1e-12)).all()
     n = len(weights)
@@ -584,8 +584,8 @@ def test_probabilities_in_proportion_have_the_mean_asked_for(weights, mean):
 @given(quotas=st.lists(st.floats(0, 20), min_size=1, max_size=12), seed=st.integers(0, 10_000))
 def test_quotas_are_shared_out_to_whole_numbers(quotas, seed):
     quotas = np.array(quotas)
-    shares = noise._shared_out(quotas, np.random.default_rng(seed))
-    assert shares.sum() == noise.round_half_up(quotas.sum())
+    shares = labelling.shared_out(quotas, np.random.default_rng(seed))
+    assert shares.sum() == labelling.round_half_up(quotas.sum())
     assert (np.abs(shares - quotas) < 1 + 1e-6).all()
 
 
@@ -638,9 +638,9 @@ def answers_to(T_of_workers, true, label):
 @pytest.mark.parametrize("label", ["majority", "dissenting"])
 def test_the_matrix_of_a_vote_goes_through_all_answers(label):
     request = request_for(np.arange(6) % 3, 3, 0.4)
-    workers = noise._draw_workers(request, 3, 0.5)
+    workers = labelling.draw_workers(request, 3, 0.5)
     expected = [answers_to(workers, true, label) for true in range(3)]
-    np.testing.assert_allclose(noise._vote_matrix(workers, label), expected)
+    np.testing.assert_allclose(labelling.vote_matrix(workers, label), expected)
 
 
 @settings(max_examples=200, deadline=None)
@@ -652,7 +652,7 @@ def test_the_matrix_of_a_vote_goes_through_all_answers(label):
     seed=st.integers(0, 1000),
 )
 def test_workers_differ_and_are_wrong_at_the_rate_on_average(c, rate, workers, spread, seed):
-    matrices = noise._draw_workers(request_for([0], c, rate, seed), workers, spread)
+    matrices = labelling.draw_workers(request_for([0], c, rate, seed), workers, spread)
     np.testing.assert_allclose(matrices.sum(axis=2), 1)
     assert (matrices >= 0).all()
     stay = matrices[:, np.arange(c), np.arange(c)]

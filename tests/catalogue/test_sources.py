@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowernoise import network
 from flowernoise.catalogue.sources import Source, SourceContext, fingerprint, parse_source, sources
 from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
-from flowernoise.images import decode
+from flowernoise.safe import downloads
+from flowernoise.safe.images import decode
 from flowernoise.store.files import digest
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -376,7 +376,7 @@ def test_a_damaged_description_of_a_tfds_set_is_one_line(tfds_sets: Path, tmp_pa
 def test_without_a_network_the_two_ways_on_are_named(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "status", lambda _: None)
+    monkeypatch.setattr(downloads, "status", lambda _: None)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     for data_dir in (tmp_path / "sets", None):
         with pytest.raises(FlowernoiseError, match=r"cannot be reached.*--data-dir DIR.* or give a folder") as caught:
@@ -386,7 +386,7 @@ def test_without_a_network_the_two_ways_on_are_named(
 
 
 def test_a_name_that_tfds_does_not_know_is_a_bad_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "status", lambda _: 200)
+    monkeypatch.setattr(downloads, "status", lambda _: 200)
     with pytest.raises(BadRequestError, match="TensorFlow Datasets knows no 'no_such_set'") as caught:
         opened("tfds:no_such_set", tmp_path)
     one_line(caught.value)
@@ -398,7 +398,7 @@ def test_a_download_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise ConnectionError("no route\nto host")
 
-    monkeypatch.setattr(network, "status", lambda _: 200)
+    monkeypatch.setattr(downloads, "status", lambda _: 200)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(FlowernoiseError, match="cannot provide tf_flowers from its download: no route to host") as e:
         opened("tf_flowers", tmp_path)
@@ -407,7 +407,7 @@ def test_a_download_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.skipif(not (REAL_TFDS / "tf_flowers").is_dir(), reason=f"no prepared tf_flowers in {REAL_TFDS}")
 def test_tf_flowers_from_a_prepared_directory_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "status", lambda _: None)
+    monkeypatch.setattr(downloads, "status", lambda _: None)
     source = opened("tf_flowers", REAL_TFDS)
     assert source.total == 3566
     assert sorted(source.classes) == ["daisy", "dandelion", "roses", "sunflowers", "tulips"]

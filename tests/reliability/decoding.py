@@ -9,7 +9,7 @@ import json
 import time
 from pathlib import Path
 
-from flowernoise.images import UnreadablePhotoError, decode
+from flowernoise.safe.images import UnreadablePhotoError, decode
 from tests.reliability.hostile_photos import all_kinds, saved, small
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -11,10 +11,10 @@ from typing import Any
 
 def point_to(settings: dict[str, Any]) -> None:
     """Changes the constants."""
-    from flowernoise import network
     from flowernoise.catalogue import backbones, sources
+    from flowernoise.safe import downloads
 
-    network.STALL = settings.get("stall", network.STALL)
+    downloads.STALL = settings.get("stall", downloads.STALL)
     if flowers := settings.get("flowers"):
         sources.TF_FLOWERS_URL = flowers["url"]
         import tensorflow_datasets

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 WRITING = set("wax+")
-STORE = ("flowernoise.store.files.", "flowernoise.writing.", "flowernoise.litter.")
+STORE = ("flowernoise.store.files.", "flowernoise.safe.atomic.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowernoise import cli, transition_matrix
+from flowernoise import cli
+from flowernoise.catalogue import transition_matrix
 from flowernoise.catalogue.sources import parse_source
 from flowernoise.errors import FlowernoiseError
 from flowernoise.registry import Parameter, Registry, format_value

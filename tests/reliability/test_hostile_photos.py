@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flowernoise.images import MOST_BYTES
+from flowernoise.safe.images import MAX_BYTES
 from tests.reliability.hostile_photos import BOMBS, ODDITIES, REAL, all_kinds, saved, small
 from tests.reliability.tools import short_and_full, state
 from tests.reliability.unprivileged import drop_privileges, heeds_permissions
@@ -249,4 +249,4 @@ def test_large_photos_are_decoded_one_at_a_time(tmp_path: Path) -> None:
         (source / "daisy" / f"large{k}.png").write_bytes(REAL["PNG of 45 megapixels"]())
     code, *_, peak = prepared(source, tmp_path / "b")
     assert code == 0
-    assert peak - baseline < 1.2 * MOST_BYTES / 1e6
+    assert peak - baseline < 1.2 * MAX_BYTES / 1e6

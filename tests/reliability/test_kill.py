@@ -77,10 +77,10 @@ class Kills:
         if again.returncode != 0:
             found.append(f"the same command again ends with {again.returncode}: {again.stderr}")
         found += [f"{name} was finished and was made again" for name in _lost(kept, _finished(artifacts))]
-        differing = whole.differences(whole.contents(artifacts), self._expected)
-        found += [f"{name} is not as in the undisturbed sweep" for name in differing]
         if self._compare(work) != self._table:
             found.append("another table")
+        differing = whole.differences(whole.contents(artifacts), self._expected)
+        found += [f"{name} is not as in the undisturbed sweep" for name in differing]
         self.failures += [f"kill {number}, {moment}: {line}" for line in found]
         self._temporary += sum(name.endswith(".tmp") for name in whole.litter(artifacts))
         shutil.rmtree(work)

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowernoise import network
 from flowernoise.catalogue import backbones, sources
 from flowernoise.catalogue.backbones import RESNET50_FILE, lite0_weight_file
 from flowernoise.catalogue.sources import SourceContext, parse_source
 from flowernoise.errors import DamagedFileError, ExitCode, FlowernoiseError
-from flowernoise.legacy_torch import read_state
+from flowernoise.safe import downloads
+from flowernoise.safe.torch_pickle import read_state
 from tests.reliability.hostile_photos import saved, small
 from tests.reliability.server import Server, serving
 from tests.reliability.tools import flowernoise, short_and_full, state
@@ -60,9 +60,9 @@ def by_ourselves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(network, "STALL", 0.5)
-    plain = network.status
-    monkeypatch.setattr(network, "status", lambda url: plain(url, 1))
+    monkeypatch.setattr(downloads, "STALL", 0.5)
+    plain = downloads.status
+    monkeypatch.setattr(downloads, "status", lambda url: plain(url, 1))
     yield
     gc.collect()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flowernoise.steps import presets
+from flowernoise.catalogue import presets
 from flowernoise.store.records import (
     Beneath,
     Beside,

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from flowernoise import statistics
+from flowernoise.analysis import statistics
+from flowernoise.analysis.comparison.evaluated import Cell, Group, Members
+from flowernoise.analysis.comparison.judge import judge
+from flowernoise.catalogue import presets
 from flowernoise.catalogue.metrics import Answers, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress, Silent
 from flowernoise.show.export import as_json
-from flowernoise.steps import presets
 from flowernoise.steps.compare import CompareSettings, Comparison, compare
-from flowernoise.steps.compare.evaluated import Cell, Group, Members
-from flowernoise.steps.compare.judge import judge
 from flowernoise.steps.evaluate import ALL
 from flowernoise.store import comparisons, datasets, evaluations, files, photos, runs
 from flowernoise.store.layout import Layout

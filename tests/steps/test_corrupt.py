@@ -348,7 +348,7 @@ def test_features_come_from_the_cache_that_training_uses(artifacts, extractions)
     assert extractions == [36]
     assert [draw.realised_rate for draw in result.draws] == [0, 0, 0.5, 0.5]
     assert corrupt(artifacts, asked(noise, (0.5, 0.7), 2), Silent()).made == 2
-    work = plan.make(Layout(artifacts), TrainSettings(backbone=NONE))
+    work = plan.make(Layout(artifacts), TrainSettings(backbone=NONE), Silent())
     assert features.cached(work.feature_work, Silent()).shape == (36, 64)
     assert extractions == [36]
 

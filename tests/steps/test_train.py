@@ -393,7 +393,7 @@ def test_a_class_of_which_nothing_can_be_said_is_named_in_a_note() -> None:
 def test_training_tells_of_which_class_nothing_can_be_said(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, settings: str
 ) -> None:
-    monkeypatch.setattr("flowernoise.transition_matrix.FEWEST_PHOTOS", 1000)
+    monkeypatch.setattr("flowernoise.catalogue.transition_matrix.MIN_PHOTOS", 1000)
     notes = Notes()
     train(prepared, dataclasses.replace(ON_FEATURES, mode=settings, losses=("forward",), epochs=1), notes)
     assert sum("T estimated on" in line and "daisy, roses, tulips" in line for line in notes.lines) == 2

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flowernoise import litter
 from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
 from flowernoise.progress import Silent
+from flowernoise.safe import atomic
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.store import artifacts, claims, files
 from flowernoise.store.layout import Layout
@@ -34,7 +34,7 @@ def dead() -> int:
 
 def temporary(name: str, process: int, machine: str | None = None) -> str:
     """Name of a temporary file of a process of this machine, or of another."""
-    return f".{name}.{machine or litter.mark().partition('-')[0]}-{process}-{NUMBER}.tmp"
+    return f".{name}.{machine or atomic.owner_mark().partition('-')[0]}-{process}-{NUMBER}.tmp"
 
 
 # Links
@@ -129,9 +129,9 @@ def test_temporaries_of_another_machine_are_removed_after_a_day(layout: Layout) 
     layout.draws.mkdir(parents=True)
     path = layout.draws / temporary("a.h5", os.getpid(), machine="0" * 8)
     path.touch()
-    os.utime(path, (time.time() - litter.ABANDONED + 600,) * 2)
+    os.utime(path, (time.time() - atomic.ABANDONED + 600,) * 2)
     assert list(artifacts.abandoned(layout)) == []
-    os.utime(path, (time.time() - litter.ABANDONED - 600,) * 2)
+    os.utime(path, (time.time() - atomic.ABANDONED - 600,) * 2)
     assert list(artifacts.abandoned(layout)) == [path]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from flowernoise import litter
 from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
 from flowernoise.progress import Silent
+from flowernoise.safe import atomic
 from flowernoise.store import claims, files
 from flowernoise.store.claims import Claim, Others
 from flowernoise.store.layout import Layout
@@ -322,7 +322,7 @@ def test_temporary_files_of_the_dead_are_removed_with_the_next_claim(layout: Lay
     process = holder("corrupt")
     process.kill()
     process.wait()
-    machine = litter.mark().partition("-")[0]
+    machine = atomic.owner_mark().partition("-")[0]
     layout.draws.mkdir()
     dead = layout.draws / f".a.h5.{machine}-{process.pid}-0123456789ab.tmp"
     living = layout.draws / f".b.h5.{machine}-{os.getpid()}-0123456789ab.tmp"

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowernoise import litter, writing
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
+from flowernoise.safe import atomic
 from flowernoise.store import files
 from flowernoise.store.files import Declared, FileRef
 
@@ -822,7 +822,7 @@ def test_a_blob_whose_name_does_not_reach_the_disk_is_removed_again(
     def refuse(_path: Path) -> None:
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    monkeypatch.setattr(writing, "sync_directory", refuse)
+    monkeypatch.setattr(atomic, "sync_directory", refuse)
     with pytest.raises(FlowernoiseError, match="Disk quota exceeded"), files.together():
         stored(tmp_path, b"renamed already")
     assert contents(tmp_path) == {}
@@ -843,7 +843,7 @@ def test_temporary_files_name_their_process(tmp_path: Path) -> None:
 
     files.write_blob(tmp_path, "blob", ".h5", write)
     [name] = seen
-    found = litter.TEMPORARY.fullmatch(name)
+    found = atomic.TEMPORARY.fullmatch(name)
     assert found is not None
     assert name.startswith(".blob.h5.")
     assert int(found["process"]) == os.getpid()
@@ -863,10 +863,10 @@ def test_directories_are_made_with_their_parents_and_reach_the_disk(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
-    writing.ensure_directory(tmp_path / "a" / "b" / "c")
+    atomic.ensure_directory(tmp_path / "a" / "b" / "c")
     assert (tmp_path / "a" / "b" / "c").is_dir()
     assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]  # each holds the name of the next
-    writing.ensure_directory(tmp_path / "a" / "b" / "c")
+    atomic.ensure_directory(tmp_path / "a" / "b" / "c")
     assert len(synced) == 3
     files.write_record(tmp_path / "a" / "d" / "x.json", "basket", BASKET)
     assert synced[3] == tmp_path / "a"
@@ -875,7 +875,7 @@ def test_directories_are_made_with_their_parents_and_reach_the_disk(
 def test_a_directory_may_be_a_link_and_be_made_by_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    writing.ensure_directory(tmp_path / "link" / "a")
+    atomic.ensure_directory(tmp_path / "link" / "a")
     assert (tmp_path / "real" / "a").is_dir()
     make = Path.mkdir
 
@@ -884,7 +884,7 @@ def test_a_directory_may_be_a_link_and_be_made_by_two_at_once(tmp_path: Path, mo
         make(path, *rest, **more)
 
     monkeypatch.setattr(Path, "mkdir", made_by_another)
-    writing.ensure_directory(tmp_path / "real" / "b")
+    atomic.ensure_directory(tmp_path / "real" / "b")
     assert (tmp_path / "real" / "b").is_dir()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowernoise import images
+from flowernoise.safe import images
 from flowernoise.training import features
 
 SIZE = 12

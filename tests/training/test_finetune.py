@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowernoise import images
 from flowernoise.catalogue.losses import losses
+from flowernoise.safe import images
 from flowernoise.training import finetune
 from flowernoise.training.finetune import Finetuner, FinetuneTask, Network
 from flowernoise.training.heads import LossGroup

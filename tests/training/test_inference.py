@@ -86,7 +86,7 @@ def test_another_precision_than_the_cache_key_names_is_refused(model: keras.Mode
 @needs_openvino
 def test_the_precision_named_is_one_this_processor_computes_in(model: keras.Model) -> None:
     precision = engine.extractor(CPU, bfloat16=True).precision
-    inference.Network(inference.convert(model), precision.partition(" ")[0])
+    inference.Network(inference.convert(model), inference.HINTS[precision])
 
 
 # Which engine extracts
@@ -119,11 +119,11 @@ def test_without_openvino_the_key_is_that_of_keras(installed: Callable[..., None
 @pytest.mark.parametrize(
     ("flags", "bfloat16", "precision"),
     [
-        ("fpu avx512_bf16", True, "bf16"),
-        ("amx_bf16 fpu", True, "bf16"),
-        ("fpu avx512_bf16", False, "f32"),
-        ("fpu avx512f", True, "f32"),
-        (None, True, "f32"),
+        ("fpu avx512_bf16", True, "bfloat16"),
+        ("amx_bf16 fpu", True, "bfloat16"),
+        ("fpu avx512_bf16", False, "float32"),
+        ("fpu avx512f", True, "float32"),
+        (None, True, "float32"),
     ],
 )
 def test_openvino_is_named_with_its_precision(
@@ -131,7 +131,8 @@ def test_openvino_is_named_with_its_precision(
 ) -> None:
     installed("2026.1", flags)
     found = engine.extractor(CPU, bfloat16)
-    assert (found.name, found.precision.partition(" ")[0]) == (f"openvino 2026.1 on cpu, from {KERAS.name}", precision)
+    assert (found.name, found.precision) == (f"openvino 2026.1 on cpu, from {KERAS.name}", precision)
+    assert found.kind == "openvino"
     assert str(found) == f"openvino 2026.1 on cpu, {precision}"
 
 

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import msgspec
 
-from flowernoise import __version__, versions
+from flowernoise import __version__
+from flowernoise.analysis.comparison.assemble import assemble
+from flowernoise.analysis.comparison.evaluated import Directory, open_directory, read_groups
+from flowernoise.analysis.comparison.question import Question
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps.compare.assemble import assemble
-from flowernoise.steps.compare.evaluated import Directory, open_directory, read_groups
 from flowernoise.steps.compare.settings import CompareSettings
 from flowernoise.store import comparisons, evaluations, files
-from flowernoise.store.records import Comparison, KeptComparison
+from flowernoise.store.records import Comparison, KeptComparison, versions_of
 
 COMPUTED = 1  # raise it when the same answers give another comparison
 
@@ -67,8 +68,8 @@ def _made(opened: Sequence[Directory], settings: CompareSettings) -> KeptCompari
         key=_key(opened, settings),
         evaluations=tuple(directory.evaluation for directory in opened),
         inputs=inputs,
-        comparison=assemble(groups, opened, spec, settings),
-        versions=versions.of("numpy"),
+        comparison=assemble(groups, opened, spec, _question(settings)),
+        versions=versions_of("numpy"),
     )
     if not _are_present(opened):
         return None
@@ -89,6 +90,18 @@ def _checked(settings: CompareSettings) -> CompareSettings:
     settings.check()
     metric, baseline = metrics.parse(settings.metric), losses.parse(settings.baseline)
     return dataclasses.replace(settings, metric=str(metric), baseline=str(baseline))
+
+
+def _question(settings: CompareSettings) -> Question:
+    return Question(
+        baseline=settings.baseline,
+        select=settings.select,
+        where=settings.where,
+        rows=settings.rows,
+        columns=settings.columns,
+        sort_by=settings.sort_by,
+        delta=settings.delta / 100,
+    )
 
 
 def _key(opened: Sequence[Directory], settings: CompareSettings) -> str:

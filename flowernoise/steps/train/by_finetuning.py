@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from flowernoise.analysis.results.stages import TrainResult
+from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.steps.train import matrices, plan
@@ -18,7 +19,6 @@ from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import Choice, DrawKey, Run, RunKey
 from flowernoise.training import finetune
 from flowernoise.training.selection import ONLY_LAST
-from flowernoise.transition_matrix import Matrix
 
 OnBatch = Callable[[int, float], None]
 NOTHING = finetune.Trained([], np.zeros(0, dtype=np.float32))

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import transition_matrix
+from flowernoise.catalogue import transition_matrix
 from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.transition_matrix import AnyLabels, Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import DrawKey, RunKey
 from flowernoise.training import heads
-from flowernoise.transition_matrix import AnyLabels, Matrix
 
 TRUE, ESTIMATED = "true", "estimated"
 FIRST_STAGE = losses.parse("ce")
@@ -78,7 +78,7 @@ def estimate(
     if not known.all():
         names = ", ".join(name for name, is_known in zip(classes, known, strict=True) if not is_known)
         progress.note(
-            f"T estimated on {draw}: the first stage answers {names} to fewer than {transition_matrix.FEWEST_PHOTOS} "
+            f"T estimated on {draw}: the first stage answers {names} to fewer than {transition_matrix.MIN_PHOTOS} "
             "photos, so nothing can be said of their labels; T takes them as right"
         )
     return matrix

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.analysis.results.stages import TrainResult
+from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.steps import features
@@ -27,7 +28,6 @@ from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
 from flowernoise.training import heads
 from flowernoise.training.heads import HeadsTask
 from flowernoise.training.selection import Selector, Truth
-from flowernoise.transition_matrix import Matrix
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

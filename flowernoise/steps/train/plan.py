@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import images
 from flowernoise.catalogue.backbones import Backbone, backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
+from flowernoise.safe import images
 from flowernoise.steps.features import FeatureWork, settled
 from flowernoise.steps.train import matrices
 from flowernoise.steps.train.settings import TrainSettings

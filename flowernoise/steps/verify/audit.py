@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise import transition_matrix
 from flowernoise.analysis.results.upkeep import Checked, Problem
+from flowernoise.catalogue import transition_matrix
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands

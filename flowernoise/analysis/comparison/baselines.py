@@ -1,0 +1,50 @@
+"""Which cell a cell is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flowernoise.analysis.comparison.evaluated import Cell
+from flowernoise.store.setups import Setup
+
+
+class Baselines:
+    """Which cell a cell is compared with: what is the same but for the loss.
+
+    A loss is compared with the baseline of its own setup, in its own directory or the first other one that has it. The
+    baseline itself is compared with that of the first directory and setup shown, so that two ways of training are
+    compared too.
+
+    Args:
+        cells: all that can be compared with.
+        shown: those that are compared.
+        baseline: the loss to compare with.
+    """
+
+    def __init__(self, cells: Iterable[Cell], shown: Iterable[Cell], baseline: str) -> None:
+        self._cells, self._baseline = set(cells), baseline
+        self._holders: dict[Setup, list[int]] = {}
+        for directory, setup in sorted({(c.directory, c.setup) for c in self._cells if c.loss == baseline}):
+            self._holders.setdefault(setup, []).append(directory)
+        self._first = min(((c.directory, c.setup) for c in shown if c.loss == baseline), default=None)
+
+    def same_kind(self, cell: Cell) -> Cell | None:
+        """The baseline with the setup of a cell, itself if it is one."""
+        directories = self._holders.get(cell.setup, [])
+        if not directories:
+            return None
+        directory = cell.directory if cell.directory in directories else directories[0]
+        return self._there(cell._replace(directory=directory, loss=self._baseline))
+
+    def against(self, cell: Cell) -> Cell | None:
+        """The cell to test a cell against."""
+        if cell.loss != self._baseline:
+            return self.same_kind(cell)
+        if self._first is None:
+            return None
+        directory, setup = self._first
+        first = cell._replace(directory=directory, setup=setup)
+        return self._there(first) if first != cell else None
+
+    def _there(self, cell: Cell) -> Cell | None:
+        return cell if cell in self._cells else None

@@ -1,0 +1,59 @@
+"""What data sets and directories are called: as much as it takes to tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowernoise.analysis.comparison.evaluated import Directory, Group
+from flowernoise.store.records import TestPhotos
+
+
+def variants_of(groups: Sequence[Group], directories: Sequence[Directory]) -> list[str]:
+    """For each directory what tells its columns from others': its name, where another holds the same; else nothing."""
+    names = _short([directory.path for directory in directories])
+    clashing: set[int] = set()
+    for group in groups:
+        holders: dict[tuple[Any, ...], set[int]] = {}
+        for cell in group.cells:
+            holders.setdefault(cell[1:], set()).add(cell.directory)
+        clashing |= {position for those in holders.values() if len(those) > 1 for position in those}
+    return [name if position in clashing else "" for position, name in enumerate(names)]
+
+
+def datasets_of(groups: Sequence[Group], directories: Sequence[Directory]) -> tuple[TestPhotos, ...]:
+    """The data sets, each named by as much as it takes to tell them apart."""
+    short = _short([directory.path for directory in directories])
+    namings: list[Callable[[Group], str]] = [
+        lambda group: group.dataset.request.source,
+        _source_and_task,
+        lambda group: f"{_source_and_task(group)}, in {' and '.join(short[d] for d in group.directories)}",
+    ]
+    names = next(n for naming in namings if len(set(n := [naming(group) for group in groups])) == len(groups))
+    return tuple(
+        TestPhotos(
+            name=name,
+            source=group.dataset.request.source,
+            classes=group.dataset.classes,
+            test_counts=group.dataset.counts[2],
+            majority=group.dataset.majority,
+            select=group.selected,
+        )
+        for name, group in zip(names, groups, strict=True)
+    )
+
+
+def _short(paths: Sequence[Path]) -> list[str]:
+    """The last parts of paths, as many as it takes to tell them apart."""
+    resolved = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, resolved)) + 1):
+        names = ["/".join(parts[-count:]) for parts in resolved]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _source_and_task(group: Group) -> str:
+    request = group.dataset.request
+    return f"{request.source}, {request.positive} or not" if request.positive else request.source

@@ -1,0 +1,114 @@
+"""What a comparison is asked: which rows and columns it shows, and against what."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Sequence
+
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.noise import noise_models
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import Registry, did_you_mean
+from flowernoise.store.records import CONTROL, Selection
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What is asked of evaluated runs, names in canonical form.
+
+    Args:
+        baseline: the loss that others are compared with.
+        select: the selection asked for; None for the usual.
+        where: which runs, as ``key=value,key=value``; empty means what was trained last.
+        rows: noise models and rates to show; None means all.
+        columns: losses, backbones and modes to show; None means all.
+        sort_by: the order of rows and columns: ``noise``, ``rate``, ``loss``, ``mean`` or ``drop``.
+        delta: what a tolerated rate may cost, a share.
+    """
+
+    baseline: str
+    select: Selection | None
+    where: tuple[str, ...]
+    rows: str | None
+    columns: str | None
+    sort_by: str
+    delta: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Names to show of several kinds, each kind in the order given; a kind without any is shown whole."""
+
+    chosen: tuple[tuple[str, ...], ...]
+
+    def admits(self, *names: str) -> bool:
+        """Whether a thing with these names, one of each kind, is shown."""
+        return all(not chosen or name in chosen for chosen, name in zip(self.chosen, names, strict=True))
+
+    def place(self, kind: int, name: str) -> int:
+        """Where in the order given a name stands; 0 for all where none of its kind is given."""
+        return self.chosen[kind].index(name) if self.chosen[kind] else 0
+
+
+def choose_rows(text: str | None, noises: Collection[str], rates: Collection[float]) -> Choice:
+    """Reads ``--rows``: noise models, with or without their parameters, and rates.
+
+    Raises:
+        BadRequestError: something that no run has.
+    """
+    items = [CONTROL if item == "control" else _as_rate(item) for item in items_of(text)]
+    return _choice("--rows", items, ((noises, noise_models), ([f"{rate:g}" for rate in rates], None)))
+
+
+def choose_columns(
+    text: str | None, losses_there: Collection[str], backbones: Collection[str], modes: Collection[str]
+) -> Choice:
+    """Reads ``--columns``: losses, backbones and modes, with or without their parameters.
+
+    Raises:
+        BadRequestError: something that no run has.
+    """
+    return _choice("--columns", items_of(text), ((losses_there, losses), (backbones, None), (modes, None)))
+
+
+def items_of(text: str | None) -> list[str]:
+    """Splits at commas, but not at those between the parameters of a spec: ``ce,sce:alpha=0.1,beta=0.5`` is two."""
+    items: list[str] = []
+    for piece in (text or "").split(","):
+        if items and ":" in items[-1] and re.match(r"\w+=", piece):
+            items[-1] += f",{piece}"
+        elif piece.strip():
+            items.append(piece.strip())
+    return items
+
+
+def _as_rate(item: str) -> str:
+    try:
+        return f"{float(item):g}"
+    except ValueError:
+        return item
+
+
+def _choice(option: str, items: Sequence[str], kinds: Sequence[tuple[Collection[str], Registry | None]]) -> Choice:
+    chosen: list[list[str]] = [[] for _ in kinds]
+    for item in items:
+        found = [_meant(item, there, registry) for there, registry in kinds]
+        if not any(found):
+            every = sorted({name for there, _ in kinds for name in there})
+            raise BadRequestError(
+                f"{option}: no run has {item!r}{did_you_mean(item, every)}; there are: {', '.join(every)}"
+            )
+        for names, more in zip(chosen, found, strict=True):
+            names += [name for name in more if name not in names]
+    return Choice(tuple(map(tuple, chosen)))
+
+
+def _meant(item: str, there: Collection[str], registry: Registry | None) -> list[str]:
+    """The names that an item means: the one that it is, or all of its name whatever their parameters."""
+    try:
+        canonical = str(registry.parse(item)) if registry else item
+    except BadRequestError:
+        canonical = item
+    exact = [name for name in there if name in (item, canonical)]
+    return exact or sorted(name for name in there if name.partition(":")[0] == item)

@@ -1,0 +1,210 @@
+"""``--where``: which runs are shown, compared or removed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.noise import noise_models
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import READERS, Registry, did_you_mean, format_value
+from flowernoise.store.records import CONTROL, Identity
+from flowernoise.store.setups import SETTINGS, Setup, setting
+
+OPTION = "--where"
+KEYS = ("noise", "rate", "loss", "backbone", "mode", *SETTINGS)
+_SPECS: Mapping[str, Registry] = {"noise": noise_models, "loss": losses, "backbone": backbones}
+_PLUS = re.compile(r"(?<![eE])\+")  # not that of 1e+16
+_MAX_VALUES = 12  # of a key, listed where none fits
+Admits = Callable[[Identity], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One ``key=value``."""
+
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Where:
+    """Pairs that must all hold."""
+
+    pairs: tuple[Pair, ...]
+
+    @property
+    def names_settings(self) -> bool:
+        """Whether it says with which settings runs were trained."""
+        return any(pair.key in SETTINGS for pair in self.pairs)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.pairs))
+
+
+def parse(text: str) -> Where:
+    """Reads ``key=value,key=value``; a key that is none of :data:`KEYS` belongs to the spec before it.
+
+    Raises:
+        BadRequestError: an unknown key, a pair without a value, a key twice, or a value that cannot be one.
+
+    >>> str(parse("loss=sce:alpha=0.5,beta=2,epochs=3").pairs[0])
+    'loss=sce:alpha=0.5,beta=2'
+    """
+    pairs: list[Pair] = []
+    for piece in text.split(","):
+        key, equals, value = (part.strip() for part in piece.partition("="))
+        if key in KEYS and equals and value:
+            pairs.append(Pair(key, value))
+        elif pairs and pairs[-1].key in _SPECS and ":" in pairs[-1].value and re.fullmatch(r"\w+", key) and equals:
+            pairs[-1] = Pair(pairs[-1].key, f"{pairs[-1].value},{piece.strip()}")
+        elif not (equals and value):
+            raise BadRequestError(f"{OPTION} {text!r}: {piece.strip()!r} is not of the form key=value")
+        else:
+            raise BadRequestError(
+                f"{OPTION} {text!r}: unknown key {key!r}{did_you_mean(key, KEYS)}; the keys are: {', '.join(KEYS)}"
+            )
+    keys = [pair.key for pair in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise BadRequestError(f"{OPTION} {text!r}: {twice[0]} is given twice; repeat {OPTION} to take either")
+    return Where(tuple(Pair(pair.key, _canonical(pair)) for pair in pairs))
+
+
+def _canonical(pair: Pair) -> str:
+    """The value as it is compared.
+
+    Raises:
+        BadRequestError: an unknown name, or no number where one is due.
+    """
+    key, value = pair.key, pair.value
+    if key == "noise" and value in (CONTROL, "control"):
+        return CONTROL
+    if key in _SPECS:
+        # A name alone stays one: it means all specs of that name.
+        return str(_SPECS[key].parse(value)) if ":" in value else _SPECS[key][value].name
+    if key in ("image_size", "epochs", "batch_size"):
+        return _number(pair, int, value)
+    if key == "rate":
+        return f"{float(_number(pair, float, value)):g}"
+    if key in ("learning_rate", "l2"):
+        return "+".join(sorted({_number(pair, float, part) for part in _PLUS.split(value)}, key=float))
+    return value
+
+
+def _number(pair: Pair, kind: type, text: str) -> str:
+    try:
+        value = READERS[kind](text.strip())
+    except ValueError:
+        noun = "a whole number" if kind is int else "a number"
+        more = ", or several with + between them" if pair.key in ("learning_rate", "l2") else ""
+        raise BadRequestError(f"{OPTION} {pair}: {text.strip()!r} is not {noun}{more}") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadRequestError(f"{OPTION} {pair}: {text.strip()!r} is not a finite number")
+    return format_value(value)
+
+
+def value_of(key: str, identity: Identity) -> str:
+    """What an identity has under a key, as it is written in ``--where``."""
+    if key == "noise":
+        return identity.noise
+    if key == "rate":
+        return f"{identity.rate:g}"  # as tables show it
+    if key == "loss":
+        return identity.method
+    return setting(key, identity.setup)
+
+
+def of_setup(setup: Setup) -> str:
+    """The ``--where`` that picks a setup."""
+    return ",".join(f"{key}={setting(key, setup)}" for key in ("backbone", "mode", *SETTINGS))
+
+
+def admitting(where: Where, available: Iterable[Identity]) -> Admits:
+    """Whether an identity is picked.
+
+    Raises:
+        BadRequestError: none of those available is; says what there is.
+    """
+    there = set(available)
+    meant: list[tuple[str, set[str]]] = []
+    for pair in where.pairs:
+        values = {value_of(pair.key, identity) for identity in there}
+        # A name means all specs of that name, unless the name alone is one of them.
+        named = {value for value in values if pair.key in _SPECS and value.partition(":")[0] == pair.value}
+        fitting = {pair.value} & values or named
+        if not fitting:
+            raise BadRequestError(f"{OPTION} {where}: no run has {pair}; there are: {_listed(values)}")
+        meant.append((pair.key, fitting))
+
+    def admits(identity: Identity) -> bool:
+        return all(value_of(key, identity) in values for key, values in meant)
+
+    if not any(map(admits, there)):
+        raise BadRequestError(f"{OPTION} {where}: runs have each of these, but none has all of them together")
+    return admits
+
+
+def _listed(values: Iterable[str]) -> str:
+    ordered = sorted(values)
+    more = f" and {len(ordered) - _MAX_VALUES} more" if len(ordered) > _MAX_VALUES else ""
+    return ", ".join(ordered[:_MAX_VALUES]) + more
+
+
+def matching(texts: Sequence[str], trained: Iterable[Identity]) -> set[Identity]:
+    """What any ``--where`` picks.
+
+    Raises:
+        BadRequestError: one that cannot be read, or picks nothing.
+    """
+    there = set(trained)
+    tests = [admitting(parse(text), there) for text in texts]
+    return {identity for identity in there if any(test(identity) for test in tests)}
+
+
+def shown(texts: Sequence[str], trained: Sequence[Mapping[Identity, int]]) -> list[set[Identity]]:
+    """What is shown of runs: of each method, backbone and mode the setup trained last, or what any ``--where`` picks.
+
+    A ``--where`` that names a setting picks among all setups, one that names none among those trained last.
+
+    Args:
+        texts: the values of ``--where``.
+        trained: of each directory every identity, with its recency.
+
+    Raises:
+        BadRequestError: a ``--where`` that cannot be read, or picks nothing in any directory.
+    """
+    latest = [_latest(each) for each in trained]
+    if not texts:
+        return latest
+    picked: list[set[Identity]] = [set() for _ in trained]
+    for text in texts:
+        where = parse(text)
+        among = [set(each) for each in trained] if where.names_settings else latest
+        admits = admitting(where, {identity for each in among for identity in each})
+        for own, each in zip(picked, among, strict=True):
+            own.update(filter(admits, each))
+    return picked
+
+
+def with_baseline(picked: set[Identity], there: Collection[Identity], baseline: str) -> set[Identity]:
+    """What is picked, and the baseline of each setup beside it."""
+    return picked | {own for each in picked if (own := each._replace(method=baseline)) in there}
+
+
+def _latest(trained: Mapping[Identity, int]) -> set[Identity]:
+    last: dict[tuple[str, str, str], tuple[int, Setup]] = {}
+    for identity, recency in trained.items():
+        kind = _kind(identity)
+        last[kind] = max(last.get(kind, (recency, identity.setup)), (recency, identity.setup))
+    return {identity for identity in trained if last[_kind(identity)][1] == identity.setup}
+
+
+def _kind(identity: Identity) -> tuple[str, str, str]:
+    return identity.method, identity.setup.backbone, identity.setup.mode

@@ -1,0 +1,261 @@
+"""Transition matrices: T[i, j] = P(observed label j | true label i), so that rows sum to 1."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import number
+
+Labels = np.ndarray[Any, np.dtype[np.int64]]
+AnyLabels = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+MAX_MATRIX = 16 * 2**20  # bytes of a matrix's file
+MAX_LABELS = 2**30  # bytes of any other file, such as of labels
+_LONGEST_REASON = 300  # characters of what a parser complains about
+DIGITS = 12  # of a file's SHA-256 that tell it from others
+TOLERANCE = 1e-6  # by which a row's sum may miss 1
+SURE = 0.8  # of the median probability of an answer: photos below it may show something else
+MIN_PHOTOS = 5  # fewer estimate a row no better than the row of the identity does
+_WEIGHTS = tuple(2.0**power for power in range(17))  # photos that a row's mean answer may count as
+_MIN_PROBABILITY = 1e-9
+
+
+def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
+    """Shares of observed labels (columns) among the examples of each true class (rows); NaN rows for absent classes.
+
+    >>> realised(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    array([[0.5, 0.5],
+           [0. , 1. ]])
+    """
+    counts = np.bincount(true * num_classes + observed, minlength=num_classes**2).reshape(num_classes, num_classes)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares: Matrix = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    return shares
+
+
+def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
+    """T estimated from observed labels, and a model's probabilities of them, without any clean label.
+
+    A photo stands for the class that the model answers, if its probability of it is at least 0.8 × the median of all
+    photos with that answer. Each row joins two estimates: the shares of the observed labels among the photos of the
+    class, which are right on average and noisy where photos are few, and the mean of their probabilities, steady and
+    biased. All means are sharpened or flattened by one power, such that on the whole they agree with the labels. They
+    then count as the number of photos that makes the labels likeliest (the weight of a Dirichlet prior), but no more
+    than the class has.
+
+    Patrini et al. (CVPR 2017, section 4.3) take the probabilities of a single photo for each row.
+
+    Args:
+        labels: observed labels [n].
+        probabilities: of the observed labels [n, c]; they need not sum to 1.
+
+    Returns:
+        T [c, c], and which classes have a row that was estimated [c]. Of a class with fewer than 5 such photos nothing
+        can be said: it gets the row of the identity.
+
+    >>> answers = np.repeat([[0.9, 0.1], [0.3, 0.7]], 50, axis=0)
+    >>> T, known = estimated(np.repeat([0, 1, 0, 1], [45, 5, 15, 35]), answers)
+    >>> T.round(2).tolist(), known.tolist()
+    ([[0.9, 0.1], [0.3, 0.7]], [True, True])
+    """
+    answers = np.maximum(np.asarray(probabilities, dtype=np.float64), _MIN_PROBABILITY)
+    answers /= answers.sum(axis=1, keepdims=True)
+    counts, means = _of_sure_photos(labels, answers)
+    means = _calibrated(counts, means)
+    photos = counts.sum(axis=1, keepdims=True)
+    weight = np.minimum(_likeliest_weight(counts, means), photos)
+    known = photos[:, 0] >= MIN_PHOTOS
+    rows = np.where(known[:, None], counts + weight * means, np.eye(len(counts)))
+    return rows / rows.sum(axis=1, keepdims=True), known
+
+
+def _of_sure_photos(labels: AnyLabels, answers: Matrix) -> tuple[Matrix, Matrix]:
+    """For each class how often each label is given to the photos that stand for it, and their mean answer, [c, c]."""
+    c = answers.shape[1]
+    answered, certainty = answers.argmax(axis=1), answers.max(axis=1)
+    counts, means = np.zeros((c, c)), np.full((c, c), 1 / c)
+    for i in np.unique(answered):
+        photos = np.flatnonzero(answered == i)
+        photos = photos[certainty[photos] >= SURE * np.median(certainty[photos])]
+        counts[i] = np.bincount(labels[photos], minlength=c)
+        means[i] = answers[photos].mean(axis=0)
+    return counts, means
+
+
+def _calibrated(counts: Matrix, means: Matrix) -> Matrix:
+    """The means to the one power that makes them expect as many labels on the diagonal as there are."""
+    photos, agreeing, logs = counts.sum(axis=1), np.trace(counts), np.log(means)
+
+    def raised(power: float) -> Matrix:
+        rows = np.exp(power * (logs - logs.max(axis=1, keepdims=True)))
+        return np.asarray(np.maximum(rows / rows.sum(axis=1, keepdims=True), _MIN_PROBABILITY))
+
+    low, high = 0.1, 10.0
+    for _ in range(30):
+        middle = float(np.sqrt(low * high))
+        if photos @ np.diag(raised(middle)) < agreeing:
+            low = middle
+        else:
+            high = middle
+    return raised(middle)
+
+
+def _likeliest_weight(counts: Matrix, means: Matrix) -> float:
+    """The weight of Dirichlet priors around the means under which the counts are likeliest."""
+    from scipy.special import gammaln
+
+    photos, seen = counts.sum(axis=1), counts > 0
+    prior, observed = means[seen], counts[seen]
+
+    def log_likelihood(weight: float) -> float:
+        of_rows = gammaln(weight) - gammaln(weight + photos)
+        of_cells = gammaln(weight * prior + observed) - gammaln(weight * prior)
+        return float(of_rows.sum() + of_cells.sum())
+
+    return max(_WEIGHTS, key=log_likelihood)
+
+
+def read(file: str, num_classes: int | None, *, owner: str, sha256: str = "") -> Matrix:
+    """A transition matrix [c, c] from a file.
+
+    Args:
+        file: CSV (c rows of c numbers), or JSON (a list of c lists) if its name ends so.
+        num_classes: c; any if None.
+        owner: who wants it, for messages.
+        sha256: start of the file's digest, if it is to be that very file.
+
+    Raises:
+        BadRequestError: it cannot be read, is another file, or does not hold a stochastic matrix of c classes.
+    """
+    data = read_bytes(file, owner, sha256, MAX_MATRIX)
+    try:
+        text = data.decode("utf-8-sig")
+        is_json = file.lower().endswith(".json")
+        rows = _json_rows(text) if is_json else _csv_rows(text)
+        T = np.array(rows, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
+        reason = str(error)[:_LONGEST_REASON]
+        raise BadRequestError(f"{owner}: {file} does not hold rows of equally many numbers ({reason})") from error
+    return checked(T, num_classes, f"{owner}: {file}")
+
+
+def _csv_rows(text: str) -> list[list[float]]:
+    return [[number(cell) for cell in row] for row in csv.reader(text.splitlines()) if row]
+
+
+def _json_rows(text: str) -> Any:
+    """Lists of numbers, and nothing that Python would make a number of."""
+    rows = json.loads(text)
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise TypeError("not a list of lists")
+    if not all(type(cell) in (int, float) for row in rows for cell in row):
+        raise TypeError("not numbers alone")
+    return rows
+
+
+def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
+    """T as an array whose rows sum to 1; of any number of classes if that is None.
+
+    Raises:
+        BadRequestError: not [c, c], an entry outside 0 … 1, or a row that does not sum to 1.
+
+    >>> checked([[0.9, 0.2], [0.1, 0.8]], 2, "T")
+    Traceback (most recent call last):
+    flowernoise.errors.BadRequestError: T: row 1 sums to 1.1, not 1; its columns do, so it may be transposed
+    """
+    try:
+        values = np.array(T, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadRequestError(f"{name} is not a matrix of numbers") from error
+    c = num_classes or max(values.shape, default=1)
+    if values.shape != (c, c):
+        shape = " × ".join(map(str, values.shape)) or "a single number"
+        raise BadRequestError(f"{name} is {shape}, where {c} classes need {c} × {c}")
+    outside = np.argwhere(~((values >= 0) & (values <= 1 + TOLERANCE)))
+    if len(outside):
+        row, column = outside[0]
+        problem = f"{values[row, column]:g}, not between 0 and 1"
+        raise BadRequestError(f"{name}: row {row + 1}, column {column + 1} is {problem}")
+    sums = values.sum(axis=1)
+    off = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
+    if len(off):
+        columns_do = (np.abs(values.sum(axis=0) - 1) <= TOLERANCE).all()
+        hint = "; its columns do, so it may be transposed" if columns_do else ""
+        raise BadRequestError(f"{name}: row {off[0] + 1} sums to {sums[off[0]]:.6g}, not 1{hint}")
+    return np.asarray(values / sums[:, None])
+
+
+def break_even(T: Matrix, classes: Sequence[str]) -> str | None:
+    """What it means that a wrong label is as likely as the right one, or likelier; None where it is nowhere.
+
+    >>> break_even(np.array([[0.4, 0.6, 0.0], [0.0, 1.0, 0.0], [0.0, 0.2, 0.8]]), ("daisy", "rose", "tulip"))
+    'daisy is labelled rose more often than daisy'
+    """
+    if len(T) > 1 and np.allclose(T, T[0]):
+        return "every class gets the same labels, so they say nothing about it"
+    wrong = T * (1 - np.eye(len(T)))
+    lead = wrong.max(axis=1) - np.diag(T)
+    i = int(lead.argmax())
+    if lead[i] < -1e-9:
+        return None
+    comparison = "as often as" if lead[i] < 1e-9 else "more often than"
+    return f"{classes[i]} is labelled {classes[int(wrong[i].argmax())]} {comparison} {classes[i]}"
+
+
+def read_bytes(file: str, owner: str, sha256: str = "", most: int = MAX_LABELS) -> bytes:
+    """A file that a user named, of at most ``most`` bytes.
+
+    Raises:
+        BadRequestError: it cannot be read, or is not the file whose SHA-256 starts with ``sha256``.
+    """
+    try:
+        data = _regular_file(Path(file).expanduser(), most)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadRequestError(f"{owner}: cannot read {file}: {reason}") from error
+    if not hashlib.sha256(data).hexdigest().startswith(sha256):
+        raise BadRequestError(f"{owner}: the SHA-256 of {file} does not start with {sha256}; it is another file now")
+    return data
+
+
+def file_digest(file: str, owner: str) -> str:
+    """The first digits of the SHA-256 of a file that a user named.
+
+    Raises:
+        BadRequestError: it cannot be read.
+    """
+    return hashlib.sha256(read_bytes(file, owner)).hexdigest()[:DIGITS]
+
+
+def _regular_file(path: Path, most: int) -> bytes:
+    """The bytes of a regular file.
+
+    A pipe, such as of ``<(…)``, is refused, too: it can be read once, and its name says nothing about what was in it.
+
+    Raises:
+        OSError: it is no regular file, larger than ``most`` bytes, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for a writer
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError("it is a directory")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file but a pipe or a device; save it to a file first")
+        data = file.read(most + 1) if status.st_size <= most else None
+    if data is None or len(data) > most:
+        raise OSError(f"it is larger than {most:,} bytes")
+    return data

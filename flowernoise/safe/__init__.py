@@ -1,0 +1,1 @@
+"""What hardens input and output, and knows nothing of label noise."""

@@ -1,0 +1,140 @@
+"""Arrays from HDF5 files of unknown makers: only plain numbers that lie in the file itself are read.
+
+HDF5 can do much more than hold arrays: a link or a data set can stand for another file, an object for code, a few
+bytes for terabytes. What is more than an array of numbers, stored in one piece, is refused before any of it is read.
+The reasons are one line and name the item, not the file; callers put the file's name in front.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+MAX_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
+MAX_DEPTH = 50
+MAX_TEXT = 64 << 20  # bytes of an attribute
+_NUMBERS = "biuf"  # kinds of NumPy types: truth values, integers, floats
+
+
+def refuse_foreign(file: Any, most_bytes: int) -> None:
+    """Refuses a file that holds anything but groups of plain arrays of numbers. Reads none of the arrays.
+
+    Args:
+        file: an open ``h5py.File``.
+        most_bytes: most that one array may take; the file's own length, as arrays lie in it uncompressed.
+
+    Raises:
+        ValueError: a link, storage outside the file, anything that is no plain array, too many objects, or groups that
+            lie too deep. On a damaged file h5py itself raises nearly anything.
+    """
+    import h5py
+
+    groups, seen, found = [(file["/"], 0)], {h5py.h5o.get_info(file["/"].id).addr}, 1
+    while groups:
+        group, depth = groups.pop()
+        found += len(group)  # known without going through them
+        if found > MAX_OBJECTS:
+            raise ValueError(f"it holds over {MAX_OBJECTS:,} objects")
+        if depth > MAX_DEPTH:  # HDF5 takes minutes to go through thousands
+            raise ValueError(f"its groups lie over {MAX_DEPTH} deep")
+        for name in group:
+            if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
+                raise ValueError(f"{group.name} holds a link, {name!r}")
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:  # hard links can go in circles
+                continue
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                groups.append((item, depth + 1))
+            else:
+                refuse_unless_plain(item, most_bytes)
+
+
+def refuse_unless_plain(item: Any, most_bytes: int) -> None:
+    """Refuses what is no array of numbers that lies whole, in one piece and uncompressed, in the file.
+
+    Compressed data are refused as they swell to what their maker likes, before HDF5 compares any size.
+
+    Args:
+        item: an object of an open ``h5py.File``.
+        most_bytes: most that the array may take.
+
+    Raises:
+        ValueError: the item's name and what is wrong with it.
+    """
+    import h5py
+
+    if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in _NUMBERS:
+        raise ValueError(f"{item.name} is no plain array of numbers")
+    plan = item.id.get_create_plist()
+    if item.external or item.is_virtual or plan.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+        raise ValueError(f"{item.name} is no plain array: it is compressed, in pieces, or in another file")
+    size = math.prod(item.shape) * item.dtype.itemsize  # h5py's own count can overflow
+    if size > most_bytes:
+        raise ValueError(f"{item.name} claims {size:,} bytes, more than the whole file holds")
+    if item.id.get_storage_size() < size:
+        raise ValueError(f"{item.name} claims {size:,} bytes and holds fewer")
+
+
+def plain_array(item: Any, most_bytes: int) -> np.ndarray[Any, Any]:
+    """Reads an array that :func:`refuse_unless_plain` lets pass.
+
+    Args:
+        item: an object of an open ``h5py.File``.
+        most_bytes: most that the array may take.
+
+    Raises:
+        ValueError: it is not plain.
+
+    >>> import h5py, io
+    >>> with h5py.File(io.BytesIO(), "w") as file:
+    ...     plain_array(file.create_dataset("x", data=[1, 2]), 16).tolist()
+    [1, 2]
+    """
+    refuse_unless_plain(item, most_bytes)
+    return np.asarray(item[()])
+
+
+def longest_text(content: bytes) -> int:
+    """Most bytes that one text of varying length can have in a file: none is longer than the heap it lies in.
+
+    Thousands of texts can share the bytes of one, so their number and the file's length together say too little.
+
+    Args:
+        content: the file. Each of its heaps begins with ``GCOL``, a version, and its length.
+    """
+    heaps = re.finditer(rb"GCOL\x01\0\0\0(.{8})", content, re.DOTALL)
+    return max((int.from_bytes(heap[1], "little") for heap in heaps), default=0)
+
+
+def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[str]:
+    """An attribute that is a text or a list of texts, as Keras keeps the names of layers.
+
+    Args:
+        item: an object of an open ``h5py.File``, with this attribute.
+        attribute: its name.
+        most: most texts that it may hold.
+        longest: what :func:`longest_text` gives for the file.
+
+    Raises:
+        ValueError: the attribute is something else, or holds more texts, or could take over 64 MiB.
+
+    >>> import h5py, io
+    >>> with h5py.File(io.BytesIO(), "w") as file:
+    ...     file.attrs["names"] = ["conv", "bn"]
+    ...     plain_texts(file, "names", most=2, longest=4096)
+    ['conv', 'bn']
+    """
+    import h5py
+
+    stored = h5py.h5a.open(item.id, attribute.encode())
+    kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
+    size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
+    if kind is None or count > most or size > MAX_TEXT:
+        raise ValueError(f"{item.name} has the attribute {attribute}, which is no list of few short texts")
+    texts = np.atleast_1d(item.attrs[attribute]).tolist() if count else []
+    return [text.decode() if isinstance(text, bytes) else text for text in texts]
