@@ -72,7 +72,8 @@ class ContactSheet:
         draw = f"control-seed{self.seed}"
         if self.noise != CONTROL:
             draw = f"{self.noise}-{format_value(self.rate)}-seed{self.seed}"
-        parts = [self.kind, draw, *(part for part in (self.loss, self.backbone, self.mode) if part), *self.settings]
+        parts = [self.kind, draw, *(part for part in (self.loss, self.backbone, self.mode) if part)]
+        parts += [setting.replace(" ", "-") for setting in self.settings]
         return _file_name("-".join(parts))
 
 
