@@ -36,7 +36,7 @@ HEAVY = (
 )
 
 # Every module at the top but these is a leaf: all may import it, it imports no more than errors and registry.
-NO_LEAVES = {"__init__", "__main__", "api", "cli", "help", "statistics"}
+NO_LEAVES = {"__init__", "__main__", "api", "cli", "statistics"}
 LEAVES = {path.stem for path in PACKAGE.glob("*.py")} - NO_LEAVES | {"__version__"}
 # What a part of the package may import, by the first parts of the names; its own folder is named where it may.
 ALLOWED = {
@@ -50,8 +50,7 @@ ALLOWED = {
     "show": LEAVES | {"show", "store.records", "store.setups", "catalogue.sources"},  # what their labels are called
     "steps": LEAVES | {"statistics", "catalogue", "training", "store", "steps"},
     "cli": LEAVES | {"steps", "show"},
-    "help": LEAVES | {"steps", "catalogue"},  # part of the command line: texts made from registries and settings
-    "__main__": LEAVES | {"cli", "help"},
+    "__main__": LEAVES | {"cli"},
     "api": LEAVES | {"catalogue", "training"},
     "__init__": {"api"},  # when first used
 }

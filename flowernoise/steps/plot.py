@@ -19,22 +19,15 @@ from flowernoise.catalogue.losses import losses as loss_registry
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
-from flowernoise.registry import Registry, did_you_mean
-from flowernoise.steps import where
+from flowernoise.registry import Registry
 from flowernoise.steps.compare import CompareSettings, Comparison, Row, compare
+from flowernoise.steps.settings import PICTURES as KINDS
+from flowernoise.steps.settings import PlotSettings
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, Evaluation, Identity, RunKey, Selection
 from flowernoise.store.setups import Mode, Setup, differing, named
 
-# The kinds of pictures, and the options that say something to each.
-KINDS: Mapping[str, Collection[str]] = {
-    "accuracy": ("metric", "select", "losses", "noise", "where"),
-    "memorisation": ("losses", "noise", "where"),
-    "confusion": ("select", "losses", "noise", "rate", "seed", "where"),
-    "transition": ("noise", "rate", "seed"),
-    "seeds": ("metric", "select", "losses", "noise", "where"),
-}
 FORMATS = ("png", "svg")
 MOST_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
 FEW = 5
@@ -43,47 +36,6 @@ _FOLLOWED = ("memorised", "test_accuracy", "val_accuracy")
 _LONGEST_NAME = 60  # characters of a spec in a file name
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Draw = Callable[[str, Any, str], bytes]
-
-
-@dataclasses.dataclass(frozen=True)
-class PlotSettings:
-    """Which pictures, of what, and where to.
-
-    ``kind`` None means all that the data allow; ``noise`` and ``losses`` empty mean all that there are; ``rate`` None
-    the highest and ``seed`` None the lowest. ``output`` is a directory (None means ``plots/``), or a file with the
-    suffix of a format.
-    """
-
-    kind: str | None = None
-    metric: str = "accuracy"
-    select: Selection | None = None
-    losses: tuple[str, ...] = ()
-    noise: tuple[str, ...] = ()
-    rate: float | None = None
-    seed: int | None = None
-    where: tuple[str, ...] = ()
-    format: str | None = None
-    output: Path | None = None
-
-    def check(self) -> None:
-        """Checks what can be checked without data.
-
-        Raises:
-            BadRequestError: an unknown kind, or an option that does not apply to it.
-        """
-        for text in self.where:
-            where.parse(text)
-        if self.kind is None:
-            return
-        if self.kind not in KINDS:
-            raise BadRequestError(
-                f"unknown kind of plot {self.kind!r}{did_you_mean(self.kind, KINDS)}; there are: {', '.join(KINDS)}"
-            )
-        for field in dataclasses.fields(self):
-            users = [kind for kind, used in KINDS.items() if field.name in used]
-            if users and self.kind not in users and getattr(self, field.name) != field.default:
-                option = {"losses": "loss"}.get(field.name, field.name)
-                raise BadRequestError(f"--{option} does not apply to {self.kind}; it is for {', '.join(users)}")
 
 
 @dataclasses.dataclass(frozen=True)

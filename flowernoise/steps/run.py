@@ -9,11 +9,12 @@ from pathlib import Path
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps import presets, where
-from flowernoise.steps.compare import CompareSettings, compare
-from flowernoise.steps.corrupt import CorruptResult, CorruptSettings, corrupt
+from flowernoise.steps.compare import compare
+from flowernoise.steps.corrupt import CorruptResult, corrupt
 from flowernoise.steps.evaluate import EvaluateResult, evaluate
-from flowernoise.steps.prepare import PrepareResult, PrepareSettings, prepare
-from flowernoise.steps.train import TrainResult, TrainSettings, train
+from flowernoise.steps.prepare import PrepareResult, prepare
+from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
+from flowernoise.steps.train import TrainResult, train
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, Preset

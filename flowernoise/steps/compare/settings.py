@@ -7,56 +7,13 @@ import re
 from collections.abc import Collection, Sequence
 
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.metrics import metrics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Registry, did_you_mean, format_value
-from flowernoise.steps import where
-from flowernoise.store.records import CONTROL, Selection
+from flowernoise.registry import Registry, did_you_mean
+from flowernoise.steps.settings import CompareSettings
+from flowernoise.store.records import CONTROL
 
-ORDERS = ("noise", "rate", "loss", "mean", "drop")
-
-
-@dataclasses.dataclass(frozen=True)
-class CompareSettings:
-    """What is compared, and how.
-
-    Args:
-        select: None means ``selected`` where there is a validation split to select on, ``last`` where there is none.
-        rows: noise models and rates to show, the former in that order; None means all. The control is always shown.
-        columns: losses, backbones and modes to show, the losses in that order; None means all.
-        where: what to show and test, as ``key=value,key=value``; empty means what was trained last.
-        delta: points of accuracy that a tolerated rate may cost.
-    """
-
-    metric: str = "accuracy"
-    select: Selection | None = None
-    baseline: str = "ce"
-    sort_by: str = "noise"
-    rows: str | None = None
-    columns: str | None = None
-    where: tuple[str, ...] = ()
-    delta: float = 2.0
-
-    def check(self) -> None:
-        """Refuses unknown names, and numbers out of range.
-
-        Raises:
-            BadRequestError: names the option and what it takes.
-        """
-        metrics.parse(self.metric)
-        losses.parse(self.baseline)
-        if self.sort_by not in ORDERS:
-            raise BadRequestError(
-                f"--sort-by {self.sort_by!r} is not one of {', '.join(ORDERS)}{did_you_mean(self.sort_by, ORDERS)}"
-            )
-        if not 0 <= self.delta < 100:
-            raise BadRequestError(f"--delta {format_value(self.delta)} is not from 0 to below 100 (points)")
-        for wanted in self.where:
-            where.parse(wanted)
-        for option, text in (("--rows", self.rows), ("--columns", self.columns)):
-            if text is not None and not _items(text):
-                raise BadRequestError(f"{option} {text!r} names nothing; leave it out to show all")
+__all__ = ["Choice", "CompareSettings", "choose_columns", "choose_rows", "split_items"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +37,8 @@ def choose_rows(text: str | None, noises: Collection[str], rates: Collection[flo
     Raises:
         BadRequestError: something that no run has.
     """
-    items = [CONTROL if item == "control" else _as_rate(item) for item in _items(text)]
-    return _choice("--rows", items, ((noises, noise_models), ([f"{rate:g}" for rate in rates], None)))
+    wanted = [CONTROL if item == "control" else _as_rate(item) for item in split_items(text)]
+    return _choice("--rows", wanted, ((noises, noise_models), ([f"{rate:g}" for rate in rates], None)))
 
 
 def choose_columns(
@@ -92,10 +49,10 @@ def choose_columns(
     Raises:
         BadRequestError: something that no run has.
     """
-    return _choice("--columns", _items(text), ((losses_there, losses), (backbones, None), (modes, None)))
+    return _choice("--columns", split_items(text), ((losses_there, losses), (backbones, None), (modes, None)))
 
 
-def _items(text: str | None) -> list[str]:
+def split_items(text: str | None) -> list[str]:
     """Splits at commas, but not at those between the parameters of a spec: ``ce,sce:alpha=0.1,beta=0.5`` is two."""
     items: list[str] = []
     for piece in (text or "").split(","):
