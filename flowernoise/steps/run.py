@@ -69,6 +69,3 @@ def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
         if layout.preset.exists() and files.read_record(layout.preset, "preset", Preset) == record:
             return
     files.write_record(layout.preset, "preset", record)
-
-
-__all__ = ["CompareSettings", "CorruptSettings", "PrepareSettings", "RunResult", "RunSettings", "TrainSettings", "run"]
