@@ -46,13 +46,9 @@ def _command() -> int:
         _hush_libraries()
     import typer
 
-    from flowernoise import help
     from flowernoise.cli import app
 
-    command = typer.main.get_command(app)
-    if {"--help", "-h"} & set(sys.argv[2:]):
-        help.complete(command)
-    code = command(standalone_mode=False)
+    code = typer.main.get_command(app)(standalone_mode=False)
     return code if isinstance(code, int) else ExitCode.DONE
 
 

@@ -25,7 +25,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from flowernoise.errors import BadRequestError
@@ -85,6 +85,40 @@ def _as_written(text: str) -> str:
 READERS: Mapping[type, Callable[[str], Any]] = types.MappingProxyType({int: whole_number, float: number, str: str})
 
 
+def read(kind: type, text: str) -> Any:
+    """Reads a value of a type.
+
+    Raises:
+        ValueError: it is none; says why, to follow the text.
+
+    >>> read(float, "0.5"), read(bool, "true")
+    (0.5, True)
+    """
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ValueError("is neither true nor false")
+        return text == "true"
+    try:
+        value = READERS[kind](text)
+    except ValueError:
+        raise ValueError("is not a whole number" if kind is int else "is not a number") from None
+    if kind is float and not math.isfinite(value):
+        raise ValueError("is not a finite number")
+    return value
+
+
+def refuse(value: Any, choices: Collection[str], range: Between | None) -> None:
+    """Refuses a value that is not among the choices, where there are any, or out of range.
+
+    Raises:
+        ValueError: says what is taken, to follow the value.
+    """
+    if choices and value not in choices:
+        raise ValueError(f"is not one of {', '.join(choices)}{did_you_mean(value, choices)}")
+    if range and not range.admits(value):
+        raise ValueError(f"must be {range}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Parameter:
     """One ``key=value`` that a spec takes."""
@@ -101,24 +135,12 @@ class Parameter:
         Raises:
             BadRequestError: not of the parameter's type, not among its choices, or out of its range.
         """
-        problem = f"{owner}: {self.name}={text if text.isprintable() else ascii(text)}"
-        if self.type is bool:
-            if text not in ("true", "false"):
-                raise BadRequestError(f"{problem} is neither true nor false")
-            return text == "true"
         try:
-            value = READERS[self.type](text)
-        except ValueError:
-            noun = "a whole number" if self.type is int else "a number"
-            raise BadRequestError(f"{problem} is not {noun}") from None
-        if self.choices and value not in self.choices:
-            raise BadRequestError(
-                f"{problem} is not one of {', '.join(self.choices)}{did_you_mean(text, self.choices)}"
-            )
-        if self.type is float and not math.isfinite(value):
-            raise BadRequestError(f"{problem} is not a finite number")
-        if self.range and not self.range.admits(value):
-            raise BadRequestError(f"{problem} must be {self.range}")
+            value = read(self.type, text)
+            refuse(value, self.choices, self.range)
+        except ValueError as error:
+            given = text if text.isprintable() else ascii(text)
+            raise BadRequestError(f"{owner}: {self.name}={given} {error}") from None
         return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import types
 from collections.abc import Callable, Sequence
@@ -18,37 +17,12 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.steps.noise_inputs import NoiseInputs, settled
+from flowernoise.steps.settings import DEFAULT_RATES, CorruptSettings
 from flowernoise.store import artifacts, claims, datasets, draws, files
 from flowernoise.store import labels as labels_csv
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, Draw, DrawKey
-
-DEFAULT_RATES = (0.2, 0.4, 0.6)
-MOST_DRAWS = 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class CorruptSettings:
-    """Which draws are asked for; the control (rate 0) of each seed always is.
-
-    ``import_`` is a CSV file with labels of one's own, a draw of ``observed``; ``export`` a CSV file to write the noisy
-    draws to, or the controls where those are all that is asked for.
-    """
-
-    noise: tuple[str, ...] = ("symmetric",)
-    rates: tuple[float, ...] = DEFAULT_RATES
-    seeds: int = 3
-    import_: Path | None = None
-    export: Path | None = None
-
-    def check(self) -> None:
-        """Refuses what can be seen to be wrong without the data set.
-
-        Raises:
-            BadRequestError: names the option and what it takes.
-        """
-        _specs(self)
 
 
 def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Progress) -> CorruptResult:
@@ -119,17 +93,7 @@ def draw_again(
 
 def _specs(settings: CorruptSettings) -> list[Spec]:
     """The noise models that are asked for, after a look at all that can be wrong without the data set."""
-    if settings.seeds < 1:
-        raise BadRequestError(f"--seeds {settings.seeds} is too few; at least 1")
-    draws_asked = settings.seeds * max(1, len(settings.rates)) * max(1, len(settings.noise))
-    if draws_asked > MOST_DRAWS:
-        raise BadRequestError(
-            f"--seeds {settings.seeds}: with each rate and noise model that is {draws_asked:,} draws, where "
-            f"{MOST_DRAWS:,} are the most; ask for fewer"
-        )
-    for rate in settings.rates:
-        if not 0 <= rate <= 1:
-            raise BadRequestError(f"--rates: {rate:g} is not between 0 and 1")
+    settings.check()
     specs = [noise_models.parse(text) for text in settings.noise]
     if settings.import_ is not None:
         given = types.MappingProxyType({"file": str(settings.import_), "field": "", "sha256": ""})

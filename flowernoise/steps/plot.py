@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import math
@@ -10,7 +9,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from flowernoise.analysis import where
 from flowernoise.analysis.results.written import PictureFile, PlotResult
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart, ChartCell, Spread, charts_of
@@ -21,9 +19,10 @@ from flowernoise.catalogue.losses import losses as loss_registry
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
-from flowernoise.registry import Registry, did_you_mean
+from flowernoise.registry import Registry
 from flowernoise.show import plot as show_plot
-from flowernoise.steps.compare import CompareSettings, compare
+from flowernoise.steps.compare import compare
+from flowernoise.steps.settings import PICTURES, CompareSettings, PlotSettings
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
@@ -34,61 +33,12 @@ from flowernoise.store.records import (
     Evaluation,
     Identity,
     RunKey,
-    Selection,
 )
 
 # The kinds of pictures, and the options that say something to each.
-KINDS: Mapping[str, Collection[str]] = {
-    "accuracy": ("metric", "select", "losses", "noise", "where"),
-    "memorisation": ("losses", "noise", "where"),
-    "confusion": ("select", "losses", "noise", "rate", "seed", "where"),
-    "transition": ("noise", "rate", "seed"),
-    "seeds": ("metric", "select", "losses", "noise", "where"),
-}
 FORMATS = ("png", "svg")
 FEW_MATRICES = 3  # confusion matrices side by side unless more are asked for
 _LONGEST_NAME = 60  # characters of a spec in a file name
-
-
-@dataclasses.dataclass(frozen=True)
-class PlotSettings:
-    """Which pictures, of what, and where to.
-
-    ``kind`` None means all that the data allow; ``noise`` and ``losses`` empty mean all that there are; ``rate`` None
-    the highest and ``seed`` None the lowest. ``output`` is a directory (None means ``plots/``), or a file with the
-    suffix of a format.
-    """
-
-    kind: str | None = None
-    metric: str = "accuracy"
-    select: Selection | None = None
-    losses: tuple[str, ...] = ()
-    noise: tuple[str, ...] = ()
-    rate: float | None = None
-    seed: int | None = None
-    where: tuple[str, ...] = ()
-    format: str | None = None
-    output: Path | None = None
-
-    def check(self) -> None:
-        """Checks what can be checked without data.
-
-        Raises:
-            BadRequestError: an unknown kind, or an option that does not apply to it.
-        """
-        for text in self.where:
-            where.parse(text)
-        if self.kind is None:
-            return
-        if self.kind not in KINDS:
-            raise BadRequestError(
-                f"unknown kind of plot {self.kind!r}{did_you_mean(self.kind, KINDS)}; there are: {', '.join(KINDS)}"
-            )
-        for field in dataclasses.fields(self):
-            users = [kind for kind, used in KINDS.items() if field.name in used]
-            if users and self.kind not in users and getattr(self, field.name) != field.default:
-                option = {"losses": "loss"}.get(field.name, field.name)
-                raise BadRequestError(f"--{option} does not apply to {self.kind}; it is for {', '.join(users)}")
 
 
 class _NothingToDrawError(BadRequestError):
@@ -132,7 +82,7 @@ def pictures(artifacts_directory: Path, settings: PlotSettings, progress: Progre
         return Gallery(tuple(maker.make(settings.kind)), maker.notes)
     made: list[Picture] = []
     missing: list[str] = []
-    for kind in KINDS:
+    for kind in PICTURES:
         try:
             made += maker.make(kind)
         except _NothingToDrawError as error:

@@ -18,9 +18,10 @@ from flowernoise.analysis.results.stages import PrepareResult
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
-from flowernoise.registry import Between, Spec, did_you_mean
+from flowernoise.registry import Spec, did_you_mean
 from flowernoise.safe import atomic, images
 from flowernoise.safe.streams import printable
+from flowernoise.steps.settings import PrepareSettings
 from flowernoise.store import artifacts, claims, datasets, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
@@ -30,41 +31,6 @@ DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
 MOST_PHOTOS = 100_000_000  # in a split
 _CHUNK = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class PrepareSettings:
-    """What ``prepare`` is asked for; sizes that are all None mean 70 / 15 / 15 %."""
-
-    source: str = "tf_flowers"
-    positive: str | None = None
-    train: int | None = None
-    val: int | None = None
-    test: int | None = None
-    image_size: int = 224
-    seed: int = 0
-    data_dir: Path | None = None
-
-    def check(self) -> None:
-        """Refuses an unknown source, and numbers out of range.
-
-        Raises:
-            BadRequestError: names the option and what it takes.
-        """
-        parse_source(self.source)
-        asked = (self.train, self.val, self.test)
-        if any(size is not None for size in asked) and None in (self.train, self.test):
-            given = " ".join(f"--{name} {size}" for name, size in zip(SPLITS, asked, strict=True) if size is not None)
-            raise BadRequestError(f"{given}: --train and --test must both be given; --val alone may be left out")
-        for option, value, range in (
-            ("--train", self.train, Between(1, MOST_PHOTOS)),
-            ("--val", self.val, Between(0, MOST_PHOTOS)),
-            ("--test", self.test, Between(1, MOST_PHOTOS)),
-            ("--image-size", self.image_size, Between(1, MAX_IMAGE_SIZE)),
-            ("--seed", self.seed, Between(0, 2**63 - 1)),
-        ):
-            if value is not None and not range.admits(value):
-                raise BadRequestError(f"{option} {value} must be {range}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
 from flowernoise.show import contact_sheet
-from flowernoise.steps.compare import CompareSettings
+from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import artifacts, datasets, draws, files, runs
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.layout import Layout
@@ -36,41 +36,6 @@ from flowernoise.store.setups import differing, named
 
 BASELINE = CompareSettings.baseline
 SIDE = 160  # pixels of a photo on a sheet
-MOST_PHOTOS = 600
-
-
-@dataclasses.dataclass(frozen=True)
-class PreviewSettings:
-    """Which sheets are drawn: how many photos, which draws, and the mistakes of which losses' runs.
-
-    ``noise`` and ``rates`` left empty mean all that were drawn, ``losses`` left empty cross-entropy, or the first loss
-    there is. ``seeds`` counts the draws of each noise and rate; ``seed`` picks the photos. ``where`` picks runs as in
-    ``compare``.
-    """
-
-    photos: int = 24
-    seed: int = 0
-    noise: tuple[str, ...] = ()
-    rates: tuple[float, ...] = ()
-    seeds: int = 1
-    losses: tuple[str, ...] = ()
-    where: tuple[str, ...] = ()
-    output: Path | None = None
-
-    def check(self) -> None:
-        """Refuses numbers out of range.
-
-        Raises:
-            BadRequestError: names the option and what it takes.
-        """
-        if not 1 <= self.photos <= MOST_PHOTOS:
-            raise BadRequestError(
-                f"--photos {self.photos} is not between 1 and {MOST_PHOTOS}, what a sheet has room for"
-            )
-        if self.seeds < 1:
-            raise BadRequestError(f"--seeds {self.seeds} is too few; at least 1")
-        for text in self.where:
-            where.parse(text)
 
 
 def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> PreviewResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,28 +10,10 @@ from flowernoise.analysis import where
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
+from flowernoise.steps.settings import RemoveSettings
 from flowernoise.store import artifacts, claims, datasets, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Dataset, RunBlock, RunKey
-
-
-@dataclasses.dataclass(frozen=True)
-class RemoveSettings:
-    """Which runs, as ``key=value,key=value``, any of which may fit, and whether they are to be removed or listed."""
-
-    where: tuple[str, ...] = ()
-    yes: bool = False
-
-    def check(self) -> None:
-        """Refuses to remove everything, and what cannot be read.
-
-        Raises:
-            BadRequestError: names the option and what it takes.
-        """
-        if not self.where:
-            raise BadRequestError("say which runs with --where, as in --where loss=mae,epochs=3")
-        for text in self.where:
-            where.parse(text)
 
 
 def remove(artifacts_directory: Path, settings: RemoveSettings, progress: Progress) -> RemoveResult:

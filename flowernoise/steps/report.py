@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,8 @@ from flowernoise.progress import Progress
 from flowernoise.registry import format_value
 from flowernoise.show.report import render
 from flowernoise.steps import commands, plot, preview
-from flowernoise.steps.compare import CompareSettings, compare
+from flowernoise.steps.compare import compare
+from flowernoise.steps.settings import CompareSettings, PlotSettings, PreviewSettings, ReportSettings
 from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
@@ -29,28 +29,9 @@ from flowernoise.store.records import (
     DrawKey,
     Preset,
     Provenance,
-    Selection,
 )
 from flowernoise.store.runs import StoredRun
 from flowernoise.store.setups import Setup
-
-
-@dataclasses.dataclass(frozen=True)
-class ReportSettings:
-    """What is reported, and into which directory; ``output`` None means the artifacts directory."""
-
-    metric: str = "accuracy"
-    select: Selection | None = None
-    where: tuple[str, ...] = ()
-    output: Path | None = None
-
-    def check(self) -> None:
-        """Refuses an unknown metric, and a ``--where`` that cannot be read.
-
-        Raises:
-            BadRequestError: names it.
-        """
-        CompareSettings(metric=self.metric, where=self.where).check()
 
 
 def report(artifacts_directory: Path, settings: ReportSettings, progress: Progress) -> ReportResult:
@@ -61,6 +42,7 @@ def report(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         DamagedFileError: files that are not what was written.
         FlowernoiseError: a file cannot be written.
     """
+    settings.check()
     directory = settings.output or artifacts_directory
     made = render(gather(artifacts_directory, settings, progress))
     written = [
@@ -81,7 +63,7 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     dataset = datasets.need(layout)
     wanted = CompareSettings(metric=settings.metric, select=settings.select, where=settings.where)
     comparison = compare([artifacts_directory], wanted, progress)
-    pictured = plot.PlotSettings(metric=settings.metric, select=settings.select, where=settings.where)
+    pictured = PlotSettings(metric=settings.metric, select=settings.select, where=settings.where)
     gallery = plot.pictures(artifacts_directory, pictured, progress)
     drawn = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
     shown = {row.identity for row in comparison.rows}
@@ -112,10 +94,8 @@ def _sheets(
     shown: set[str] = set()
     conditions = _two_conditions(drawn)
     mistakes = []
-    wishes = [
-        preview.PreviewSettings(noise=(noise,), rates=(rate,), losses=losses, where=where) for noise, rate in conditions
-    ]
-    for wanted in wishes or [preview.PreviewSettings(losses=losses, where=where)]:
+    wishes = [PreviewSettings(noise=(noise,), rates=(rate,), losses=losses, where=where) for noise, rate in conditions]
+    for wanted in wishes or [PreviewSettings(losses=losses, where=where)]:
         for sheet in preview.sheets(artifacts_directory, wanted, progress):
             if sheet.kind == "mistakes":
                 mistakes.append(sheet)

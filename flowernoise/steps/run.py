@@ -11,11 +11,12 @@ from flowernoise.analysis.results.stages import RunResult
 from flowernoise.catalogue import presets
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps.compare import CompareSettings, compare
-from flowernoise.steps.corrupt import CorruptSettings, corrupt
+from flowernoise.steps.compare import compare
+from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.evaluate import evaluate
-from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.steps.train import TrainSettings, train
+from flowernoise.steps.prepare import prepare
+from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
+from flowernoise.steps.train import train
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Preset
@@ -59,6 +60,3 @@ def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
         if layout.preset.exists() and files.read_record(layout.preset, "preset", Preset) == record:
             return
     files.write_record(layout.preset, "preset", record)
-
-
-__all__ = ["CompareSettings", "CorruptSettings", "PrepareSettings", "RunSettings", "TrainSettings", "run"]

@@ -38,9 +38,9 @@ from rich.table import Table
 
 from flowernoise.progress import Silent
 from flowernoise.steps import features
+from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.settings import TrainSettings
 from flowernoise.store.draws import read
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import labels_of

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowernoise import cli
 from flowernoise.catalogue import transition_matrix
 from flowernoise.catalogue.sources import parse_source
 from flowernoise.errors import FlowernoiseError
+from flowernoise.options import fields_of
 from flowernoise.registry import Parameter, Registry, format_value
 from flowernoise.steps.list import REGISTRIES
+from flowernoise.steps.settings import CorruptSettings
 from flowernoise.store import files, labels, records
 from flowernoise.store.photos import IndexedPhoto
 from tests.reliability.tools import short_and_full
@@ -142,11 +143,13 @@ def test_specs(count: int, kind: str, measured: Callable[[str], None]) -> None:
 def test_lists_of_numbers(count: int, measured: Callable[[str], None]) -> None:
     numbers = st.lists(st.floats().map(repr) | st.floats(0, 1).map(format_value) | texts, max_size=5).map(",".join)
 
+    rates = next(field for field in fields_of(CorruptSettings) if field.name == "rates")
+
     def check(text: str) -> None:
-        read = cli._numbers("--rates", text)
+        read = rates.read(text)
         assert read
         assert all(map(math.isfinite, read))
-        assert cli._numbers("--rates", ",".join(map(format_value, read))) == read
+        assert rates.read(",".join(map(format_value, read))) == read
 
     measured(fuzz(count, numbers | texts, check))
 

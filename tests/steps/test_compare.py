@@ -703,8 +703,8 @@ def test_what_is_hidden_is_still_compared_with_but_not_corrected_for(tmp_path):
         ({"rows": "symetric"}, r"--rows: no run has 'symetric' \(did you mean symmetric\?\); there are: 0, 0.2"),
         ({"rows": "0.3"}, "--rows: no run has '0.3'"),
         ({"columns": "ce,elr"}, "--columns: no run has 'elr'.*there are: ce, features, gce"),
-        ({"delta": -1.0}, "--delta -1 is not from 0 to below 100"),
-        ({"delta": math.nan}, "--delta nan is not"),
+        ({"delta": -1.0}, "--delta -1 must be at least 0 and below 100"),
+        ({"delta": math.nan}, "--delta nan must be"),
     ],
 )
 def test_rows_columns_and_deltas_that_are_not_there_are_refused(tmp_path, settings, message):

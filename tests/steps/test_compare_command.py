@@ -72,8 +72,8 @@ def test_rows_columns_and_order_are_as_asked(sweep, tmp_path):
     [
         (("--rows", "pairflip"), "error: --rows: no run has 'pairflip'; there are: 0, 0.2, 0.4, none, symmetric\n"),
         (("--columns", "m"), "error: --columns: no run has 'm'"),
-        (("--delta", "-2"), "error: --delta -2 is not from 0 to below 100 (points)\n"),
-        (("--delta", "few"), "error: Invalid value for '--delta': 'few' is not a number"),
+        (("--delta", "-2"), "error: --delta -2 must be at least 0 and below 100\n"),
+        (("--delta", "few"), "error: --delta 'few' is not a number\n"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(sweep, tmp_path, arguments, message):

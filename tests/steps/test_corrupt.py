@@ -174,13 +174,13 @@ def test_equal_specs_are_one_model(artifacts):
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan"), float("inf")])
 def test_a_rate_out_of_range_is_named(artifacts, rate):
-    with pytest.raises(BadRequestError, match=f"--rates: {rate:g} is not between 0 and 1"):
+    with pytest.raises(BadRequestError, match=f"--rates {rate:g} must be at least 0 and at most 1"):
         corrupt(artifacts, asked(rates=(0.2, rate)), Silent())
     assert not (artifacts / "draws").exists()
 
 
 def test_no_seed_is_refused(artifacts):
-    with pytest.raises(BadRequestError, match="--seeds 0 is too few"):
+    with pytest.raises(BadRequestError, match="--seeds 0 must be at least 1"):
         corrupt(artifacts, asked(seeds=0), Silent())
 
 

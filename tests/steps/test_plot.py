@@ -12,8 +12,9 @@ from flowernoise.progress import Silent
 from flowernoise.steps.compare import Row
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
-from flowernoise.steps.plot import KINDS, PlotSettings, pictures, plot, slug
+from flowernoise.steps.plot import PlotSettings, pictures, plot, slug
 from flowernoise.steps.prepare import PrepareSettings, prepare
+from flowernoise.steps.settings import PICTURES
 from flowernoise.store import datasets, draws, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import labels_of, read_index
@@ -262,7 +263,7 @@ def test_each_stage_that_is_missing_is_named(photos, tmp_path):
     assert "run `flowernoise evaluate` first" in refusal(tmp_path, kind="accuracy")
     gallery = pictures(tmp_path, PlotSettings(), Silent())
     assert {each.kind for each in gallery.pictures} == {"transition"}
-    assert len(gallery.notes) == len(KINDS) - 1
+    assert len(gallery.notes) == len(PICTURES) - 1
 
 
 # Where it goes
@@ -303,4 +304,4 @@ def test_the_output_is_a_directory_or_the_file_of_one_picture(evaluated, tmp_pat
 
 def test_every_option_of_a_kind_is_a_setting():
     fields = {field.name for field in dataclasses.fields(PlotSettings)}
-    assert {option for options in KINDS.values() for option in options} <= fields
+    assert {option for options in PICTURES.values() for option in options} <= fields

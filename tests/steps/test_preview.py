@@ -203,9 +203,9 @@ def test_draws_are_picked_by_noise_rate_and_number_of_seeds(drawn, settings, con
         ({"rates": (0.3,)}, r"--rates 0\.3: .* holds no such draw"),
         ({"losses": ("gce",)}, "--loss gce: .* holds no such run$"),
         ({"losses": ("gxe",)}, "did you mean gce"),
-        ({"photos": 0}, "--photos 0 is not between 1 and 600"),
+        ({"photos": 0}, "--photos 0 must be at least 1 and at most 600"),
         ({"photos": 601}, "--photos 601 "),
-        ({"seeds": 0}, "--seeds 0 is too few"),
+        ({"seeds": 0}, "--seeds 0 must be at least 1"),
     ],
 )
 def test_what_is_not_there_is_a_bad_request(drawn, settings, says):
@@ -405,7 +405,7 @@ def test_the_command_lists_its_sheets_and_notes_what_is_missing(artifacts):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--photos", "0"), "--photos 0 is not between 1 and 600"),
+        (("--photos", "0"), "--photos 0 must be at least 1 and at most 600"),
         (("--photos", "many"), "'many' is not a whole number"),
         (("--noise", "matrix"), "--noise matrix: "),
         (("--rates", "0.4;0.5"), "is not a number"),

@@ -21,9 +21,9 @@ from flowernoise.show.report import render
 from flowernoise.show.session import Session
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
-from flowernoise.steps.plot import KINDS
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.report import ReportSettings, gather, report
+from flowernoise.steps.settings import PICTURES
 from flowernoise.steps.status import status
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.layout import Layout
@@ -169,7 +169,7 @@ def test_classes_called_like_markup_stay_text(rendered):
 
 def test_every_picture_is_described_and_its_bytes_are_in_the_page(gathered, rendered):
     page = rendered["report.html"].decode()
-    assert {picture.kind for picture in gathered.pictures} == set(KINDS)
+    assert {picture.kind for picture in gathered.pictures} == set(PICTURES)
     for name, data in rendered.items():
         assert name.startswith("report.") or base64.b64encode(data).decode() in page
     alts = re.findall(r'<img alt="([^"]*)"', page)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from flowernoise import cli
+from flowernoise import cli, options
 from flowernoise.errors import BadRequestError, FlowernoiseError
+from flowernoise.steps.settings import CorruptSettings, PrepareSettings, TrainSettings
 from flowernoise.steps.status import Status, status
 from flowernoise.store import datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.layout import Layout
@@ -253,11 +254,14 @@ def test_runs_are_counted_by_loss_backbone_and_mode(tmp_path_factory, made, eval
 # What comes next
 
 
+COMMANDS = {"prepare": PrepareSettings, "corrupt": CorruptSettings, "train": TrainSettings}
+
+
 def settings_of(found: Status) -> tuple[str, dict]:
     """The command that comes next, and its options as the command line understands them."""
     name, *words = shlex.split(found.next)[1:]
     context = typer.main.get_command(cli.app).commands[name].make_context(name, words)
-    return name, cli._given(context.params)
+    return name, options.given((COMMANDS[name],), context.params)
 
 
 def test_runs_that_are_missing_are_asked_for_with_the_settings_of_the_others(tmp_path):

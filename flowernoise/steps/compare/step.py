@@ -16,7 +16,7 @@ from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps.compare.settings import CompareSettings
+from flowernoise.steps.settings import CompareSettings
 from flowernoise.store import comparisons, evaluations, files
 from flowernoise.store.records import Comparison, KeptComparison, versions_of
 

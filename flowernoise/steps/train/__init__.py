@@ -1,6 +1,7 @@
 """``train``: train every run that is asked for and not there yet, on features or by fine-tuning."""
 
-from flowernoise.steps.train.settings import Restored, TrainSettings
+from flowernoise.steps.settings import TrainSettings
+from flowernoise.steps.train.restored import Restored
 from flowernoise.steps.train.step import train
 
 __all__ = ["Restored", "TrainSettings", "train"]

@@ -17,8 +17,8 @@ from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.safe import images
 from flowernoise.steps.features import FeatureWork, settled
+from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices
-from flowernoise.steps.train.settings import TrainSettings
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout

@@ -9,9 +9,10 @@ from pathlib import Path
 from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
+from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import by_finetuning, on_features, plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.settings import Restored, TrainSettings
+from flowernoise.steps.train.restored import Restored
 from flowernoise.store import artifacts, claims, datasets, files, runs
 from flowernoise.store.claims import Claim, Others
 from flowernoise.store.records import RunBlock, RunKey

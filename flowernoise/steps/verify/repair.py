@@ -21,8 +21,9 @@ from flowernoise.registry import Spec
 from flowernoise.steps import commands
 from flowernoise.steps.corrupt import draw_again
 from flowernoise.steps.evaluate import evaluate
-from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.steps.train import Restored, TrainSettings, train
+from flowernoise.steps.prepare import prepare
+from flowernoise.steps.settings import PrepareSettings, TrainSettings
+from flowernoise.steps.train import Restored, train
 from flowernoise.steps.verify.audit import Found
 from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout

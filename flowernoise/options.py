@@ -1,0 +1,276 @@
+"""A command's options, written once: the fields of its settings say what they take, for the terminal and for Python.
+
+>>> @dataclasses.dataclass(frozen=True)
+... class Cake(Settings):
+...     layers: Annotated[int, Between(1, 9), Option("How many layers.", metavar="N")] = 3
+>>> made(Cake, given((Cake,), {"layers": "4"}))
+Cake(layers=4)
+>>> Cake(layers=12).check()
+Traceback (most recent call last):
+flowernoise.errors.BadRequestError: --layers 12 must be at least 1 and at most 9
+>>> fields_of(Cake)[0].full_help()
+'How many layers.  [default: 3]'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import Between, Registry, format_value, read, refuse
+
+if TYPE_CHECKING:
+    import typer
+    from typer.core import TyperCommand
+
+MAX_NUMBERS = 1000  # in a list such as that of --rates
+Given = dict[str, Any]
+Kind = TypeVar("Kind", bound="Settings")
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What an ``Annotated`` field of settings says about its option, beside its type and :class:`Between`.
+
+    Args:
+        help: ``{names}`` stands for the names in ``registry``.
+        names: as written on the command line; without them, made from the field's name.
+        default: words for the help, where the field's default does not say it.
+        argument: whether it is given by position.
+        choices: what it takes; of a ``Literal``, its values.
+        registry: finds the registry whose specs it takes.
+        check: refuses a value by a BadRequestError, or by a ValueError that says what is wrong, to follow the value.
+    """
+
+    help: str
+    names: tuple[str, ...] = ()
+    metavar: str | None = None
+    default: str = ""
+    envvar: str | None = None
+    argument: bool = False
+    choices: Collection[str] = ()
+    registry: Callable[[], Registry] | None = None
+    check: Callable[[Any], object] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Base of the settings of a command."""
+
+    def check(self) -> None:
+        """Refuses values that cannot be meant, by a BadRequestError that names the option and what it takes."""
+        for field in fields_of(type(self)):
+            field.check(getattr(self, field.name))
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuses what no single field shows, likewise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A field that is an option: ``type`` is that of one value, ``many`` whether it holds a tuple of them."""
+
+    name: str
+    type: type
+    many: bool
+    default: Any
+    option: Option
+    choices: Collection[str] = ()
+    range: Between | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The option as it is written."""
+        return self.option.names or (f"--{self.name.strip('_').replace('_', '-')}",)
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.name.upper() if self.option.argument else self.names[-1]
+
+    @property
+    def metavar(self) -> str:
+        """What the help shows for a value."""
+        usual = {int: "N", float: "X[,X…]" if self.many else "X", str: "SPEC", Path: "FILE"}
+        return self.option.metavar or (f"<{'|'.join(self.choices)}>" if self.choices else usual[self.type])
+
+    @property
+    def is_list(self) -> bool:
+        """Whether values are written with commas between them; others that are many are repeated."""
+        return self.many and self.type is float
+
+    def read(self, given: Any) -> Any:
+        """The value that the command line stands for; refuses what stands for none."""
+        if self.type is bool:
+            return given
+        if self.is_list:
+            return self._read_list(given)
+        return tuple(self._read(text, self.label) for text in given) if self.many else self._read(given, self.label)
+
+    def _read_list(self, text: str) -> tuple[Any, ...]:
+        """Reads ``0.1,0.3``; each number once, in the order given."""
+        parts = text.split(",")
+        if len(parts) > MAX_NUMBERS:
+            raise BadRequestError(
+                f"{self.label} {text[:40]}…: {len(parts):,} numbers are too many; at most {MAX_NUMBERS:,}"
+            )
+        return tuple(dict.fromkeys(self._read(part.strip(), f"{self.label} {text!r}:") for part in parts))
+
+    def _read(self, text: str, owner: str) -> Any:
+        if self.type is Path:
+            if not text:
+                raise BadRequestError(f"{owner} '' is not a path")
+            return Path(text)
+        try:
+            return read(self.type, text)
+        except ValueError as error:
+            raise BadRequestError(f"{owner} {text!r} {error}") from None
+
+    def check(self, value: Any) -> None:
+        """Refuses a value that the field does not take."""
+        if value is None:
+            return
+        for each in value if self.many else (value,):
+            try:
+                refuse(each, self.choices, self.range)
+                if self.option.registry:
+                    self.option.registry().parse(each)
+                if self.option.check:
+                    self.option.check(each)
+            except BadRequestError:
+                raise
+            except ValueError as error:
+                shown = format_value(each) if self.type in (int, float) else repr(str(each))
+                raise BadRequestError(f"{self.label} {shown} {error}") from None
+
+    def full_help(self) -> str:
+        """The help with names and default filled in."""
+        text = self.option.help
+        if self.option.registry:
+            text = text.replace("{names}", _names_in(self.option.registry()))
+        default = self.option.default or self._shown_default()
+        return f"{text}  [default: {default}]" if default else text
+
+    def _shown_default(self) -> str:
+        if self.default is None or self.type is bool:
+            return ""
+        return ",".join(map(format_value, self.default if self.many else (self.default,)))
+
+    def parameter(self) -> inspect.Parameter:
+        """The parameter that Typer makes an option or argument of; its values are read here, so they are texts."""
+        import typer
+
+        option, flag = self.option, self.type is bool
+        shown: dict[str, Any] = {"help": option.help, "envvar": option.envvar, "show_default": False}
+        shown["metavar"] = None if flag else self.metavar
+        info = typer.Argument(**shown) if option.argument else typer.Option(*self.names, **shown)
+        kind: Any = bool if flag else (list[str] if self.many and not self.is_list else str) | None
+        return inspect.Parameter(
+            self.name, inspect.Parameter.KEYWORD_ONLY, default=False if flag else None, annotation=Annotated[kind, info]
+        )
+
+
+def fields_of(kind: type[Settings]) -> tuple[Field, ...]:
+    """The fields of settings that are options."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    annotated = [field for field in dataclasses.fields(kind) if typing.get_origin(hints[field.name]) is Annotated]
+    return tuple(_field(field, *typing.get_args(hints[field.name])) for field in annotated)
+
+
+def _field(field: dataclasses.Field[Any], hint: Any, *extras: Any) -> Field:
+    """Reads the annotation of a field: its type, with what stands beside it."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # with None
+        hint = typing.get_args(hint)[0]
+    many = typing.get_origin(hint) is tuple
+    if many:
+        hint = typing.get_args(hint)[0]
+    literals = typing.get_args(hint)
+    option = next(extra for extra in extras if isinstance(extra, Option))
+    range = next((extra for extra in extras if isinstance(extra, Between)), None)
+    return Field(field.name, str if literals else hint, many, field.default, option, option.choices or literals, range)
+
+
+def _names_in(registry: Registry) -> str:
+    *most, last = (f"{entry.name}:{entry.unkeyed.upper()}" if entry.unkeyed else entry.name for entry in registry)
+    return f"{', '.join(most)} or {last}"
+
+
+def given(kinds: Collection[type[Settings]], values: Mapping[str, Any]) -> Given:
+    """The options of some settings that were given on the command line, read.
+
+    Raises:
+        BadRequestError: one that cannot be read.
+    """
+    fields = [field for kind in kinds for field in fields_of(kind)]
+    return {
+        field.name: field.read(values[field.name])
+        for field in fields
+        if values.get(field.name) not in (None, False, [], ())
+    }
+
+
+def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+    """Settings from the values that are given of them, checked; the rest keeps its default.
+
+    Raises:
+        BadRequestError: as :meth:`Settings.check`.
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+    settings = kind(**{name: value for name, value in given.items() if name in names})
+    settings.check()
+    return settings
+
+
+def command(
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    without: Collection[str] = (),
+    implied: Callable[[Given], Given] = lambda _: {},
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: makes a command of a function whose arguments are settings; their fields are its options.
+
+    Args:
+        without: fields that are no options of this command.
+        implied: values that follow from those given, for what is not given itself.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        hints = typing.get_type_hints(function)
+        kinds = {argument: kind for argument, kind in hints.items() if argument != "return"}
+        fields = {f.name: f for kind in kinds.values() for f in fields_of(kind) if f.name not in without}
+
+        def run(**values: Any) -> None:
+            found = given(kinds.values(), values)
+            found = implied(found) | found
+            function(**{argument: made(kind, found) for argument, kind in kinds.items()})
+
+        parameters = [field.parameter() for field in fields.values()]
+        run.__name__, run.__doc__ = function.__name__, function.__doc__
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        app.command(name, cls=_with_full_help(fields))(run)
+        return function
+
+    return register
+
+
+def _with_full_help(fields: Mapping[str, Field]) -> type[TyperCommand]:
+    """A command that asks registries for names only where its help is shown: it takes a tenth of a second."""
+    from typer.core import TyperCommand
+
+    class Command(TyperCommand):
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            parameters: list[Any] = self.params
+            for parameter in parameters:
+                parameter.help = fields[parameter.name].full_help()
+            super().format_help(ctx, formatter)
+
+    return Command
