@@ -23,7 +23,7 @@ from flowernoise.analysis.views.histories import Histories, History
 from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition
 from flowernoise.show import plot
 from flowernoise.show.plot import figure_of, sheet, styles, subject
-from flowernoise.steps.plot import KINDS
+from flowernoise.steps.settings import PICTURES
 from tests.fabricated import a_setup
 
 
@@ -289,7 +289,7 @@ def test_a_metric_that_is_no_share_is_drawn_as_it_is():
 # How it is drawn
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.parametrize("of", ["two classes", "five losses", "21 losses"])
 def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
     comparison = made("first_experiment" if of == "two classes" else "five_losses")
@@ -310,7 +310,7 @@ def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
         assert panel.get_tightbbox(renderer).y1 <= min(box.y0 for box in head) + 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PICTURES)
 def test_an_svg_is_xml_and_its_text_has_units_and_numbers_of_photos(made, kind):
     drawn = plot.draw(data_of(kind, made("five_losses")), "svg")
     root = ET.fromstring(drawn)
