@@ -349,7 +349,7 @@ print(json.dumps(pictures.digests(made.five_losses())))
 def digests(comparison) -> dict[str, str]:
     return {
         f"{kind}.{form}": hashlib.sha256(plot.draw(data_of(kind, comparison), form)).hexdigest()
-        for kind, form in [*((kind, "svg") for kind in KINDS), ("accuracy", "png"), ("confusion", "png")]
+        for kind, form in [*((kind, "svg") for kind in PICTURES), ("accuracy", "png"), ("confusion", "png")]
     }
 
 
