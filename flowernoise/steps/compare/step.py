@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from flowernoise.store import comparisons, evaluations, files
 from flowernoise.store.records import Comparison, KeptComparison, versions_of
 
 COMPUTED = 1  # raise it when the same answers give another comparison
+RETRIES, PAUSE = 2, 0.1  # of reading what was evaluated, and seconds before each
 
 
 def compare(directories: Sequence[Path], settings: CompareSettings, progress: Progress) -> Comparison:
@@ -36,14 +38,19 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
     settings = _checked(settings)
     if len({path.resolve() for path in directories}) < len(directories):
         raise BadRequestError(f"a directory is named twice: {', '.join(map(str, directories))}")
+    patience = RETRIES
     while True:
         opened = [open_directory(path) for path in directories]
         try:
             kept = _found(opened, settings, progress) or _made(opened, settings)
         except DamagedFileError:
-            if _are_present(opened):
+            # Another process may be evaluating anew. It writes what is missing again, if its record still names it.
+            if _are_present(opened) and not patience:
                 raise
-            continue  # evaluated anew in this moment, by another process
+            if _are_present(opened):
+                patience -= 1
+                time.sleep(PAUSE)
+            continue
         if kept is not None:
             break
     names = tuple(str(directory.path) for directory in opened)
