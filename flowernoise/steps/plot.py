@@ -77,6 +77,7 @@ def pictures(artifacts_directory: Path, settings: PlotSettings, progress: Progre
         DamagedFileError: files that are not what was written.
     """
     settings.check()
+    _refuse_unknown(settings)
     maker = _Maker(artifacts_directory, settings, progress)
     if settings.kind is not None:
         return Gallery(tuple(maker.make(settings.kind)), maker.notes)
@@ -90,6 +91,14 @@ def pictures(artifacts_directory: Path, settings: PlotSettings, progress: Progre
     if not made:
         raise BadRequestError(missing[0])
     return Gallery(tuple(made), (*maker.notes, *missing))
+
+
+def _refuse_unknown(settings: PlotSettings) -> None:
+    """Refuses names that nothing has, before anything is compared and kept for them."""
+    for registry, texts in ((loss_registry, settings.losses), (noise_models, settings.noise)):
+        for text in texts:
+            if text != CONTROL:
+                registry[text.partition(":")[0]]
 
 
 class _Maker:
