@@ -171,7 +171,8 @@ def matching(texts: Sequence[str], trained: Iterable[Identity]) -> set[Identity]
 def shown(texts: Sequence[str], trained: Sequence[Mapping[Identity, int]]) -> list[set[Identity]]:
     """What is shown of runs: of each method, backbone and mode the setup trained last, or what any ``--where`` picks.
 
-    A ``--where`` that names a setting picks among all setups, one that names none among those trained last.
+    A ``--where`` that names a setting picks among all setups, one that names none among those trained last. Of what
+    these lack (as where a training was interrupted), it takes the setup trained last that has it.
 
     Args:
         texts: the values of ``--where``.
@@ -184,12 +185,13 @@ def shown(texts: Sequence[str], trained: Sequence[Mapping[Identity, int]]) -> li
     if not texts:
         return latest
     picked: list[set[Identity]] = [set() for _ in trained]
+    there = {identity for each in trained for identity in each}
     for text in texts:
         where = parse(text)
-        among = [set(each) for each in trained] if where.names_settings else latest
-        admits = admitting(where, {identity for each in among for identity in each})
-        for own, each in zip(picked, among, strict=True):
-            own.update(filter(admits, each))
+        admits = admitting(where, there)
+        for own, each, last in zip(picked, trained, latest, strict=True):
+            fitting = {identity: recency for identity, recency in each.items() if admits(identity)}
+            own.update(fitting if where.names_settings else fitting.keys() & last or _latest(fitting))
     return picked
 
 

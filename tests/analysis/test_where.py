@@ -138,3 +138,13 @@ def test_numbers_are_compared_as_numbers_and_rates_as_tables_show_them():
     runs = [Identity("observed:labels.csv", rate, "ce", SHORT) for rate in (0.178, 0.4109999999)]
     assert where.matching(["rate=0.411"], runs) == {runs[1]}
     assert math.isclose(next(iter(where.matching(["rate=1.78e-1"], runs))).rate, 0.178)
+
+
+def test_what_the_settings_trained_last_lack_is_taken_from_those_before_them():
+    """As after an interrupted retraining; else a run that is there would be said not to be."""
+    before = {run: 1 for run in RUNS if run.setup == SHORT}
+    begun = {Identity("none", 0.0, "ce", LONG): 2}
+    [picked] = where.shown(["loss=ce,noise=symmetric"], [before | begun])
+    assert picked == {Identity("symmetric", 0.2, "ce", SHORT)}
+    [picked] = where.shown(["loss=ce,noise=none"], [before | begun])
+    assert picked == set(begun)

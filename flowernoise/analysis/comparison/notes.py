@@ -139,11 +139,11 @@ def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[st
         down = max(row.collapsed, fallen[key])
         if down < len(row.values):  # where all collapse, it is no luck
             counts.setdefault((row.dataset, row.column), []).append((down, len(row.values)))
-    notes, keys = [], differing({row.setup for row in rows})
+    notes, setups = [], {row.setup for row in rows}
     for (number, column), cells in counts.items():
         down, runs = (sum(each) for each in zip(*cells, strict=True))
         if 0 < down < runs / 2:
-            name = _named(column, keys)
+            name = _named(column, setups)
             notes.append(
                 f"{_where(names, number)}{name} is unsteady: {down} of {runs:,} runs collapsed or fell far below the "
                 "others of their cell; where none did, that may be luck, and its marks are less sure than others"
@@ -219,9 +219,12 @@ def _trained_otherwise(setup: Setup, shown: Collection[Setup]) -> str:
     return f"{text}; `--where {option}` shows them" if pickable else text
 
 
-def _named(column: Column, keys: Sequence[str]) -> str:
-    """A loss with the settings that differ between columns."""
-    return " · ".join([column.loss, *(named(key, column.setup) for key in keys), *filter(None, [column.variant])])
+def _named(column: Column, setups: Collection[Setup]) -> str:
+    """A loss with what differs between the setups shown."""
+    kinds = [name for name in ("backbone", "mode") if len({getattr(setup, name) for setup in setups}) > 1]
+    parts = [str(getattr(column.setup, name)) for name in kinds]
+    parts += [named(key, column.setup) for key in differing(setups)]
+    return " · ".join(filter(None, [column.loss, *parts, column.variant]))
 
 
 def _where(names: Sequence[str], number: int) -> str:
@@ -234,12 +237,12 @@ def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[T
         (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
     }
     by_noise: dict[tuple[int, str], list[str]] = {}
-    keys = differing({row.setup for row in rows})
+    setups = {row.setup for row in rows}
     for line in tolerated:
         if line.crossover and (line.dataset, line.noise, line.column) in proven:
             text = _from(line.crossover)
             if text:
-                name = _named(line.column, keys)
+                name = _named(line.column, setups)
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
         f"{_where(names, number)}{noise}: ahead of {baseline} from this realised rate of noise on, in %: "

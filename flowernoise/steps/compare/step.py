@@ -45,9 +45,9 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
             kept = _found(opened, settings, progress) or _made(opened, settings)
         except DamagedFileError:
             # Another process may be evaluating anew. It writes what is missing again, if its record still names it.
-            if _are_present(opened) and not patience:
-                raise
             if _are_present(opened):
+                if not patience:
+                    raise
                 patience -= 1
                 time.sleep(PAUSE)
             continue

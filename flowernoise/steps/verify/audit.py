@@ -80,7 +80,6 @@ class _Audit:
         self._bytes: Counter[str] = Counter()
         self._dataset: Dataset | None = None
         self._index: tuple[IndexedPhoto, ...] | None = None
-        self._photos = ""
         self._drawn: dict[DrawKey, StoredDraw] = {}
         self._blocks: dict[str, RunBlock] = {}
         self._without_draw: dict[DrawKey, None] = {}
@@ -185,7 +184,6 @@ class _Audit:
             for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # each is held against its id
                 pass
             self._index = index
-            self._photos = files.digest_of([photo.id for photo in index])
 
     def _of_present(self, dataset: str) -> bool:
         return self._dataset is not None and self._index is not None and dataset == self._dataset.id
