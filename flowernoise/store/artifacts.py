@@ -1,9 +1,8 @@
-"""The artifacts directory as a whole: refused where it would lead elsewhere, and kept clean."""
+"""The artifacts directory as a whole: refused where it would lead elsewhere, and left as it was by what fails."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,18 +50,3 @@ def kept_empty_on_failure(layout: Layout) -> Iterator[None]:
                 with contextlib.suppress(OSError):  # not there, or not empty
                     folder.rmdir()
         raise
-
-
-def abandoned(layout: Layout) -> Iterator[Path]:
-    """Temporary files of processes that are gone."""
-    for folder in (layout.root, *layout.folders):
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                names = [entry.name for entry in entries if entry.name.startswith(".")]
-            yield from (folder / name for name in names if atomic.is_abandoned(folder / name))
-
-
-def clean(layout: Layout) -> None:
-    """Removes temporary files of processes that are gone, where the directory can be written."""
-    for path in abandoned(layout):
-        files.remove(path)

@@ -96,7 +96,7 @@ class Extraction:
         try:
             read_shard(self.layout, ref, None)
         except DamagedFileError:  # whole, but none of ours
-            files.set_aside(self.layout.features / ref.name)
+            files.quarantine(self.layout.features / ref.name)
             return self.existing(start)
         return ref
 

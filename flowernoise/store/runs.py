@@ -169,10 +169,10 @@ def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, un
     _remove(layout, name)
 
 
-def set_aside(layout: Layout, name: str, block: RunBlock) -> None:
+def quarantine(layout: Layout, name: str, block: RunBlock) -> None:
     """Renames a block's record and arrays, so that nothing reads them any more."""
-    files.set_aside(layout.runs / f"{name}.json")
-    files.set_aside(files.checked_path(layout.runs, block.arrays))
+    files.quarantine(layout.runs / f"{name}.json")
+    files.quarantine(files.checked_path(layout.runs, block.arrays))
 
 
 def check(layout: Layout, block: RunBlock) -> None:

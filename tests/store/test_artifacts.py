@@ -1,40 +1,22 @@
-"""The artifacts directory as a whole: no folder of it is a link, nothing is left behind."""
+"""The artifacts directory as a whole: no folder of it is a link, and a failure leaves nothing behind."""
 
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
 from flowernoise.progress import Silent
-from flowernoise.safe import atomic
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.store import artifacts, claims, files
 from flowernoise.store.layout import Layout
 
 FOLDERS = [folder.name for folder in Layout(Path()).folders]
-NUMBER = "0123456789ab"
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "artifacts")
-
-
-@pytest.fixture(scope="module")
-def dead() -> int:
-    """The number of a process that is gone."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def temporary(name: str, process: int, machine: str | None = None) -> str:
-    """Name of a temporary file of a process of this machine, or of another."""
-    return f".{name}.{machine or atomic.owner_mark().partition('-')[0]}-{process}-{NUMBER}.tmp"
 
 
 # Links
@@ -91,70 +73,6 @@ def test_something_else_of_that_name_is_a_bad_request(layout: Layout, tmp_path: 
 def test_a_directory_that_cannot_be_looked_into_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(FlowernoiseError, match=r"cannot look into .*: File name too long"):
         artifacts.opened(tmp_path / ("x" * 300))
-
-
-# Temporary files
-
-
-def test_abandoned_temporaries_are_removed_and_living_ones_stay(layout: Layout, dead: int) -> None:
-    names = {
-        temporary("dataset.json", dead): False,
-        f"draws/{temporary('a.h5', dead)}": False,
-        f"features/{temporary('a.00000000.h5', dead)}": False,
-        f"locks/{temporary('train.json', dead)}": False,
-        f"report/{temporary('a.png', dead)}": False,
-        f"draws/{temporary('b.h5', os.getpid())}": True,
-        f"runs/{temporary('b.h5', os.getppid())}": True,
-        f"runs/{temporary('b.h5', 1, machine='0' * 8)}": True,  # of another machine, and young
-        f"mine/{temporary('a.h5', dead)}": True,  # no folder of ours
-        f"draws/deeper/{temporary('a.h5', dead)}": True,
-        f"draws/{temporary('a.h5', dead)[1:]}": True,  # not hidden
-        f"draws/.a.h5.{NUMBER}.tmp": True,  # names nobody
-        "draws/.gitkeep": True,
-        "dataset.json": True,
-        "draws/a.json": True,
-    }
-    for name in names:
-        (layout.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (layout.root / name).write_bytes(b"half")
-    gone = {layout.root / name for name, stays in names.items() if not stays}
-    assert set(artifacts.abandoned(layout)) == gone
-    artifacts.clean(layout)
-    there = {str(path.relative_to(layout.root)) for path in layout.root.rglob("*") if path.is_file()}
-    assert there == {name for name, stays in names.items() if stays}
-    artifacts.clean(layout)  # nothing to do
-
-
-def test_temporaries_of_another_machine_are_removed_after_a_day(layout: Layout) -> None:
-    layout.draws.mkdir(parents=True)
-    path = layout.draws / temporary("a.h5", os.getpid(), machine="0" * 8)
-    path.touch()
-    os.utime(path, (time.time() - atomic.ABANDONED + 600,) * 2)
-    assert list(artifacts.abandoned(layout)) == []
-    os.utime(path, (time.time() - atomic.ABANDONED - 600,) * 2)
-    assert list(artifacts.abandoned(layout)) == [path]
-
-
-def test_a_temporary_that_is_a_link_is_removed_and_not_what_it_leads_to(
-    layout: Layout, tmp_path: Path, dead: int
-) -> None:
-    (tmp_path / "precious").write_text("mine")
-    layout.draws.mkdir(parents=True)
-    (layout.draws / temporary("a.h5", dead)).symlink_to(tmp_path / "precious")
-    artifacts.clean(layout)
-    assert list(layout.draws.iterdir()) == []
-    assert (tmp_path / "precious").read_text() == "mine"
-
-
-def test_a_folder_with_the_name_of_a_temporary_does_no_harm(layout: Layout, dead: int) -> None:
-    (layout.draws / temporary("a.h5", dead)).mkdir(parents=True)
-    artifacts.clean(layout)
-    assert len(list(layout.draws.iterdir())) == 1
-
-
-def test_a_missing_directory_has_nothing_to_clean(layout: Layout) -> None:
-    artifacts.clean(layout)
-    assert not layout.root.exists()
 
 
 # What a failure leaves
