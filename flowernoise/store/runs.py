@@ -201,6 +201,17 @@ def read_answers(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
     return arrays
 
 
+def find_answers(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
+    """What the runs of a block answer, of heads with their history; None for a network that was not evaluated yet.
+
+    Raises:
+        DamagedFileError: not what was written.
+    """
+    if block.mode == "features":
+        return read_answers(layout, dataset, block)
+    return find_predictions(layout, dataset, name, block)
+
+
 def read_weights(layout: Layout, block: RunBlock, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Arrays:
     """The weights of a fine-tuned network.
 

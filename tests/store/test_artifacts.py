@@ -1,14 +1,23 @@
 """The artifacts directory as a whole: no folder of it is a link, and a failure leaves nothing behind."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
+from flowernoise.errors import BadRequestError, DamagedFileError, ExitCode, FlowernoiseError
 from flowernoise.progress import Silent
+from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.store import artifacts, claims, files
+from flowernoise.steps.settings import CorruptSettings
+from flowernoise.store import artifacts, claims, datasets, files, runs
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 
 FOLDERS = [folder.name for folder in Layout(Path()).folders]
@@ -73,6 +82,147 @@ def test_something_else_of_that_name_is_a_bad_request(layout: Layout, tmp_path: 
 def test_a_directory_that_cannot_be_looked_into_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(FlowernoiseError, match=r"cannot look into .*: File name too long"):
         artifacts.opened(tmp_path / ("x" * 300))
+
+
+# What it holds
+
+
+def test_draws_are_picked_by_noise_rate_and_seed(finished: Path) -> None:
+    held = Artifacts(finished)
+    assert [(draw.noise, draw.rate, draw.seed) for draw in held.draws()] == [
+        (noise, rate, seed) for noise, rate in (("none", 0), ("symmetric", 0.2), ("symmetric", 0.4)) for seed in (0, 1)
+    ]
+    assert [draw.seed for draw in held.draws(noise="symmetric", rate=0.4)] == [0, 1]
+    assert [(draw.rate, draw.seed) for draw in held.draws(noise="symmetric", seed=1)] == [(0.2, 1), (0.4, 1)]
+    assert len(held.draws(noise="control")) == 2
+    assert held.draws(noise="none", rate=0.2) == ()
+
+
+def test_a_draw_has_its_labels_and_which_are_wrong(finished: Path) -> None:
+    held = Artifacts(finished)
+    [draw] = held.draws(noise="symmetric", rate=0.4, seed=1)
+    for split, labels, flipped in (
+        ("train", draw.train_labels, draw.train_flipped),
+        ("val", draw.val_labels, draw.val_flipped),
+    ):
+        assert labels.shape == flipped.shape == (sum(photo.split == split for photo in held.photos),)
+        np.testing.assert_array_equal(flipped, labels != held.labels(split))
+    assert draw.realised_rate == draw.train_flipped.mean() == 0.4
+    assert draw.transition_matrix.shape == draw.realised_transition_matrix.shape == (5, 5)
+    np.testing.assert_allclose(draw.transition_matrix.sum(axis=1), 1)
+
+
+def test_runs_are_picked_by_draw_loss_and_any_setting(finished: Path) -> None:
+    held = Artifacts(finished)
+    assert len(held.runs()) == 12
+    everything = {"backbone": "resnet50", "mode": "features", "epochs": 1, "batch_size": 32, "optimizer": "adam"}
+    [run] = held.runs(noise="symmetric", rate=0.4, seed=0, loss="mae", learning_rate=[0.001], l2=0, **everything)
+    assert (run.noise, run.rate, run.seed, run.loss, run.failure) == ("symmetric", 0.4, 0, "mae", None)
+    assert run.settings.items() >= everything.items()
+    assert run.choices["last"].epoch == 1
+
+
+def test_a_run_answers_what_was_stored(finished: Path) -> None:
+    held = Artifacts(finished)
+    dataset = datasets.need(held.layout)
+    for run in held.runs(seed=1):
+        kept = runs.read_answers(held.layout, dataset, run.block)
+        selected, oracle = (run.block.selections.index(name) for name in ("selected", "oracle"))
+        np.testing.assert_array_equal(run.probabilities(), kept["test_probabilities"][run.row, selected])
+        np.testing.assert_array_equal(
+            run.probabilities("val", select="oracle"), kept["val_probabilities"][run.row, oracle]
+        )
+        np.testing.assert_array_equal(run.predicted(), run.probabilities("test").argmax(axis=1))
+        np.testing.assert_array_equal(run.predicted("train"), kept["train_predicted"][run.row, selected])
+        assert {name: values.shape for name, values in run.history.items()} == dict.fromkeys(
+            ("loss", "val_accuracy", "val_loss", "test_accuracy", "memorised"), (1,)
+        )
+
+
+def test_results_are_a_row_a_run_with_the_accuracy_of_its_answers(finished: Path) -> None:
+    held = Artifacts(finished)
+    rows = held.results(select="last")
+    assert len(rows) == len(held.runs())
+    for row in rows:
+        [run] = held.runs(**{key: row[key] for key in ("noise", "rate", "seed", "loss", "backbone", "epochs")})
+        right = run.predicted("test", select="last") == held.labels("test")
+        assert row["accuracy"] == pytest.approx(right.mean())
+        assert row["select"] == "last"
+    assert {row["select"] for row in held.results()} == {"selected"}
+    json.dumps(rows)  # plain values
+
+
+def test_features_are_those_of_the_photos(finished: Path) -> None:
+    held = Artifacts(finished)
+    [features] = held.features(backbone="resnet50")
+    assert (features.backbone, features.array.shape, features.array.dtype) == ("resnet50", (60, 3), np.float32)
+    np.testing.assert_array_equal(features.of("val"), features.array[40:50])
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda held: held.draws(nois="symmetric"), r"draws\(\) takes no nois=… \(did you mean noise\?\); it takes: "),
+        (
+            lambda held: held.runs(epoch=3),
+            r"runs\(\) takes no epoch=… \(did you mean epochs\?\); it takes: noise, rate",
+        ),
+        (lambda held: held.features(backbon="x"), r"features\(\) takes no backbon=… \(did you mean backbone\?\)"),
+        (
+            lambda held: held.draws(noise="symetric"),
+            r"no draw with noise=symetric \(did you mean symmetric\?\); there are",
+        ),
+        (lambda held: held.draws(rate=0.3), r"no draw with rate=0.3; there are: 0, 0.2, 0.4"),
+        (lambda held: held.runs(loss="gce"), r"no run with loss=gce \(did you mean ce\?\); there are: ce, mae"),
+        (lambda held: held.features(backbone="vgg"), r"no features with backbone=vgg; there are: resnet50"),
+        (
+            lambda held: held.labels("tests"),
+            r"'tests' is not there \(did you mean test\?\); there are: train, val, test",
+        ),
+        (lambda held: held.runs()[0].probabilities("train"), r"use predicted\('train'\)"),
+        (
+            lambda held: held.runs()[0].predicted(select="best"),
+            r"'best' is not there; there are: selected, last, oracle",
+        ),
+        (lambda held: held.results(select="best"), r"select='best' is not one of: selected, last, oracle"),
+    ],
+)
+def test_what_is_not_there_is_named_with_the_nearest(
+    finished: Path, ask: Callable[[Artifacts], object], says: str
+) -> None:
+    with pytest.raises(BadRequestError, match=says):
+        ask(Artifacts(finished))
+
+
+def test_a_directory_without_a_data_set_says_what_comes_first(layout: Layout) -> None:
+    held = Artifacts(layout.root)
+    for ask in (lambda: held.dataset, held.draws, held.runs, held.features, held.results, lambda: held.photos):
+        with pytest.raises(BadRequestError, match="nothing is prepared in .*; run `flowernoise prepare` first"):
+            ask()
+    assert not layout.root.exists()
+
+
+def test_what_is_added_later_is_seen_and_damage_is_raised(finished: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(finished, tmp_path / "copy"))
+    held = Artifacts(root)
+    before = len(held.draws())
+    corrupt(root, CorruptSettings(rates=(0.6,), seeds=1), Silent())
+    assert len(held.draws()) == before + 1
+    for path in held.layout.draws.glob("*.h5"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match="holds"):
+        held.draws()[0].train_labels  # noqa: B018
+
+
+def test_looking_loads_no_tensorflow_and_writes_nothing(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    program = (
+        "import sys, flowernoise; held = flowernoise.Artifacts(sys.argv[1]); assert 'h5py' not in sys.modules;"
+        "held.runs()[0].probabilities(); held.draws()[0].train_labels; held.results();"
+        "assert not {'tensorflow', 'keras', 'jax', 'torch', 'scipy', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(finished)], check=True)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
 # What a failure leaves

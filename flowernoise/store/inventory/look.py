@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.safe import atomic
-from flowernoise.store import datasets, files, runs
+from flowernoise.store import datasets, feature_cache, files, runs
 from flowernoise.store.files import FileRef
 from flowernoise.store.inventory.kinds import (
     ALL,
@@ -135,7 +135,7 @@ class Inventory:
         dataset = self.only(DATASET)
         if dataset is not None:
             with contextlib.suppress(FlowernoiseError):
-                return files.digest_of([photo.id for photo in datasets.index(self.layout, dataset)])
+                return feature_cache.digest_of_photos([photo.id for photo in datasets.index(self.layout, dataset)])
         return None
 
     # What records name
