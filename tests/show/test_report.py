@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowernoise.analysis.views.reports import DrawnCondition, Report
+from flowernoise.show import cautions as every_caution
 from flowernoise.show import sentences
 from flowernoise.show.document import Bullets, Cell, Document, Facts, Figure, Grids, Heading, Paragraph, Table, Verbatim
 from flowernoise.show.report import content
@@ -225,7 +226,7 @@ def test_tolerance_names_the_most_tolerant_loss_that_did_not_collapse(lines, exp
 
 
 def cautions(result: Comparison, source: str = "tf_flowers", photos=PHOTOS) -> str:
-    return "\n".join(sentences.cautions(result, source, 0, photos))
+    return "\n".join(every_caution.cautions(result, source, 0, photos))
 
 
 def with_photos(**facts) -> dict:
