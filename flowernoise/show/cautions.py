@@ -10,7 +10,7 @@ from flowernoise.show.sentences import OF_TRAINING_LABELS, condition_name, few, 
 from flowernoise.store.records import Comparison, Row
 
 FEW_SEEDS = 5
-WRONG, RIGHT = 0.05, 0.9  # of test labels and of answers, in an example
+WRONG, RIGHT = 0.05, 0.9  # of test labels and of predictions, in an example
 _UNEVEN = 1.5  # times its even share that the most frequent class takes
 
 
