@@ -295,10 +295,11 @@ def _unknown_key(entry: Entry, key: str) -> str:
 
 
 def _parameters_of(function: Callable[..., Any]) -> Iterator[Parameter]:
-    hints = typing.get_type_hints(function, include_extras=True)
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
+    signature = inspect.signature(function).parameters.values()
+    own = [parameter for parameter in signature if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    # Without parameters nothing is looked up: the other annotations may name types of libraries not imported yet.
+    hints = typing.get_type_hints(function, include_extras=True) if own else {}
+    for parameter in own:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", parameter.name):
             raise RuntimeError(f"{function.__name__}: {parameter.name} cannot be a key of a spec")
         hint: Any = hints[parameter.name]

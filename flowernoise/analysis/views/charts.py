@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
-from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -55,8 +54,6 @@ class Chart:
     for; balanced accuracy goes with accuracy where the task is binary.
     """
 
-    kind: ClassVar[Literal["accuracy"]] = "accuracy"
-
     source: str
     classes: tuple[str, ...]
     test_counts: tuple[int, ...]
@@ -81,15 +78,6 @@ class Chart:
     def cells(self) -> tuple[ChartCell, ...]:
         """The cells of the metric asked for."""
         return self.measures[0].cells
-
-
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """A chart's cells, seed by seed."""
-
-    kind: ClassVar[Literal["seeds"]] = "seeds"
-
-    chart: Chart
 
 
 def charts_of(result: Comparison, losses: Collection[str], noises: Collection[str]) -> Iterator[Chart]:

@@ -10,6 +10,7 @@ from flowernoise.store.records import CONTROL
 
 COLLAPSED = "collapsed: never predicts some class; no robustness"
 Condition = tuple[str, float]
+_MAX_LISTED = 6  # items in a sentence
 
 
 def readable(metric: str) -> str:
@@ -19,6 +20,12 @@ def readable(metric: str) -> str:
     'balanced accuracy'
     """
     return metric.replace("_", " ")
+
+
+def title(measure: Measure) -> str:
+    """A metric's name as a sentence begins with it."""
+    name = readable(measure.name)
+    return name[0].upper() + name[1:]
 
 
 def axis_label(measure: Measure) -> str:
@@ -99,3 +106,15 @@ def percent(share: float) -> str:
     '24.9 %'
     """
     return f"{100 * share:.1f} %"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """The first few of some items, and how many more there are.
+
+    >>> listed(["ce 80.0 %", "mae 79.0 %"])
+    'ce 80.0 %, mae 79.0 %'
+    """
+    if not parts:
+        return "nothing"
+    more = [f"and {len(parts) - _MAX_LISTED} more"] if len(parts) > _MAX_LISTED else []
+    return ", ".join([*parts[:_MAX_LISTED], *more])

@@ -1,17 +1,18 @@
-"""Lines: what every loss reaches against the rate of wrong labels, and what it learns epoch by epoch."""
+"""Curves: what every loss reaches against the rate of wrong labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
-from flowernoise.analysis.views.histories import Histories, History
+from flowernoise.analysis.views.curves import curves
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show.plot import sheet, styles, subject
+from flowernoise.show.plot import marks, sheet, styles, subject
+from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.sheet import Entry
 from flowernoise.show.plot.styles import OTHER, REFERENCE, Dashes, Style
 from flowernoise.store.records import CONTROL
@@ -19,22 +20,46 @@ from flowernoise.store.records import CONTROL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.transforms import Transform
 
 _NOISES = 3  # side by side
-_CONDITIONS = 5  # side by side
 _DODGE, _DODGED = 4.5, 14.0  # points between the bars of neighbouring losses, and between the first and the last
 _FAR = 0.6  # of the data's range; a chance line further below is brought near
 _BELOW = 0.12  # of the data's range; there
-_BESIDE = 4.0  # points between neighbouring bars at the end
-_FEW_BANDS = 3  # losses; the ranges of more hide one another, and are bars at the end instead
 _CONTROL_DASHES: Dashes = (0, (1, 2))
 _CHANCE_DASHES: Dashes = (0, (4, 3))
 
 
+def _accuracy_caption(chart: Chart) -> str:
+    metric, wrong = subject.title(chart.measures[0]), label_words(chart.source).wrong
+    return f"{metric} against the share of {wrong} training labels; {subject.kind(chart)}."
+
+
+def _accuracy_alt(chart: Chart) -> str:
+    measure = chart.measures[0]
+    controls = {cell.loss: cell for cell in measure.cells if cell.noise == CONTROL}
+    sentences = []
+    for noise in sorted({cell.noise for cell in measure.cells} - {CONTROL}):
+        cells = [cell for cell in measure.cells if cell.noise == noise and cell.mean is not None]
+        most = max((cell.rate for cell in cells), default=0.0)
+        last = {cell.loss: cell for cell in cells if cell.rate == most}
+        parts = [_from_to(measure, controls.get(loss), last[loss]) for loss in chart.highlighted if loss in last]
+        sentences.append(f"{subject.condition_name(noise, most)}: {subject.listed(parts)}.")
+    return " ".join([f"Lines of {subject.readable(measure.name)} as labels get noisier.", *sentences])
+
+
+def _from_to(measure: Measure, control: ChartCell | None, last: ChartCell) -> str:
+    before = f"from {subject.value(measure, control.mean)} " if control and control.mean is not None else ""
+    return f"{last.loss} {before}to {subject.value(measure, last.mean or 0.0)}"
+
+
+@picture(
+    curves,
+    caption=_accuracy_caption,
+    alt=_accuracy_alt,
+    options=("metric", "select", "losses", "noise", "where"),
+)
 def accuracy(chart: Chart) -> Figure:
-    """A metric against the realised rate: a line a loss, a panel a noise model, 95 % intervals as bars.
+    """A metric against the realised rate: one line per loss, one panel per noise model, bars for 95 % intervals.
 
     The score of one answer for everything and the baseline's control are drawn in. Where the task is binary,
     balanced accuracy stands beside accuracy. Collapsed cells are hollow and crossed, their lines thin and dotted: a
@@ -100,7 +125,7 @@ def _line(panel: Axes, loss: str, cells: Sequence[ChartCell], style: Style, scal
     y = np.array([scale * (cell.mean or 0.0) for cell in cells])
     collapsed = np.array([cell.collapsed > 0 for cell in cells], dtype=bool)
     stands_out = style is not OTHER
-    common: dict[str, Any] = {"color": style.colour, "transform": _moved(panel, shift), "zorder": 2.0 + stands_out}
+    common: dict[str, Any] = {"color": style.colour, "transform": marks.moved(panel, shift), "zorder": 2.0 + stands_out}
     if stands_out:
         low, high = (
             np.array([mean if end is None else scale * end for mean, end in zip(y, ends, strict=True)])
@@ -109,23 +134,9 @@ def _line(panel: Axes, loss: str, cells: Sequence[ChartCell], style: Style, scal
         panel.vlines(x, low, high, linewidth=1.1, alpha=0.75, **common)
     if collapsed.any():
         panel.plot(x, y, linestyle=(0, (1, 2.5)), linewidth=1.0, label=f"{loss}, in all", **common)
-        _crossed(panel, x[collapsed], y[collapsed], style, common, f"{loss}, collapsed")
+        marks.crossed(panel, x[collapsed], y[collapsed], style, common, f"{loss}, collapsed")
     shown: dict[str, Any] = {"linewidth": 1.8 if stands_out else 0.9, "marker": style.marker, "ms": 5.5, "mew": 0}
     panel.plot(x, np.where(collapsed, np.nan, y), linestyle=style.dashes, label=loss, **shown, **common)
-
-
-def _moved(panel: Axes, shift: float) -> Transform:
-    """Where data stand, ``shift`` points to the right, so that neighbours do not hide one another."""
-    from matplotlib.transforms import ScaledTranslation
-
-    return panel.transData + ScaledTranslation(shift / 72, 0, panel.figure.dpi_scale_trans)
-
-
-def _crossed(panel: Axes, x: Floats, y: Floats, style: Style, common: dict[str, Any], label: str) -> None:
-    """Hollow markers with a cross in them."""
-    hollow: dict[str, Any] = {"marker": "o" if style is OTHER else style.marker, "ms": 8, "mfc": "white", "mew": 1.2}
-    panel.plot(x, y, linestyle="", label=label, **hollow, **common)
-    panel.plot(x, y, linestyle="", marker="x", ms=4.2, mew=1.2, **common)
 
 
 def _control(chart: Chart, measure: Measure) -> float | None:
@@ -183,136 +194,17 @@ def _bring_near(panel: Axes, far: Sequence[float], low: float, high: float) -> N
 
 
 def _legend(chart: Chart) -> list[Entry]:
-    entries = _losses_legend(chart)
+    entries = marks.losses_legend(chart)
     controls = [(measure, _control(chart, measure)) for measure in chart.measures]
     if text := _values(controls):
-        entries.append((_handle(REFERENCE, "", _CONTROL_DASHES, 1.1), f"{chart.baseline} without noise: {text}"))
+        entries.append((marks.handle(REFERENCE, "", _CONTROL_DASHES, 1.1), f"{chart.baseline} without noise: {text}"))
     if text := _values([(measure, measure.chance) for measure in chart.measures]):
         what = "majority" if chart.measures[0].name == "accuracy" else "one answer for all"
-        entries.append((_handle(REFERENCE, "", _CHANCE_DASHES, 1.1), f"{what}: {text}"))
-    return [*entries, *_collapsed_legend(chart)]
-
-
-def _losses_legend(chart: Chart) -> list[Entry]:
-    """An entry a loss that stands out, and one for the others."""
-    entries = [(_handle(*style, 1.8), loss) for loss, style in styles.of_losses(chart.highlighted).items()]
-    others = len({cell.loss for cell in chart.measures[0].cells} - set(chart.highlighted))
-    return [*entries, (_handle(*OTHER, 0.9), f"{others} other losses")] if others else entries
+        entries.append((marks.handle(REFERENCE, "", _CHANCE_DASHES, 1.1), f"{what}: {text}"))
+    return [*entries, *marks.collapsed_legend(chart)]
 
 
 def _values(numbers: Sequence[tuple[Measure, float | None]]) -> str:
     """``80.0 %``; of two metrics ``80.0 %, balanced 50.0 %``."""
     texts = [subject.value(measure, number) for measure, number in numbers if number is not None]
     return ", balanced ".join(texts)
-
-
-def _handle(colour: str, marker: str, dashes: Dashes, width: float) -> Line2D:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=colour, marker=marker, linestyle=dashes, linewidth=width, ms=5.5, mew=0)
-
-
-def _collapsed_legend(chart: Chart) -> list[Entry]:
-    from matplotlib.lines import Line2D
-
-    if not any(cell.collapsed for cell in chart.measures[0].cells):
-        return []
-    hollow = Line2D([], [], color=REFERENCE, linestyle="", marker="o", ms=8, mfc="white", mew=1.2)
-    cross = Line2D([], [], color=REFERENCE, linestyle="", marker="x", ms=4.2, mew=1.2)
-    return [((hollow, cross), subject.COLLAPSED)]
-
-
-def memorisation(data: Histories) -> Figure:
-    """What runs learn epoch by epoch: a column of panels a noise, a line a loss, the mean over seeds in their range.
-
-    Above the share of wrong labels that a run gives back, beneath its accuracy on the test photos and on the
-    noisy validation photos, from which alone an epoch can be chosen in practice.
-    """
-    conditions = list(dict.fromkeys((history.noise, history.rate) for history in data.histories))
-    noises = sorted({noise for noise, _ in conditions})
-    names, words = subject.short_names(noises), label_words(data.chart.source)
-    on_test = "clean test\naccuracy, %" if words.are_clean else f"test accuracy, %\n({words.labels})"
-    measures: list[tuple[str, Callable[[History], Floats]]] = [
-        (f"{words.wrong} labels\nmemorised, %", lambda history: history.memorised),
-        (on_test, lambda history: history.test_accuracy),
-        ("noisy val\naccuracy, %", lambda history: history.val_accuracy),
-    ]
-    chunks = sheet.chunks(conditions, _CONDITIONS)
-    columns = len(chunks[0])
-    width = {1: 6.4, 2: 4.2, 3: 3.2, 4: 2.6}.get(columns, 2.2)
-    figure, grid = sheet.panels(len(chunks) * len(measures), columns, (width, 2.2), share_x=True)
-    for number, axes in enumerate(grid):
-        within = chunks[number // len(measures)]
-        label, read = measures[number % len(measures)]
-        axes[0].set_ylabel(label)
-        if read is not measures[-1][1]:  # how high noisy val can go depends on its rate
-            sheet.share_y(axes)
-        for panel, (noise, rate) in zip(axes, within, strict=False):
-            _against_epoch(panel, data, (noise, rate), read, width - 0.7)
-            if read is measures[0][1]:
-                title = subject.condition_name(names[noise], rate)
-                panel.set_title(sheet.folded(title, width - 0.7), loc="left")
-            if read is measures[-1][1]:
-                panel.set_xlabel("epoch")
-        sheet.remove(axes[len(within) :])
-    source, classes, kind, *_ = subject.facts(data.chart)
-    photos = f"{data.train_photos:,} training, {data.val_photos:,} val and {sum(data.chart.test_counts):,} test photos"
-    chosen = "each run with the learning rate and L2 selected for it on noisy val"
-    return sheet.finish(
-        figure,
-        f"memorisation of {words.wrong} labels, epoch by epoch",
-        [source, classes, kind, photos, chosen, _spread(data), *subject.shortened(noises)],
-        [*_losses_legend(data.chart), *_collapsed_legend(data.chart)],
-    )
-
-
-def _spread(data: Histories) -> str:
-    """How many seeds a line is the mean of, and what shows how far they lie apart."""
-    counts = sorted({len(history.memorised) for history in data.histories})
-    if counts == [1]:
-        return "one seed"
-    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    shown = "band" if len(data.chart.highlighted) <= _FEW_BANDS else "bar at the end"
-    return f"mean of {many} seeds, {shown}: their range"
-
-
-def _against_epoch(
-    panel: Axes, data: Histories, condition: tuple[str, float], read: Callable[[History], Floats], inches: float
-) -> None:
-    """The lines of a panel about so many inches wide; a collapsed loss ends in a hollow, crossed marker."""
-    from matplotlib.ticker import FixedLocator, MaxNLocator
-
-    of_losses = styles.of_losses(data.chart.highlighted)
-    order = list(of_losses)
-    collapsed = {(cell.loss, cell.noise, cell.rate) for cell in data.chart.measures[0].cells if cell.collapsed}
-    for history in data.histories:
-        if (history.noise, history.rate) != condition:
-            continue
-        style = of_losses.get(history.loss, OTHER)
-        values = 100 * read(history)
-        if np.isnan(values).all():  # of labels that happen to be all right, none is memorised
-            continue
-        epochs = np.arange(1, values.shape[1] + 1)
-        mean, low, high = (function(values, axis=0) for function in (np.nanmean, np.nanmin, np.nanmax))
-        common: dict[str, Any] = {"color": style.colour, "zorder": 2.0 if style is OTHER else 3.0}
-        panel.plot(
-            epochs, mean, linestyle=style.dashes, linewidth=0.8 if style is OTHER else 1.6, label=history.loss, **common
-        )
-        common["transform"] = panel.transData
-        panel.update_datalim([(1, low.min()), (1, high.max())] if style is not OTHER else [(1, mean.min())])
-        if style is not OTHER and len(order) <= _FEW_BANDS:
-            panel.fill_between(epochs, low, high, color=style.colour, alpha=0.14, linewidth=0, zorder=2.5)
-        elif style is not OTHER:
-            common["transform"] = _moved(panel, _BESIDE * (order.index(history.loss) + 1.5))
-            panel.vlines(epochs[-1:], low[-1:], high[-1:], linewidth=1.1, alpha=0.75, **common)
-        if (history.loss, *condition) in collapsed:
-            _crossed(panel, epochs[-1:], mean[-1:], style, common, f"{history.loss}, collapsed")
-        elif style is not OTHER:
-            panel.plot(epochs[-1:], mean[-1:], linestyle="", marker=style.marker, ms=5, mew=0, **common)
-    last = max(history.memorised.shape[1] for history in data.histories)
-    room = _BESIDE * (len(order) + 2) / (72 * inches) if len(order) > _FEW_BANDS else 0.05
-    panel.set_xlim(1 - 0.04 * last, last + room / (1 - room) * last)
-    ticks = MaxNLocator(nbins=5, integer=True).tick_values(1, last)
-    panel.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if 1 <= tick <= last]))
-    panel.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-    panel.autoscale_view(scalex=False)
