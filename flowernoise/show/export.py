@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared
 from flowernoise.show.compared import Value
@@ -178,9 +179,12 @@ def _section(result: Comparison, dataset: int) -> Iterator[str]:
         yield _table(f"noise, rate, {words.wrong} labels", losses, heads, shown)
     if noises:
         yield f"tolerated: share of {words.wrong} labels, {compared.tolerance(result)}"
-    if result.metric == "accuracy":
-        one_answer = f", balanced {100 * compared.one_answer(photos):.1f}" if _has_balanced(result, dataset) else ""
-        yield f"majority: {100 * photos.majority:.1f}{one_answer}"
+    facts = facts_of(result.metric)
+    if facts.chance:
+        balanced = ""
+        if facts.beneath and (chance := facts_of(facts.beneath).chance) and _has_balanced(result, dataset):
+            balanced = f", balanced {compared.number(chance.of(photos.test_counts), result.unit)}"
+        yield f"{facts.chance.name}: {compared.number(facts.chance.of(photos.test_counts), result.unit)}{balanced}"
 
 
 def _has_balanced(result: Comparison, dataset: int) -> bool:

@@ -16,6 +16,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared, text_table
 from flowernoise.show.compared import BETTER, COLLAPSED, ORACLE, Value
@@ -195,12 +196,11 @@ class _Cells:
     def chance(self, result: Comparison, dataset: int) -> Iterator[tuple[str, TextCell]]:
         """What answering one class always scores, where it is known."""
         photos = result.datasets[dataset]
-        if result.metric == "accuracy":
-            yield "majority", self._plain(photos.majority)
-            if dataset in self.has_balanced:
-                yield "  balanced", self._plain(compared.one_answer(photos))
-        elif result.metric == "balanced_accuracy":
-            yield "one answer", self._plain(compared.one_answer(photos))
+        facts = facts_of(result.metric)
+        if facts.chance:
+            yield facts.chance.name, self._plain(facts.chance.of(photos.test_counts))
+        if facts.beneath and (chance := facts_of(facts.beneath).chance) and dataset in self.has_balanced:
+            yield "  balanced", self._plain(chance.of(photos.test_counts))
 
     def _plain(self, value: float) -> TextCell:
         return TextCell(((compared.number(value, self._unit), ""), *[("", "")] * (len(_PARTS) - 1)))

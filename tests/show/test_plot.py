@@ -305,7 +305,7 @@ def test_a_metric_that_is_no_share_is_drawn_as_it_is():
     whole = ("tf_flowers", ("a", "b"), (3, 4), a_setup(), (), "selected", "ce", ("ce",))
     [panel] = (figure := figure_of(Chart(*whole, (measure,)))).axes
     assert line(panel, "ce").get_ydata().tolist() == [0.4, 1.9]
-    assert panel.get_ylabel() == "nll (lower is better)"
+    assert panel.get_ylabel() == "NLL (lower is better)"
     assert "ce without noise: 0.400" in texts(figure)
     noisy = figure_of(Spread(Chart(*whole, (measure,)))).axes[1]
     assert line(noisy, "ce").get_xdata() == pytest.approx([1.8, 2.0])

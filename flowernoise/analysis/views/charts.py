@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import msgspec
 import numpy as np
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.store.records import CONTROL, Comparison, Row, Selection
 from flowernoise.store.setups import Mode, Setup, differing, named
 
@@ -102,16 +103,14 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
     """
     [photos] = result.datasets
     cells = tuple(map(_cell, result.rows))
-    one_answer = 1 / sum(count > 0 for count in photos.test_counts)
-    chances = {"accuracy": photos.majority, "balanced_accuracy": one_answer, "auroc": 0.5, "mcc": 0.0}
-    measures = [Measure(result.metric, result.unit, result.better, chances.get(result.metric), cells)]
+    measures = [_measure(result.metric, photos.test_counts, cells)]
     beneath = [(cell, row.balanced) for cell, row in zip(cells, result.rows, strict=True) if row.balanced]
-    if beneath:
+    if beneath and (name := facts_of(result.metric).beneath):
         balanced = tuple(
             dataclasses.replace(cell, values=(), mean=below.mean, ci_low=below.ci_low, ci_high=below.ci_high)
             for cell, below in beneath
         )
-        measures.append(Measure("balanced_accuracy", "share", "higher", one_answer, balanced))
+        measures.append(_measure(name, photos.test_counts, balanced))
     return Chart(
         source=photos.source,
         classes=photos.classes,
@@ -123,6 +122,12 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
         highlighted=highlighted(result.rows, result.baseline, result.better),
         measures=tuple(measures),
     )
+
+
+def _measure(metric: str, test_counts: Sequence[int], cells: tuple[ChartCell, ...]) -> Measure:
+    facts = facts_of(metric)
+    chance = facts.chance.of(test_counts) if facts.chance else None
+    return Measure(metric, facts.unit, facts.better, chance, cells)
 
 
 def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, ...]:

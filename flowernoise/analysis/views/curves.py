@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from flowernoise.analysis.views.charts import Chart
 from flowernoise.analysis.views.material import Material, NothingToDrawError
 from flowernoise.analysis.views.pictures import slug
+from flowernoise.catalogue.metrics import USUAL
 from flowernoise.store.records import CONTROL
 
 
@@ -40,5 +41,5 @@ def spreads(material: Material) -> Iterator[tuple[str, Spread]]:
         if max(cell.seeds for cell in chart.cells) < 2:
             raise NothingToDrawError("one seed has no spread; `flowernoise corrupt --seeds N` draws more")
         metric = chart.measures[0].name
-        name = "seeds" if metric == "accuracy" else f"seeds-{slug(metric)}"
+        name = "seeds" if metric == USUAL else f"seeds-{slug(metric)}"
         yield name + ending, Spread(chart)

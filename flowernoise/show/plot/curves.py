@@ -10,6 +10,7 @@ import numpy as np
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
 from flowernoise.analysis.views.curves import curves
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import marks, sheet, styles, subject
 from flowernoise.show.plot.kinds import picture
@@ -44,7 +45,7 @@ def _accuracy_alt(chart: Chart) -> str:
         last = {cell.loss: cell for cell in cells if cell.rate == most}
         parts = [_from_to(measure, controls.get(loss), last[loss]) for loss in chart.highlighted if loss in last]
         sentences.append(f"{subject.condition_name(noise, most)}: {subject.listed(parts)}.")
-    return " ".join([f"Lines of {subject.readable(measure.name)} as labels get noisier.", *sentences])
+    return " ".join([f"Lines of {facts_of(measure.name).title} as labels get noisier.", *sentences])
 
 
 def _from_to(measure: Measure, control: ChartCell | None, last: ChartCell) -> str:
@@ -89,7 +90,7 @@ def accuracy(chart: Chart) -> Figure:
     seeds = subject.seeds(cells)
     return sheet.finish(
         figure,
-        f"{subject.readable(measures[0].name)} under {wrong} training labels",
+        f"{facts_of(measures[0].name).title} under {wrong} training labels",
         [
             *subject.facts(chart),
             seeds if seeds == "one seed" else f"mean of {seeds}",
@@ -198,9 +199,9 @@ def _legend(chart: Chart) -> list[Entry]:
     controls = [(measure, _control(chart, measure)) for measure in chart.measures]
     if text := _values(controls):
         entries.append((marks.handle(REFERENCE, "", _CONTROL_DASHES, 1.1), f"{chart.baseline} without noise: {text}"))
-    if text := _values([(measure, measure.chance) for measure in chart.measures]):
-        what = "majority" if chart.measures[0].name == "accuracy" else "one answer for all"
-        entries.append((marks.handle(REFERENCE, "", _CHANCE_DASHES, 1.1), f"{what}: {text}"))
+    chance = facts_of(chart.measures[0].name).chance
+    if chance and (text := _values([(measure, measure.chance) for measure in chart.measures])):
+        entries.append((marks.handle(REFERENCE, "", _CHANCE_DASHES, 1.1), f"{chance.name}: {text}"))
     return [*entries, *marks.collapsed_legend(chart)]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import ChartCell, Measure
 from flowernoise.analysis.views.curves import Spread, spreads
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show.plot import sheet, subject
 from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.sheet import Entry
@@ -73,7 +74,7 @@ def seeds(spread: Spread) -> Figure:
     _limit(panels[0], measure)
     return sheet.finish(
         figure,
-        f"{subject.readable(measure.name)} of every seed",
+        f"{facts_of(measure.name).title} of every seed",
         [
             *subject.facts(chart),
             subject.seeds(cells),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import CONTROL
 
@@ -13,25 +14,16 @@ Condition = tuple[str, float]
 _MAX_LISTED = 6  # items in a sentence
 
 
-def readable(metric: str) -> str:
-    """A metric's name as people write it.
-
-    >>> readable("balanced_accuracy")
-    'balanced accuracy'
-    """
-    return metric.replace("_", " ")
-
-
 def title(measure: Measure) -> str:
-    """A metric's name as a sentence begins with it."""
-    name = readable(measure.name)
+    """A metric's title as a sentence begins with it."""
+    name = facts_of(measure.name).title
     return name[0].upper() + name[1:]
 
 
 def axis_label(measure: Measure) -> str:
     """A metric with its unit, and its direction where that is not the usual one."""
     unit = ", %" if measure.unit == "share" else ""
-    return readable(measure.name) + unit + (" (lower is better)" if measure.better == "lower" else "")
+    return facts_of(measure.name).title + unit + (" (lower is better)" if measure.better == "lower" else "")
 
 
 def scale(measure: Measure) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flowernoise.analysis.views.reports import Report
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared
 from flowernoise.show.report import figures, sentences
@@ -127,9 +128,9 @@ def _span(rates: tuple[float, float]) -> str:
 def _results(result: Comparison) -> Iterator[Block]:
     yield Bullets(tuple(sentences.best(result)))
     cells = {(row.condition, row.column): row for row in result.rows}
-    words = compared.words(result)
+    words, facts = compared.words(result), facts_of(result.metric)
     photos = f"on {words.test_photos(sum(result.datasets[0].test_counts))}"
-    judged_on = f"of the {words.wrong} training labels" if result.metric in sentences.OF_TRAINING_LABELS else photos
+    judged_on = f"of the {words.wrong} training labels" if facts.of == "training" else photos
     heads = [_condition(result, condition) for condition in result.conditions]
     varying = compared.varying(result.columns)
     losses = [compared.column_name(column, varying) for column in result.columns]
@@ -141,8 +142,10 @@ def _results(result: Comparison) -> Iterator[Block]:
         losses,
         shown,
     )
-    if result.metric == "accuracy":
-        yield Paragraph(f"Majority score, always answering one class: {100 * result.datasets[0].majority:.1f} %.")
+    if facts.chance:
+        score = compared.number(facts.chance.of(result.datasets[0].test_counts), result.unit)
+        percent = " %" if result.unit == "share" else ""
+        yield Paragraph(f"{facts.chance.score.capitalize()}, always answering one class: {score}{percent}.")
     signs = compared.legend(result)
     if signs:
         yield Paragraph(" · ".join(signs) + ".")

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show import compared
 from flowernoise.store.records import CONTROL, Comparison, Condition, Rate, RateInterval, Row, Tolerated
 from flowernoise.store.setups import Setup
 
 FEW_SEEDS = 5
 WRONG, RIGHT = 0.05, 0.9  # of test labels and of answers, in an example
-OF_TRAINING_LABELS = ("memorised", "recovered")  # metrics; the others are of test photos
-_WRITTEN: Mapping[str, str] = MappingProxyType(
-    {
-        "macro_f1": "macro F1",
-        "mcc": "MCC",
-        "auroc": "AUROC",
-        "nll": "NLL",
-        "brier": "Brier score",
-        "ece": "ECE",
-    }
-)
 _MOST_NAMES = 4  # in a row before the rest is counted
 _UNEVEN = 1.5  # times its even share that the most frequent class takes
 
@@ -37,7 +26,7 @@ def question(result: Comparison) -> str:
             if words.are_clean
             else "How well do the losses classify the test photos, by labels as given, when no wrong ones are added?"
         )
-    if result.metric in OF_TRAINING_LABELS or result.better == "lower":
+    if facts_of(result.metric).of == "training" or result.better == "lower":
         return (
             f"What do {words.wrong} training labels do to a classifier's {metric_name(result)}, and does another loss "
             f"than {result.baseline} fare better?"
@@ -249,9 +238,10 @@ def _of_labels(result: Comparison) -> Iterator[str]:
         "Labels as given: nobody has checked them here, in test either. Added wrong labels are those that noise has "
         "made; whatever was wrong before comes on top."
     )
-    if result.metric == "accuracy":
+    facts = facts_of(result.metric)
+    if facts.counts_right:
         yield from map(_of_wrong_test_labels, sorted({len(photos.classes) for photos in result.datasets}))
-    elif result.metric not in OF_TRAINING_LABELS:
+    elif facts.of == "test":
         yield "Wrong test labels change every number measured against them, and mostly make differences smaller."
 
 
@@ -305,16 +295,15 @@ def _of_imbalance(result: Comparison) -> Iterator[str]:
                 f"Uneven classes: always answering the most frequent one is right for {100 * photos.majority:.1f} % of "
                 "the test photos. Accuracy near that is no skill; look at balanced accuracy."
             )
-        if result.metric != "accuracy":
+        chance = facts_of(result.metric).chance
+        if chance is None:
             continue
-        low = [
-            row
-            for row in result.rows
-            if row.dataset == number and row.ci_low is not None and row.ci_low <= photos.majority
-        ]
+        score = chance.of(photos.test_counts)
+        low = [row for row in result.rows if row.dataset == number and row.ci_low is not None and row.ci_low <= score]
         if low:
             names = joined(_few(list(dict.fromkeys(f"{loss_name(result, row)} under {_name(row)}" for row in low))))
-            yield f"Not above the majority score of {100 * photos.majority:.1f} %, within their intervals: {names}."
+            of = f"{compared.number(score, result.unit)}{' %' if result.unit == 'share' else ''}"
+            yield f"Not above the {chance.score} of {of}, within their intervals: {names}."
 
 
 def _of_collapse(result: Comparison) -> Iterator[str]:
@@ -388,10 +377,8 @@ def _warning(result: Comparison) -> Iterator[str]:
 
 def metric_name(result: Comparison) -> str:
     """The metric as people write it: ``balanced accuracy``, ``recall of roses``."""
-    name, _, of = result.metric.partition(":")
-    if name in OF_TRAINING_LABELS:
-        return f"share of {compared.words(result).wrong} labels {name}"
-    return _WRITTEN.get(name, name.replace("_", " ")) + (f" of {of}" if of else "")
+    facts = facts_of(result.metric)
+    return f"share of {compared.words(result).wrong} labels {facts.title}" if facts.of == "training" else facts.title
 
 
 def loss_name(result: Comparison, of: Row | Tolerated) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from flowernoise.analysis.results.upkeep import Checked, Problem
 from flowernoise.catalogue import transition_matrix
+from flowernoise.catalogue.metrics import USUAL
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
@@ -320,7 +321,7 @@ class _Audit:
             first = kept.evaluations[0] if kept.evaluations else ""
             _check_name(path, self._layout.comparisons / comparisons.file_name(first, kept.key))
             present = evaluations.digest(self._layout) if self._evaluation else None
-            if len(kept.evaluations) == 1 and first == present and kept.comparison.metric == "accuracy":
+            if len(kept.evaluations) == 1 and first == present and kept.comparison.metric == USUAL:
                 self._check_accuracies(path, kept.comparison)
 
     def _check_accuracies(self, path: Path, comparison: Comparison) -> None:
