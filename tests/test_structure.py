@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import flowernoise
+from flowernoise.catalogue.losses import NEEDS, losses, needs_of
 from flowernoise.catalogue.metrics import metrics
 from flowernoise.store import datasets, draws, runs
 from flowernoise.store.layout import Layout
@@ -20,6 +21,7 @@ from flowernoise.store.records import (
     RunKey,
     Selection,
 )
+from flowernoise.training import heads
 from tests.fabricated import a_block, a_run, a_setup
 
 PACKAGE = Path(flowernoise.__file__).parent
@@ -172,6 +174,11 @@ def test_names_that_are_told_apart_are_found() -> None:
     assert told_apart("x = metric in ('nll', 'ece')", names) == {"nll"}
     assert told_apart("match metric:\n case 'nll': pass", names) == {"nll"}
     assert told_apart("metric: str = 'accuracy'\narrays['nll'] = nll", names) == set()
+
+
+def test_what_a_loss_can_need_is_declared_once_and_supplied_in_training() -> None:
+    assert {need for entry in losses for need in needs_of(losses.parse(entry.name))} <= set(NEEDS)
+    assert set(heads.NEEDS) == set(NEEDS)
 
 
 def test_the_top_level_is_seen_at_a_glance() -> None:

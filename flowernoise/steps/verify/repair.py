@@ -30,8 +30,6 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey
 from flowernoise.store.setups import Setup
 
-_NO_PATHS = {"weights": ("imagenet", "none"), "T": ("true", "estimated"), "file": ("",)}
-
 
 def repair(layout: Layout, found: Found, progress: Progress) -> None:
     """Makes again what can be made again, stage by stage."""
@@ -147,6 +145,5 @@ def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, p
 
 def _names_no_file(spec: Spec) -> bool:
     """Whether none of a spec's parameters is the path of a file."""
-    plain = all(spec.values[key] in values for key, values in _NO_PATHS.items() if key in spec.values)
     inner = spec.values.get("backbone")
-    return plain and spec.name != "matrix" and (inner is None or _names_no_file(backbones.parse(inner)))
+    return not spec.files and (inner is None or _names_no_file(backbones.parse(inner)))
