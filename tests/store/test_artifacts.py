@@ -197,7 +197,7 @@ def test_what_is_not_there_is_named_with_the_nearest(
 def test_a_directory_without_a_data_set_says_what_comes_first(layout: Layout) -> None:
     held = Artifacts(layout.root)
     for ask in (lambda: held.dataset, held.draws, held.runs, held.features, held.results, lambda: held.photos):
-        with pytest.raises(BadRequestError, match="nothing is prepared in .*; run `flowernoise prepare` first"):
+        with pytest.raises(BadRequestError, match=r"nothing is prepared in .*; run `flowernoise prepare` first"):
             ask()
     assert not layout.root.exists()
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from flowernoise.analysis.results.upkeep import Checked, Problem
+from flowernoise.catalogue.metrics import USUAL
 from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
 from flowernoise.steps.verify import fits
-from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, photos, runs
+from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, photos, runs, stages
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.inventory import Entry, Fault, Inventory
 from flowernoise.store.inventory.kinds import (
@@ -42,9 +43,6 @@ from flowernoise.store.records import (
     Predictions,
     RunBlock,
 )
-
-STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare")
-_COUNTED_AS = {"answers": "train", "preset": "prepare"}  # of faults that have a way out of their own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +106,7 @@ class _Audit:
         return Found(
             checked=tuple(
                 Checked(stage, self._records[stage], self._files[stage], self._bytes[stage])
-                for stage in STAGES
+                for stage in stages.CHECKED
                 if self._records[stage]
             ),
             problems=tuple(map(_problem, self._faults)),
@@ -125,7 +123,7 @@ class _Audit:
         """The records of a kind that can be read; what is wrong with others is listed."""
         for each in self._inventory.records(kind):
             self._advance(1)
-            self._records[_COUNTED_AS.get(kind.stage, kind.stage)] += 1
+            self._records[stages.counted_as(kind.stage)] += 1
             if isinstance(each, Fault):
                 self._faults.append(each)
             else:
@@ -133,7 +131,7 @@ class _Audit:
                 yield each
 
     def _count(self, kind: Kind[Any], path: Path) -> None:
-        stage = _COUNTED_AS.get(kind.stage, kind.stage)
+        stage = stages.counted_as(kind.stage)
         self._files[stage] += 1
         self._bytes[stage] += self._inventory.size(path)
 
@@ -258,7 +256,7 @@ class _Audit:
         with self._noting(path, entry):
             first = kept.evaluations[0] if kept.evaluations else ""
             fits.check_name(path, comparisons.file_name(first, kept.key))
-            if self._evaluation is None or len(kept.evaluations) != 1 or kept.comparison.metric != "accuracy":
+            if self._evaluation is None or len(kept.evaluations) != 1 or kept.comparison.metric != USUAL:
                 return
             if first == evaluations.digest(self._layout):
                 fits.check_accuracies(path, kept.comparison, self._evaluation, self._arrays)

@@ -29,6 +29,7 @@ from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey
 from flowernoise.store.setups import Setup
+from flowernoise.store.stages import STAGES
 
 
 def repair(layout: Layout, found: Found, progress: Progress) -> None:
@@ -44,14 +45,15 @@ def repair(layout: Layout, found: Found, progress: Progress) -> None:
 
     mend(("prepare",), lambda: _photos(layout, found.dataset, progress))
     mend(("corrupt",), lambda: _draws(layout, found, progress))
-    _quarantine(wrong, ("features", "compare", "preset", "answers", "evaluate"))  # features are made when needed
+    _quarantine(wrong)
     mend(("train",), lambda: _runs(layout, found, wrong, progress))
     mend(("answers", "evaluate", "train"), lambda: evaluate(layout.root, progress))
 
 
-def _quarantine(wrong: Iterable[Problem], stages: tuple[str, ...]) -> None:
+def _quarantine(wrong: Iterable[Problem]) -> None:
+    """Puts out of the way what is made again once it is needed."""
     for problem in wrong:
-        if problem.stage in stages:
+        if STAGES[problem.stage].on_demand:
             files.quarantine(Path(problem.path))
             files.quarantine(Path(problem.record))
 
