@@ -20,6 +20,7 @@ from flowernoise.steps.noise_inputs import NoiseInputs, settled
 from flowernoise.steps.settings import DEFAULT_RATES, CorruptSettings
 from flowernoise.store import artifacts, claims, datasets, draws, files
 from flowernoise.store import labels as labels_csv
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, Draw, DrawKey
@@ -207,7 +208,7 @@ def _note_break_even(drawn: Sequence[tuple[Draw, DrawnLabels]], dataset: Dataset
 def _export(path: Path, asked: Sequence[DrawKey], layout: Layout, inputs: NoiseInputs, progress: Progress) -> None:
     """Writes the noisy draws, or the controls where there are no others."""
     keys = [key for key in asked if key.noise != CONTROL] or list(asked)
-    stored = draws.index(layout, inputs.dataset.id)
-    drawn = draws.read(layout, inputs.dataset, [stored[key] for key in keys])
+    there = {draw.key: draw for draw in Artifacts(layout.root).draws()}
+    drawn = {key: there[key].labels for key in keys}
     if labels_csv.write(path, labels_csv.written(inputs.index, inputs.dataset.classes, drawn)):
         progress.note(f"labels of {len(keys)} {'draw' if len(keys) == 1 else 'draws'} written to {path}")

@@ -13,7 +13,7 @@ from flowernoise.store import draws, feature_cache, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import SPLITS, Choice, Dataset, DrawBatch, DrawKey, Features, RunBlock
+from flowernoise.store.records import SPLITS, Choice, Dataset, DrawBatch, DrawKey, Features, RunBlock, Selection
 from flowernoise.store.runs import StoredRun
 from flowernoise.store.setups import settings
 
@@ -41,7 +41,7 @@ class Reader:
         """
         name = batch.arrays.name
         if name not in self._batches:
-            self._batches[name] = draws.read_batch(self.layout, self.dataset, batch)
+            self._batches[name] = draws.need_batch(self.layout, self.dataset, batch)
         return DrawnLabels(**{array: values[row] for array, values in self._batches[name].items()})
 
     def answers(self, name: str, block: RunBlock) -> runs.Arrays | None:
@@ -159,6 +159,17 @@ class RunHandle(StoredRun):
         return self.run.failure
 
     @property
+    def usual(self) -> Selection:
+        """The selection that is shown unless another is asked for: ``last`` where nothing was selected."""
+        there = self.block.selections
+        return "selected" if "selected" in there else "last"
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether it is known what it answers: of heads always, of a network once it was evaluated."""
+        return self.failure is None and self.reader.answers(self.name, self.block) is not None
+
+    @property
     def choices(self) -> dict[str, Choice]:
         """Learning rate, L2 and epoch (from 1) that each selection took; empty where training failed."""
         return dict(zip(self.block.selections, self.run.choices, strict=False))
@@ -168,7 +179,7 @@ class RunHandle(StoredRun):
 
         Args:
             split: ``val`` or ``test``; of train only the predicted classes are kept.
-            select: ``selected``, ``last`` or ``oracle``; ``selected`` if None, ``last`` where nothing was selected.
+            select: ``selected``, ``last`` or ``oracle``; the usual one if None.
 
         Raises:
             BadRequestError: training failed, a network that was not evaluated, another split or selection.
@@ -198,8 +209,7 @@ class RunHandle(StoredRun):
 
     def _array(self, name: str, select: str | None) -> np.ndarray[Any, Any]:
         there = self.block.selections
-        usual = "selected" if "selected" in there else "last"
-        place = there.index(_checked(usual if select is None else select, there))
+        place = there.index(_checked(self.usual if select is None else select, there))
         array: np.ndarray[Any, Any] = self._answers()[name][self.row, place]
         return array
 
