@@ -1,7 +1,7 @@
 """Metrics: what is measured of a trained run.
 
-A metric is one decorated function. Its :class:`Facts` say all that tables, pictures, sentences and intervals need to
-know of it, so none of these knows a metric by name.
+A metric is one decorated function. Its :class:`MetricFacts` say all that tables, pictures, sentences and intervals need
+to know of it, so none of these knows a metric by name.
 
 A metric that is an average over test photos gives each photo's part, so that intervals and tests can resample photos.
 F1, MCC and AUROC are no averages, but smooth: their photos' parts are the metric plus the photo's influence on it (its
@@ -91,7 +91,7 @@ class Chance:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class MetricFacts:
     """What is known of a metric.
 
     Args:
@@ -123,19 +123,19 @@ class Facts:
         return 1 if self.better == "higher" else -1
 
 
-def facts_of(metric: Spec | str) -> Facts:
+def facts_of(metric: Spec | str) -> MetricFacts:
     """What is known of a metric, its class named in the title.
 
     >>> facts_of("macro_f1").title, facts_of("recall:roses").title, facts_of("nll").better
     ('macro F1', 'recall of roses', 'lower')
     """
     spec = metrics.parse(metric) if isinstance(metric, str) else metric
-    facts: Facts = spec.entry.properties["facts"]
+    facts: MetricFacts = spec.entry.properties["facts"]
     of = [str(spec.values[spec.entry.unkeyed])] if spec.entry.unkeyed else []
     return dataclasses.replace(facts, title=" of ".join([facts.title, *of]))
 
 
-def _metric(facts: Facts, *, unkeyed: str | None = None) -> Callable[[Function], Function]:
+def _metric(facts: MetricFacts, *, unkeyed: str | None = None) -> Callable[[Function], Function]:
     """Decorator: registers a metric."""
     return metrics.register(unkeyed=unkeyed, facts=facts)
 
@@ -157,7 +157,7 @@ def _share_of_each(test_photos: Sequence[int]) -> float:
 
 
 @_metric(
-    Facts(
+    MetricFacts(
         "accuracy",
         "higher",
         "share",
@@ -180,7 +180,7 @@ def accuracy(answers: Answers) -> Measured:
     return _mean_of_groups(answers, np.zeros(len(answers.labels), dtype=int))
 
 
-@_metric(Facts("balanced accuracy", "higher", "share", (0, 1), chance=Chance("one answer", _share_of_each)))
+@_metric(MetricFacts("balanced accuracy", "higher", "share", (0, 1), chance=Chance("one answer", _share_of_each)))
 def balanced_accuracy(answers: Answers) -> Measured:
     """Mean of the classes' recalls: answering one class always scores 1/c, however frequent that class is.
 
@@ -194,7 +194,7 @@ def balanced_accuracy(answers: Answers) -> Measured:
     return _mean_of_groups(answers, answers.labels)
 
 
-@_metric(Facts("recall", "higher", "share", (0, 1)), unkeyed="label")
+@_metric(MetricFacts("recall", "higher", "share", (0, 1)), unkeyed="label")
 def recall(answers: Answers, *, label: str) -> Measured:
     """Share of one class's test photos that are classified rightly.
 
@@ -212,7 +212,7 @@ def recall(answers: Answers, *, label: str) -> Measured:
     return _mean_of_groups(answers, np.where(wanted, 0, -1))
 
 
-@_metric(Facts("macro F1", "higher", "share", (0, 1)))
+@_metric(MetricFacts("macro F1", "higher", "share", (0, 1)))
 def macro_f1(answers: Answers) -> Measured:
     """Mean of the classes' F1, in which answering a class too often costs as much as missing it.
 
@@ -233,7 +233,7 @@ def macro_f1(answers: Answers) -> Measured:
     return _with_influence(answers, f1.sum(axis=1) / present, slope / present[:, None, None])
 
 
-@_metric(Facts("MCC", "higher", "plain", (-1, 1), chance=Chance("one answer", _zero)))
+@_metric(MetricFacts("MCC", "higher", "plain", (-1, 1), chance=Chance("one answer", _zero)))
 def mcc(answers: Answers) -> Measured:
     """Matthews' correlation of predicted and true classes: 0 for any answer that ignores the photo, 1 for all right.
 
@@ -261,7 +261,7 @@ def mcc(answers: Answers) -> Measured:
     return _with_influence(answers, values, slope * varies[:, None, None])
 
 
-@_metric(Facts("AUROC", "higher", "share", (0, 1), needs=("probabilities",), chance=Chance("one answer", _half)))
+@_metric(MetricFacts("AUROC", "higher", "share", (0, 1), needs=("probabilities",), chance=Chance("one answer", _half)))
 def auroc(answers: Answers) -> Measured:
     """Area under the ROC curve, each class against the rest and averaged over classes: how well probabilities rank.
 
@@ -289,7 +289,7 @@ def auroc(answers: Answers) -> Measured:
     return Measured(parts.mean(axis=1), parts, np.zeros(n, dtype=int))
 
 
-@_metric(Facts("NLL", "lower", "plain", (0, np.inf), needs=("probabilities",)))
+@_metric(MetricFacts("NLL", "lower", "plain", (0, np.inf), needs=("probabilities",)))
 def nll(answers: Answers) -> Measured:
     """Negative log-likelihood of the true classes, in nats: the cross-entropy on the test photos.
 
@@ -306,7 +306,7 @@ def nll(answers: Answers) -> Measured:
     return _mean_of_photos(-np.log(np.clip(of_true, np.finfo(np.float32).eps, 1)))
 
 
-@_metric(Facts("Brier score", "lower", "plain", (0, 2), needs=("probabilities",)))
+@_metric(MetricFacts("Brier score", "lower", "plain", (0, 2), needs=("probabilities",)))
 def brier(answers: Answers) -> Measured:
     """Squared error of the probabilities.
 
@@ -324,7 +324,7 @@ def brier(answers: Answers) -> Measured:
     return _mean_of_photos(squares / 2 if len(answers.classes) == 2 else squares)
 
 
-@_metric(Facts("ECE", "lower", "share", (0, 1), needs=("probabilities",)))
+@_metric(MetricFacts("ECE", "lower", "share", (0, 1), needs=("probabilities",)))
 def ece(answers: Answers, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Measured:
     """Expected calibration error: how far the confidence in answers is from the share of them that is right.
 
@@ -346,7 +346,7 @@ def ece(answers: Answers, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Mea
     return Measured(np.abs(sums).sum(axis=1) / n)
 
 
-@_metric(Facts("memorised", "lower", "share", (0, 1), needs=("memorised",), of="training"))
+@_metric(MetricFacts("memorised", "lower", "share", (0, 1), needs=("memorised",), of="training"))
 def memorised(answers: Answers) -> Measured:
     """Share of the corrupted training photos on which a run predicts the wrong label that it was given.
 
@@ -357,7 +357,7 @@ def memorised(answers: Answers) -> Measured:
     return Measured(_needed(answers, "memorised"))
 
 
-@_metric(Facts("recovered", "higher", "share", (0, 1), needs=("recovered",), of="training"))
+@_metric(MetricFacts("recovered", "higher", "share", (0, 1), needs=("recovered",), of="training"))
 def recovered(answers: Answers) -> Measured:
     """Share of the corrupted training photos on which a run predicts the true label, which it was never given.
 

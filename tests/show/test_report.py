@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowernoise.analysis.views.reports import DrawnCondition, Report
-from flowernoise.show.report import content, html, markdown, sentences
-from flowernoise.show.report.blocks import Commands, Document, Figure, Heading, Table, TableCell
+from flowernoise.show import sentences
+from flowernoise.show.document import Bullets, Cell, Document, Facts, Figure, Grids, Heading, Paragraph, Table, Verbatim
+from flowernoise.show.report import content
+from flowernoise.show.writers import html_, markdown
 from flowernoise.store import files, records
 from flowernoise.store.records import (
     CONTROL,
@@ -413,7 +415,7 @@ class Page(HTMLParser):
 def a_page() -> Page:
     document = content.document(a_report())
     picture = Figure("a.svg", "image/svg+xml", b"<svg/>", f"alt {EVIL}", "caption")
-    return Page(html.page(dataclasses.replace(document, blocks=(*document.blocks, picture))))
+    return Page(html_.html_(dataclasses.replace(document, blocks=(*document.blocks, picture))))
 
 
 def test_names_cannot_become_markup_in_html():
@@ -430,7 +432,7 @@ def test_the_page_loads_nothing():
     policies = [each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy"]
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
     assert not page.all("script", "iframe", "object", "link", "base")
-    assert not re.search(r"url\(|@import", html._STYLE)
+    assert not re.search(r"url\(|@import", html_._STYLE)
 
 
 def test_the_page_can_be_heard():
@@ -456,8 +458,8 @@ def luminance(colour: str) -> float:
 
 
 def test_all_text_has_a_contrast_of_4_5_on_all_grounds():
-    inks = set(re.findall(r"(?<![-\w])color:#(\w+)", html._STYLE))
-    grounds = set(re.findall(r"background:#(\w+)", html._STYLE))
+    inks = set(re.findall(r"(?<![-\w])color:#(\w+)", html_._STYLE))
+    grounds = set(re.findall(r"background:#(\w+)", html_._STYLE))
     assert (len(inks), len(grounds)) >= (3, 2)
     for ink in inks:
         for ground in grounds:
@@ -467,7 +469,7 @@ def test_all_text_has_a_contrast_of_4_5_on_all_grounds():
 
 @given(st.text())
 def test_html_text_reads_back_as_it_was(plain):
-    shown = html.text(plain).replace("<wbr>", "")
+    shown = html_.text(plain).replace("<wbr>", "")
     assert html_library.unescape(shown).replace("\xa0", " ") == html_library.unescape(
         html_library.escape(plain)
     ).replace("\xa0", " ")
@@ -478,55 +480,72 @@ def test_html_text_reads_back_as_it_was(plain):
 def test_markdown_text_holds_no_bare_sign_of_markup(plain):
     shown = markdown.escaped(plain)
     assert "\n" not in shown
-    assert not re.search(r"[<>]", shown)
-    assert not re.search(r"(?<!\\)(?:\\\\)*[`*_\[\]|~#]", shown)
+    assert not re.search(r"<[A-Za-z/!?]", shown)
+    assert not re.search(r"(?<!\\)(?:\\\\)*([`*|~#]|\][(\[:]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", shown)
+
+
+@pytest.mark.parametrize("plain", ["nce_agce", "<20.0 % [<20.0–31.0]", "a > b", "x-y", "sce:alpha=0.1,beta=0.5"])
+def test_markdown_leaves_alone_what_is_no_markup(plain):
+    assert markdown.escaped(plain) == plain
+
+
+def test_a_line_of_markdown_begins_no_list_and_no_quotation():
+    blocks = Paragraph("+ better"), Facts(("> 3", "- x")), Bullets(("- y",))
+    assert markdown.markdown(Document(blocks)) == "\\+ better\n\n\\> 3 · - x\n\n- \\- y\n"
 
 
 def test_markdown_tells_the_same_and_keeps_cells_apart():
     document = content.document(a_report())
-    text = markdown.page(document, "report")
+    text = markdown.markdown(document)
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
         block.text for block in document.blocks if isinstance(block, Heading)
     ]
     outside_of_code = re.sub(r"(?s)^```.*?^```$", "", text, flags=re.MULTILINE)
     assert "<script" not in outside_of_code
-    assert "&lt;script&gt;" in outside_of_code
+    assert "&lt;script>" in outside_of_code
     for block in document.blocks:
         if isinstance(block, Table):
-            last = [cell.text for cell in block.rows[-1]]
-            assert markdown.escaped(last[0]) in text
+            assert markdown.escaped(block.rows[-1][0].text) in text
     tables = [line for line in text.splitlines() if line.startswith("| ")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
     assert columns[:4] == [6, 6, 6, 6]  # class, three splits, all
 
 
 def test_a_fence_is_longer_than_what_it_holds():
-    document = Document("t", "s", (Commands(("echo ```",)),))
-    assert "````sh\necho ```\n````" in markdown.page(document, "report")
+    document = Document((Verbatim(("echo ```",), shell=True),))
+    assert "````sh\necho ```\n````" in markdown.markdown(document)
 
 
 def test_pictures_of_markdown_are_beside_it_under_quoted_names():
-    document = Document("t", "s", (Figure("a b.svg", "image/svg+xml", b"", "gist", "caption"),))
-    assert "![gist](report/a%20b.svg)\n\ncaption" in markdown.page(document, "report")
+    document = Document((Figure("report/a b.svg", "image/svg+xml", b"", "gist", "caption"),))
+    assert "![gist](report/a%20b.svg)\n\ncaption" in markdown.markdown(document)
+
+
+def results(*rows: Row) -> Grids:
+    """The report's table of the metric."""
+    [found] = [b for b in content.document(a_report(comparison=compared(*rows))).blocks if isinstance(b, Grids)]
+    return found
 
 
 def test_many_losses_are_rows_and_few_are_columns():
-    def results(count: int) -> Table:
+    def table(count: int) -> Table:
         rows = [a_row(condition, f"l{k}", 0.9) for condition in (CLEAN, NOISY) for k in range(count)]
-        blocks = content.document(a_report(comparison=compared(*rows))).blocks
-        return next(b for b in blocks if isinstance(b, Table) and "test photos with labels as given" in b.caption)
+        [found] = results(*rows).tables(html_.MAX_COLUMNS)
+        return found
 
-    few, many = results(content.MOST_COLUMNS), results(content.MOST_COLUMNS + 1)
-    assert [cell.text for cell in few.head] == ["noise, added wrong labels", "l0", "l1", "l2", "l3", "l4"]
-    assert [cell.text for cell in many.head] == ["loss", "control", "symmetric 0.4"]
-    assert len(many.rows) == content.MOST_COLUMNS + 1
+    few, many = table(html_.MAX_COLUMNS), table(html_.MAX_COLUMNS + 1)
+    assert "test photos with labels as given" in few.title
+    assert [column.name for column in few.columns] == ["noise, added wrong labels", "l0", "l1", "l2", "l3", "l4"]
+    assert [column.name for column in many.columns] == ["loss", "control", "symmetric 0.4"]
+    assert [column.below for column in many.columns] == ["", "labels as given", "40.0 % added wrong"]
+    assert len(many.rows) == html_.MAX_COLUMNS + 1
 
 
 def test_more_differences_than_one_reads_become_a_table():
     rows = [a_row(NOISY, "ce", 0.9)]
     rows += [a_row(NOISY, f"l{k:02}", 0.8, difference=against(-0.1, 0.01, "worse")) for k in range(11)]
     blocks = content.document(a_report(comparison=compared(*rows))).blocks
-    [table] = [b for b in blocks if isinstance(b, Table) and b.caption.startswith("What differs")]
+    [table] = [b for b in blocks if isinstance(b, Table) and b.title.startswith("What differs")]
     assert len(table.rows) == 11
     assert [cell.text for cell in table.rows[0]] == [
         "symmetric 0.4", "l00", "−10.0", "−11.0 to −9.0", "p = 0.010", "worse",
@@ -535,10 +554,9 @@ def test_more_differences_than_one_reads_become_a_table():
 
 def test_collapsed_and_failed_cells_say_so_in_words():
     rows = a_row(NOISY, "ce", 0.5, collapsed=2, failed=1), a_row(NOISY, "mae", None, seeds=0, failed=5)
-    blocks = content.document(a_report(comparison=compared(*rows))).blocks
-    table = next(b for b in blocks if isinstance(b, Table) and "test photos with labels as given" in b.caption)
+    [table] = results(*rows).tables(html_.MAX_COLUMNS)
     assert table.rows[0][1].below.endswith("✗ collapsed 2 of 5 · 1 failed")
-    assert table.rows[0][2] == TableCell("5 failed")
+    assert table.rows[0][2] == Cell("5 failed", tone="bad", prose=True)
 
 
 def test_sections_without_content_are_left_out():

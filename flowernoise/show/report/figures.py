@@ -6,21 +6,22 @@ from flowernoise.analysis.views.pictures import Picture
 from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import contact_sheet, plot
-from flowernoise.show.report.blocks import Figure
+from flowernoise.show.document import Figure
 
+FOLDER = "report"  # of the pictures, beside the report in Markdown
 QUALITY = 70  # of JPEG
 
 
 def of_picture(picture: Picture) -> Figure:
     """A plot, as SVG."""
     data = plot.draw(picture, "svg")
-    return Figure(f"{picture.name}.svg", "image/svg+xml", data, plot.alt(picture), plot.caption(picture))
+    return Figure(f"{FOLDER}/{picture.name}.svg", "image/svg+xml", data, plot.alt(picture), plot.caption(picture))
 
 
 def of_sheet(sheet: ContactSheet) -> Figure:
     """A contact sheet, as JPEG."""
     data = contact_sheet.jpeg(sheet, quality=QUALITY)
-    return Figure(f"{sheet.name}.jpg", "image/jpeg", data, _sheet_alt(sheet), f"{contact_sheet.title(sheet)}.")
+    return Figure(f"{FOLDER}/{sheet.name}.jpg", "image/jpeg", data, _sheet_alt(sheet), f"{contact_sheet.title(sheet)}.")
 
 
 def _sheet_alt(sheet: ContactSheet) -> str:
