@@ -206,7 +206,7 @@ class Grids:
     grids: tuple[Grid, ...]
 
     def tables(self, max_columns: int) -> Iterator[Table]:
-        """A table per subject; one with more columns than that is turned."""
+        """A table per subject; one with more columns than that is turned, unless that makes it wider still."""
         for subject, members in itertools.groupby(self.grids, key=lambda grid: grid.subject):
             yield _table(subject, list(members), max_columns)
 
@@ -260,7 +260,7 @@ def _table(subject: str, grids: Sequence[Grid], max_columns: int) -> Table:
     heads = [Column(head.name, head.below, numeric=True) for head in (first.columns.headers[place] for place in places)]
     shown = [[cells[place] or MISSING for place in places] for _, cells in lines]
     rows, corner = [head for head, _ in lines], first.rows.corner
-    if len(heads) > max_columns:
+    if len(heads) > max_columns and len(heads) >= len(lines):
         rows, heads, shown = heads, rows, [list(column) for column in zip(*shown, strict=True)]
         corner = first.columns.corner
     return Table(
