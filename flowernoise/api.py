@@ -1,4 +1,4 @@
-"""What notebooks and other people's training code use: the functions that ``flowernoise`` itself offers."""
+"""What notebooks and other people's training code use: what ``flowernoise`` itself offers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,16 @@ import numpy as np
 
 from flowernoise.catalogue import transition_matrix as matrices
 from flowernoise.catalogue.labelling import NoiseRequest
-from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.losses import NEEDS, losses, needs_of
 from flowernoise.catalogue.noise import check_inputs, expected_rate, is_rated, noise_models
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
-from flowernoise.training import heads, out_of_fold
+from flowernoise.store.artifacts import Artifacts as Artifacts
+from flowernoise.training import out_of_fold, tasks
 
 Tensor = Any  # a tensor of the Keras backend in use, or an array
-
-_OUT_OF_REACH = {
-    "targets": "needs example ids, as it remembers every example's past predictions",
-    "peers": "needs other examples' labels and predictions, drawn anew in every epoch",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,11 +140,10 @@ class Loss:
     """
 
     def __init__(self, spec: Spec, transition_matrix: Matrix | None, *, sparse: bool) -> None:
-        needs = spec.entry.properties.get("needs", ())
         self.spec, self.transition_matrix, self.sparse = spec, transition_matrix, sparse
         self._extras = tuple(
             _inverse(transition_matrix, spec.name) if need == "inverse_transition_matrix" else transition_matrix
-            for need in needs
+            for need in needs_of(spec)
         )
         self.__name__ = spec.name
         self.__doc__ = spec.entry.function.__doc__
@@ -243,10 +238,10 @@ def loss(spec: str, *, transition_matrix: Any = None, sparse: bool = False) -> L
     1.31
     """
     parsed = losses.parse(spec)
-    for need in parsed.entry.properties.get("needs", ()):
-        if need in _OUT_OF_REACH:
+    for need in needs_of(parsed):
+        if NEEDS[need].out_of_reach:
             raise BadRequestError(
-                f"loss {parsed.name} {_OUT_OF_REACH[need]}, which a function of labels and logits is not given; "
+                f"loss {parsed.name} {NEEDS[need].out_of_reach}, which a function of labels and logits is not given; "
                 f"train with it by `flowernoise train --loss {parsed}`"
             )
     made = Loss(parsed, _matrix_of(parsed, transition_matrix), sparse=sparse)
@@ -279,13 +274,13 @@ def _matrix_of(spec: Spec, given: Any) -> Matrix | None:
         return None
     if given is not None:
         return matrices.checked(given, None, f"{owner}: transition_matrix")
-    if source in ("true", "estimated"):
+    if "T" not in spec.files:
         raise BadRequestError(f"{owner} needs transition_matrix=…, an array [classes, classes] whose rows sum to 1")
     return matrices.read(source, None, owner=owner)
 
 
 def _inverse(T: Matrix | None, name: str) -> Matrix:
-    if T is None or not heads.invertible(T[None]).all():
+    if T is None or not tasks.invertible(T[None]).all():
         raise BadRequestError(
             f"loss {name}: transition_matrix has no inverse, as some labels say nothing about the class"
         )

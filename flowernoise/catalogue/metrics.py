@@ -1,8 +1,7 @@
 """Metrics: what is measured of a trained run.
 
-A metric is one decorated function. Its properties say all that tables and intervals need: which way is ``better``; its
-``unit``, ``share`` (shown in %) or ``plain``; the ``range`` that it cannot leave; and which of the optional
-:class:`Answers` it ``needs``.
+A metric is one decorated function. Its :class:`MetricFacts` say all that tables, pictures, sentences and intervals need
+to know of it, so none of these knows a metric by name.
 
 A metric that is an average over test photos gives each photo's part, so that intervals and tests can resample photos.
 F1, MCC and AUROC are no averages, but smooth: their photos' parts are the metric plus the photo's influence on it (its
@@ -16,16 +15,19 @@ Clarke-Pearson, Comparing the areas under two or more correlated ROC curves, Bio
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Between, Registry, did_you_mean
+from flowernoise.registry import Between, Registry, Spec, did_you_mean
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Function = Callable[..., "Measured"]
 metrics = Registry("metric")
+USUAL = "accuracy"  # what is measured unless something else is asked for
 _AT_ONCE = 1 << 17  # scores ranked at once; measured best
 
 
@@ -66,7 +68,105 @@ class Measured:
     groups: Integers | None = None
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
+@dataclasses.dataclass(frozen=True)
+class Chance:
+    """What answering the same class for every photo scores.
+
+    Args:
+        name: what tables call it.
+        of: the score, from the number of test photos of each class.
+    """
+
+    name: str
+    of: Callable[[Sequence[int]], float]
+
+    @property
+    def score(self) -> str:
+        """What sentences call it.
+
+        >>> Chance("one answer", _half).score
+        'one-answer score'
+        """
+        return f"{self.name.replace(' ', '-')} score"
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricFacts:
+    """What is known of a metric.
+
+    Args:
+        title: as people write it in a sentence, such as ``macro F1``.
+        better: which way is better.
+        unit: ``share`` (shown in %) or ``plain``.
+        range: what it cannot leave.
+        needs: which of the optional :class:`Answers` it is computed from.
+        of: the photos that it is measured on, ``test`` or those of ``training`` whose labels are wrong.
+        chance: the score of one answer for everything, where that is known.
+        beneath: the metric to look at beside it where there are two classes.
+        counts_right: whether it is the share of test photos that are classified rightly: how wrong test labels distort
+            that is known.
+    """
+
+    title: str
+    better: Literal["higher", "lower"]
+    unit: Literal["share", "plain"]
+    range: tuple[float, float]
+    needs: tuple[str, ...] = ()
+    of: Literal["test", "training"] = "test"
+    chance: Chance | None = None
+    beneath: str | None = None
+    counts_right: bool = False
+
+    @property
+    def sign(self) -> int:
+        """What values are multiplied by so that higher is better."""
+        return 1 if self.better == "higher" else -1
+
+
+def facts_of(metric: Spec | str) -> MetricFacts:
+    """What is known of a metric, its class named in the title.
+
+    >>> facts_of("macro_f1").title, facts_of("recall:roses").title, facts_of("nll").better
+    ('macro F1', 'recall of roses', 'lower')
+    """
+    spec = metrics.parse(metric) if isinstance(metric, str) else metric
+    facts: MetricFacts = spec.entry.properties["facts"]
+    of = [str(spec.values[spec.entry.unkeyed])] if spec.entry.unkeyed else []
+    return dataclasses.replace(facts, title=" of ".join([facts.title, *of]))
+
+
+def _metric(facts: MetricFacts, *, unkeyed: str | None = None) -> Callable[[Function], Function]:
+    """Decorator: registers a metric."""
+    return metrics.register(unkeyed=unkeyed, facts=facts)
+
+
+def _share_of_largest(test_photos: Sequence[int]) -> float:
+    return max(test_photos) / sum(test_photos)
+
+
+def _zero(_: Sequence[int]) -> float:
+    return 0.0
+
+
+def _half(_: Sequence[int]) -> float:
+    return 0.5
+
+
+def _share_of_each(test_photos: Sequence[int]) -> float:
+    return 1 / sum(count > 0 for count in test_photos)
+
+
+@_metric(
+    MetricFacts(
+        "accuracy",
+        "higher",
+        "share",
+        (0, 1),
+        chance=Chance("majority", _share_of_largest),
+        beneath="balanced_accuracy",
+        counts_right=True,
+    )
+)
 def accuracy(answers: Answers) -> Measured:
     """Share of the test photos that are classified rightly.
 
@@ -80,7 +180,7 @@ def accuracy(answers: Answers) -> Measured:
     return _mean_of_groups(answers, np.zeros(len(answers.labels), dtype=int))
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
+@_metric(MetricFacts("balanced accuracy", "higher", "share", (0, 1), chance=Chance("one answer", _share_of_each)))
 def balanced_accuracy(answers: Answers) -> Measured:
     """Mean of the classes' recalls: answering one class always scores 1/c, however frequent that class is.
 
@@ -94,7 +194,7 @@ def balanced_accuracy(answers: Answers) -> Measured:
     return _mean_of_groups(answers, answers.labels)
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=(), unkeyed="label")
+@_metric(MetricFacts("recall", "higher", "share", (0, 1)), unkeyed="label")
 def recall(answers: Answers, *, label: str) -> Measured:
     """Share of one class's test photos that are classified rightly.
 
@@ -112,7 +212,7 @@ def recall(answers: Answers, *, label: str) -> Measured:
     return _mean_of_groups(answers, np.where(wanted, 0, -1))
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
+@_metric(MetricFacts("macro F1", "higher", "share", (0, 1)))
 def macro_f1(answers: Answers) -> Measured:
     """Mean of the classes' F1, in which answering a class too often costs as much as missing it.
 
@@ -133,7 +233,7 @@ def macro_f1(answers: Answers) -> Measured:
     return _with_influence(answers, f1.sum(axis=1) / present, slope / present[:, None, None])
 
 
-@metrics.register(better="higher", unit="plain", range=(-1, 1), needs=())
+@_metric(MetricFacts("MCC", "higher", "plain", (-1, 1), chance=Chance("one answer", _zero)))
 def mcc(answers: Answers) -> Measured:
     """Matthews' correlation of predicted and true classes: 0 for any answer that ignores the photo, 1 for all right.
 
@@ -161,7 +261,7 @@ def mcc(answers: Answers) -> Measured:
     return _with_influence(answers, values, slope * varies[:, None, None])
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=("probabilities",))
+@_metric(MetricFacts("AUROC", "higher", "share", (0, 1), needs=("probabilities",), chance=Chance("one answer", _half)))
 def auroc(answers: Answers) -> Measured:
     """Area under the ROC curve, each class against the rest and averaged over classes: how well probabilities rank.
 
@@ -189,7 +289,7 @@ def auroc(answers: Answers) -> Measured:
     return Measured(parts.mean(axis=1), parts, np.zeros(n, dtype=int))
 
 
-@metrics.register(better="lower", unit="plain", range=(0, np.inf), needs=("probabilities",))
+@_metric(MetricFacts("NLL", "lower", "plain", (0, np.inf), needs=("probabilities",)))
 def nll(answers: Answers) -> Measured:
     """Negative log-likelihood of the true classes, in nats: the cross-entropy on the test photos.
 
@@ -206,7 +306,7 @@ def nll(answers: Answers) -> Measured:
     return _mean_of_photos(-np.log(np.clip(of_true, np.finfo(np.float32).eps, 1)))
 
 
-@metrics.register(better="lower", unit="plain", range=(0, 2), needs=("probabilities",))
+@_metric(MetricFacts("Brier score", "lower", "plain", (0, 2), needs=("probabilities",)))
 def brier(answers: Answers) -> Measured:
     """Squared error of the probabilities.
 
@@ -224,7 +324,7 @@ def brier(answers: Answers) -> Measured:
     return _mean_of_photos(squares / 2 if len(answers.classes) == 2 else squares)
 
 
-@metrics.register(better="lower", unit="share", range=(0, 1), needs=("probabilities",))
+@_metric(MetricFacts("ECE", "lower", "share", (0, 1), needs=("probabilities",)))
 def ece(answers: Answers, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Measured:
     """Expected calibration error: how far the confidence in answers is from the share of them that is right.
 
@@ -246,7 +346,7 @@ def ece(answers: Answers, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Mea
     return Measured(np.abs(sums).sum(axis=1) / n)
 
 
-@metrics.register(better="lower", unit="share", range=(0, 1), needs=("memorised",))
+@_metric(MetricFacts("memorised", "lower", "share", (0, 1), needs=("memorised",), of="training"))
 def memorised(answers: Answers) -> Measured:
     """Share of the corrupted training photos on which a run predicts the wrong label that it was given.
 
@@ -257,7 +357,7 @@ def memorised(answers: Answers) -> Measured:
     return Measured(_needed(answers, "memorised"))
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=("recovered",))
+@_metric(MetricFacts("recovered", "higher", "share", (0, 1), needs=("recovered",), of="training"))
 def recovered(answers: Answers) -> Measured:
     """Share of the corrupted training photos on which a run predicts the true label, which it was never given.
 

@@ -40,7 +40,7 @@ from flowernoise.catalogue.labelling import (
 )
 from flowernoise.catalogue.transition_matrix import Labels
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Between, Registry, Spec
+from flowernoise.registry import Between, FilePath, Registry, Spec
 
 Temperature = Annotated[float, Between(0, open="low")]
 
@@ -203,7 +203,9 @@ def asymmetric(
 
 
 @noise_models.register(rated=False, unkeyed="file")
-def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count = "exact") -> NoisyLabels:
+def matrix(
+    request: NoiseRequest, *, file: Annotated[str, FilePath()], sha256: str = "", count: Count = "exact"
+) -> NoisyLabels:
     """Any transition matrix, from a file.
 
     The file holds T[i, j] = P(observed j | true i): a row for each true class, in the order of the classes, each
@@ -365,7 +367,7 @@ def annotators(
 def observed(
     request: NoiseRequest,
     *,
-    file: str = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
+    file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
     field: str = "",  # noqa: ARG001
     sha256: str = "",  # noqa: ARG001
 ) -> NoisyLabels:

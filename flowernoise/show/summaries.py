@@ -17,6 +17,7 @@ from flowernoise.catalogue.sources import label_words
 from flowernoise.show.document import Bullets, Cell, Document, Table, TableColumn, Verbatim, cells, columns
 from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
+from flowernoise.store.stages import counted_as
 
 MAX_RUNS = 40
 
@@ -190,8 +191,7 @@ def verified(result: VerifyResult) -> Document:
 
 
 def _checked(result: VerifyResult) -> Table:
-    shown_in = {"answers": "train", "preset": "prepare"}
-    wrong = {problem.path: shown_in.get(problem.stage, problem.stage) for problem in result.problems}
+    wrong = {problem.path: counted_as(problem.stage) for problem in result.problems}
     found = {row.stage: (row.records, row.files, row.bytes) for row in result.checked}
     rows = []
     for stage in dict.fromkeys([*found, *wrong.values()]):

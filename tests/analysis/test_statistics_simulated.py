@@ -368,7 +368,7 @@ def test_intervals_of_other_metrics_cover_them(name):
     cells = np.arange(5000).reshape(1000, 5).tolist()
     bounds = np.array(
         crossed_bootstrap(
-            found.photos, found.groups, cells, np.random.default_rng(0), bounds=spec.entry.properties["range"]
+            found.photos, found.groups, cells, np.random.default_rng(0), bounds=spec.entry.properties["facts"].range
         )
     )
     assert share(f"coverage of {name}", (bounds[:, 0] <= truth) & (truth <= bounds[:, 1]))[0] >= 0.93

@@ -214,7 +214,7 @@ def test_the_spread_of_aurocs_parts_is_delongs_standard_error():
 def test_every_metric_gives_a_value_a_run_within_its_range_that_its_photos_explain(entry, given):
     measured = spec_of(entry)(given)
     assert measured.values.shape == (len(given.predicted),)
-    low, high = entry.properties["range"]
+    low, high = entry.properties["facts"].range
     finite = measured.values[np.isfinite(measured.values)]
     assert ((finite >= low - 1e-6) & (finite <= high + 1e-6)).all()
     assert (measured.photos is None) == (measured.groups is None)
@@ -227,11 +227,11 @@ def test_every_metric_gives_a_value_a_run_within_its_range_that_its_photos_expla
 @pytest.mark.parametrize("entry", list(metrics), ids=lambda entry: entry.name)
 def test_every_metric_is_described_and_says_what_a_table_asks(entry):
     assert entry.summary.endswith(".")
-    assert entry.properties["better"] in ("higher", "lower")
-    assert entry.properties["unit"] in ("share", "plain")
-    low, high = entry.properties["range"]
+    assert entry.properties["facts"].better in ("higher", "lower")
+    assert entry.properties["facts"].unit in ("share", "plain")
+    low, high = entry.properties["facts"].range
     assert low < high
-    assert entry.properties["unit"] == "plain" or (low, high) == (0, 1)
+    assert entry.properties["facts"].unit == "plain" or (low, high) == (0, 1)
 
 
 @pytest.mark.parametrize("entry", list(metrics), ids=lambda entry: entry.name)
@@ -240,7 +240,7 @@ def test_every_metric_needs_what_it_says_and_no_more(entry):
     full = Answers(
         rng.integers(0, 3, (2, 9)), np.arange(9) % 3, CLASSES, *rng.random((2, 2)), rng.dirichlet(np.ones(3), (2, 9))
     )
-    needs = entry.properties["needs"]
+    needs = entry.properties["facts"].needs
     spare = dataclasses.replace(full, **{name: None for name in OPTIONAL if name not in needs})
     np.testing.assert_array_equal(spec_of(entry)(spare).values, spec_of(entry)(full).values)
     for name in needs:
@@ -260,7 +260,24 @@ def test_the_better_of_two_runs_has_the_better_value(entry):
         probabilities.argmax(axis=2), labels, CLASSES, np.array([0.1, 0.9]), np.array([0.9, 0.1]), probabilities
     )
     first, second = spec_of(entry)(given).values
-    assert first > second if entry.properties["better"] == "higher" else first < second
+    assert first > second if entry.properties["facts"].better == "higher" else first < second
+
+
+@pytest.mark.parametrize(
+    "entry", [each for each in metrics if each.properties["facts"].chance], ids=lambda entry: entry.name
+)
+@pytest.mark.parametrize("photos", [(5, 5, 5), (1, 7, 2), (4, 0, 9)])
+def test_the_chance_score_is_what_one_answer_for_all_photos_gets(entry, photos):
+    labels = np.repeat(np.arange(3), photos)
+    probabilities = np.full((1, len(labels), 3), 0.1)
+    probabilities[:, :, np.argmax(photos)] = 0.8
+    given = Answers(probabilities.argmax(axis=2), labels, CLASSES, probabilities=probabilities)
+    assert spec_of(entry)(given).values == pytest.approx(entry.properties["facts"].chance.of(photos))
+
+
+def test_what_goes_beneath_a_metric_is_a_metric():
+    beneath = {entry.name: entry.properties["facts"].beneath for entry in metrics}
+    assert {name for name in beneath.values() if name} <= set(metrics.names())
 
 
 def test_recall_of_no_class_lists_the_classes_and_suggests_the_nearest():

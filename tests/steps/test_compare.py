@@ -545,7 +545,7 @@ def test_the_star_follows_the_direction_of_the_metric(name):
     """Fewer wrong answers are better by every metric; the calibration error is lowest where 10 % are wrong."""
     found = judged_by(name, {"ce": 30, "gce": 10, "mae": 60})
     assert {loss for loss, (_, best) in found.items() if best} == {"gce"}
-    choose = min if metrics.parse(name).entry.properties["better"] == "lower" else max
+    choose = min if metrics.parse(name).entry.properties["facts"].better == "lower" else max
     assert choose(found, key=lambda loss: found[loss][0]) == "gce"
 
 

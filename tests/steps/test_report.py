@@ -17,13 +17,13 @@ from PIL import Image
 from flowernoise.analysis.views.reports import Report
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
+from flowernoise.show.plot.kinds import pictures
 from flowernoise.show.report import render
 from flowernoise.show.session import Session
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.report import ReportSettings, gather, report
-from flowernoise.steps.settings import PICTURES
 from flowernoise.steps.status import status
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.layout import Layout
@@ -169,7 +169,7 @@ def test_classes_called_like_markup_stay_text(rendered):
 
 def test_every_picture_is_described_and_its_bytes_are_in_the_page(gathered, rendered):
     page = rendered["report.html"].decode()
-    assert {picture.kind for picture in gathered.pictures} == set(PICTURES)
+    assert {picture.kind for picture in gathered.pictures} == set(pictures.names())
     for name, data in rendered.items():
         assert name.startswith("report.") or base64.b64encode(data).decode() in page
     alts = re.findall(r'<img alt="([^"]*)"', page)

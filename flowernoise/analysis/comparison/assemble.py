@@ -16,7 +16,7 @@ from flowernoise.analysis.comparison.question import Choice, Question, choose_co
 from flowernoise.analysis.statistics import CensoredRate, Paired, RateEstimate
 from flowernoise.catalogue import presets
 from flowernoise.catalogue.losses import is_oracle
-from flowernoise.catalogue.metrics import metrics
+from flowernoise.catalogue.metrics import facts_of, metrics
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.store.records import (
@@ -48,7 +48,7 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         sorted({cell.setup.backbone for cell in every}),
         sorted({cell.setup.mode for cell in every}),
     )
-    better, unit = metric.entry.properties["better"], metric.entry.properties["unit"]
+    facts = facts_of(metric)
     variants = variants_of(groups, directories)
     picked = _picked(groups, question)
     shown = [
@@ -62,14 +62,14 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         judge(group, metric, cells, question.baseline, question.delta, in_all)
         for group, cells in zip(groups, shown, strict=True)
     ]
-    differences = _differences(groups, judged, better)
+    differences = _differences(groups, judged, facts.better)
     rows = [
         row
         for number, (group, cells, found) in enumerate(zip(groups, shown, judged, strict=True))
         for row in _Rows(number, group, found, differences[number], variants, metric).of(cells)
     ]
-    order = Order(rows, question.sort_by, question.baseline, better, chosen_rows, chosen_columns)
-    beside, why = _beside(directories, rows) if metric.name == "accuracy" else ((), "")
+    order = Order(rows, question.sort_by, question.baseline, facts.better, chosen_rows, chosen_columns)
+    beside, why = _beside(directories, rows, str(metric))
     tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
     datasets = datasets_of(groups, directories)
     names = [photos.name for photos in datasets]
@@ -77,8 +77,8 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         directories=(),
         datasets=datasets,
         metric=str(metric),
-        unit=unit,
-        better=better,
+        unit=facts.unit,
+        better=facts.better,
         baseline=question.baseline,
         delta=question.delta,
         conditions=order.conditions,
@@ -87,7 +87,7 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         tolerated=tuple(tolerated),
         beside=beside,
         why=why,
-        notes=tuple(notes.of(groups, names, rows, tolerated, picked, question, better)),
+        notes=tuple(notes.of(groups, names, rows, tolerated, picked, question, facts.better)),
     )
 
 
@@ -153,10 +153,11 @@ class _Rows:
         self._number, self._group, self._judged = number, group, judged
         self._differences, self._variants = differences, variants
         self._balanced: dict[Cell, Value] = {}
-        if len(group.dataset.classes) == 2 and metric.name == "accuracy":
+        beneath = facts_of(metric).beneath
+        if len(group.dataset.classes) == 2 and beneath:
             alive = {cell: members for cell, members in group.cells.items() if members.rows}
-            measured = metrics.parse("balanced_accuracy")(group.answers)
-            self._balanced = measure(measured, alive, (0, 1))
+            measured = metrics.parse(beneath)(group.answers)
+            self._balanced = measure(measured, alive, facts_of(beneath).range)
 
     def of(self, cells: Iterable[Cell]) -> list[Row]:
         """A row for each cell."""
@@ -230,12 +231,14 @@ def _rate(rate: CensoredRate) -> Rate:
     return Rate(rate.censoring, rate.rate)
 
 
-def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tuple[Beside, ...], str]:
+def _beside(directories: Sequence[Directory], rows: Sequence[Row], metric: str) -> tuple[tuple[Beside, ...], str]:
     """What was published about the preset that made a directory, if that is compared alone: beside its own question."""
     [directory, *others] = directories
     if others or directory.preset is None or directory.preset.dataset != directory.dataset.id:
         return (), ""
     preset = presets.named(directory.preset.name)
+    if preset.metric != metric:
+        return (), ""
     beside = []
     for published in preset.published:
         ours = [

@@ -15,7 +15,7 @@ from flowernoise.analysis.comparison.evaluated import Cell, Group, Members
 from flowernoise.analysis.comparison.rates import Line, OfRates, Rates
 from flowernoise.analysis.statistics import Paired
 from flowernoise.catalogue.losses import is_oracle
-from flowernoise.catalogue.metrics import Measured
+from flowernoise.catalogue.metrics import Measured, facts_of
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.store.setups import Setup
@@ -79,22 +79,21 @@ def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delt
         delta: what a tolerated rate may cost, a share.
         rows_in_all: the contests of all groups, over which ☆ is corrected.
     """
-    properties = metric.entry.properties
+    facts = facts_of(metric)
     measured: Measured = metric(group.answers)
-    bounds = properties["range"]
+    bounds = facts.range
     setups = {cell.setup for cell in shown}
     alive = {cell: members for cell, members in group.cells.items() if members.rows and cell.setup in setups}
     values = measure(measured, alive, bounds)
     known = {cell: members for cell, members in alive.items() if values[cell].mean is not None}
-    sign = 1 if properties["better"] == "higher" else -1
     rivals = contests(group, [cell for cell in shown if cell in known])
-    best = _best(rivals, values, sign)
-    tied = _not_worse(measured, known, rivals, properties["better"], rows_in_all) - best
+    best = _best(rivals, values, facts.sign)
+    tied = _not_worse(measured, known, rivals, facts.better, rows_in_all) - best
     baselines = Baselines(known, shown, baseline)
     pairs = {cell: other for cell in shown if cell in known and (other := baselines.against(cell))}
     against = _tests(measured, known, pairs, bounds)
-    tolerable = (properties["better"], properties["unit"]) == ("higher", "share")
-    rates = Rates(measured, known, baselines, sign, bounds).of(shown, delta if tolerable else None, baseline)
+    tolerable = (facts.better, facts.unit) == ("higher", "share")
+    rates = Rates(measured, known, baselines, facts.sign, bounds).of(shown, delta if tolerable else None, baseline)
     return Judged(values, best, tied, against, rates)
 
 

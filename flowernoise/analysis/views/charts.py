@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
-from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.store.records import CONTROL, Comparison, Row, Selection
 from flowernoise.store.setups import Mode, Setup, differing, named
 
@@ -55,8 +55,6 @@ class Chart:
     for; balanced accuracy goes with accuracy where the task is binary.
     """
 
-    kind: ClassVar[Literal["accuracy"]] = "accuracy"
-
     source: str
     classes: tuple[str, ...]
     test_counts: tuple[int, ...]
@@ -83,15 +81,6 @@ class Chart:
         return self.measures[0].cells
 
 
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """A chart's cells, seed by seed."""
-
-    kind: ClassVar[Literal["seeds"]] = "seeds"
-
-    chart: Chart
-
-
 def charts_of(result: Comparison, losses: Collection[str], noises: Collection[str]) -> Iterator[Chart]:
     """A chart for each setup of one directory's runs in which these losses have a value under these noises.
 
@@ -114,16 +103,14 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
     """
     [photos] = result.datasets
     cells = tuple(map(_cell, result.rows))
-    one_answer = 1 / sum(count > 0 for count in photos.test_counts)
-    chances = {"accuracy": photos.majority, "balanced_accuracy": one_answer, "auroc": 0.5, "mcc": 0.0}
-    measures = [Measure(result.metric, result.unit, result.better, chances.get(result.metric), cells)]
+    measures = [_measure(result.metric, photos.test_counts, cells)]
     beneath = [(cell, row.balanced) for cell, row in zip(cells, result.rows, strict=True) if row.balanced]
-    if beneath:
+    if beneath and (name := facts_of(result.metric).beneath):
         balanced = tuple(
             dataclasses.replace(cell, values=(), mean=below.mean, ci_low=below.ci_low, ci_high=below.ci_high)
             for cell, below in beneath
         )
-        measures.append(Measure("balanced_accuracy", "share", "higher", one_answer, balanced))
+        measures.append(_measure(name, photos.test_counts, balanced))
     return Chart(
         source=photos.source,
         classes=photos.classes,
@@ -135,6 +122,12 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
         highlighted=highlighted(result.rows, result.baseline, result.better),
         measures=tuple(measures),
     )
+
+
+def _measure(metric: str, test_counts: Sequence[int], cells: tuple[ChartCell, ...]) -> Measure:
+    facts = facts_of(metric)
+    chance = facts.chance.of(test_counts) if facts.chance else None
+    return Measure(metric, facts.unit, facts.better, chance, cells)
 
 
 def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats
-from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition
+from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition, confusions, transitions
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import sheet, subject
+from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.styles import COLLAPSED
 
 if TYPE_CHECKING:
@@ -25,8 +26,35 @@ _CELL = 0.62  # inches
 SHADES = "Blues"
 
 
+def _confusion_caption(data: Confusions) -> str:
+    condition = subject.condition_name(data.noise, data.rate)
+    true_class = label_words(data.chart.source).true_class
+    return (
+        f"Test photos by {true_class} and predicted class; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
+    )
+
+
+def _confusion_alt(data: Confusions) -> str:
+    parts = []
+    for matrix in data.matrices:
+        counts = np.array(matrix.counts)
+        right, total = int(np.trace(counts)), int(counts.sum())
+        off = counts - np.diag(np.diag(counts))
+        true, predicted = divmod(int(off.argmax()), len(off))
+        names = data.chart.classes
+        most = f", most often {names[true]} taken for {names[predicted]} ({off.max()})" if off.max() else ""
+        parts.append(f"{matrix.loss}: {right} of {total} right{most}")
+    return f"Confusion matrices. {'; '.join(parts)}."
+
+
+@picture(
+    confusions,
+    caption=_confusion_caption,
+    alt=_confusion_alt,
+    options=("select", "losses", "noise", "rate", "seed", "where"),
+)
 def confusion(data: Confusions) -> Figure:
-    """Test photos by true and predicted class, a panel a run: counts, and shares of each true class."""
+    """Test photos by true and predicted class, one panel per run: counts, and shares of each true class."""
     chart, words = data.chart, label_words(data.chart.source)
     columns = min(_SIDE_BY_SIDE, len(data.matrices))
     figure, grid = sheet.panels(-(-len(data.matrices) // columns), columns, _size(chart.classes))
@@ -59,6 +87,29 @@ def _of_run(matrix: Confusion, width: float) -> str:
     return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
 
 
+def _transition_caption(data: Transition) -> str:
+    true_class = label_words(data.source).true_class
+    condition = subject.condition_name(data.noise, data.rate)
+    return f"Transition matrix, from {true_class} to observed class of training labels; {condition}, seed {data.seed}."
+
+
+def _transition_alt(data: Transition) -> str:
+    realised = np.nan_to_num(np.array(data.realised, dtype=float))
+    off = realised - np.diag(np.diag(realised))
+    true, observed = divmod(int(off.argmax()), len(off))
+    names = data.classes
+    most = f"; most often {names[true]} becomes {names[observed]} ({subject.percent(off.max())})" if off.max() else ""
+    wrong = label_words(data.source).wrong
+    return f"Transition matrix: {subject.percent(data.realised_rate)} {wrong} training labels{most}."
+
+
+@picture(
+    transitions,
+    caption=_transition_caption,
+    alt=_transition_alt,
+    options=("noise", "rate", "seed"),
+    compared=False,
+)
 def transition(data: Transition) -> Figure:
     """P(observed label | true label) of a draw: as the noise model has it, and as it came out."""
     words = label_words(data.source)

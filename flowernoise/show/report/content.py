@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from flowernoise.analysis.views.reports import Report
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import cautions, compared, comparison, sentences
 from flowernoise.show.document import (
@@ -130,7 +131,8 @@ def _results(result: Comparison) -> Iterator[Block]:
     yield Bullets(tuple(sentences.best(result)))
     words = compared.words(result)
     photos = f"on {words.test_photos(sum(result.datasets[0].test_counts))}"
-    judged_on = f"of the {words.wrong} training labels" if result.metric in sentences.OF_TRAINING_LABELS else photos
+    on_training_labels = facts_of(result.metric).of == "training"
+    judged_on = f"of the {words.wrong} training labels" if on_training_labels else photos
     title = f"{compared.measure(result)}; {compared.seeds(result)}, {judged_on}."
     yield Grids((dataclasses.replace(comparison.measured(result), title=title),))
     signs = compared.legend(result)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from flowernoise.catalogue import transition_matrix
-from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.losses import losses, needs_of
 from flowernoise.catalogue.transition_matrix import AnyLabels, Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import DrawKey, RunKey
-from flowernoise.training import heads
+from flowernoise.training import tasks
 
 TRUE, ESTIMATED = "true", "estimated"
 FIRST_STAGE = losses.parse("ce")
@@ -29,7 +29,7 @@ def pinned(spec: Spec) -> Spec:
     Raises:
         BadRequestError: the file cannot be read, or is not the one of the digest that the spec has.
     """
-    if spec.values.get("T", TRUE) in (TRUE, ESTIMATED):
+    if "T" not in spec.files:
         return spec
     values = dict(spec.values)
     transition_matrix.read_bytes(values["T"], _owner(spec), values["sha256"])
@@ -44,7 +44,7 @@ def check_files(specs: Iterable[Spec], num_classes: int) -> None:
         BadRequestError: a file without a stochastic matrix of as many classes as there are.
     """
     for spec in specs:
-        if spec.values.get("T", TRUE) not in (TRUE, ESTIMATED):
+        if "T" in spec.files:
             _from_file(spec, num_classes)
 
 
@@ -106,14 +106,12 @@ def of_runs(
 
 def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
     """Runs that cannot be trained, with the reason: T could not be estimated, or is inverted and has no inverse."""
-    inverting = {
-        name for name, spec in specs.items() if "inverse_transition_matrix" in spec.entry.properties.get("needs", ())
-    }
+    inverting = {name for name, spec in specs.items() if "inverse_transition_matrix" in needs_of(spec)}
     found = {}
     for key, matrix in matrices.items():
         if not np.isfinite(matrix).all():
             found[key] = NO_ESTIMATE
-        elif key.method in inverting and not heads.invertible(matrix[None])[0]:
+        elif key.method in inverting and not tasks.invertible(matrix[None])[0]:
             found[key] = SINGULAR
     return found
 
