@@ -17,7 +17,6 @@ from flowernoise.show.document import (
     Axis,
     Block,
     Cell,
-    Column,
     Document,
     Facts,
     Grid,
@@ -26,6 +25,7 @@ from flowernoise.show.document import (
     Notes,
     Paragraph,
     Table,
+    TableColumn,
     columns,
 )
 from flowernoise.store import records
@@ -147,7 +147,7 @@ def _conditions(result: Comparison, dataset: int) -> Axis:
         heading, group = f"{folded(noise)}\n{rate:g} · {below}", noise if are_together else ""
         headers.append(Header(f"{noise} {rate:g}", (folded(noise), f"{rate:g}", here), heading, below, group))
     wrong_labels = "\n".join([*words.wrong.split(), "labels"])
-    labels = (Column("noise"), *columns("rate", wrong_labels, numeric=True))
+    labels = (TableColumn("noise"), *columns("rate", wrong_labels, numeric=True))
     return Axis(tuple(headers), labels, f"noise, {words.wrong} labels")
 
 
@@ -240,7 +240,7 @@ def _tolerance(line: Tolerated | None, is_oracle: bool) -> Cell | None:
 def beside(result: Comparison) -> Table:
     """What the first experiment published, and what is found here."""
     return Table(
-        (Column("first experiment"), *columns("published, %", "here, %", numeric=True), Column("")),
+        (TableColumn("first experiment"), *columns("published, %", "here, %", numeric=True), TableColumn("")),
         tuple(
             (Cell(row.label), Cell(_range(row.published)), Cell(_range(row.ours)), _collapsed(row))
             for row in result.beside

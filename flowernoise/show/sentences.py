@@ -11,8 +11,8 @@ from flowernoise.store.records import CONTROL, Comparison, Condition, Rate, Rate
 from flowernoise.store.setups import Setup
 
 FEW_SEEDS = 5
-WRONG, RIGHT = 0.05, 0.9  # of test labels and of answers, in an example
-_MOST_NAMES = 4  # in a row before the rest is counted
+WRONG, RIGHT = 0.05, 0.9  # of test labels and of predictions, in an example
+_MAX_NAMES = 4  # in a row before the rest is counted
 _UNEVEN = 1.5  # times its even share that the most frequent class takes
 
 
@@ -85,7 +85,7 @@ def _others(result: Comparison, rows: Sequence[Row]) -> str:
         return "whether others are worse by more than chance was not tested"
     if not tied:
         return "all others are significantly worse, or collapsed or failed"
-    if len(tied) > _MOST_NAMES:
+    if len(tied) > _MAX_NAMES:
         return f"{len(tied)} of {len(others)} others are not significantly worse"
     return f"{joined(tied)} {'is' if len(tied) == 1 else 'are'} not significantly worse"
 
@@ -398,9 +398,9 @@ def joined(names: Sequence[str]) -> str:
 
 
 def _few(names: Sequence[str]) -> list[str]:
-    if len(names) <= _MOST_NAMES:
+    if len(names) <= _MAX_NAMES:
         return list(names)
-    return [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"]
+    return [*names[: _MAX_NAMES - 1], f"{len(names) - _MAX_NAMES + 1} more"]
 
 
 def _name(row: Row) -> str:

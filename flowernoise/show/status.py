@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
-from flowernoise.show.document import Bullets, Cell, Column, Document, Facts, Table, Tone, cells
+from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn, Tone, cells
 from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import differing, named, settings
 from flowernoise.store.stages import STAGES
@@ -63,7 +63,7 @@ def _counted(each: RunCount | SetupSize) -> dict[str, object]:
 
 def _stages(result: Status) -> Table:
     return Table(
-        (Column("stage"), Column("state"), Column("", folds=True), Column("size", numeric=True)),
+        (TableColumn("stage"), TableColumn("state"), TableColumn("", folds=True), TableColumn("size", numeric=True)),
         tuple(
             (
                 Cell(stage.name),

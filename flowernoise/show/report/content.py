@@ -12,7 +12,6 @@ from flowernoise.show import compared, comparison, sentences
 from flowernoise.show.document import (
     Block,
     Bullets,
-    Column,
     Document,
     Facts,
     Grids,
@@ -20,6 +19,7 @@ from flowernoise.show.document import (
     Notes,
     Paragraph,
     Table,
+    TableColumn,
     Verbatim,
     cells,
     columns,
@@ -102,7 +102,7 @@ def _data(report: Report) -> Iterator[Block]:
     if noisy:
         stay, are = ("clean", "is") if label_words(dataset.request.source).are_clean else ("as given", "was made")
         yield Table(
-            (Column("noise"), *columns("rate", "seeds", "realised", numeric=True)),
+            (TableColumn("noise"), *columns("rate", "seeds", "realised", numeric=True)),
             tuple(cells(each.noise, f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
             f"Draws of noisy labels for train and val; test labels stay {stay}. Realised is the share of training "
             f"labels that {are} wrong in fact, over the seeds.",
