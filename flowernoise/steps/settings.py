@@ -317,7 +317,9 @@ class CompareSettings(Settings):
 class TableSettings(Settings):
     """How a comparison is shown, and where."""
 
-    format: Annotated[str | None, Option("Form of the output.", default="table", choices=FORMATS)] = None
+    format: Annotated[
+        str | None, Option("Form of the output.", default="that of the suffix of --output, else table", choices=FORMATS)
+    ] = None
     output: Annotated[Path | None, Option("Write there instead of to stdout.", check=_check_file)] = None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flowernoise.analysis.views.reports import Report
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show import compared, comparison, sentences
+from flowernoise.show import cautions, compared, comparison, sentences
 from flowernoise.show.document import (
     Block,
     Bullets,
@@ -195,7 +195,7 @@ def _plots(report: Report) -> Iterator[Block]:
 def _cautions(report: Report) -> Iterator[Block]:
     request = report.dataset.request
     photos = dict(zip(SPLITS, report.dataset.sizes, strict=True))
-    yield Bullets(tuple(sentences.cautions(report.comparison, request.source, request.seed, photos)))
+    yield Bullets(tuple(cautions.cautions(report.comparison, request.source, request.seed, photos)))
 
 
 def _reproduce(report: Report) -> Iterator[Block]:

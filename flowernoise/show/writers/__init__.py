@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 
 from flowernoise.show.document import Document
 
@@ -45,3 +46,9 @@ def named(name: str) -> Writer:
     """The writer of a format, one of :data:`FORMATS`."""
     importlib.import_module(f"{__name__}.{_modules[name]}")
     return _writers[name]
+
+
+def of_file(path: Path) -> str | None:
+    """The format that a file's suffix names, if it names one."""
+    suffix = path.suffix.lower()
+    return next((name for name in FORMATS if suffix in named(name).suffixes), None)

@@ -23,6 +23,10 @@ from flowernoise.show.document import (
 from flowernoise.show.writers import writer
 
 MAX_COLUMNS = 4  # of a grid; one with more is turned
+_PREAMBLE = (
+    "% needs \\usepackage{booktabs}",
+    "\\providecommand{\\stacked}[4]{\\begin{tabular}[#1]{@{}#2@{}}#3\\\\{\\footnotesize #4}\\end{tabular}}",
+)
 # What LaTeX reads as a command, and signs that its usual fonts lack.
 _SIGNS = str.maketrans(
     {
@@ -31,7 +35,7 @@ _SIGNS = str.maketrans(
         **{sign: f"${sign}$" for sign in "<>+|"},
         "^": r"\textasciicircum{}",
         "~": r"\textasciitilde{}",
-        '"': r"\textquotedbl{}",
+        '"': "''",
         "−": "$-$",
         "–": "--",
         "±": r"$\pm$",
@@ -56,7 +60,7 @@ _SIGNS = str.maketrans(
 @writer(".tex")
 def latex(document: Document) -> str:
     """The document as a part of another; facts before a table are its caption, notes are comments for the author."""
-    lines, facts = ["% needs \\usepackage{booktabs}"], list[str]()
+    lines, facts = list(_PREAMBLE), list[str]()
     for block in document.blocks:
         if isinstance(block, Facts):
             facts += block.items
@@ -83,8 +87,6 @@ def _block(block: Block, facts: list[str]) -> Iterator[str]:
             yield f"\\section{{{escaped(block.text)}}}"
         case Paragraph():
             yield escaped(block.text)
-        case Facts():
-            yield from _paragraph(block.items)
         case Bullets():
             yield from (
                 "\\begin{itemize}",
@@ -115,7 +117,7 @@ def _table(table: Table, facts: list[str]) -> Iterator[str]:
     yield "\\begin{table}"
     yield "  \\centering"
     if caption:
-        yield f"  \\caption{{{escaped(caption)}.}}"
+        yield f"  \\caption{{{escaped(caption)}.}}\\medskip"
     yield f"  \\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in table.columns)}}}"
     yield "    \\toprule"
     yield _row(map(_head, table.columns))
@@ -132,16 +134,16 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _head(column: TableColumn) -> str:
-    return _stacked(escaped(column.name), column.below, "r" if column.numeric else "l")
+    return _stacked(escaped(column.name), column.below, "b", column)
 
 
 def _cell(cell: Cell, column: TableColumn) -> str:
     text = escaped(cell.text)
     signs = "".join(f" {escaped(sign)}" for sign in (cell.drop, cell.verdict, cell.star) if sign)
-    shown = (f"\\textbf{{{text}}}" if cell.strong and text else text) + signs
-    return _stacked(shown, cell.below, "r" if column.numeric else "l")
+    return _stacked((f"\\textbf{{{text}}}" if cell.strong and text else text) + signs, cell.below, "t", column)
 
 
-def _stacked(shown: str, below: str, side: str) -> str:
-    """Two lines in a cell, the second one small."""
-    return f"\\shortstack[{side}]{{{shown}\\\\{{\\footnotesize {escaped(below)}}}}}" if below else shown
+def _stacked(shown: str, below: str, side: str, column: TableColumn) -> str:
+    if not below:
+        return shown
+    return f"\\stacked{{{side}}}{{{'r' if column.numeric else 'l'}}}{{{shown}}}{{{escaped(below)}}}"

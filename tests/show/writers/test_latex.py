@@ -24,7 +24,7 @@ def test_text_holds_no_sign_of_a_command(plain):
 
 def test_every_row_of_a_table_has_a_cell_for_each_column(comparison):
     lines = latex.latex(document(comparison)).splitlines()
-    [*starts] = [place for place, line in enumerate(lines) if r"\begin{tabular}" in line]
+    [*starts] = [place for place, line in enumerate(lines) if line.startswith(r"  \begin{tabular}")]
     assert len(starts) == len(comparison.datasets) + bool(comparison.beside)
     for start in starts:
         columns = re.search(r"\{tabular\}\{(\w+)\}", lines[start])[1]

@@ -193,3 +193,18 @@ def test_markdown_shows_what_is_tolerated(made):
     cells = ["<20.0 % [<20.0–31.0]", "none", "44.4 % [25.1–≥60.0] (✗ collapsed)", "≥60.0 %", "–"]
     assert f"| tolerated: symmetric | {' | '.join(cells)} |" in text
     assert "\n\nadded wrong labels tolerated, at most 2 points below ce's control\n\n" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("a.csv", "csv"),
+        ("a.b/c.MD", "markdown"),
+        ("x.htm", "html"),
+        ("t.txt", "table"),
+        ("t.csv.gz", None),
+        ("csv", None),
+    ],
+)
+def test_the_suffix_of_a_file_names_its_format(path, form):
+    assert writers.of_file(Path(path)) == form
