@@ -65,8 +65,8 @@ def corrupt_labels(
         num_classes: c; the largest label + 1 if None.
         class_names: of the classes, for ``asymmetric:pairs=…``; their numbers if None.
         features: [n, d], for ``instance``.
-        probabilities: a clean model's answers [n, c] to examples that it was not trained on, for ``boundary``, and for
-            ``asymmetric`` without pairs.
+        probabilities: a clean model's predictions [n, c] for examples that it was not trained on, for ``boundary``, and
+            for ``asymmetric`` without pairs.
 
     Raises:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
@@ -88,8 +88,10 @@ def corrupt_labels(
         features=None if features is None else _checked_rows("features", features, len(true), None),
     )
     if probabilities is not None:
-        answers = _checked_rows("probabilities", probabilities, len(true), c)
-        request = dataclasses.replace(request, probabilities=answers, confusion=out_of_fold.confusion(answers, true))
+        predictions = _checked_rows("probabilities", probabilities, len(true), c)
+        request = dataclasses.replace(
+            request, probabilities=predictions, confusion=out_of_fold.confusion(predictions, true)
+        )
     check_inputs(spec, request)
     noisy = spec(request)
     flipped = noisy.labels != true
@@ -105,10 +107,10 @@ def corrupt_labels(
 
 
 def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
-    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's answers; no clean label is needed.
+    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's predictions; no clean label is needed.
 
-    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the answers of a model that was
-    trained on these labels with cross-entropy and stopped early, before it memorised them.
+    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the predictions of a model that
+    was trained on these labels with cross-entropy and stopped early, before it memorised them.
 
     Args:
         labels: observed labels [n], whole numbers from 0.
@@ -121,16 +123,16 @@ def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
 
     >>> import flowernoise
-    >>> answers = [[0.8, 0.2]] * 10 + [[0.1, 0.9]] * 10
-    >>> flowernoise.estimate_transition_matrix([0] * 8 + [1] * 2 + [1] * 9 + [0], answers).round(2).tolist()
+    >>> predictions = [[0.8, 0.2]] * 10 + [[0.1, 0.9]] * 10
+    >>> flowernoise.estimate_transition_matrix([0] * 8 + [1] * 2 + [1] * 9 + [0], predictions).round(2).tolist()
     [[0.8, 0.2], [0.1, 0.9]]
     """
     count = np.asarray(labels).size
-    answers = _checked_rows("probabilities", probabilities, count, None)
-    if answers.min(initial=0) < -0.1 or answers.max(initial=1) > 1.1:
+    predictions = _checked_rows("probabilities", probabilities, count, None)
+    if predictions.min(initial=0) < -0.1 or predictions.max(initial=1) > 1.1:
         raise BadRequestError("probabilities are not all between 0 and 1; of logits take the softmax first")
-    observed, _ = _checked_labels(labels, answers.shape[1])
-    return matrices.estimated(observed, answers)[0]
+    observed, _ = _checked_labels(labels, predictions.shape[1])
+    return matrices.estimated(observed, predictions)[0]
 
 
 class Loss:

@@ -21,7 +21,7 @@ from flowernoise.store.records import (
     RunKey,
     Selection,
 )
-from flowernoise.training import heads
+from flowernoise.training import tasks
 from tests.fabricated import a_block, a_run, a_setup
 
 PACKAGE = Path(flowernoise.__file__).parent
@@ -178,7 +178,26 @@ def test_names_that_are_told_apart_are_found() -> None:
 
 def test_what_a_loss_can_need_is_declared_once_and_supplied_in_training() -> None:
     assert {need for entry in losses for need in needs_of(losses.parse(entry.name))} <= set(NEEDS)
-    assert set(heads.NEEDS) == set(NEEDS)
+    assert set(tasks.NEEDS) == set(NEEDS)
+
+
+def classes_of(source: str) -> list[str]:
+    """Names of the classes that a module defines, those in functions too."""
+    return [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+
+
+def test_no_two_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, path in modules():
+        for each in classes_of(path.read_text()):
+            homes.setdefault(each, []).append(name)
+    assert {each: at for each, at in homes.items() if len(at) > 1} == {}
+    assert classes_of("class A:\n class B: ...\ndef f():\n class A: ...") == ["A", "B", "A"]
+
+
+def test_no_module_is_called_as_one_of_the_standard_library() -> None:
+    parts = {part for name, _ in modules() for part in name.split(".")}
+    assert parts & set(sys.stdlib_module_names) == set()
 
 
 def test_the_top_level_is_seen_at_a_glance() -> None:

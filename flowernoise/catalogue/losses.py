@@ -309,7 +309,7 @@ def bootstrap_soft(y_true: Tensor, logits: Tensor, *, beta: Share = 0.95) -> Ten
 
 @losses.register()
 def bootstrap_hard(y_true: Tensor, logits: Tensor, *, beta: Share = 0.8) -> Tensor:
-    """Hard bootstrapping: the label is mixed with the class that the model itself would answer.
+    """Hard bootstrapping: the label is mixed with the class that the model itself predicts.
 
     Formula: cross-entropy against β e + (1 − β) · one-hot(argmax p), no gradient through that target.
 

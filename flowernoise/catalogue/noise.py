@@ -291,7 +291,7 @@ def boundary(
 ) -> NoisyLabels:
     """The photos of which a model trained without noise is unsure are mistaken, for the class it takes them for next.
 
-    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's answer p to a photo that it was not trained
+    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's prediction p for a photo that it was not trained
     on; the wrong label is the most probable class other than the true one. No T: it differs by photo.
 
     Args:
@@ -301,8 +301,8 @@ def boundary(
             the entropy (1 at most) and of mean η.
 
     Source: after Algan and Ulusoy, Label Noise Types and Their Effects on Deep Learning, arXiv:2003.10471, 2020, where
-    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold answers are
-    ours.
+    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold predictions
+    are ours.
 
     Example: ``flowernoise corrupt --noise boundary --rates 0.2``
 

@@ -31,7 +31,7 @@ from flowernoise.store.records import (
     CONTROL,
     Choice,
     DrawKey,
-    Preset,
+    PresetRecord,
     Provenance,
     RunKey,
 )
@@ -218,7 +218,7 @@ def test_the_command_of_training_names_every_setting(gathered):
 
 def test_a_preset_is_one_command(artifacts):
     layout = Layout(artifacts)
-    files.write_record(layout.preset, "preset", Preset("seed", datasets.need(layout).id))
+    files.write_record(layout.preset, "preset", PresetRecord("seed", datasets.need(layout).id))
     first, last = gather(artifacts, ReportSettings(), Silent()).commands
     assert first.startswith("flowernoise run ")
     assert "--preset seed --noise pairflip --noise symmetric --rates 0.2,0.4 --seeds 2 --backbone resnet50" in first

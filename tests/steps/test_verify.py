@@ -20,10 +20,10 @@ from flowernoise.steps.verify import verify
 from flowernoise.store import evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, KeptComparison, RunBlock
-from tests.reliability.stand_ins import swept
-from tests.reliability.tools import state
-from tests.reliability.victim import Victim
-from tests.reliability.warm import Warm, warm
+from tests.reliability.command_server import Warm, warm
+from tests.reliability.fakes import swept
+from tests.reliability.real_command import state
+from tests.reliability.tampering import Victim
 
 SWEEP = (
     *("--image-size", 16, "--backbone", "tiny", "--rates", 0.4, "--seeds", 1, "--epochs", 2),

@@ -12,7 +12,7 @@ from flowernoise.catalogue.metrics import facts_of
 from flowernoise.store.records import CONTROL, Comparison, Row, Selection
 from flowernoise.store.setups import Mode, Setup, differing, named
 
-MOST_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
+MAX_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
 FEW = 5
 
 
@@ -136,7 +136,7 @@ def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, .
     All of them, where they are few. Otherwise losses that collapsed or failed anywhere stand back.
     """
     losses = sorted({row.loss for row in rows}, key=lambda loss: (loss != baseline, loss))
-    if len(losses) <= MOST_LINES:
+    if len(losses) <= MAX_LINES:
         return tuple(losses)
     sign = 1 if better == "higher" else -1
     noisy = {loss: [row for row in rows if row.loss == loss and row.noise != CONTROL] for loss in losses}

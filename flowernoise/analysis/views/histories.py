@@ -82,7 +82,7 @@ def _kept(material: Material, chart: Chart) -> tuple[History, ...]:
         if key.identity not in cells or chart.mode != "features" or stored.run.failure:
             continue
         if stored.name not in arrays:
-            every = runs.read_answers(layout, dataset, stored.block)
+            every = runs.read_head_predictions(layout, dataset, stored.block)
             arrays[stored.name] = {name: every[f"history_{name}"] for name in FOLLOWED}
         own = {name: values[stored.row].astype(float) for name, values in arrays[stored.name].items()}
         found.setdefault((key.noise, key.rate, key.method), []).append(own)

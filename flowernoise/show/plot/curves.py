@@ -14,7 +14,7 @@ from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import marks, sheet, styles, subject
 from flowernoise.show.plot.kinds import picture
-from flowernoise.show.plot.sheet import Entry
+from flowernoise.show.plot.sheet import LegendEntry
 from flowernoise.show.plot.styles import OTHER, REFERENCE, Dashes, Style
 from flowernoise.store.records import CONTROL
 
@@ -194,7 +194,7 @@ def _bring_near(panel: Axes, far: Sequence[float], low: float, high: float) -> N
         each.plot([0, 0], at, linestyle="", marker=slash, ms=9, mew=1, color=sheet.FAINT, zorder=6, **edge)
 
 
-def _legend(chart: Chart) -> list[Entry]:
+def _legend(chart: Chart) -> list[LegendEntry]:
     entries = marks.losses_legend(chart)
     controls = [(measure, _control(chart, measure)) for measure in chart.measures]
     if text := _values(controls):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart
 from flowernoise.show.plot import styles, subject
-from flowernoise.show.plot.sheet import Entry
+from flowernoise.show.plot.sheet import LegendEntry
 from flowernoise.show.plot.styles import OTHER, REFERENCE, Dashes, Style
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def crossed(panel: Axes, x: Floats, y: Floats, style: Style, common: dict[str, A
     panel.plot(x, y, linestyle="", marker="x", ms=4.2, mew=1.2, **common)
 
 
-def losses_legend(chart: Chart) -> list[Entry]:
+def losses_legend(chart: Chart) -> list[LegendEntry]:
     """An entry a loss that stands out, and one for the others."""
     entries = [(handle(*style, 1.8), loss) for loss, style in styles.of_losses(chart.highlighted).items()]
     others = len({cell.loss for cell in chart.measures[0].cells} - set(chart.highlighted))
@@ -44,7 +44,7 @@ def handle(colour: str, marker: str, dashes: Dashes, width: float) -> Line2D:
     return Line2D([], [], color=colour, marker=marker, linestyle=dashes, linewidth=width, ms=5.5, mew=0)
 
 
-def collapsed_legend(chart: Chart) -> list[Entry]:
+def collapsed_legend(chart: Chart) -> list[LegendEntry]:
     """An entry for collapsed cells, if there are any."""
     from matplotlib.lines import Line2D
 

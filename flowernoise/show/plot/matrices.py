@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIDE_BY_SIDE = 3
-_MOST_WRITTEN = 12  # classes whose cells have room for numbers
-_MOST_NAMED = 40  # classes that have room for their names
+_MAX_WRITTEN = 12  # classes whose cells have room for numbers
+_MAX_NAMED = 40  # classes that have room for their names
 _DARK = 0.65  # from this share on a cell's text is white
 _CELL = 0.62  # inches
 SHADES = "Blues"
@@ -149,15 +149,15 @@ def _transition_text(share: float, total: int, realised: bool) -> str:
 
 def _cells(classes: Sequence[str], written: str) -> str:
     """What cells say, or only show where there are too many for numbers."""
-    if len(classes) <= _MOST_WRITTEN:
+    if len(classes) <= _MAX_WRITTEN:
         return f"cells: {written}"
-    numbered = "" if len(classes) <= _MOST_NAMED else ", classes by number from 0"
+    numbered = "" if len(classes) <= _MAX_NAMED else ", classes by number from 0"
     return f"the darker, the larger the share of its row (white 0, darkest 100 %){numbered}"
 
 
 def _size(classes: Sequence[str]) -> tuple[float, float]:
     """Of a panel with its labels, in inches."""
-    if len(classes) > _MOST_WRITTEN:
+    if len(classes) > _MAX_WRITTEN:
         return 5.2, 5.3
     names = max(sheet.text_width(f"{name} (0000)", 9.0) for name in classes)
     return _side(classes) + names + 0.5, _side(classes) + 1.2
@@ -165,7 +165,7 @@ def _size(classes: Sequence[str]) -> tuple[float, float]:
 
 def _side(classes: Sequence[str]) -> float:
     """Of the square of cells, about."""
-    return max(len(classes) * _CELL, 1.7) if len(classes) <= _MOST_WRITTEN else 3.5
+    return max(len(classes) * _CELL, 1.7) if len(classes) <= _MAX_WRITTEN else 3.5
 
 
 def _matrix(
@@ -177,15 +177,15 @@ def _matrix(
     panel.imshow(shares, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="equal")
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0)
-    if count <= _MOST_WRITTEN:
+    if count <= _MAX_WRITTEN:
         for row, line in enumerate(texts):
             for column, text in enumerate(line):
                 colour = "white" if shares[row][column] > _DARK else sheet.INK
                 panel.text(column, row, text, ha="center", va="center", size=8.5, color=colour, linespacing=1.15)
-    ticks = range(count) if count <= _MOST_NAMED else range(0, count, -(-count // 20))
-    size = 9.0 if count <= _MOST_WRITTEN else 6.0
-    named = [classes[k] if count <= _MOST_NAMED else str(k) for k in ticks]
+    ticks = range(count) if count <= _MAX_NAMED else range(0, count, -(-count // 20))
+    size = 9.0 if count <= _MAX_WRITTEN else 6.0
+    named = [classes[k] if count <= _MAX_NAMED else str(k) for k in ticks]
     panel.set_xticks(
-        ticks, named, rotation=40 if count <= _MOST_NAMED else 0, ha="right", rotation_mode="anchor", size=size
+        ticks, named, rotation=40 if count <= _MAX_NAMED else 0, ha="right", rotation_mode="anchor", size=size
     )
     panel.set_yticks(ticks, [f"{name} ({totals[k]:,})" for k, name in zip(ticks, named, strict=True)], size=size)

@@ -13,7 +13,7 @@ from flowernoise.analysis.views.curves import Spread, spreads
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show.plot import sheet, subject
 from flowernoise.show.plot.kinds import picture
-from flowernoise.show.plot.sheet import Entry
+from flowernoise.show.plot.sheet import LegendEntry
 from flowernoise.show.plot.styles import COLLAPSED, REFERENCE
 
 if TYPE_CHECKING:
@@ -134,12 +134,12 @@ def _heights(count: int) -> Floats:
     return 0.62 * (np.array(halves) - np.mean(halves)) if count else np.zeros(0)
 
 
-def _legend(cells: Sequence[ChartCell]) -> list[Entry]:
+def _legend(cells: Sequence[ChartCell]) -> list[LegendEntry]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     dot = Line2D([], [], linestyle="", marker="o", ms=4.6, color=_DOT)
-    entries: list[Entry] = [(dot, "a seed")]
+    entries: list[LegendEntry] = [(dot, "a seed")]
     entries.append((Line2D([], [], linestyle="", marker="|", ms=13, mew=1.6, color="black"), "mean"))
     if any(cell.ci_low is not None for cell in cells):
         entries.append((Patch(color=_BAND), "95 % interval"))

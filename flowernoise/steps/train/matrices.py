@@ -57,28 +57,28 @@ def to_estimate(specs: Mapping[str, Spec], keys: Iterable[RunKey]) -> list[DrawK
 def estimate(
     draw: DrawKey,
     labels: AnyLabels,
-    answers: np.ndarray[Any, np.dtype[np.floating[Any]]],
+    predictions: np.ndarray[Any, np.dtype[np.floating[Any]]],
     classes: Sequence[str],
     progress: Progress,
 ) -> Matrix:
-    """T of a draw, estimated from what a first-stage model answers to the training photos; a note names what it lacks.
+    """T of a draw, estimated from what a first-stage model predicts for training photos; a note names what it lacks.
 
-    NaN where the first stage diverged, so that an answer is no number.
+    NaN where the first stage diverged, so that a prediction is not a number.
 
     Args:
         draw: what is estimated, for the note.
         labels: observed labels [n].
-        answers: probabilities [n, c].
+        predictions: probabilities [n, c].
         classes: their names.
         progress: takes the note.
     """
-    if not np.isfinite(answers).all():
+    if not np.isfinite(predictions).all():
         return np.full((len(classes),) * 2, np.nan)
-    matrix, known = transition_matrix.estimated(labels, answers)
+    matrix, known = transition_matrix.estimated(labels, predictions)
     if not known.all():
         names = ", ".join(name for name, is_known in zip(classes, known, strict=True) if not is_known)
         progress.note(
-            f"T estimated on {draw}: the first stage answers {names} to fewer than {transition_matrix.MIN_PHOTOS} "
+            f"T estimated on {draw}: the first stage predicts {names} for fewer than {transition_matrix.MIN_PHOTOS} "
             "photos, so nothing can be said of their labels; T takes them as right"
         )
     return matrix

@@ -38,7 +38,7 @@ from flowernoise.training import engine
 from flowernoise.training.engine import Engine, Extractor
 from flowernoise.training.tasks import LossGroup
 
-DIVERGED = "diverged: its loss exploded or its answers are not finite; try a smaller --learning-rate or --l2"
+DIVERGED = "diverged: its loss exploded or its predictions are not finite; try a smaller --learning-rate or --l2"
 
 
 @dataclasses.dataclass(frozen=True)

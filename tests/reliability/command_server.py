@@ -1,4 +1,4 @@
-"""A process that has imported everything once and forks a child for every command, so that hundreds are affordable.
+"""A server that has imported everything once and forks a child for every command, so that hundreds are affordable.
 
 Nothing has computed with TensorFlow when it forks (importing it is safe to fork, using it is not), so a child differs
 from the real command only in what was imported before: the same `main`, the same exit codes, byte for byte the same
@@ -195,10 +195,10 @@ def _reap(pid: int) -> dict[str, Any]:
 
 
 def _import_everything(kind: str) -> None:
+    import fakes
     import h5py  # noqa: F401
     import PIL.Image  # noqa: F401
     import scipy.stats  # noqa: F401
-    import stand_ins
 
     import flowernoise.cli
     import flowernoise.steps.run  # noqa: F401
@@ -209,9 +209,9 @@ def _import_everything(kind: str) -> None:
 
         with contextlib.suppress(ImportError):
             import openvino  # noqa: F401
-        stand_ins.add_tiny_backbone()
+        fakes.add_tiny_backbone()
     else:
-        stand_ins.replace_all_that_computes()
+        fakes.replace_all_that_computes()
 
 
 if __name__ == "__main__":

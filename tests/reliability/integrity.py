@@ -1,4 +1,4 @@
-"""What an artifacts directory holds, read without trust: records, the files that they name, litter."""
+"""Whether an artifacts directory is whole: its records, the files that they name, and litter, read without trust."""
 
 from __future__ import annotations
 

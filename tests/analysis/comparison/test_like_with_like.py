@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.warm import Ended, Warm, warm
+from tests.reliability.command_server import Ended, Warm, warm
+from tests.reliability.fakes import write_photos
 
 POINT = ("--backbone", "tiny", "--l2", "0")
 SHORT = (*POINT, "--epochs", "1", "--learning-rate", "1e-5")

@@ -1,4 +1,4 @@
-"""Photos and a network that are made in a moment, and stand-ins for all that computes where only the files matter."""
+"""Fakes: photos and a network that are made in a moment, and replacements of all that computes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from flowernoise.training.tasks import EpochOutputs, HeadsTask
-    from tests.reliability.warm import Warm
+    from tests.reliability.command_server import Warm
 
 
 def write_photos(folder: Path, count: int) -> Path:

@@ -1,4 +1,4 @@
-"""What a test puts in the way of a command, called in the warm process' child before the command begins."""
+"""Faults that a test injects into a command: called in the forked child before the command begins."""
 
 from __future__ import annotations
 

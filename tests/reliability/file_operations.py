@@ -1,8 +1,8 @@
 """What a command does to the files below a directory: recorded, made to fail, or ended in the middle.
 
-In a forked child (see :mod:`warm`) one of ``record``, ``crash``, ``fail`` and ``slow`` is called before the command.
-They stand before everything in ``os`` and ``io`` that changes a file or makes it durable. Reading is not looked at, nor
-are files without a name, locks, and what lies elsewhere.
+In a forked child (see :mod:`command_server`) one of ``record``, ``crash``, ``fail`` and ``slow`` is called before the
+command. They stand before everything in ``os`` and ``io`` that changes a file or makes it durable. Reading is not
+looked at, nor are files without a name, locks, and what lies elsewhere.
 """
 
 from __future__ import annotations

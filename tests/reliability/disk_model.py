@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tests.reliability.operations import Operation
+from tests.reliability.file_operations import Operation
 
 Tree = dict[str, bytes | None]  # every file's data; None for a directory
 ALL_COMBINATIONS = 4  # of so many changes that may be lost; of more, none, all, each alone, and all but each

@@ -1,4 +1,4 @@
-"""An artifacts directory whose files are changed by somebody who keeps the digests right."""
+"""Tampering with an artifacts directory: its files are changed, and their digests made to fit."""
 
 from __future__ import annotations
 

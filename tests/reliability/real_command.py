@@ -1,4 +1,4 @@
-"""What every test of reliability may use: counts in a short and a full form, the real command, a directory's state."""
+"""Runs the real command in a process of its own; reads the state of a directory; short and full forms of a test."""
 
 import os
 import subprocess
