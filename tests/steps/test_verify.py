@@ -270,6 +270,18 @@ def test_what_another_version_wrote_is_named_and_repair_leaves_it_alone(victim: 
         assert path.read_bytes() == strange
 
 
+@pytest.mark.parametrize("pattern", ["evaluation.json", "features/*.json"])
+def test_repair_touches_nothing_outside_whatever_a_record_names(victim: Victim, pattern: str) -> None:
+    precious = victim.outside / "precious"
+    precious.write_text("mine")
+    ref = {"name": str(precious), "sha256": "0" * 64, "size": 4}
+    victim.change(pattern, **({"shards": [ref]} if "features" in pattern else {"arrays": ref}))
+    record = victim.only(pattern)
+    assert str(record) in {problem.path for problem in verified(victim).problems}
+    verified(victim, mend=True)
+    assert precious.read_text() == "mine"
+
+
 # Repair and what is shown
 
 

@@ -17,7 +17,7 @@ from flowernoise.catalogue import presets
 from flowernoise.catalogue.metrics import Answers, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress, Silent
-from flowernoise.show.export import as_json
+from flowernoise.show import comparison, writers
 from flowernoise.steps.compare import CompareSettings, Comparison, compare
 from flowernoise.steps.evaluate import ALL
 from flowernoise.store import comparisons, datasets, evaluations, files, photos, runs
@@ -38,6 +38,11 @@ from tests.fabricated import a_block, a_key, a_setup, evaluated
 
 FIVE = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 BINARY = ("not sunflowers", "sunflowers")
+
+
+def as_json(result: Comparison) -> str:
+    """What ``compare --json`` prints."""
+    return writers.named("json").write(comparison.document(result))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,33 @@
-"""Comparisons as JSON, CSV and Markdown: golden files (see conftest.py), and that they read back."""
+"""Comparisons in every format: golden files (see conftest.py), and that they read back."""
 
 import csv
 import io
 import json
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from flowernoise.show import export
-from flowernoise.show.export import as_csv, as_json, as_markdown
+from flowernoise.options import fields_of
+from flowernoise.show import writers
+from flowernoise.show.comparison import document
+from flowernoise.show.document import (
+    Bullets,
+    Cell,
+    Column,
+    Document,
+    Facts,
+    Figure,
+    Heading,
+    Notes,
+    Paragraph,
+    Records,
+    Table,
+    Verbatim,
+)
+from flowernoise.show.writers import markdown
+from flowernoise.steps.settings import TableSettings
 from flowernoise.store.setups import SETTINGS
 
 IDENTITY = ["noise", "rate", "realised_rate", "loss", "backbone", "mode", *SETTINGS]
@@ -17,9 +36,50 @@ MARKS = ["failed", "best", "tied", "oracle"]
 DIFFERENCE = ["difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict"]
 
 
-@pytest.mark.parametrize(("export", "suffix"), [(as_json, "json"), (as_csv, "csv"), (as_markdown, "md")])
-def test_export_is_as_in_the_golden_file(name, comparison, export, suffix, check_golden):
-    check_golden(f"{name}.{suffix}", export(comparison))
+def written(comparison, form: str) -> str:
+    return writers.named(form).write(document(comparison))
+
+
+def as_json(comparison) -> str:
+    return written(comparison, "json")
+
+
+def as_csv(comparison) -> str:
+    return written(comparison, "csv")
+
+
+def as_markdown(comparison) -> str:
+    return written(comparison, "markdown")
+
+
+@pytest.mark.parametrize("form", sorted({*writers.FORMATS} - {"table"}))  # a table has widths, see test_table.py
+def test_a_comparison_is_as_in_the_golden_file(name, comparison, form, check_golden):
+    text = re.sub(r"(?s)<style>.*</style>\n", "", written(comparison, form))
+    check_golden(f"{name}{writers.named(form).suffixes[0]}", text)
+
+
+@pytest.mark.parametrize("form", writers.FORMATS)
+def test_a_format_is_a_choice_of_the_command_line_and_writes_every_block(form):
+    [choices] = [field.choices for field in fields_of(TableSettings) if field.name == "format"]
+    assert form in choices
+    writer = writers.named(form)
+    assert writer.name == form
+    assert all(Path(f"x{suffix}").suffix == suffix for suffix in writer.suffixes)
+    table = Table(
+        (Column("h1"), Column("h2", "h3")), ((Cell("c1"), Cell("c2")),), "t1", (Cell("c3"), Cell("c4")), ("n1",)
+    )
+    blocks = (Heading("b1", "b1"), Paragraph("b2"), Facts(("b3",), strong=True), Bullets(("b4",)), Notes(("b5",)))
+    more = (Verbatim(("b6",)), Figure("b.svg", "image/svg+xml", b"", "alt", "b7"), table)
+    records = Records(("r1",), (("r2",),))
+    text = writer.write(Document((*blocks, *more), "title", "subtitle", {"r1": "r2"}, records))
+    tokens = {"csv": ("r1", "r2"), "json": ("r1", "r2")}
+    blocks_and_table = [*(f"b{k}" for k in range(1, 8)), "h1", "h2", "t1", "c1", "c2", "c3", "c4", "n1"]
+    assert [token for token in tokens.get(form, blocks_and_table) if token not in text] == []
+
+
+def test_names_of_the_standard_library_are_left_alone():
+    assert "csv" in writers.FORMATS
+    assert writers.named("csv").write.__name__ == "csv_"
 
 
 def test_json_has_the_promised_keys_first_and_no_nan(comparison):
@@ -65,7 +125,8 @@ def test_json_of_several_directories_names_the_directory_and_data_set_of_each_ro
 
 def test_json_refuses_what_is_no_number(made):
     result = made("five_losses")
-    spoiled = msgspec.structs.replace(result, rows=(msgspec.structs.replace(result.rows[0], mean=float("nan")),))
+    spoiled_row = msgspec.structs.replace(result.rows[0], mean=float("nan"))
+    spoiled = msgspec.structs.replace(result, rows=(spoiled_row, *result.rows[1:]))
     with pytest.raises(ValueError, match="not JSON compliant"):
         as_json(spoiled)
 
@@ -98,7 +159,7 @@ def test_csv_holds_balanced_accuracy_of_binary_tasks(made):
 
 def test_every_line_of_a_markdown_table_has_as_many_cells(comparison):
     tables = [part.splitlines() for part in as_markdown(comparison).split("\n\n") if part.startswith("|")]
-    assert len(tables) == len(comparison.datasets)
+    assert len(tables) == len(comparison.datasets) + bool(comparison.beside)
     for table in tables:
         assert len({line.count("|") for line in table}) == 1
 
@@ -106,7 +167,7 @@ def test_every_line_of_a_markdown_table_has_as_many_cells(comparison):
 def test_many_losses_become_rows_with_the_same_cells(made, monkeypatch):
     result = made("five_losses")
     upright = [line.split(" | ") for line in as_markdown(result).splitlines() if line.startswith("| ")]
-    monkeypatch.setattr(export, "MOST_COLUMNS", 2)
+    monkeypatch.setattr(markdown, "MAX_COLUMNS", 2)
     turned = [line.split(" | ") for line in as_markdown(result).splitlines() if line.startswith("| ")]
     cells = [[cell.strip("| ") for cell in row[1:]] for row in upright[1:]]
     assert [[cell.strip("| ") for cell in row[1:]] for row in turned[1:]] == [
@@ -119,12 +180,27 @@ def test_markdown_shows_majority_and_marks_and_never_hides_a_collapse(made):
     text = as_markdown(made("first_experiment"))
     assert "majority: 83.0, balanced 50.0" in text
     assert "**94.0** [92.0–96.0] ↑1.0 ★, balanced 84.0" in text
-    assert "83.0 [81.0–85.0] −, balanced 50.0 (collapsed 1 of 1)" in text
+    assert "83.0 [81.0–85.0] −, balanced 50.0 (✗ collapsed 1 of 1)" in text
     assert "majority" not in as_markdown(msgspec.structs.replace(made("five_losses"), metric="memorised"))
 
 
 def test_markdown_shows_what_is_tolerated(made):
     text = as_markdown(made("five_losses"))
-    cells = ["<20.0 % [<20.0–31.0]", "none", "44.4 % [25.1–≥60.0] (collapsed)", "≥60.0 %", "–"]
+    cells = ["<20.0 % [<20.0–31.0]", "none", "44.4 % [25.1–≥60.0] (✗ collapsed)", "≥60.0 %", "–"]
     assert f"| tolerated: symmetric | {' | '.join(cells)} |" in text
-    assert "\n\ntolerated: share of added wrong labels, at most 2 points below ce's control\n\n" in text
+    assert "\n\nadded wrong labels tolerated, at most 2 points below ce's control\n\n" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("a.csv", "csv"),
+        ("a.b/c.MD", "markdown"),
+        ("x.htm", "html"),
+        ("t.txt", "table"),
+        ("t.csv.gz", None),
+        ("csv", None),
+    ],
+)
+def test_the_suffix_of_a_file_names_its_format(path, form):
+    assert writers.of_file(Path(path)) == form

@@ -1,4 +1,4 @@
-"""A document as one HTML file that loads nothing."""
+"""A document as one HTML file that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import re
 from collections.abc import Iterator
 from html import escape as _escape
 
-from flowernoise.show.report.blocks import (
+from flowernoise.show.document import (
     Block,
     Bullets,
-    Commands,
+    Cell,
+    Column,
     Document,
+    Facts,
     Figure,
+    Grids,
     Heading,
+    Notes,
     Paragraph,
     Table,
-    TableCell,
+    Verbatim,
 )
+from flowernoise.show.writers import writer
 
+MAX_COLUMNS = 5  # of a grid; one with more is turned
 # Nothing but what is in the file may be shown, and nothing may run, whatever a class or a path is called.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -41,9 +47,9 @@ caption span{display:block;max-width:min(46rem,calc(100vw - 2rem))}
 th,td{padding:.4rem .8rem;text-align:left;vertical-align:top;border-bottom:1px solid #dedede;overflow-wrap:normal}
 thead th{border-bottom:2px solid #6b6b6b;vertical-align:bottom}
 tbody th{font-weight:500;position:sticky;left:0;background:#fff}
-.numbers tbody th{min-width:7rem}
-.numbers td,.numbers thead th+th{text-align:right}
-.numbers td{white-space:nowrap}
+tbody th{min-width:7rem}
+.number{text-align:right}
+td.number{white-space:nowrap}
 thead th{max-width:11rem}
 td small,th small{display:block;font-size:.82rem}
 figure{margin:1.75rem 0}
@@ -56,11 +62,11 @@ pre{white-space:pre-wrap}h2{break-after:avoid}figure,tr{break-inside:avoid}}
 """.strip()
 
 
-def page(document: Document) -> str:
-    """The document as HTML, pictures within."""
-    headings = [block for block in document.blocks if isinstance(block, Heading)]
-    links = "\n".join(f'<li><a href="#{_escape(each.anchor)}">{text(each.text)}</a></li>' for each in headings)
+@writer(".html", ".htm")
+def html_(document: Document) -> str:
+    """The document as a page, pictures within."""
     body = "\n".join(line for number, block in enumerate(document.blocks) for line in _block(block, number))
+    subtitle = f'<p class="sub">{text(document.subtitle)}</p>\n' if document.subtitle else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -75,17 +81,17 @@ def page(document: Document) -> str:
 <body>
 <main>
 <h1>{text(document.title)}</h1>
-<p class="sub">{text(document.subtitle)}</p>
-<nav aria-label="Sections">
-<ul>
-{links}
-</ul>
-</nav>
-{body}
+{subtitle}{_contents(document)}{body}
 </main>
 </body>
 </html>
 """
+
+
+def _contents(document: Document) -> str:
+    headings = [block for block in document.blocks if isinstance(block, Heading)]
+    links = "\n".join(f'<li><a href="#{_escape(each.anchor)}">{text(each.text)}</a></li>' for each in headings)
+    return f'<nav aria-label="Sections">\n<ul>\n{links}\n</ul>\n</nav>\n' if headings else ""
 
 
 def text(plain: str) -> str:
@@ -103,36 +109,62 @@ def _block(block: Block, number: int) -> Iterator[str]:
             yield f'<h2 id="{_escape(block.anchor)}">{text(block.text)}</h2>'
         case Paragraph():
             yield f"<p>{text(block.text)}</p>"
-        case Bullets():
+        case Facts():
+            if facts := text(" · ".join(block.items)):
+                yield f"<p><strong>{facts}</strong></p>" if block.strong else f"<p>{facts}</p>"
+        case Bullets() | Notes():
             yield "<ul>"
             yield from (f"<li>{text(item)}</li>" for item in block.items)
             yield "</ul>"
-        case Table():
-            yield from _table(block, f"table-{number}")
-        case Commands():
-            lines = "\n".join(block.lines)
-            yield f'<pre tabindex="0" role="region" aria-label="Commands"><code>{_escape(lines)}</code></pre>'
+        case Verbatim():
+            lines, label = "\n".join(block.lines), "Commands" if block.shell else "Text"
+            yield f'<pre tabindex="0" role="region" aria-label="{label}"><code>{_escape(lines)}</code></pre>'
         case Figure():
             yield from _figure(block)
+        case Table():
+            yield from _table(block, f"table-{number}")
+        case Grids():
+            for part, table in enumerate(block.tables(MAX_COLUMNS)):
+                yield from _table(table, f"table-{number}-{part}")
 
 
 def _table(table: Table, name: str) -> Iterator[str]:
     # Wide tables scroll by themselves; whoever has no mouse gets there by the Tab key.
-    yield f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}">'
-    yield '<table class="numbers">' if table.numeric else "<table>"
-    yield f'<caption id="{name}"><span>{text(table.caption)}</span></caption>'
-    yield "<thead><tr>" + "".join(f'<th scope="col">{_cell(each)}</th>' for each in table.head) + "</tr></thead>"
+    labelled = f'aria-labelledby="{name}"' if table.title else 'aria-label="Table"'
+    yield f'<div class="scroll" tabindex="0" role="region" {labelled}>'
+    yield "<table>"
+    if table.title:
+        yield f'<caption id="{name}"><span>{text(table.title)}</span></caption>'
+    yield f"<thead><tr>{''.join(map(_head, table.columns))}</tr></thead>"
     yield "<tbody>"
-    for first, *others in table.rows:
-        yield f'<tr><th scope="row">{_cell(first)}</th>' + "".join(f"<td>{_cell(c)}</td>" for c in others) + "</tr>"
+    for first, *others in [*table.rows, table.total] if table.total else table.rows:
+        cells = zip(table.columns[1:], others, strict=True)
+        yield (
+            f'<tr><th scope="row">{_cell(first)}</th>'
+            + "".join(f"<td{_set(c)}>{_cell(v)}</td>" for c, v in cells)
+            + "</tr>"
+        )
     yield "</tbody>"
     yield "</table>"
     yield "</div>"
+    yield from (f'<p class="sub">{text(note)}</p>' for note in table.notes)
 
 
-def _cell(cell: TableCell) -> str:
-    shown = f"<strong>{text(cell.text)}</strong>" if cell.strong else text(cell.text)
-    return shown + (f" <small>{text(cell.below)}</small>" if cell.below else "")
+def _set(column: Column) -> str:
+    return ' class="number"' if column.numeric else ""
+
+
+def _head(column: Column) -> str:
+    return f'<th scope="col"{_set(column)}>{text(column.name)}{_small(column.below)}</th>'
+
+
+def _cell(cell: Cell) -> str:
+    shown = f"<strong>{text(cell.signed)}</strong>" if cell.strong else text(cell.signed)
+    return shown + _small(cell.below)
+
+
+def _small(below: str) -> str:
+    return f" <small>{text(below)}</small>" if below else ""
 
 
 def _figure(figure: Figure) -> Iterator[str]:

@@ -8,7 +8,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from flowernoise.show import table
+from flowernoise.show.comparison import document
+from flowernoise.show.writers import table
 
 ESCAPE = re.compile(r"\x1b\[([0-9;]*)m")
 
@@ -19,7 +20,7 @@ def shown(comparison, width: int | None, **options) -> str:
     pipe = {"force_terminal": False, "width": 100}
     settings = (pipe if width is None else terminal) | {"_environ": {}} | options
     console = Console(file=io.StringIO(), highlight=False, **settings)
-    table.show(comparison, console)
+    table.show(document(comparison), console)
     return console.file.getvalue()
 
 
@@ -242,9 +243,5 @@ def test_bounds_below_zero_are_told_from_a_dash(made):
     assert "0.200 [-0.100 to 0.231]" in text
 
 
-def test_a_table_can_be_captured_whole(comparison):
-    console = Console(file=io.StringIO(), width=100, no_color=True)
-    with console.capture() as captured:
-        table.show(comparison, console)
-    assert captured.get() == shown(comparison, None)
-    assert console.file.getvalue() == ""
+def test_a_file_holds_what_a_pipe_gets(comparison):
+    assert table.table(document(comparison)) == shown(comparison, None)
