@@ -102,7 +102,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A noise rate, or what is known of it; as of :class:`flowernoise.analysis.statistics.CensoredRate`."""
+    """A noise rate, or what is known of it; as of :class:`flowernoise.analysis.stats.CensoredRate`."""
 
     censoring: Literal["exact", "below", "at_least", "none"]
     rate: float | None

@@ -78,7 +78,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return max(self.counts[2]) / sum(self.counts[2])
 
 
-class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PresetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The preset that ``run`` was asked for, and the data set that it prepared."""
 
     name: str

@@ -111,7 +111,7 @@ class BlockHead(msgspec.Struct, frozen=True):
 
 
 class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a fine-tuned run answers, computed from its weights of SHA-256 ``block``; arrays as those of heads."""
+    """What a fine-tuned run predicts, computed from its weights of SHA-256 ``block``; arrays as those of heads."""
 
     block: str
     arrays: FileRef
