@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, layout: Layout, dataset: Dataset) -> None:
         self.layout, self.dataset = layout, dataset
         self._batches: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-        self._block: tuple[str, runs.Arrays | None] | None = None
+        self._block: tuple[str, runs.Arrays] | None = None
 
     def labels(self, batch: DrawBatch, row: int) -> DrawnLabels:
         """The labels of a draw.
@@ -51,7 +51,10 @@ class Reader:
             DamagedFileError: not what was written.
         """
         if self._block is None or self._block[0] != block.arrays.sha256:
-            self._block = block.arrays.sha256, runs.predictions_of(self.layout, self.dataset, name, block)
+            arrays = runs.predictions_of(self.layout, self.dataset, name, block)
+            if arrays is None:  # which an evaluation may change at any time
+                return None
+            self._block = block.arrays.sha256, arrays
         return self._block[1]
 
 
