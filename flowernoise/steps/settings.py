@@ -11,7 +11,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.options import Option, Settings
 from flowernoise.registry import Between, Registry, format_value
 from flowernoise.safe import paths
-from flowernoise.show.writers import FORMATS
+from flowernoise.show import formats
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
 MAX_DRAWS = 1_000_000
@@ -318,7 +318,8 @@ class TableSettings(Settings):
     """How a comparison is shown, and where."""
 
     format: Annotated[
-        str | None, Option("Form of the output.", default="that of the suffix of --output, else table", choices=FORMATS)
+        str | None,
+        Option("Form of the output.", default="that of the suffix of --output, else table", choices=formats.DOCUMENTS),
     ] = None
     output: Annotated[Path | None, Option("Write there instead of to stdout.", check=_check_file)] = None
 
@@ -352,7 +353,7 @@ class PlotSettings(Settings):
     rate: Annotated[float | None, Option("Nominal rate of matrices.", default="the highest")] = None
     seed: Annotated[int | None, Option("Seed of matrices.", default="the lowest")] = None
     where: Where = ()
-    format: Annotated[Literal["png", "svg"] | None, Option("Form of the pictures.", default="png")] = None
+    format: Annotated[str | None, Option("Form of the pictures.", default="png", choices=formats.PICTURES)] = None
     output: Annotated[
         Path | None,
         Option(
