@@ -255,13 +255,10 @@ def _table(subject: str, grids: Sequence[Grid], max_columns: int) -> Table:
             (TableColumn(f"{grid.prefix}: {head.name}", head.below, numeric=True), cells)
             for head, cells in grid.lines()
         ]
-    places = [
-        place for place in range(len(first.columns.headers)) if any(g_row[place] for g in grids for g_row in g.cells)
-    ]
-    heads = [
-        TableColumn(head.name, head.below, numeric=True) for head in (first.columns.headers[place] for place in places)
-    ]
-    shown = [[cells[place] or MISSING for place in places] for _, cells in lines]
+    filled = [any(row[place] for grid in grids for row in grid.cells) for place in range(len(first.columns.headers))]
+    kept = itertools.compress(first.columns.headers, filled)
+    heads = [TableColumn(header.name, header.below, numeric=True) for header in kept]
+    shown = [[cell or MISSING for cell in itertools.compress(cells, filled)] for _, cells in lines]
     rows, corner = [head for head, _ in lines], first.rows.corner
     if len(heads) > max_columns and len(heads) >= len(lines):
         rows, heads, shown = heads, rows, [list(column) for column in zip(*shown, strict=True)]
