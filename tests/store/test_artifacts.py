@@ -17,7 +17,7 @@ from flowernoise.progress import Silent
 from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.settings import CorruptSettings
-from flowernoise.store import artifacts, claims, datasets, files, runs
+from flowernoise.store import artifacts, claims, datasets, files, handles, runs
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Choice, RunKey
@@ -140,6 +140,18 @@ def test_a_run_answers_what_was_stored(finished: Path) -> None:
         assert {name: values.shape for name, values in run.history.items()} == dict.fromkeys(
             ("loss", "val_accuracy", "val_loss", "test_accuracy", "memorised"), (1,)
         )
+
+
+@pytest.mark.parametrize(("kept", "reads"), [(handles.MAX_KEPT, 2), (0, 6)])
+def test_each_block_is_read_once_while_there_is_room(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, kept: int, reads: int
+) -> None:
+    read, whole = [], runs.predictions_of
+    monkeypatch.setattr(runs, "predictions_of", lambda *given: (read.append(given[2]), whole(*given))[1])
+    monkeypatch.setattr(handles, "MAX_KEPT", kept)
+    for run in Artifacts(finished).runs():  # by noise and rate: three times seed 0, then 1
+        run.probabilities()
+    assert (len(read), len(set(read))) == (reads, 2)
 
 
 def test_results_are_a_row_a_run_with_the_accuracy_of_its_answers(finished: Path) -> None:
