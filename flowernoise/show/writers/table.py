@@ -75,7 +75,7 @@ def _print(block: Block, console: Console) -> None:
                 _print_line(item, console)
         case Notes():
             for item in block.items:
-                _print_wrapped(item, console, first="note: ")
+                _print_wrapped(item, console, first=f"{block.label}: ")
         case Verbatim():
             _print_line("\n".join(block.lines), console)
         case Figure():

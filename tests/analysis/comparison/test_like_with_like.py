@@ -90,7 +90,7 @@ def test_a_longer_training_adds_runs_and_is_compared_on_purpose(call, work):
     call("train", "--loss", "ce", *LONG)
     call("evaluate")
     assert {row["epochs"] for row in table(call)["rows"]} == {30}
-    assert "not shown: ce trained with epochs 1" in call("compare").stdout.decode()
+    assert "Not shown: ce trained with epochs 1" in call("compare").stdout.decode()
     both = table(call, "--where", "epochs=1", "--where", "epochs=30")["rows"]
     assert {(row["loss"], row["epochs"]) for row in both} == {("ce", 1), ("ce", 30), ("mae", 30)}
     tested = {(row["loss"], row["epochs"]) for row in both if row["p_value"] is not None}
