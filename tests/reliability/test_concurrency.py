@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import collections
+import os
 import random
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from flowernoise.store import datasets, runs
+from flowernoise.progress import Silent
+from flowernoise.store import claims, datasets, runs
 from flowernoise.store.layout import Layout
 from tests.reliability import whole
 from tests.reliability.stand_ins import write_photos
-from tests.reliability.tools import short_and_full
-from tests.reliability.warm import Before, Warm, warm
+from tests.reliability.tools import flowernoise, short_and_full
+from tests.reliability.warm import SAME_CODE, Before, Warm, warm
 from tests.timing import assert_in_time, may_be_late
 
 LOSSES = ("mae", "gce", "sce", "focal", "taylor", "js", "agce", "rce")
@@ -104,6 +110,113 @@ def test_sweeps_at_once_make_the_union(
     assert (twice == 0) == (locks == "working")
 
 
+FOUR = 4
+SHARED = ("--backbone", "tiny", "--epochs", 2, "--learning-rate", 0.001, "--l2", 0, "--memory", 0.00001)
+UNITS = 3 * 5 * 2 + 5 * 2  # losses, rates with the control, seeds; the first stages of `forward`
+
+
+def prepared(commands: Warm, photos: Path, work: Path) -> Path:
+    """An artifacts directory with draws at five rates, the control among them, for two seeds."""
+    base = work / "artifacts"
+    for words in (("prepare", photos, "--image-size", 16), ("corrupt", "--rates", "0.1,0.2,0.3,0.4", "--seeds", 2)):
+        assert commands.run(*words, "-q", "-a", base, cwd=work).returncode == 0
+    return base
+
+
+def units_in(log: Path) -> dict[str, list[str]]:
+    """The processes that trained each unit, from the log of :func:`hindrances.logged_training`."""
+    found: dict[str, list[str]] = {}
+    for line in log.read_text().splitlines() if log.exists() else []:
+        process, unit = line.split()
+        found.setdefault(unit, []).append(process)
+    return found
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "one is killed"])
+@short_and_full(1, 20)
+def test_the_same_command_four_times_shares_the_units(
+    count: int, killed: bool, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
+) -> None:
+    """First stages among them. What is shared comes out as one sweep alone, byte for byte, whoever did what."""
+    base = prepared(commands, photos, tmp_path)
+    train = ("train", *SHARED, "--loss", "ce", "--loss", "mae", "--loss", "forward", "-a", "artifacts")
+
+    def place(name: str, log: Path) -> tuple[Path, Before]:
+        shutil.copytree(base, tmp_path / name / "artifacts")
+        return tmp_path / name, ("hindrances", "logged_training", {"seconds": 0.1, "log": str(log)})
+
+    alone, before = place("alone", tmp_path / "alone.log")
+    lone = commands.run(*train, cwd=alone, before=before)
+    assert lone.returncode == 0, lone.stderr
+    expected, made = whole.contents(alone / "artifacts"), units_in(tmp_path / "alone.log")
+    assert len(made) == UNITS
+    wrong, seconds, most = [], 0.0, 0
+    for attempt in range(count):
+        log = tmp_path / f"{attempt}.log"
+        work, before = place(str(attempt), log)
+        started = time.monotonic()
+        children = [commands.start(*train, cwd=work, before=before) for _ in range(FOUR)]
+        if killed:
+            _until(lambda log=log: len(units_in(log)) > UNITS // 3)
+            _kill(children[0].pid)
+        ended = [child.wait() for child in children]
+        seconds += time.monotonic() - started
+        wrong += [f"exit {each.returncode}: {each.stderr}" for each in ended[killed:] if each.returncode != 0]
+        units = units_in(log)
+        twice = sum(len(processes) - 1 for processes in units.values())
+        most = max(most, *collections.Counter(p for each in units.values() for p in each).values())
+        wrong += ["other units than alone"] if units.keys() != made.keys() else []
+        wrong += [f"{twice} units trained twice"] if twice > killed else []
+        wrong += ["a process trained nothing"] if len({p for each in units.values() for p in each}) < FOUR else []
+        wrong += whole.differences(whole.contents(work / "artifacts"), expected)
+        wrong += whole.litter(work / "artifacts") if not killed else []
+    measured(
+        f"{count} times {FOUR} processes, {UNITS} units: {seconds / count:.1f} s, alone {lone.seconds:.1f} s; "
+        f"one process had {most} at most; {len(wrong)} not as alone"
+    )
+    assert not wrong
+
+
+def test_the_real_command_four_times_shares_extraction_and_training(
+    tmp_path: Path, measured: Callable[[str], None]
+) -> None:
+    """Five shards of photos and 24 runs, 8 of them with a first stage; all four are made to begin at one moment."""
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    for words in (
+        ("prepare", "synthetic:photos=1100,size=32", "--image-size", 32),
+        ("corrupt", "--rates", "0.2,0.3,0.4", "--seeds", 2),
+    ):
+        ended = flowernoise(*words, "-q", "-a", alone, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+    shutil.copytree(alone, shared)
+    train = (
+        *("train", "--backbone", "efficientnet_lite0:weights=none", "--epochs", 60, "--memory", 0.00001),
+        *("--learning-rate", 0.001, "--l2", 0, "--loss", "ce", "--loss", "mae", "--loss", "forward"),
+    )
+    started = time.monotonic()
+    assert flowernoise(*train, "-a", alone, cwd=tmp_path, env=SAME_CODE).returncode == 0
+    seconds_alone = time.monotonic() - started
+    outputs = [tmp_path / f"{number}.err" for number in range(FOUR)]
+    with claims.exclusive(Layout(shared), "remove", Silent()):  # which everybody waits for
+        processes = [real_command(*train, "-a", shared, stderr=path) for path in outputs]
+        _until(lambda: all("waiting for remove" in path.read_text() for path in outputs))
+        started = time.monotonic()
+    assert [process.wait(timeout=120) for process in processes] == [0] * FOUR
+    seconds = time.monotonic() - started
+    trained = [int(re.findall(r"^(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
+    measured(f"{sum(trained)} runs by {FOUR} processes in {seconds:.1f} s: {trained}; alone {seconds_alone:.1f} s")
+    assert sum(trained) == 24
+    assert min(trained) >= 1
+    assert not whole.differences(whole.contents(shared), whole.contents(alone))
+
+
+def real_command(*arguments: object, stderr: Path) -> subprocess.Popen[bytes]:
+    """Starts the real command; what it says goes to a file."""
+    command = [sys.executable, "-m", "flowernoise", *map(str, arguments)]
+    with stderr.open("wb") as said:
+        return subprocess.Popen(command, env={**os.environ, **SAME_CODE}, stdout=subprocess.DEVNULL, stderr=said)
+
+
 @short_and_full(1, 10)
 def test_of_two_that_conflict_the_second_is_told(
     count: int, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
@@ -135,9 +248,6 @@ def test_of_two_that_conflict_the_second_is_told(
 def test_what_the_dead_have_claimed_is_taken_over_at_once(
     count: int, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
-    from flowernoise.progress import Silent
-    from flowernoise.store import claims
-
     base, slowest = tmp_path / "artifacts", 0.0
     assert commands.run("prepare", photos, "--image-size", 16, "-a", base, cwd=tmp_path).returncode == 0
     assert commands.run("corrupt", "--rates", 0.2, "--seeds", 2, "-a", base, cwd=tmp_path).returncode == 0
@@ -158,8 +268,6 @@ def test_what_the_dead_have_claimed_is_taken_over_at_once(
 
 
 def _kill(pid: int) -> None:
-    import os
-
     os.kill(pid, signal.SIGKILL)
 
 
