@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,24 @@ def logged_training(seconds: float, log: str) -> None:
         return slow(task, **more)
 
     heads.train_heads = logged  # type: ignore[assignment]
+
+
+def logged_extraction(seconds: float, photos: int, log: str) -> None:
+    """Every shard holds a few photos, takes some seconds more, and is a line in a file as in ``logged_training``."""
+    from flowernoise.store import feature_cache
+    from flowernoise.training import features
+
+    feature_cache.SHARD = photos
+    plain = features.extract
+
+    def logged(model: Any, encoded: Iterable[bytes], *more: Any) -> Any:
+        data = list(encoded)
+        with Path(log).open("a") as file:
+            file.write(f"{os.getpid()} {hashlib.sha256(b''.join(data)).hexdigest()}\n")
+        time.sleep(seconds)
+        return plain(model, data, *more)
+
+    features.extract = logged
 
 
 def little_memory(megabytes: int, outside: str) -> None:

@@ -177,44 +177,68 @@ def test_the_same_command_four_times_shares_the_units(
     assert not wrong
 
 
-def test_the_real_command_four_times_shares_extraction_and_training(
-    tmp_path: Path, measured: Callable[[str], None]
+def test_the_same_command_four_times_shares_the_shards_of_an_extraction(
+    commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
-    """Five shards of photos and 24 runs, 8 of them with a first stage; all four are made to begin at one moment."""
+    base = prepared(commands, photos, tmp_path)
+    shutil.copytree(base, tmp_path / "alone" / "artifacts")
+    log, train = tmp_path / "shared.log", ("train", *SHARED, "--loss", "ce", "-a", "artifacts")
+
+    def before(log: Path) -> Before:
+        return ("hindrances", "logged_extraction", {"seconds": 0.2, "photos": 6, "log": str(log)})
+
+    assert commands.run(*train, cwd=tmp_path / "alone", before=before(tmp_path / "alone.log")).returncode == 0
+    children = [commands.start(*train, cwd=tmp_path, before=before(log)) for _ in range(FOUR)]
+    ended = [child.wait() for child in children]
+    assert [each.returncode for each in ended] == [0] * FOUR, ended
+    shards = units_in(log)
+    measured(f"{len(shards)} shards by {len({p for each in shards.values() for p in each})} processes")
+    assert shards.keys() == units_in(tmp_path / "alone.log").keys()
+    assert len(shards) == 10
+    assert all(len(processes) == 1 for processes in shards.values())
+    assert len({p for each in shards.values() for p in each}) == FOUR
+    assert not whole.differences(whole.contents(base), whole.contents(tmp_path / "alone" / "artifacts"))
+
+
+def test_the_real_command_four_times_shares_a_sweep(tmp_path: Path, measured: Callable[[str], None]) -> None:
+    """Twelve runs, six of them with a first stage; all four processes are made to begin at one moment."""
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    for words in (
-        ("prepare", "synthetic:photos=1100,size=32", "--image-size", 32),
-        ("corrupt", "--rates", "0.2,0.3,0.4", "--seeds", 2),
-    ):
-        ended = flowernoise(*words, "-q", "-a", alone, cwd=tmp_path)
-        assert ended.returncode == 0, ended.stderr
-    shutil.copytree(alone, shared)
     train = (
-        *("train", "--backbone", "efficientnet_lite0:weights=none", "--epochs", 60, "--memory", 0.00001),
-        *("--learning-rate", 0.001, "--l2", 0, "--loss", "ce", "--loss", "mae", "--loss", "forward"),
+        *("train", "--backbone", "efficientnet_lite0:weights=none", "--epochs", 20, "--memory", 0.00001),
+        *("--learning-rate", 0.001, "--l2", 0, "--loss", "ce", "--loss", "forward"),
     )
-    started = time.monotonic()
-    assert flowernoise(*train, "-a", alone, cwd=tmp_path, env=SAME_CODE).returncode == 0
+    started = 0.0
+    for words in (
+        ("prepare", "synthetic:photos=60,size=32", "--image-size", 32, "-q"),
+        ("corrupt", "--rates", "0.1,0.2,0.3,0.4,0.5", "--seeds", 1, "-q"),
+        train,
+    ):
+        started = time.monotonic()
+        ended = flowernoise(*words, "-a", alone, cwd=tmp_path, env=SAME_CODE, timeout=300)
+        assert ended.returncode == 0, ended.stderr
     seconds_alone = time.monotonic() - started
-    outputs = [tmp_path / f"{number}.err" for number in range(FOUR)]
+    shutil.copytree(alone, shared)
+    for folder in ("runs", "first_stages"):  # the features stay
+        shutil.rmtree(shared / folder)
+    outputs = [tmp_path / f"{number}.txt" for number in range(FOUR)]
     with claims.exclusive(Layout(shared), "remove", Silent()):  # which everybody waits for
-        processes = [real_command(*train, "-a", shared, stderr=path) for path in outputs]
+        processes = [real_command(*train, "-a", shared, said=path) for path in outputs]
         _until(lambda: all("waiting for remove" in path.read_text() for path in outputs))
         started = time.monotonic()
-    assert [process.wait(timeout=120) for process in processes] == [0] * FOUR
+    assert [process.wait(timeout=300) for process in processes] == [0] * FOUR
     seconds = time.monotonic() - started
     trained = [int(re.findall(r"^(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
     measured(f"{sum(trained)} runs by {FOUR} processes in {seconds:.1f} s: {trained}; alone {seconds_alone:.1f} s")
-    assert sum(trained) == 24
+    assert sum(trained) == 12
     assert min(trained) >= 1
     assert not whole.differences(whole.contents(shared), whole.contents(alone))
 
 
-def real_command(*arguments: object, stderr: Path) -> subprocess.Popen[bytes]:
-    """Starts the real command; what it says goes to a file."""
+def real_command(*arguments: object, said: Path) -> subprocess.Popen[bytes]:
+    """Starts the real command; all that it says goes to a file."""
     command = [sys.executable, "-m", "flowernoise", *map(str, arguments)]
-    with stderr.open("wb") as said:
-        return subprocess.Popen(command, env={**os.environ, **SAME_CODE}, stdout=subprocess.DEVNULL, stderr=said)
+    with said.open("wb") as file:
+        return subprocess.Popen(command, env={**os.environ, **SAME_CODE}, stdout=file, stderr=file)
 
 
 @short_and_full(1, 10)
