@@ -2,7 +2,7 @@
 
 A loss is the simplest method. One that needs more than labels and photos has first stages: models that are trained
 before the run, on the same draw and with the same settings, each of which hands something on to it. A first stage is
-one registered function, from the labels and what the stage's model answers to what it hands on; ``wanted`` tells which
+one registered function, from the labels and what its model predicts to what it hands on; ``wanted`` tells which
 losses it is for. Who trains, on features or by fine-tuning, does so for every stage alike.
 """
 
@@ -12,21 +12,21 @@ import dataclasses
 from collections.abc import Callable
 
 from flowernoise.catalogue import transition_matrix
-from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.losses import losses, needs_of
 from flowernoise.catalogue.transition_matrix import AnyLabels, Flags, Floats, Matrix
 from flowernoise.registry import Spec
 
 ESTIMATED = "estimated"  # as in forward:T=estimated
 
 HandOn = Callable[[AnyLabels, Floats], tuple[Matrix, Flags]]
-"""``hand_on(labels [n], answers [n, c])`` → a matrix [c, c], and of which classes [c] it says something.
+"""``hand_on(labels [n], predictions [n, c])`` → a matrix [c, c], and of which classes [c] it says something.
 
-The labels are the observed ones of the training photos, the answers the stage's probabilities for the same photos.
+The labels are the observed ones of the training photos, the predictions the stage's probabilities for the same photos.
 """
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class FirstStage:
     """A model that is trained before a run, and what it hands on.
 
     Attributes:
@@ -52,18 +52,18 @@ class Method:
     """
 
     loss: Spec
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[FirstStage, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
         """What the loss takes beyond labels and logits."""
-        return tuple(self.loss.entry.properties.get("needs", ()))
+        return needs_of(self.loss)
 
     def __str__(self) -> str:
         return str(self.loss)
 
 
-_stages: list[Stage] = []
+_stages: list[FirstStage] = []
 
 
 def first_stage(*, loss: str, wanted: Callable[[Spec], bool]) -> Callable[[HandOn], HandOn]:
@@ -75,7 +75,7 @@ def first_stage(*, loss: str, wanted: Callable[[Spec], bool]) -> Callable[[HandO
     """
 
     def register(function: HandOn) -> HandOn:
-        _stages.append(Stage(function.__name__, losses.parse(loss), function, wanted))
+        _stages.append(FirstStage(function.__name__, losses.parse(loss), function, wanted))
         return function
 
     return register
@@ -93,6 +93,6 @@ def method_of(loss: Spec) -> Method:
 
 
 @first_stage(loss="ce", wanted=lambda loss: loss.values.get("T") == ESTIMATED)
-def estimated_matrix(labels: AnyLabels, answers: Floats) -> tuple[Matrix, Flags]:
-    """The transition matrix, as :func:`transition_matrix.estimated` takes it from cross-entropy's answers."""
-    return transition_matrix.estimated(labels, answers)
+def estimated_matrix(labels: AnyLabels, predictions: Floats) -> tuple[Matrix, Flags]:
+    """The transition matrix, as :func:`transition_matrix.estimated` takes it from cross-entropy's predictions."""
+    return transition_matrix.estimated(labels, predictions)

@@ -30,7 +30,7 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     matrix: Rows | None
 
 
-class FirstStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FirstStageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """First stages that were trained together, of one seed and setup; ``stage`` names what they hand on."""
 
     dataset: str
@@ -40,7 +40,7 @@ class FirstStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: Provenance
 
 
-def write(layout: Layout, record: FirstStage) -> None:
+def write(layout: Layout, record: FirstStageRecord) -> None:
     """Writes a record, under a name that tells what it is of."""
     of = [(outcome.draw, outcome.labels) for outcome in record.outcomes]
     name = files.digest_of([record.dataset, record.setup, record.stage, of])[:16]
@@ -65,11 +65,13 @@ def matrix_of(outcome: Outcome, num_classes: int) -> Matrix:
     return np.full((num_classes, num_classes), np.nan) if outcome.matrix is None else np.array(outcome.matrix)
 
 
-def watch(layout: Layout, dataset: Dataset, on_damage: Callable[[Path, DamagedFileError], None]) -> Watch[FirstStage]:
+def watch(
+    layout: Layout, dataset: Dataset, on_damage: Callable[[Path, DamagedFileError], None]
+) -> Watch[FirstStageRecord]:
     """The records that are there, and those that are added; those of the data set are checked."""
 
-    def read(path: Path) -> FirstStage:
-        record, classes = files.read_record(path, KIND, FirstStage), len(dataset.classes)
+    def read(path: Path) -> FirstStageRecord:
+        record, classes = files.read_record(path, KIND, FirstStageRecord), len(dataset.classes)
         if record.dataset == dataset.id and not all(_is_stochastic(each.matrix, classes) for each in record.outcomes):
             raise DamagedFileError(f"{path} holds what is not a transition matrix of {classes} classes")
         return record

@@ -76,7 +76,7 @@ def train_block(photos: SplitFeatures, block: Block) -> Selector:
     return selector
 
 
-def answers_to_training_photos(photos: SplitFeatures, block: Block) -> Array:
+def predictions_for_training_photos(photos: SplitFeatures, block: Block) -> Array:
     """Probabilities [R, n, c] of the training photos, by what the first selection takes of each run.
 
     The photos take the place of the test photos, so the selection does not see their true labels.

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from flowernoise.progress import Silent
-from flowernoise.store import claims, datasets, runs
+from flowernoise.store import claims
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
-from tests.reliability import whole
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.tools import flowernoise, short_and_full
-from tests.reliability.warm import SAME_CODE, Before, Warm, warm
+from tests.reliability import integrity
+from tests.reliability.command_server import SAME_CODE, Before, Warm, warm
+from tests.reliability.fakes import write_photos
+from tests.reliability.real_command import flowernoise, short_and_full
 from tests.timing import assert_in_time, may_be_late
 
 LOSSES = ("mae", "gce", "sce", "focal", "taylor", "js", "agce", "rce")
@@ -31,8 +32,8 @@ SWEEP = (
     *("--learning-rate", 0.001, "--l2", 0, "--memory", 0.00001),  # a block for every run
 )
 DRAWS = 6
-USELESS: Before = ("hindrances", "useless_locks", {"seconds": 0.1})
-SLOW: Before = ("hindrances", "slow_training", {"seconds": 0.3})
+USELESS: Before = ("fault_injection", "useless_locks", {"seconds": 0.1})
+SLOW: Before = ("fault_injection", "slow_training", {"seconds": 0.3})
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,7 @@ def together(commands: Warm, photos: Path, work: Path, number: int, before: Befo
 
 def there(artifacts: Path) -> int:
     """How many runs are there."""
-    layout = Layout(artifacts)
-    return len(runs.live(runs.blocks(layout, datasets.need(layout).id)))
+    return len(Artifacts(artifacts).runs())
 
 
 @pytest.mark.parametrize("locks", ["working", "useless"])
@@ -95,14 +95,14 @@ def test_sweeps_at_once_make_the_union(
         twice += trained - DRAWS * (1 + number)
         if there(work / "artifacts") != DRAWS * (1 + number):
             wrong.append(f"{there(work / 'artifacts')} runs, not {DRAWS * (1 + number)}")
-        wrong += whole.problems(work / "artifacts")
+        wrong += integrity.problems(work / "artifacts")
         for command in ("evaluate", "verify"):
             ended = commands.run(command, "-a", "artifacts", cwd=work)
             wrong += [f"{command}: {ended.stderr}"] if ended.returncode else []
         if commands.run("compare", "--json", "-a", "artifacts", cwd=work).stdout != expected:
             wrong.append("another table than of one sweep with all losses")
         if locks == "working":
-            wrong += [f"left over: {name}" for name in whole.litter(work / "artifacts")]
+            wrong += [f"left over: {name}" for name in integrity.litter(work / "artifacts")]
             left = [path.name for path in (work / "artifacts" / "locks").iterdir()]
             wrong += [f"locks left over: {left}"] if left != ["directory.lock"] else []
     measured(f"{count} times {number} sweeps, locks {locks}: {len(wrong)} not whole, {twice} runs trained twice")
@@ -124,7 +124,7 @@ def prepared(commands: Warm, photos: Path, work: Path) -> Path:
 
 
 def units_in(log: Path) -> dict[str, list[str]]:
-    """The processes that trained each unit, from the log of :func:`hindrances.logged_training`."""
+    """The processes that trained each unit, from the log of :func:`fault_injection.logged_training`."""
     found: dict[str, list[str]] = {}
     for line in log.read_text().splitlines() if log.exists() else []:
         process, unit = line.split()
@@ -143,12 +143,12 @@ def test_the_same_command_four_times_shares_the_units(
 
     def place(name: str, log: Path) -> tuple[Path, Before]:
         shutil.copytree(base, tmp_path / name / "artifacts")
-        return tmp_path / name, ("hindrances", "logged_training", {"seconds": 0.1, "log": str(log)})
+        return tmp_path / name, ("fault_injection", "logged_training", {"seconds": 0.1, "log": str(log)})
 
     alone, before = place("alone", tmp_path / "alone.log")
     lone = commands.run(*train, cwd=alone, before=before)
     assert lone.returncode == 0, lone.stderr
-    expected, made = whole.contents(alone / "artifacts"), units_in(tmp_path / "alone.log")
+    expected, made = integrity.contents(alone / "artifacts"), units_in(tmp_path / "alone.log")
     assert len(made) == UNITS
     wrong, seconds, most = [], 0.0, 0
     for attempt in range(count):
@@ -168,8 +168,8 @@ def test_the_same_command_four_times_shares_the_units(
         wrong += ["other units than alone"] if units.keys() != made.keys() else []
         wrong += [f"{twice} units trained twice"] if twice > killed else []
         wrong += ["a process trained nothing"] if len({p for each in units.values() for p in each}) < FOUR else []
-        wrong += whole.differences(whole.contents(work / "artifacts"), expected)
-        wrong += whole.litter(work / "artifacts") if not killed else []
+        wrong += integrity.differences(integrity.contents(work / "artifacts"), expected)
+        wrong += integrity.litter(work / "artifacts") if not killed else []
     measured(
         f"{count} times {FOUR} processes, {UNITS} units: {seconds / count:.1f} s, alone {lone.seconds:.1f} s; "
         f"one process had {most} at most; {len(wrong)} not as alone"
@@ -185,7 +185,7 @@ def test_the_same_command_four_times_shares_the_shards_of_an_extraction(
     log, train = tmp_path / "shared.log", ("train", *SHARED, "--loss", "ce", "-a", "artifacts")
 
     def before(log: Path) -> Before:
-        return ("hindrances", "logged_extraction", {"seconds": 0.2, "photos": 6, "log": str(log)})
+        return ("fault_injection", "logged_extraction", {"seconds": 0.2, "photos": 6, "log": str(log)})
 
     assert commands.run(*train, cwd=tmp_path / "alone", before=before(tmp_path / "alone.log")).returncode == 0
     children = [commands.start(*train, cwd=tmp_path, before=before(log)) for _ in range(FOUR)]
@@ -197,7 +197,7 @@ def test_the_same_command_four_times_shares_the_shards_of_an_extraction(
     assert len(shards) == 10
     assert all(len(processes) == 1 for processes in shards.values())
     assert len({p for each in shards.values() for p in each}) == FOUR
-    assert not whole.differences(whole.contents(base), whole.contents(tmp_path / "alone" / "artifacts"))
+    assert not integrity.differences(integrity.contents(base), integrity.contents(tmp_path / "alone" / "artifacts"))
 
 
 def test_the_real_command_four_times_shares_a_sweep(tmp_path: Path, measured: Callable[[str], None]) -> None:
@@ -231,7 +231,7 @@ def test_the_real_command_four_times_shares_a_sweep(tmp_path: Path, measured: Ca
     measured(f"{sum(trained)} runs by {FOUR} processes in {seconds:.1f} s: {trained}; alone {seconds_alone:.1f} s")
     assert sum(trained) == 12
     assert min(trained) >= 1
-    assert not whole.differences(whole.contents(shared), whole.contents(alone))
+    assert not integrity.differences(integrity.contents(shared), integrity.contents(alone))
 
 
 def real_command(*arguments: object, said: Path) -> subprocess.Popen[bytes]:
@@ -261,7 +261,7 @@ def test_of_two_that_conflict_the_second_is_told(
         told += [] if ended.returncode == 0 else [f"other settings: {ended}"]
         ended = first.wait()
         told += [] if ended.returncode == 0 else [f"the first: {ended}"]
-        trained = {key.setup.epochs for key in runs.live(runs.blocks(Layout(base), datasets.need(Layout(base)).id))}
+        trained = {run.settings["epochs"] for run in Artifacts(base).runs()}
         told += [] if trained >= {2 + 2 * attempt, 3 + 2 * attempt} else [f"runs are missing: {trained}"]
     measured(f"{count} conflicting requests, {len(told)} not told with exit 2, or another one disturbed")
     assert not told

@@ -8,7 +8,7 @@ import pytest
 
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import first_stages
-from flowernoise.store.first_stages import FirstStage, Outcome, Rows
+from flowernoise.store.first_stages import FirstStageRecord, Outcome, Rows
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Dataset, DrawKey, Provenance
 from tests.fabricated import a_setup
@@ -24,12 +24,12 @@ class Prepared(msgspec.Struct):
     classes: tuple[str, ...] = ("daisy", "roses")
 
 
-def a_stage(*matrices: Rows | None, dataset: str = "data") -> FirstStage:
+def a_stage(*matrices: Rows | None, dataset: str = "data") -> FirstStageRecord:
     outcomes = tuple(Outcome(draw, "labels", matrix) for draw, matrix in zip(DRAWS, matrices, strict=False))
-    return FirstStage(dataset, a_setup(), "estimated_matrix", outcomes, Provenance({}, "tensorflow", "cpu"))
+    return FirstStageRecord(dataset, a_setup(), "estimated_matrix", outcomes, Provenance({}, "tensorflow", "cpu"))
 
 
-def read(layout: Layout) -> tuple[list[FirstStage], list[DamagedFileError]]:
+def read(layout: Layout) -> tuple[list[FirstStageRecord], list[DamagedFileError]]:
     """The records that are there, and what is wrong with others."""
     errors: list[DamagedFileError] = []
     dataset: Dataset = Prepared()  # type: ignore[assignment]

@@ -14,7 +14,7 @@ from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.units import Array, Given, Trained
+from flowernoise.steps.train.units import Array, Given, TrainedRuns
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import Choice, DrawKey, Run, RunKey
 from flowernoise.training import finetune
@@ -45,7 +45,7 @@ class ByFinetuning:
         """Shows nothing beyond the runs themselves."""
         return contextlib.nullcontext(lambda _: None)
 
-    def train(self, keys: Sequence[RunKey], given: Given) -> Trained:
+    def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
         """Fine-tunes the run of a unit, unless it cannot be trained."""
         [key] = keys
         failure, trained = given.failures.get(key), NOTHING
@@ -60,16 +60,16 @@ class ByFinetuning:
             choices=(Choice(*self._work.settings.grid[0], self._work.settings.epochs),),
             failure=failure or (plan.DIVERGED if trained.diverged else None),
         )
-        return Trained((run,), finetune.named(trained.weights), ONLY_LAST)
+        return TrainedRuns((run,), finetune.named(trained.weights), ONLY_LAST)
 
-    def answers(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
+    def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
         """Probabilities [draw, photo, class] of the training photos, by a network that is fine-tuned for each draw."""
-        identity, answers = np.eye(self._work.num_classes), []
+        identity, predictions = np.eye(self._work.num_classes), []
         with finetune.precision(self._work.engine.training_precision):
             for draw in draws:
                 finetuner, _ = self._finetuned(loss, draw, labels[draw], identity, f"first stage on {draw}")
-                answers.append(finetuner.answers(self._encoded))
-        return np.stack(answers)
+                predictions.append(finetuner.predictions(self._encoded))
+        return np.stack(predictions)
 
     def _finetuned(
         self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix, name: str
@@ -108,9 +108,9 @@ def _tell_epoch(progress: Progress, name: str, epochs: int, epoch: int, loss: fl
     progress.note(f"{name}: epoch {epoch} of {epochs}, training loss {loss:.4f}")
 
 
-def _network(work: Plan, loss: Spec, count: int) -> finetune.Network:
+def _network(work: Plan, loss: Spec, count: int) -> finetune.FinetuneSetup:
     settings = work.settings
-    return finetune.Network(
+    return finetune.FinetuneSetup(
         build=work.backbone.build,
         image_size=work.dataset.request.image_size,
         num_classes=work.num_classes,

@@ -17,11 +17,11 @@ from flowernoise.registry import Spec
 from flowernoise.steps import features
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
-from flowernoise.steps.train.units import Array, Given, Trained
+from flowernoise.steps.train.units import Array, Given, TrainedRuns
 from flowernoise.store import photos
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
-from flowernoise.training.blocks import Block, SplitFeatures, answers_to_training_photos, train_block
+from flowernoise.training.blocks import Block, SplitFeatures, predictions_for_training_photos, train_block
 from flowernoise.training.selection import Selector, Truth
 from flowernoise.training.tasks import LossGroup
 
@@ -43,7 +43,7 @@ class OnFeatures:
         with self._progress.task(f"training heads · {self._work.engine.device}", runs * models, "models") as advance:
             yield lambda done: advance(done * models)
 
-    def train(self, keys: Sequence[RunKey], given: Given) -> Trained:
+    def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
         """Trains the runs of a unit; one that cannot be trained has the identity as its matrix, and is marked."""
         identity = np.eye(self._work.num_classes)
         matrices = [identity if key in given.failures else given.matrices[key] for key in keys]
@@ -54,13 +54,13 @@ class OnFeatures:
         block = self._block([key.draw for key in keys], given.labels, groups, np.stack(matrices))
         selector = train_block(self._features, block)
         trained = tuple(self._run(key, row, selector, given) for row, key in enumerate(keys))
-        return Trained(trained, selector.arrays(), selector.selections)
+        return TrainedRuns(trained, selector.arrays(), selector.selections)
 
-    def answers(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
+    def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
         """Probabilities [draw, photo, class] of the training photos, chosen on noisy validation as runs are."""
         groups = [plan.loss_group(loss, len(draws))]
         matrices = np.tile(np.eye(self._work.num_classes), (len(draws), 1, 1))
-        return answers_to_training_photos(self._features, self._block(draws, labels, groups, matrices))
+        return predictions_for_training_photos(self._features, self._block(draws, labels, groups, matrices))
 
     def _block(
         self,

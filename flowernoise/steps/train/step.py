@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from flowernoise.analysis.results.stages import TrainResult
-from flowernoise.catalogue.methods import Stage
+from flowernoise.catalogue.methods import FirstStage
 from flowernoise.progress import Progress
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices, plan
@@ -15,11 +15,11 @@ from flowernoise.steps.train.on_features import OnFeatures
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.restored import Restored
 from flowernoise.steps.train.sweep import Sweep
-from flowernoise.steps.train.units import Given, Trained, Trainer, Unit
+from flowernoise.steps.train.units import Given, TrainedRuns, Unit, UnitTrainer
 from flowernoise.store import artifacts, claims, files, first_stages, runs
 from flowernoise.store.claims import Held
 from flowernoise.store.draws import DrawnLabels
-from flowernoise.store.first_stages import FirstStage, Outcome
+from flowernoise.store.first_stages import FirstStageRecord, Outcome
 from flowernoise.store.records import DrawKey, RunBlock, RunKey
 from flowernoise.training.blocks import Array
 
@@ -59,7 +59,7 @@ class _Training:
 
     def __init__(self, work: Plan, sweep: Sweep, progress: Progress) -> None:
         self._work, self._sweep, self._progress = work, sweep, progress
-        self._trainer: Trainer | None = None
+        self._trainer: UnitTrainer | None = None
         self._labels: dict[DrawKey, DrawnLabels] = {}
         self._trained = self._photos_trained = 0
         self._feature_seconds = self._training_seconds = 0.0
@@ -97,7 +97,7 @@ class _Training:
             photos_trained=self._photos_trained if work.settings.mode == "finetune" else 0,
         )
 
-    def _made(self) -> Trainer:
+    def _made(self) -> UnitTrainer:
         if self._trainer is None:
             started, work, missing = time.perf_counter(), self._work, self._sweep.missing()
             self._labels = work.labels(missing)
@@ -108,7 +108,7 @@ class _Training:
                 self._feature_seconds = time.perf_counter() - started
         return self._trainer
 
-    def _train_runs(self, trainer: Trainer, unit: Unit) -> None:
+    def _train_runs(self, trainer: UnitTrainer, unit: Unit) -> None:
         work, labels = self._work, self._labels_of(unit)
         of_runs = matrices.of_runs(work.methods, labels, self._sweep.handed, unit.keys)
         failures = matrices.failures(work.methods, of_runs)
@@ -118,21 +118,21 @@ class _Training:
         self._trained += len(unit.keys)
         self._count_photos(len(unit.keys) - len(failures))
 
-    def _train_stage(self, trainer: Trainer, unit: Unit, stage: Stage) -> None:
+    def _train_stage(self, trainer: UnitTrainer, unit: Unit, stage: FirstStage) -> None:
         work, labels = self._work, self._labels_of(unit)
-        answers = trainer.answers(stage.loss, [key.draw for key in unit.keys], labels)
+        predictions = trainer.predictions(stage.loss, [key.draw for key in unit.keys], labels)
         outcomes = [
-            self._outcome(stage, key.draw, labels[key.draw], answered)
-            for key, answered in zip(unit.keys, answers, strict=True)
+            self._outcome(stage, key.draw, labels[key.draw], predicted)
+            for key, predicted in zip(unit.keys, predictions, strict=True)
         ]
-        record = FirstStage(work.dataset.id, work.setup, stage.name, tuple(outcomes), work.provenance)
+        record = FirstStageRecord(work.dataset.id, work.setup, stage.name, tuple(outcomes), work.provenance)
         first_stages.write(work.layout, record)
         self._count_photos(len(unit.keys))
 
-    def _outcome(self, stage: Stage, draw: DrawKey, drawn: DrawnLabels, answers: Array) -> Outcome:
+    def _outcome(self, stage: FirstStage, draw: DrawKey, drawn: DrawnLabels, predictions: Array) -> Outcome:
         work = self._work
         classes = work.dataset.classes
-        matrix = matrices.handed_on(stage, draw, drawn.train_labels, answers, classes, self._progress)
+        matrix = matrices.handed_on(stage, draw, drawn.train_labels, predictions, classes, self._progress)
         return Outcome(draw, work.drawn[draw].draw.labels, first_stages.rows(matrix))
 
     def _labels_of(self, unit: Unit) -> dict[DrawKey, DrawnLabels]:
@@ -145,7 +145,7 @@ class _Training:
         self._photos_trained += models * self._work.settings.epochs * self._work.dataset.sizes[0]
 
 
-def _block(work: Plan, trained: Trained, generation: int, recency: int) -> RunBlock:
+def _block(work: Plan, trained: TrainedRuns, generation: int, recency: int) -> RunBlock:
     return RunBlock(
         dataset=work.dataset.id,
         setup=work.setup,

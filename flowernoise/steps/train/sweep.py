@@ -53,8 +53,8 @@ class Sweep:
         self._recencies: dict[Setup, int] = {}
         self._own: set[RunKey] = set()
         layout = work.layout
-        self._blocks: Watch[RunBlock] = runs.watch(layout, on_damage=self._set_aside)
-        self._records = first_stages.watch(layout, work.dataset, on_damage=self._set_aside)
+        self._blocks: Watch[RunBlock] = runs.watch(layout, on_damage=self._quarantine)
+        self._records = first_stages.watch(layout, work.dataset, on_damage=self._quarantine)
         self.look()
         self._missing_at_first = set(self.missing())
 
@@ -108,7 +108,7 @@ class Sweep:
         if not self._wanted.isdisjoint(keys):
             if damage := self._damage(name, block):
                 self._progress.note(f"{damage}; set aside, its runs are trained again")
-                runs.set_aside(self._work.layout, name, block)
+                runs.quarantine(self._work.layout, name, block)
                 return
             for row, (key, run) in enumerate(zip(keys, block.runs, strict=True)):
                 if key in self._wanted:
@@ -133,9 +133,9 @@ class Sweep:
         self._work.checked.add(name)
         return None
 
-    def _set_aside(self, path: Path, error: DamagedFileError) -> None:
+    def _quarantine(self, path: Path, error: DamagedFileError) -> None:
         self._progress.note(f"{error}; set aside as {path.name}.damaged, what it held is trained again")
-        files.set_aside(path)
+        files.quarantine(path)
 
     def _is_there(self, key: RunKey) -> bool:
         return plan.is_done(self._work, self._there.get(key))

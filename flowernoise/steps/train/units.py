@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flowernoise.catalogue.methods import Method, Stage
+from flowernoise.catalogue.methods import FirstStage, Method
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Advance
 from flowernoise.registry import Spec
@@ -31,7 +31,7 @@ class Unit:
     """Runs that are trained together, or first stages of runs on the draws of ``keys``."""
 
     keys: tuple[RunKey, ...]
-    stage: Stage | None = None
+    stage: FirstStage | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Given:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedRuns:
     """What came of a unit's runs: records, and arrays as in :class:`flowernoise.store.records.RunBlock`."""
 
     runs: tuple[Run, ...]
@@ -52,27 +52,27 @@ class Trained:
     selections: tuple[Selection, ...]
 
 
-class Trainer(Protocol):
+class UnitTrainer(Protocol):
     """Trains units of a mode; writes nothing."""
 
-    def train(self, keys: Sequence[RunKey], given: Given) -> Trained:
+    def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
         """Trains the runs of a unit."""
 
-    def answers(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
+    def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
         """Probabilities [draw, photo, class] of the training photos, by models that are trained with a loss."""
 
     def showing(self, runs: int) -> AbstractContextManager[Advance]:
         """Shows progress while units are trained; called with the number of runs just done."""
 
 
-def stage_key(stage: Stage, draw: DrawKey, plan: Plan) -> RunKey:
+def stage_key(stage: FirstStage, draw: DrawKey, plan: Plan) -> RunKey:
     """Names a stage on a draw among the keys of runs."""
     return RunKey(draw.noise, draw.rate, draw.seed, f"first stage {stage.name}", plan.setup)
 
 
 def cut(plan: Plan, asked: Sequence[RunKey]) -> list[Unit]:
     """The units of the runs that are asked for, first stages in front."""
-    stages: dict[Stage, set[DrawKey]] = {}
+    stages: dict[FirstStage, set[DrawKey]] = {}
     for key in asked:
         for stage in plan.methods[key.method].stages:
             stages.setdefault(stage, set()).add(key.draw)
