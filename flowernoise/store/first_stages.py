@@ -72,7 +72,8 @@ def watch(
 
     def read(path: Path) -> FirstStageRecord:
         record, classes = files.read_record(path, KIND, FirstStageRecord), len(dataset.classes)
-        if record.dataset == dataset.id and not all(_is_stochastic(each.matrix, classes) for each in record.outcomes):
+        is_own = record.dataset == dataset.id
+        if is_own and not all(_is_stochastic(each.matrix, classes) for each in record.outcomes):
             raise DamagedFileError(f"{path} holds what is not a transition matrix of {classes} classes")
         return record
 
