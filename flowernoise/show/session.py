@@ -58,9 +58,13 @@ class Session:
             self._report_set_apart(result.dataset)
             if not label_words(dataset.request.source).are_clean:
                 self.progress.note("labels are taken as given, in test too; noise is counted as added to them")
+        for note in summaries.left_out(result.passed_over):
+            self.progress.note(note)
         self._report_stale(result)
         if self._json:
-            return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
+            passed_over = msgspec.to_builtins(result.passed_over)
+            plain = {"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)}
+            return self._print_json({**plain, "passed_over": passed_over})
         return self._print(summaries.counts(dataset))
 
     def _report_stale(self, result: PrepareResult) -> None:

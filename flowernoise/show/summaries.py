@@ -15,11 +15,13 @@ from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PreviewResult
+from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
 
 MOST_RUNS = 40
+MOST_LEFT_OUT = 5
 
 
 def counts(dataset: Dataset) -> Table:
@@ -31,6 +33,20 @@ def counts(dataset: Dataset) -> Table:
     for label, name in enumerate(dataset.classes):
         shown.add_row(name, *[f"{row[label]:,}" for row in dataset.counts])
     return shown
+
+
+def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
+    """A line for each reason why files and folders of a source were left out, with the first of them and the way out.
+
+    >>> list(left_out([PassedOver("roses/notes.txt", "not a photo", "leave it, or save it as JPEG if it is one")]))
+    ['1 left out, not a photo: roses/notes.txt; leave it, or save it as JPEG if it is one']
+    """
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for each in passed_over:
+        reasons.setdefault((each.reason, each.way_out), []).append(each.path)
+    for (reason, way_out), paths in reasons.items():
+        more = f" and {len(paths) - MOST_LEFT_OUT:,} more" if len(paths) > MOST_LEFT_OUT else ""
+        yield f"{len(paths):,} left out, {reason}: {', '.join(paths[:MOST_LEFT_OUT])}{more}; {way_out}"
 
 
 def things(listed: Sequence[Listed]) -> Iterator[Table]:
