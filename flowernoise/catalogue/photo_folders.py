@@ -91,7 +91,7 @@ class _Look:
         found: dict[str, list[Path]] = {}
         for entry in _listed(self._root):
             why = self._why_not(entry)
-            if why is None and not entry.is_dir():
+            if why is None and not _is_folder(entry):
                 why = _BESIDE
             if why is not None:
                 self._pass_over(entry, why)
@@ -108,7 +108,7 @@ class _Look:
             why = self._why_not(entry)
             if why is not None:
                 self._pass_over(entry, why)
-            elif not entry.is_dir():
+            elif not _is_folder(entry):
                 photos.append(Path(entry.path))
             elif _listed(Path(entry.path)):
                 photos += self._photos(entry)
@@ -124,13 +124,13 @@ class _Look:
             target = os.path.realpath(entry.path)
             if os.path.commonpath([target, self._real]) != self._real:
                 return _LEADS_OUT
-            if entry.is_dir():
+            if _is_folder(entry):
                 return _LINKED_FOLDER
-        if entry.is_dir():
+        if _is_folder(entry):
             return _ARTIFACTS if _is_artifacts_directory(Path(entry.path)) else None
         if entry.name.lower().endswith(SUFFIXES):
             return None
-        if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110 (a path of os.scandir)
+        if entry.is_symlink() and not Path(entry.path).exists():
             return _LEADS_NOWHERE
         return _why_no_photo(entry) if Path(entry.path).parent != self._root else _BESIDE
 
@@ -141,7 +141,7 @@ class _Look:
 
 def _why_no_photo(entry: os.DirEntry[str]) -> tuple[str, str] | None:
     """Why a file is not taken for a photo, by its content; None where it is one."""
-    form = images.format_of(_start(entry)) if entry.is_file() else None
+    form = images.format_of(_start(Path(entry.path))) if entry.is_file() else None
     if form is None:
         return _NO_PHOTO
     if form in images.readable_formats():
@@ -149,26 +149,29 @@ def _why_no_photo(entry: os.DirEntry[str]) -> tuple[str, str] | None:
     return f"a photo in {form}, which is not read", images.way_out_of(form)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def _listed(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return list(entries)
 
 
-def _start(entry: os.DirEntry[str]) -> bytes:
+def _start(file: Path) -> bytes:
     """The first bytes of a file; none of one that cannot be read."""
     try:
-        with open(entry.path, "rb") as file:  # noqa: PTH123 (a path of os.scandir)
-            return file.read(_START)
+        with file.open("rb") as stream:
+            return stream.read(_START)
     except OSError:
         return b""
 
 
 def _is_artifacts_directory(folder: Path) -> bool:
-    try:
-        with (folder / _RECORD).open("rb") as file:
-            return _RECORD_START.match(file.read(_START)) is not None
-    except OSError:
-        return False
+    return _RECORD_START.match(_start(folder / _RECORD)) is not None
 
 
 def _refuse_equal(root: Path, names: Sequence[str]) -> None:

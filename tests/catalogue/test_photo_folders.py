@@ -118,6 +118,7 @@ def test_links_out_of_the_source_are_not_followed_and_named(folder: Path, tmp_pa
     (folder / "daisy" / "4.jpg").symlink_to(outside)
     (folder / "daisy" / "5.jpg").symlink_to("1.jpg")
     (folder / "daisy" / "6").symlink_to("nowhere")
+    (folder / "daisy" / "7").symlink_to("7")
     (folder / "again").symlink_to("daisy")
     (folder / "daisy" / "round").symlink_to("..")
     found = scan(folder)
@@ -127,6 +128,7 @@ def test_links_out_of_the_source_are_not_followed_and_named(folder: Path, tmp_pa
         "again": linked,
         "daisy/4.jpg": "a link out of the source",
         "daisy/6": "a link that leads nowhere",
+        "daisy/7": "a link that leads nowhere",
         "daisy/more": "a link out of the source",
         "daisy/round": linked,
         "tulips": "a link out of the source",
