@@ -211,7 +211,8 @@ def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count =
 
     Args:
         request: what is to be corrupted; its rate is not used.
-        file: CSV (c rows of c numbers) or JSON (a list of c lists).
+        file: CSV (c rows of c numbers; class names may head columns and rows, and are checked), JSON (a list of c
+            lists) or NumPy's ``.npy``.
         sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
         count: ``exact`` makes round(Σ n_i (1 − T_ii)) labels wrong, in each class its share up to one label;
             ``bernoulli`` draws each label on its own.
@@ -224,7 +225,9 @@ def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count =
 
     Example: ``flowernoise corrupt --noise matrix:T.csv``
     """
-    T = transition_matrix.read(file, request.num_classes, sha256=sha256, owner="noise model matrix")
+    T = transition_matrix.read(
+        file, request.num_classes, sha256=sha256, owner="noise model matrix", class_names=request.class_names
+    )
     if count == "bernoulli":
         return NoisyLabels(draw_from_rows(request.labels, T, request.generator), T)
     per_class = np.bincount(request.labels, minlength=len(T))
@@ -367,6 +370,7 @@ def observed(
     *,
     file: str = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
     field: str = "",  # noqa: ARG001
+    partial: bool = False,  # noqa: ARG001
     sha256: str = "",  # noqa: ARG001
 ) -> NoisyLabels:
     """The labels that people really gave: no ``--rates``, the same for all seeds, no nominal T.
@@ -375,10 +379,12 @@ def observed(
 
     Args:
         request: what is to be corrupted; its rate is not used.
-        file: CSV with a header: ``id`` (a photo's id, or its path in the source) and ``label`` or ``observed_label``
-            (a class by name), a row for each photo of train and val; rows of test photos are passed over, and so are
-            other columns. What ``corrupt --export`` writes is such a file.
+        file: CSV with a header: ``path`` (or ``id``) and ``label`` or ``observed_label`` (a class by name), a row for
+            each photo of train and val; rows of test photos are passed over, and so are other columns. A path is that
+            in the source, or an absolute one, or the file's name where it is the only one. What ``corrupt --export``
+            writes is such a file.
         field: name of the source's field, such as ``worse_label``.
+        partial: the file has rows for some photos, and the others keep their label.
         sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
 
     Source: as in Wei et al., Learning with Noisy Labels Revisited: A Study Using Real-World Human Annotations,

@@ -131,9 +131,12 @@ class NoiseInputs:
             raise BadRequestError(
                 "noise model observed needs a file or a field, as in observed:labels.csv or observed:field=worse_label"
             )
+        if field and spec.values["partial"]:
+            raise BadRequestError("noise model observed: partial is for a file, not for a field of the source")
         if field:
             return dict(source_fields.read(dataset, self.index, field))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
         groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
         dropped = {path for group in groups for path in group}
-        return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped))
+        partial = spec.values["partial"]
+        return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped, partial=partial))
