@@ -11,21 +11,16 @@ import numpy as np
 
 from flowernoise.catalogue import transition_matrix as matrices
 from flowernoise.catalogue.labelling import NoiseRequest
-from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import check_inputs, expected_rate, is_rated, noise_models
+from flowernoise.catalogue.losses import NEEDS, losses, needs_of
+from flowernoise.catalogue.noise import check_inputs, expected_rate, from_matrix, is_rated, noise_models
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
-from flowernoise.registry import Spec
+from flowernoise.registry import Spec, did_you_mean
 from flowernoise.store.artifacts import Artifacts as Artifacts
-from flowernoise.training import heads, out_of_fold
+from flowernoise.training import out_of_fold, tasks
 
 Tensor = Any  # a tensor of the Keras backend in use, or an array
-
-_OUT_OF_REACH = {
-    "targets": "needs example ids, as it remembers every example's past predictions",
-    "peers": "needs other examples' labels and predictions, drawn anew in every epoch",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +46,7 @@ class CorruptedLabels:
 
 def corrupt_labels(
     labels: Any,
-    noise: str,
+    noise: Any,
     *,
     rate: float | None = None,
     seed: int = 0,
@@ -63,15 +58,17 @@ def corrupt_labels(
     """Draws noisy labels; the same arguments give the same labels, those that ``flowernoise corrupt`` draws for train.
 
     Args:
-        labels: true labels [n], whole numbers from 0; left as they are.
-        noise: spec of a noise model, such as ``symmetric`` or ``annotators:label=majority``.
+        labels: true labels [n], whole numbers from 0 or names of classes; left as they are.
+        noise: spec of a noise model, such as ``symmetric`` or ``annotators:label=majority``; or T[i, j] = P(observed j
+            | true i) as an array [c, c] whose rows sum to 1.
         rate: 0 … 1; left out for models that take none (``matrix:T.csv``).
         seed: another seed, another draw.
         num_classes: c; the largest label + 1 if None.
-        class_names: of the classes, for ``asymmetric:pairs=…``; their numbers if None.
+        class_names: of the classes, for ``asymmetric:pairs=…``; their numbers if None. Where labels are names, these
+            give the order of the classes; alphabetical if None.
         features: [n, d], for ``instance``.
-        probabilities: a clean model's answers [n, c] to examples that it was not trained on, for ``boundary``, and for
-            ``asymmetric`` without pairs.
+        probabilities: a clean model's predictions [n, c] for examples that it was not trained on, for ``boundary``, and
+            for ``asymmetric`` without pairs.
 
     Raises:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
@@ -80,9 +77,16 @@ def corrupt_labels(
     >>> draw = flowernoise.corrupt_labels([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], "symmetric", rate=0.3)
     >>> draw.labels.tolist(), int(draw.flipped.sum())
     ([1, 1, 2, 0, 1, 0, 0, 1, 1, 0], 3)
+    >>> flowernoise.corrupt_labels(["rose", "tulip"] * 5, [[0.8, 0.2], [0, 1]]).labels.tolist().count("tulip")
+    6
     """
+    named = np.asarray(labels)
+    if named.dtype.kind in "UO":
+        labels, class_names = _numbered(named, class_names)
+        num_classes = len(class_names) if num_classes is None else num_classes
     true, c = _checked_labels(labels, num_classes)
-    spec = noise_models.parse(noise)
+    T = None if isinstance(noise, str) else matrices.checked(noise, c, "noise")
+    spec = noise_models.parse(noise if T is None else "matrix:array")
     request = NoiseRequest(
         labels=true,
         num_classes=c,
@@ -93,14 +97,15 @@ def corrupt_labels(
         features=None if features is None else _checked_rows("features", features, len(true), None),
     )
     if probabilities is not None:
-        answers = _checked_rows("probabilities", probabilities, len(true), c)
-        request = dataclasses.replace(request, probabilities=answers, confusion=out_of_fold.confusion(answers, true))
+        predictions = _checked_rows("probabilities", probabilities, len(true), c)
+        request = dataclasses.replace(
+            request, probabilities=predictions, confusion=out_of_fold.confusion(predictions, true)
+        )
     check_inputs(spec, request)
-    noisy = spec(request)
+    noisy = spec(request) if T is None else from_matrix(request, T)
     flipped = noisy.labels != true
-    given = np.asarray(labels).dtype
     return CorruptedLabels(
-        labels=noisy.labels.astype(given if np.can_cast(np.min_scalar_type(c - 1), given) else np.int64),
+        labels=_as_given(noisy.labels, named, class_names, c),
         flipped=flipped,
         transition_matrix=noisy.transition_matrix,
         realised_transition_matrix=matrices.realised(true, noisy.labels, c),
@@ -110,10 +115,10 @@ def corrupt_labels(
 
 
 def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
-    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's answers; no clean label is needed.
+    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's predictions; no clean label is needed.
 
-    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the answers of a model that was
-    trained on these labels with cross-entropy and stopped early, before it memorised them.
+    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the predictions of a model that
+    was trained on these labels with cross-entropy and stopped early, before it memorised them.
 
     Args:
         labels: observed labels [n], whole numbers from 0.
@@ -126,16 +131,16 @@ def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
 
     >>> import flowernoise
-    >>> answers = [[0.8, 0.2]] * 10 + [[0.1, 0.9]] * 10
-    >>> flowernoise.estimate_transition_matrix([0] * 8 + [1] * 2 + [1] * 9 + [0], answers).round(2).tolist()
+    >>> predictions = [[0.8, 0.2]] * 10 + [[0.1, 0.9]] * 10
+    >>> flowernoise.estimate_transition_matrix([0] * 8 + [1] * 2 + [1] * 9 + [0], predictions).round(2).tolist()
     [[0.8, 0.2], [0.1, 0.9]]
     """
     count = np.asarray(labels).size
-    answers = _checked_rows("probabilities", probabilities, count, None)
-    if answers.min(initial=0) < -0.1 or answers.max(initial=1) > 1.1:
+    predictions = _checked_rows("probabilities", probabilities, count, None)
+    if predictions.min(initial=0) < -0.1 or predictions.max(initial=1) > 1.1:
         raise BadRequestError("probabilities are not all between 0 and 1; of logits take the softmax first")
-    observed, _ = _checked_labels(labels, answers.shape[1])
-    return matrices.estimated(observed, answers)[0]
+    observed, _ = _checked_labels(labels, predictions.shape[1])
+    return matrices.estimated(observed, predictions)[0]
 
 
 class Loss:
@@ -145,11 +150,10 @@ class Loss:
     """
 
     def __init__(self, spec: Spec, transition_matrix: Matrix | None, *, sparse: bool) -> None:
-        needs = spec.entry.properties.get("needs", ())
         self.spec, self.transition_matrix, self.sparse = spec, transition_matrix, sparse
         self._extras = tuple(
             _inverse(transition_matrix, spec.name) if need == "inverse_transition_matrix" else transition_matrix
-            for need in needs
+            for need in needs_of(spec)
         )
         self.__name__ = spec.name
         self.__doc__ = spec.entry.function.__doc__
@@ -244,10 +248,10 @@ def loss(spec: str, *, transition_matrix: Any = None, sparse: bool = False) -> L
     1.31
     """
     parsed = losses.parse(spec)
-    for need in parsed.entry.properties.get("needs", ()):
-        if need in _OUT_OF_REACH:
+    for need in needs_of(parsed):
+        if NEEDS[need].out_of_reach:
             raise BadRequestError(
-                f"loss {parsed.name} {_OUT_OF_REACH[need]}, which a function of labels and logits is not given; "
+                f"loss {parsed.name} {NEEDS[need].out_of_reach}, which a function of labels and logits is not given; "
                 f"train with it by `flowernoise train --loss {parsed}`"
             )
     made = Loss(parsed, _matrix_of(parsed, transition_matrix), sparse=sparse)
@@ -280,13 +284,13 @@ def _matrix_of(spec: Spec, given: Any) -> Matrix | None:
         return None
     if given is not None:
         return matrices.checked(given, None, f"{owner}: transition_matrix")
-    if source in ("true", "estimated"):
+    if "T" not in spec.files:
         raise BadRequestError(f"{owner} needs transition_matrix=…, an array [classes, classes] whose rows sum to 1")
     return matrices.read(source, None, owner=owner)
 
 
 def _inverse(T: Matrix | None, name: str) -> Matrix:
-    if T is None or not heads.invertible(T[None]).all():
+    if T is None or not tasks.invertible(T[None]).all():
         raise BadRequestError(
             f"loss {name}: transition_matrix has no inverse, as some labels say nothing about the class"
         )
@@ -305,6 +309,32 @@ def _checked_labels(labels: Any, num_classes: int | None) -> tuple[np.ndarray[An
     if least < 0 or most >= c:
         raise BadRequestError(f"labels go from {least} to {most}; {c} classes are numbered from 0 to {c - 1}")
     return array.astype(np.int64), c
+
+
+def _numbered(labels: np.ndarray[Any, Any], class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
+    """The numbers of labels that are names, and the names of the classes."""
+    given = labels.ravel().tolist()
+    if not given or labels.ndim != 1 or not all(isinstance(label, str) for label in given):
+        raise BadRequestError("labels must be whole numbers or names of classes, in one dimension, at least one")
+    names = sorted(set(given)) if class_names is None else list(class_names)
+    numbers = {name: number for number, name in enumerate(names)}
+    unknown = next((label for label in given if label not in numbers), None)
+    if unknown is not None:
+        raise BadRequestError(
+            f"label {unknown!r} is not in class_names{did_you_mean(unknown, names)}; these are {', '.join(names)}"
+        )
+    return [numbers[label] for label in given], names
+
+
+def _as_given(
+    labels: np.ndarray[Any, Any], given: np.ndarray[Any, Any], class_names: Sequence[str] | None, num_classes: int
+) -> np.ndarray[Any, Any]:
+    """Class numbers in the form of the labels that were given: names, or numbers of their type if that has room."""
+    if given.dtype.kind in "UO":
+        names: np.ndarray[Any, Any] = np.array(class_names, dtype=object if given.dtype.kind == "O" else None)
+        return np.asarray(names[labels])
+    fits = np.can_cast(np.min_scalar_type(num_classes - 1), given.dtype)
+    return labels.astype(given.dtype if fits else np.int64)
 
 
 def _checked_rate(rate: float | None, spec: Spec) -> float:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowernoise.errors import BadRequestError, ExitCode
-from flowernoise.registry import Between, Registry, Spec
+from flowernoise.registry import Between, FilePath, Registry, Spec
 
 ices = Registry("ice", "ices")
 
@@ -74,6 +74,20 @@ def written_specs(draw: st.DrawFn) -> str:
     return f"vanilla:{','.join(f'{key}={draw(values[key])}' for key in keys)}"
 
 
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [("cone", {}), ("cone:recipe=plain", {}), ("cone:recipe=a/b.txt", {"recipe": "a/b.txt"}), ("cone:recipe=", {})],
+)
+def test_a_spec_knows_which_of_its_values_are_paths_of_files(text: str, files: dict[str, str]) -> None:
+    cones = Registry("cone")
+
+    @cones.register()
+    def cone(*, recipe: Annotated[str, FilePath(instead=("plain", ""))] = "plain", topping: str = "a.txt") -> None:
+        """A cone."""
+
+    assert cones.parse(text).files == files
+
+
 @given(written_specs())
 def test_the_canonical_form_reads_back_as_the_same_spec(text: str) -> None:
     spec = ices.parse(text)
@@ -112,6 +126,9 @@ def test_any_text_is_a_spec_or_refused_in_one_line(text: str) -> None:
         ("special:name=monday", "special:monday"),
         ("special:degrees=-20.0,name=monday", "special:monday,degrees=-20"),
         ("special:name=a=b", "special:name=a=b"),
+        ("special:rose, wild", "special:rose, wild"),
+        ("special:name=a=b,c, d,degrees=3", "special:degrees=3,name=a=b,c, d"),
+        ("special:rose, wild,degrees=3", "special:rose, wild,degrees=3"),
         ("special:degrees=-0.0,name=x", "special:x,degrees=0"),
         ("lambda", "lambda"),
     ],

@@ -12,6 +12,7 @@ What a model says about itself where it is registered:
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import numpy as np
@@ -38,9 +39,9 @@ from flowernoise.catalogue.labelling import (
     vote_matrix,
     with_mean,
 )
-from flowernoise.catalogue.transition_matrix import Labels
+from flowernoise.catalogue.transition_matrix import Labels, Matrix
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Between, Registry, Spec
+from flowernoise.registry import Between, FilePath, Registry, Spec
 
 Temperature = Annotated[float, Between(0, open="low")]
 
@@ -63,6 +64,21 @@ def needs_of(spec: Spec) -> tuple[str, ...]:
 def is_rated(spec: Spec) -> bool:
     """Whether a noise model takes rates, or knows itself how many labels are wrong."""
     return bool(spec.entry.properties.get("rated", True))
+
+
+def on_backbone(text: str, backbone: str) -> str:
+    """The spec of a noise model that looks at photos through a backbone, with this one unless it names its own.
+
+    >>> on_backbone("instance", "efficientnet_lite0"), on_backbone("symmetric", "efficientnet_lite0")
+    ('instance:backbone=efficientnet_lite0', 'symmetric')
+    >>> on_backbone("instance:backbone=resnet50", "efficientnet_lite0")
+    'instance:backbone=resnet50'
+    """
+    spec = noise_models.parse(text)
+    names_one = re.search(r"[:,]\s*backbone\s*=", text)
+    if names_one or "," in backbone or "backbone" not in spec.values or not needs_of(spec):
+        return text
+    return str(Spec(spec.entry, {**spec.values, "backbone": backbone}))
 
 
 def check_inputs(spec: Spec, request: NoiseRequest) -> None:
@@ -203,7 +219,9 @@ def asymmetric(
 
 
 @noise_models.register(rated=False, unkeyed="file")
-def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count = "exact") -> NoisyLabels:
+def matrix(
+    request: NoiseRequest, *, file: Annotated[str, FilePath()], sha256: str = "", count: Count = "exact"
+) -> NoisyLabels:
     """Any transition matrix, from a file.
 
     The file holds T[i, j] = P(observed j | true i): a row for each true class, in the order of the classes, each
@@ -228,6 +246,16 @@ def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count =
     T = transition_matrix.read(
         file, request.num_classes, sha256=sha256, owner="noise model matrix", class_names=request.class_names
     )
+    return from_matrix(request, T, count)
+
+
+def from_matrix(request: NoiseRequest, T: Matrix, count: Count = "exact") -> NoisyLabels:
+    """What :func:`matrix` draws, of a transition matrix that is there as an array.
+
+    >>> request = NoiseRequest(np.zeros(10, int), 2, 0.0, np.random.default_rng(0))
+    >>> int(from_matrix(request, np.array([[0.7, 0.3], [0.0, 1.0]])).labels.sum())
+    3
+    """
     if count == "bernoulli":
         return NoisyLabels(draw_from_rows(request.labels, T, request.generator), T)
     per_class = np.bincount(request.labels, minlength=len(T))
@@ -292,7 +320,7 @@ def boundary(
 ) -> NoisyLabels:
     """The photos of which a model trained without noise is unsure are mistaken, for the class it takes them for next.
 
-    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's answer p to a photo that it was not trained
+    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's prediction p for a photo that it was not trained
     on; the wrong label is the most probable class other than the true one. No T: it differs by photo.
 
     Args:
@@ -302,8 +330,8 @@ def boundary(
             the entropy (1 at most) and of mean η.
 
     Source: after Algan and Ulusoy, Label Noise Types and Their Effects on Deep Learning, arXiv:2003.10471, 2020, where
-    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold answers are
-    ours.
+    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold predictions
+    are ours.
 
     Example: ``flowernoise corrupt --noise boundary --rates 0.2``
 
@@ -368,7 +396,7 @@ def annotators(
 def observed(
     request: NoiseRequest,
     *,
-    file: str = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
+    file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
     field: str = "",  # noqa: ARG001
     partial: bool = False,  # noqa: ARG001
     sha256: str = "",  # noqa: ARG001

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flowernoise.store import datasets, runs
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from tests.reliability import integrity
 from tests.reliability.command_server import Before, Warm, warm
@@ -59,8 +59,7 @@ def together(commands: Warm, photos: Path, work: Path, number: int, before: Befo
 
 def there(artifacts: Path) -> int:
     """How many runs are there."""
-    layout = Layout(artifacts)
-    return len(runs.live(runs.blocks(layout, datasets.need(layout).id)))
+    return len(Artifacts(artifacts).runs())
 
 
 @pytest.mark.parametrize("locks", ["working", "useless"])
@@ -124,7 +123,7 @@ def test_of_two_that_conflict_the_second_is_told(
         told += [] if ended.returncode == 0 else [f"other settings: {ended}"]
         ended = first.wait()
         told += [] if ended.returncode == 0 else [f"the first: {ended}"]
-        trained = {key.setup.epochs for key in runs.live(runs.blocks(Layout(base), datasets.need(Layout(base)).id))}
+        trained = {run.settings["epochs"] for run in Artifacts(base).runs()}
         told += [] if trained >= {2 + 2 * attempt, 3 + 2 * attempt} else [f"runs are missing: {trained}"]
     measured(f"{count} conflicting requests, {len(told)} not told with exit 2, or another one disturbed")
     assert not told
