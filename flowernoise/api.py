@@ -12,7 +12,7 @@ import numpy as np
 from flowernoise.catalogue import transition_matrix as matrices
 from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import NEEDS, losses, needs_of
-from flowernoise.catalogue.noise import check_inputs, expected_rate, from_matrix, is_rated, noise_models
+from flowernoise.catalogue.noise import check_inputs, expected_rate, from_matrix, is_rated, noise_models, stream_name
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
@@ -91,8 +91,8 @@ def corrupt_labels(
         labels=true,
         num_classes=c,
         rate=_checked_rate(rate, spec),
-        generator=generator(seed, "draw", str(spec), "train"),
-        shared=generator(seed, "draw", str(spec), "shared"),
+        generator=generator(seed, "draw", stream_name(spec), "train"),
+        shared=generator(seed, "draw", stream_name(spec), "shared"),
         class_names=None if class_names is None else _checked_names(class_names, c),
         features=None if features is None else _checked_rows("features", features, len(true), None),
     )

@@ -12,7 +12,10 @@ What a model says about itself where it is registered:
 
 from __future__ import annotations
 
+import collections
 import re
+from collections.abc import Collection
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 import numpy as np
@@ -79,6 +82,33 @@ def on_backbone(text: str, backbone: str) -> str:
     if names_one or "," in backbone or "backbone" not in spec.values or not needs_of(spec):
         return text
     return str(Spec(spec.entry, {**spec.values, "backbone": backbone}))
+
+
+def stream_name(spec: Spec) -> str:
+    """What a noise model's random streams are told apart by: its spec but for the name that a user gave it."""
+    return str(Spec(spec.entry, {**spec.values, "name": ""}) if "name" in spec.values else spec)
+
+
+def shown_names(texts: Collection[str]) -> dict[str, str]:
+    """What to call noise models: the name given, else the file's, else the spec; and the spec where two are alike.
+
+    >>> shown_names(["symmetric", "observed:a/worst.csv,sha256=1f", "observed:b.csv,name=human,sha256=2e"]).values()
+    dict_values(['symmetric', 'worst', 'human'])
+    """
+    names = {text: _shown_name(text) for text in texts}
+    taken = collections.Counter(names.values())
+    return {
+        text: name if taken[name] == 1 and name not in ("none", "control") else text for text, name in names.items()
+    }
+
+
+def _shown_name(text: str) -> str:
+    try:
+        values = noise_models.parse(text).values
+    except BadRequestError:  # from a version that knows more, or the control
+        return text
+    file = values.get("file")
+    return str(values.get("name") or (PurePath(file).stem if file else text))
 
 
 def check_inputs(spec: Spec, request: NoiseRequest) -> None:
@@ -220,7 +250,12 @@ def asymmetric(
 
 @noise_models.register(rated=False, unkeyed="file")
 def matrix(
-    request: NoiseRequest, *, file: Annotated[str, FilePath()], sha256: str = "", count: Count = "exact"
+    request: NoiseRequest,
+    *,
+    file: Annotated[str, FilePath()],
+    name: str = "",  # noqa: ARG001 (for tables)
+    sha256: str = "",
+    count: Count = "exact",
 ) -> NoisyLabels:
     """Any transition matrix, from a file.
 
@@ -231,6 +266,7 @@ def matrix(
         request: what is to be corrupted; its rate is not used.
         file: CSV (c rows of c numbers; class names may head columns and rows, and are checked), JSON (a list of c
             lists) or NumPy's ``.npy``.
+        name: what tables and pictures call it; the file's name without its suffix if empty.
         sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
         count: ``exact`` makes round(Σ n_i (1 − T_ii)) labels wrong, in each class its share up to one label;
             ``bernoulli`` draws each label on its own.
@@ -398,6 +434,7 @@ def observed(
     *,
     file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
     field: str = "",  # noqa: ARG001
+    name: str = "",  # noqa: ARG001
     partial: bool = False,  # noqa: ARG001
     sha256: str = "",  # noqa: ARG001
 ) -> NoisyLabels:
@@ -412,6 +449,7 @@ def observed(
             in the source, or an absolute one, or the file's name where it is the only one. What ``corrupt --export``
             writes is such a file.
         field: name of the source's field, such as ``worse_label``.
+        name: what tables and pictures call it; the file's name without its suffix if empty.
         partial: the file has rows for some photos, and the others keep their label.
         sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
 

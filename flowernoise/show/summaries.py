@@ -13,6 +13,7 @@ from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.document import Bullets, Cell, Document, Table, TableColumn, Verbatim, cells, columns
@@ -65,11 +66,11 @@ def corrupted(result: CorruptResult) -> Document:
     conditions: dict[tuple[str, float], list[Draw]] = {}
     for draw in result.draws:
         conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
-    rows = []
+    rows, names = [], shown_names(list(dict.fromkeys(noise for noise, _ in conditions)))
     for (noise, rate), members in conditions.items():
         realised = _span([draw.realised_rate for draw in members])
         val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
-        rows.append(cells(_noise(noise), f"{rate:g}", realised, _span(val) if val else "–", str(len(members))))
+        rows.append(cells(_noise(names[noise]), f"{rate:g}", realised, _span(val) if val else "–", str(len(members))))
     heads = columns("rate", f"{wrong} in train", f"{wrong} in val", "seeds", numeric=True)
     draws = [msgspec.to_builtins(draw) for draw in result.draws]
     data = {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}

@@ -98,7 +98,7 @@ def _specs(settings: CorruptSettings) -> list[Spec]:
     settings.check()
     specs = [noise_models.parse(text) for text in settings.noise]
     if settings.import_ is not None:
-        given = {"file": str(settings.import_), "field": "", "sha256": "", "partial": settings.partial}
+        given = {"file": str(settings.import_), "field": "", "name": "", "sha256": "", "partial": settings.partial}
         specs.append(Spec(noise_models["observed"], types.MappingProxyType(given)))
     wants_rates = settings.rates != DEFAULT_RATES and any(rate > 0 for rate in settings.rates)
     if specs and wants_rates and not any(is_rated(spec) for spec in specs):

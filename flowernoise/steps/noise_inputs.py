@@ -13,7 +13,7 @@ from flowernoise.catalogue import transition_matrix
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import ce
-from flowernoise.catalogue.noise import needs_of
+from flowernoise.catalogue.noise import needs_of, stream_name
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.randomness import generator
@@ -74,8 +74,8 @@ class NoiseInputs:
             labels=self.truth[split],
             num_classes=len(self.dataset.classes),
             rate=rate,
-            generator=generator(seed, "draw", str(spec), split),
-            shared=generator(seed, "draw", str(spec), "shared"),
+            generator=generator(seed, "draw", stream_name(spec), split),
+            shared=generator(seed, "draw", stream_name(spec), "shared"),
             class_names=self.dataset.classes,
             **{need: self._supply(need, spec, split) for need in needs_of(spec)},
         )

@@ -579,6 +579,29 @@ def test_labels_that_people_gave_are_imported_by_path(tmp_path):
     assert 0.3 < result.draws[-1].realised_rate < 0.5  # 40.2 % of the worst of three labels, says the paper
 
 
+def test_labels_of_a_file_go_by_its_name_or_one_that_is_given_and_by_their_digest_in_json(artifacts, tmp_path):
+    index = photos.read_index(Layout(artifacts).photos, datasets.need(Layout(artifacts)).index)
+    for name in ("worst", "best"):
+        (tmp_path / f"{name}.csv").write_text("path,label\n" + "".join(f"{photo.path},roses\n" for photo in index))
+    noise = [f"observed:{tmp_path}/worst.csv", f"observed:{tmp_path}/best.csv,name=human"]
+    called = ["corrupt", "-a", artifacts, "--seeds", 1, "--noise", noise[0], "--noise", noise[1]]
+    shown = command(*called)
+    assert shown.returncode == 0, shown.stderr
+    assert [line.split()[0] for line in shown.stdout.splitlines() if "0.66" in line] == ["worst", "human"]
+    assert "sha256" not in shown.stdout
+    keys = [draw["key"]["noise"] for draw in json.loads(command(*called, "--json").stdout)["draws"]]
+    assert keys[0] == "none"
+    assert re.fullmatch(rf"observed:{tmp_path}/worst\.csv,sha256=[0-9a-f]{{12}}", keys[1])
+    assert re.fullmatch(rf"observed:{tmp_path}/best\.csv,name=human,sha256=[0-9a-f]{{12}}", keys[2])
+
+
+def test_a_name_changes_no_number(artifacts, tmp_path):
+    (tmp_path / "T.csv").write_text("0.5,0.5,0\n0,1,0\n0,0,1\n")
+    plain, named = (f"matrix:{tmp_path}/T.csv", f"matrix:{tmp_path}/T.csv,name=pairs")
+    result = corrupt(artifacts, CorruptSettings(noise=(plain, named), seeds=1), Silent())
+    assert result.draws[1].labels == result.draws[2].labels
+
+
 def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):
     (tmp_path / "labels.csv").write_text("id,label\n")
     with pytest.raises(BadRequestError, match=r"labels\.csv has no label for 27 of the 27 photos"):
