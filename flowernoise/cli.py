@@ -140,7 +140,7 @@ def _implied(given: Given) -> Given:
     group=STUDY,
     examples=(
         "flowernoise prepare ./photos",
-        "flowernoise prepare synthetic:photos=200 --positive sunflowers -a drawn",
+        "flowernoise prepare ./photos --positive roses -a binary",
     ),
 )
 def prepare(settings: PrepareSettings, place: Place, output: Output) -> None:
@@ -225,7 +225,7 @@ def compare(
     group=STUDY,
     examples=(
         "flowernoise run ./photos --backbone efficientnet_lite0 --epochs 15",
-        "flowernoise run synthetic:photos=200 --positive sunflowers --backbone efficientnet_lite0 -a drawn",
+        "flowernoise run ./photos --backbone efficientnet_lite0 --noise pairflip --rates 0.4 --loss ce --loss sce",
     ),
     without=("where",),
     implied=_implied,
