@@ -20,7 +20,7 @@ from flowernoise import cli
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.metrics import Answers, metrics
+from flowernoise.catalogue.metrics import MetricFacts, RunPredictions, facts_of, metrics
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.sources import sources
 from flowernoise.options import Field
@@ -228,15 +228,29 @@ def noise_matrix(entry: Entry) -> np.ndarray | None:
     return counts / counts.sum(axis=1, keepdims=True)
 
 
+def known_of(entry: Entry) -> MetricFacts:
+    """What is known of a metric; one of a single class stands for those of all."""
+    return facts_of(f"{entry.name}:a" if entry.unkeyed else entry.name)
+
+
+def words_of(facts: MetricFacts) -> str:
+    """What is known of a metric, in sentences."""
+    low, high = facts.range
+    top = "∞" if np.isinf(high) else f"{high:g}"
+    photos = "test photos" if facts.of == "test" else "training photos whose labels are wrong"
+    return f"{facts.better.capitalize()} is better. It runs from {low:g} to {top} and is measured on {photos}."
+
+
 def metric_curve(entry: Entry) -> np.ndarray | None:
     """One photo's part of a metric by the probability of its true class, of two; None if only answers count."""
-    if entry.properties.get("needs") != ("probabilities",) or entry.properties.get("better") != "lower":
+    facts = known_of(entry)
+    if facts.needs != ("probabilities",) or facts.better != "lower":
         return None
     probabilities = np.column_stack([GIVEN, 1 - GIVEN])[None]
     labels = np.zeros(len(GIVEN), dtype=int)
-    answers = Answers(probabilities.argmax(axis=2), labels, ("a", "b"), probabilities=probabilities)
+    predictions = RunPredictions(probabilities.argmax(axis=2), labels, ("a", "b"), probabilities=probabilities)
     defaults = {key: each.default for key, each in entry.parameters.items()}
-    parts = entry.function(answers, **defaults).photos
+    parts = entry.function(predictions, **defaults).photos
     return None if parts is None else np.asarray(parts[0], dtype=np.float64)
 
 
@@ -310,10 +324,7 @@ def metrics_page() -> Iterator[tuple[str, str]]:
         if line is not None:
             yield f"shapes/metric-{entry.name}.svg", curve(GIVEN, {entry.name: line}, "probability of the true class")
             picture = f"![One photo's {entry.name}, of two classes](shapes/metric-{entry.name}.svg)"
-        low, high = entry.properties["range"]
-        top = "∞" if np.isinf(high) else f"{high:g}"
-        facts = f"{entry.properties['better'].capitalize()} is better. It runs from {low:g} to {top}."
-        sections.append(section(entry, facts, picture))
+        sections.append(section(entry, words_of(known_of(entry)), picture))
     intro = """What is measured of a trained run. `compare`, `plot` and `report` take `--metric`:
 
 ```sh

@@ -85,7 +85,9 @@ class ListSettings(Settings):
 
     kind: Annotated[
         str | None,
-        Option("sources, noise, backbones, losses or metrics.", metavar="[KIND]", default="all", argument=True),
+        Option(
+            "sources, noise, backbones, losses, metrics or pictures.", metavar="[KIND]", default="all", argument=True
+        ),
     ] = None
     name: Annotated[
         str | None,
@@ -259,7 +261,7 @@ def run(
     ),
 )
 def list_(settings: ListSettings, output: Output) -> None:
-    """List what you can choose. Sources, noise models, backbones, losses and metrics."""
+    """List what you can choose. Sources, noise models, backbones, losses, metrics and pictures."""
     import flowernoise.steps.list as step
 
     with output.session() as session:
@@ -363,7 +365,11 @@ def status(place: Place, output: Output) -> None:
 
 
 def _form(table: TableSettings, output: Output) -> str:
-    """The form that a comparison is shown in."""
+    """The form that a comparison is shown in: the one asked for, or that of the output's suffix."""
+    from flowernoise.show import writers
+
     if output.json and table.format not in (None, "json"):
         raise BadRequestError(f"--json and --format {table.format} contradict each other; give one of them")
-    return "json" if output.json else table.format or "table"
+    if output.json:
+        return "json"
+    return table.format or (table.output and writers.of_file(table.output)) or "table"

@@ -57,7 +57,7 @@ def run(command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with photos of one's own, labels of one's own, and the sweep of the README over them."""
     place = tmp_path_factory.mktemp("docs")
     for number, name in enumerate(("daisy", "roses", "tulips")):
@@ -77,9 +77,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workplace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that directory, to work in; `flowernoise` is found on the path."""
-    shutil.copytree(finished, tmp_path / "work")
+    shutil.copytree(swept, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     return tmp_path / "work"

@@ -27,7 +27,7 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import Dataset
 from flowernoise.training import engine, out_of_fold
-from flowernoise.training.heads import LossGroup
+from flowernoise.training.tasks import LossGroup
 
 Array = np.ndarray[Any, Any]
 
@@ -118,12 +118,14 @@ class NoiseInputs:
         # one clean model for all seeds: it stands for the photos, not for chance
         stream = generator(0, "out of fold", spec.values["backbone"])
         loss = LossGroup(ce, heads=1)
-        answers = out_of_fold.probabilities(np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream)
-        return self._by_split(answers)
+        predictions = out_of_fold.probabilities(
+            np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream
+        )
+        return self._by_split(predictions)
 
     def _confusion(self, spec: Spec) -> Array:
-        answers = np.concatenate([self._supply("probabilities", spec, split) for split in NOISY_SPLITS])
-        return out_of_fold.confusion(answers, np.concatenate([self.truth[split] for split in NOISY_SPLITS]))
+        predictions = np.concatenate([self._supply("probabilities", spec, split) for split in NOISY_SPLITS])
+        return out_of_fold.confusion(predictions, np.concatenate([self.truth[split] for split in NOISY_SPLITS]))
 
     def _observed(self, spec: Spec) -> dict[str, Array]:
         file, field, dataset = spec.values["file"], spec.values["field"], self.dataset
@@ -135,5 +137,5 @@ class NoiseInputs:
             return dict(source_fields.read(dataset, self.index, field))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
         groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
-        set_aside = {path for group in groups for path in group}
-        return dict(labels_csv.read(data, file, self.index, dataset.classes, set_aside))
+        dropped = {path for group in groups for path in group}
+        return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped))

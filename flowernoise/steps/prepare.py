@@ -29,7 +29,7 @@ from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadabl
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
-MOST_PHOTOS = 100_000_000  # in a split
+MAX_PHOTOS = 100_000_000  # in a split
 _CHUNK = 32
 
 
@@ -99,7 +99,7 @@ def _find_before(
     except DamagedFileError as error:
         if progress is not None:
             progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
-            files.set_aside(layout.dataset)
+            files.quarantine(layout.dataset)
         return None, None
     if before is None or (before.request, before.source_fingerprint) != (request, source_fingerprint):
         return None, before

@@ -18,7 +18,8 @@ from flowernoise.show.report import render
 from flowernoise.steps import commands, plot, preview
 from flowernoise.steps.compare import compare
 from flowernoise.steps.settings import CompareSettings, PlotSettings, PreviewSettings, ReportSettings
-from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
+from flowernoise.store import evaluations, files
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
@@ -27,7 +28,7 @@ from flowernoise.store.records import (
     DatasetRequest,
     Draw,
     DrawKey,
-    Preset,
+    PresetRecord,
     Provenance,
 )
 from flowernoise.store.runs import StoredRun
@@ -59,15 +60,15 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         BadRequestError: nothing prepared or evaluated, or an unknown metric.
         DamagedFileError: files that are not what was written.
     """
-    layout = artifacts.opened(artifacts_directory)
-    dataset = datasets.need(layout)
+    held = Artifacts(artifacts_directory)
+    layout, dataset = held.layout, held.dataset
     wanted = CompareSettings(metric=settings.metric, select=settings.select, where=settings.where)
     comparison = compare([artifacts_directory], wanted, progress)
     pictured = PlotSettings(metric=settings.metric, select=settings.select, where=settings.where)
     gallery = plot.pictures(artifacts_directory, pictured, progress)
-    drawn = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
+    drawn = {draw.key: draw.draw for draw in held.draws()}
     shown = {row.identity for row in comparison.rows}
-    live = [s for key, s in runs.live(runs.blocks(layout, dataset.id)).items() if key.identity in shown]
+    live = [run for run in held.runs() if run.key.identity in shown]
     return Report(
         dataset=dataset,
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
@@ -76,7 +77,7 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
-        provenance=tuple(_once({stored.name: stored.block.provenance for stored in live}.values())),
+        provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
         digests=tuple(_digests(layout, dataset, drawn)),
     )
 
@@ -130,7 +131,7 @@ def _commands(
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
     prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset = files.read_record(layout.preset, "preset", Preset) if layout.preset.exists() else None
+    preset = files.read_record(layout.preset, "preset", PresetRecord) if layout.preset.exists() else None
     if preset and preset.dataset == dataset.id and len(drawings) == len(trainings) == 1:
         [(how, _)] = trainings
         yield _command("run", *prepared, "--preset", preset.name, *drawings[0], *how)
@@ -197,4 +198,4 @@ def _digests(layout: Layout, dataset: Dataset, drawn: Mapping[DrawKey, Draw]) ->
     yield "labels of all draws", files.digest_of([(key, drawn[key].labels) for key in sorted(drawn)])
     evaluation = evaluations.find(layout)
     if evaluation:
-        yield "answers of all runs to the test photos", evaluation.arrays.sha256
+        yield "predictions of all runs for the test photos", evaluation.arrays.sha256

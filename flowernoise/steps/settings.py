@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.options import Option, Settings
 from flowernoise.registry import Between, Registry, format_value
 from flowernoise.safe import paths
+from flowernoise.show import formats
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
 MAX_DRAWS = 1_000_000
@@ -18,26 +20,17 @@ LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # faster ones make losses like mae chaotic:
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE, FIXED_L2 = 1e-3, 0.0
 MAX_POINTS = 1000  # of a tuning grid
-# The kinds of pictures, and the options that apply to each.
-PICTURES: Mapping[str, Collection[str]] = {
-    "accuracy": ("metric", "select", "losses", "noise", "where"),
-    "memorisation": ("losses", "noise", "where"),
-    "confusion": ("select", "losses", "noise", "rate", "seed", "where"),
-    "transition": ("noise", "rate", "seed"),
-    "seeds": ("metric", "select", "losses", "noise", "where"),
-}
 
 _Photos = Between(1, 100_000_000)
 _SinglePrecision = Between(1e-37, 3e38)  # beyond, it has 0 or infinity
 
 
-def _registry(kind: str) -> Callable[[], Registry]:
+def _registry(module: str, name: str) -> Callable[[], Registry]:
     """Finds a registry once it is needed: importing those takes a tenth of a second."""
 
     def find() -> Registry:
-        from flowernoise.steps.list import REGISTRIES
-
-        return REGISTRIES[kind]
+        registry: Registry = getattr(importlib.import_module(f"flowernoise.{module}"), name)
+        return registry
 
     return find
 
@@ -84,7 +77,7 @@ def _grid_or_fixed(grid: tuple[float, ...], fixed: float) -> str:
 
 # Options of several commands
 
-Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("metrics"))]
+Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("catalogue.metrics", "metrics"))]
 Select = Annotated[
     Literal["selected", "last", "oracle"] | None,
     Option(
@@ -158,7 +151,7 @@ class CorruptSettings(Settings):
 
     noise: Annotated[
         tuple[str, ...],
-        Option("Noise model: {names}; may be repeated.", registry=_registry("noise")),
+        Option("Noise model: {names}; may be repeated.", registry=_registry("catalogue.noise", "noise_models")),
     ] = ("symmetric",)
     rates: Annotated[
         tuple[float, ...],
@@ -200,14 +193,14 @@ class TrainSettings(Settings):
         Option(
             "Loss: {names}, with parameters as in gce:q=0.5; may be repeated.",
             names=("--loss",),
-            registry=_registry("losses"),
+            registry=_registry("catalogue.losses", "losses"),
         ),
     ] = ("ce", "mae")
     backbone: Annotated[
         str,
         Option(
             "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
-            registry=_registry("backbones"),
+            registry=_registry("catalogue.backbones", "backbones"),
         ),
     ] = "resnet50"
     mode: Annotated[
@@ -286,7 +279,9 @@ class CompareSettings(Settings):
 
     metric: Metric = "accuracy"
     select: Select = None
-    baseline: Annotated[str, Option("The loss to compare with.", registry=_registry("losses"))] = "ce"
+    baseline: Annotated[str, Option("The loss to compare with.", registry=_registry("catalogue.losses", "losses"))] = (
+        "ce"
+    )
     sort_by: Annotated[
         Literal["noise", "rate", "loss", "mean", "drop"],
         Option(
@@ -325,7 +320,8 @@ class TableSettings(Settings):
     """How a comparison is shown, and where."""
 
     format: Annotated[
-        Literal["table", "json", "csv", "markdown"] | None, Option("Form of the output.", default="table")
+        str | None,
+        Option("Form of the output.", default="that of the suffix of --output, else table", choices=formats.DOCUMENTS),
     ] = None
     output: Annotated[Path | None, Option("Write there instead of to stdout.", check=_check_file)] = None
 
@@ -342,11 +338,11 @@ class PlotSettings(Settings):
     kind: Annotated[
         str | None,
         Option(
-            "accuracy (any metric against the rate), memorisation, confusion, transition or seeds.",
+            "{names}; `flowernoise list pictures` tells what each shows.",
             metavar="[KIND]",
             default="all that the data allow",
             argument=True,
-            choices=PICTURES,
+            registry=_registry("show.plot.kinds", "pictures"),
         ),
     ] = None
     metric: Metric = "accuracy"
@@ -359,7 +355,7 @@ class PlotSettings(Settings):
     rate: Annotated[float | None, Option("Nominal rate of matrices.", default="the highest")] = None
     seed: Annotated[int | None, Option("Seed of matrices.", default="the lowest")] = None
     where: Where = ()
-    format: Annotated[Literal["png", "svg"] | None, Option("Form of the pictures.", default="png")] = None
+    format: Annotated[str | None, Option("Form of the pictures.", default="png", choices=formats.PICTURES)] = None
     output: Annotated[
         Path | None,
         Option(
@@ -372,8 +368,10 @@ class PlotSettings(Settings):
 
     def check_together(self) -> None:
         """Refuses options that do not apply to the kind of picture."""
+        from flowernoise.show.plot.kinds import pictures
+
         for field in dataclasses.fields(self):
-            users = [kind for kind, used in PICTURES.items() if field.name in used]
+            users = [kind.name for kind in pictures if field.name in kind.properties["options"]]
             if self.kind and users and self.kind not in users and getattr(self, field.name) != field.default:
                 option = {"losses": "loss"}.get(field.name, field.name)
                 raise BadRequestError(f"--{option} does not apply to {self.kind}; it is for {', '.join(users)}")

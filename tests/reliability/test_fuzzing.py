@@ -21,7 +21,7 @@ from flowernoise.steps.list import REGISTRIES
 from flowernoise.steps.settings import CorruptSettings
 from flowernoise.store import files, labels, records
 from flowernoise.store.photos import IndexedPhoto
-from tests.reliability.tools import short_and_full
+from tests.reliability.real_command import short_and_full
 
 Strategy = st.SearchStrategy[Any]
 FULL = 2500
@@ -33,7 +33,7 @@ RECORDS = (
     records.BlockHead,
     records.Predictions,
     records.Evaluation,
-    records.Preset,
+    records.PresetRecord,
     records.KeptComparison,
 )
 # What parsers are known to stumble over, as text.

@@ -1,4 +1,4 @@
-"""Makes again what an audit found wrong, as far as records say how; the rest is set aside, and commands are named.
+"""Makes again what an audit found wrong, as far as records say how; the rest is quarantined, and commands are named.
 
 Records of others may name any path. So nothing is made again that would read a file which only a record names: a folder
 of photos, a TFDS directory, a file of weights, labels or a matrix. The user names these, by the command that made them.
@@ -29,8 +29,7 @@ from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey
 from flowernoise.store.setups import Setup
-
-_NO_PATHS = {"weights": ("imagenet", "none"), "T": ("true", "estimated"), "file": ("",)}
+from flowernoise.store.stages import STAGES
 
 
 def repair(layout: Layout, found: Found, progress: Progress) -> None:
@@ -46,16 +45,17 @@ def repair(layout: Layout, found: Found, progress: Progress) -> None:
 
     mend(("prepare",), lambda: _photos(layout, found.dataset, progress))
     mend(("corrupt",), lambda: _draws(layout, found, progress))
-    _set_aside(wrong, ("features", "compare", "preset", "answers", "evaluate"))  # features are made when needed
+    _quarantine(wrong)
     mend(("train",), lambda: _runs(layout, found, wrong, progress))
     mend(("answers", "evaluate", "train"), lambda: evaluate(layout.root, progress))
 
 
-def _set_aside(wrong: Iterable[Problem], stages: tuple[str, ...]) -> None:
+def _quarantine(wrong: Iterable[Problem]) -> None:
+    """Puts out of the way what is made again once it is needed."""
     for problem in wrong:
-        if problem.stage in stages:
-            files.set_aside(Path(problem.path))
-            files.set_aside(Path(problem.record))
+        if STAGES[problem.stage].on_demand:
+            files.quarantine(Path(problem.path))
+            files.quarantine(Path(problem.record))
 
 
 def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None:
@@ -97,9 +97,9 @@ def _runs(layout: Layout, found: Found, wrong: Iterable[Problem], progress: Prog
     for path in sorted({Path(problem.record) for problem in wrong if problem.stage == "train"}):
         block = _readable(path)
         if block is None:
-            files.set_aside(path)
+            files.quarantine(path)
             continue
-        runs.set_aside(layout, path.stem, block)
+        runs.quarantine(layout, path.stem, block)
         lost.setdefault((block.recency, block.setup), []).extend(block.keys)
     for recency, key in _evaluated_only(found, {key for keys in lost.values() for key in keys}):
         lost.setdefault((recency, key.setup), []).append(key)
@@ -147,6 +147,5 @@ def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, p
 
 def _names_no_file(spec: Spec) -> bool:
     """Whether none of a spec's parameters is the path of a file."""
-    plain = all(spec.values[key] in values for key, values in _NO_PATHS.items() if key in spec.values)
     inner = spec.values.get("backbone")
-    return plain and spec.name != "matrix" and (inner is None or _names_no_file(backbones.parse(inner)))
+    return not spec.files and (inner is None or _names_no_file(backbones.parse(inner)))

@@ -1,0 +1,154 @@
+"""Means over test photos and seeds, with both drawn anew."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from flowernoise.analysis.stats.common import (
+    AT_ONCE,
+    LEVEL,
+    RESAMPLES,
+    SHARE,
+    Cells,
+    Floats,
+    Integers,
+    Z,
+    crossed_variance,
+    weights_of_groups,
+)
+from flowernoise.analysis.stats.student import student_quantile
+
+
+def resampled_means(
+    photos: Floats,
+    groups: Integers,
+    cells: Cells,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+    *,
+    bounds: tuple[float, float] = SHARE,
+) -> Floats:
+    """Means over test photos and seeds, as observed and with both drawn anew.
+
+    The statistic is the mean over groups of the group's mean, and then over seeds. All cells share the resampled
+    photos, and cells of the same number of seeds the resampled seeds, so differences between cells are paired; a
+    generator in the same state gives a cell the same means whatever the other cells are. Resampling a handful of seeds
+    understates how much they differ, so the resampled means are moved away from the observed one until their spread is
+    that of a t-interval with the degrees of freedom that seeds and photos leave.
+
+    Args:
+        photos: each run's part on each test photo [runs, n]; for shares 0 or 1.
+        groups: of each photo [n]; −1 for photos left out.
+        cells: for each mean the runs (rows of ``photos``) that are its seeds, in the same order everywhere; never none.
+        generator: source of the resampling.
+        resamples: B.
+        bounds: where means can lie; those moved beyond are put there.
+
+    Returns:
+        [cells, 1 + B], float32: the observed mean, then the resampled ones.
+
+    Source: Owen and Eckles, Bootstrapping data arrays of arbitrary order, Annals of Applied Statistics 6, 2012; degrees
+    of freedom: Hillis, A comparison of denominator degrees of freedom methods for multiple observer ROC analysis,
+    Statistics in Medicine 26, 2007 (seeds are the observers, photos the patients).
+    """
+    means = np.empty((len(cells), 1 + resamples), dtype=np.float32)
+    for positions, observed, drawn in _chunks(photos, groups, cells, generator, resamples, bounds):
+        means[positions, 0], means[positions, 1:] = observed, drawn
+    return means
+
+
+def percentiles(
+    photos: Floats,
+    groups: Integers,
+    cells: Cells,
+    generator: np.random.Generator,
+    resamples: int,
+    bounds: tuple[float, float],
+) -> tuple[Floats, Floats, Floats]:
+    """Lower and upper bound of the resampled means, and the observed ones; each [cells]."""
+    found = np.zeros((3, len(cells)))
+    for positions, observed, means in _chunks(photos, groups, cells, generator, resamples, bounds):
+        found[0, positions], found[1, positions] = middle(means)
+        found[2, positions] = observed
+    return found[0], found[1], found[2]
+
+
+def middle(drawn: Floats) -> tuple[Floats, Floats]:
+    """The order statistics that hold 95 % of what was drawn [..., B]."""
+    ordered = np.sort(drawn, axis=-1)
+    tail = int(drawn.shape[-1] * (1 - LEVEL) / 2)
+    return ordered[..., tail], ordered[..., -1 - tail]
+
+
+def _chunks(
+    photos: Floats,
+    groups: Integers,
+    cells: Cells,
+    generator: np.random.Generator,
+    resamples: int,
+    bounds: tuple[float, float],
+) -> Iterator[tuple[list[int], Floats, Floats]]:
+    """Positions of some cells, their means as observed [cells] and as resampled [cells, B]; not too many at once."""
+    kept = groups >= 0
+    observed_weights = weights_of_groups(groups[kept]) / kept.sum()
+    photo_weights = _resampled_weights(groups[kept], generator, resamples)
+    seed_of_seeds = int(generator.integers(2**63))
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for position, cell in enumerate(cells):
+        by_size[len(cell)].append(position)
+    for size, positions in by_size.items():
+        drawn = np.random.default_rng([seed_of_seeds, size]).multinomial(size, [1 / size] * size, size=resamples)
+        seed_weights = (drawn.T / size).astype(np.float32)
+        step = max(1, AT_ONCE // (size * resamples))
+        for start in range(0, len(positions), step):
+            chosen = positions[start : start + step]
+            rows = np.array([cells[position] for position in chosen]).ravel()
+            parts = (photos[rows] if kept.all() else photos[np.ix_(rows, kept)]).astype(np.float32, copy=False)
+            observed = (parts @ observed_weights).reshape(len(chosen), size)
+            resampled = (parts @ photo_weights).reshape(len(chosen), size, resamples)
+            yield chosen, observed.mean(axis=1), _over_resampled_seeds(observed, resampled, seed_weights, bounds)
+
+
+def _resampled_weights(groups: Integers, generator: np.random.Generator, resamples: int) -> Floats:
+    """What each photo counts in each resample [n, B]; groups that a resample misses are left out of its mean."""
+    n = len(groups)
+    weights = np.empty((resamples, n), dtype=np.float32)
+    for row in weights:
+        row[:] = np.bincount(generator.integers(n, size=n), minlength=n)
+    present = np.zeros((resamples, 1), dtype=np.float32)
+    for group in np.unique(groups):
+        members = groups == group
+        size = weights[:, members].sum(axis=1, keepdims=True)
+        weights[:, members] /= np.maximum(size, 1)
+        present += size > 0
+    return np.ascontiguousarray((weights / present).T)
+
+
+def _over_resampled_seeds(
+    observed: Floats, resampled: Floats, seed_weights: Floats, bounds: tuple[float, float]
+) -> Floats:
+    """Means [cells, B] of ``resampled`` [cells, seeds, B] over the seeds that ``seed_weights`` [seeds, B] draw."""
+    seeds, resamples = seed_weights.shape
+    if seeds == 1:
+        return resampled[:, 0]
+    centre = observed.mean(axis=1, keepdims=True)
+    away = np.subtract(resampled, centre[:, :, None], dtype=np.float32, out=resampled)  # single precision's best
+    means = np.einsum("csb,sb->cb", away, seed_weights)
+    of_each = np.einsum("csb,csb->cs", away, away) / resamples - away.mean(axis=2) ** 2
+    of_photos = away.mean(axis=1).var(axis=1)
+    of_seeds = observed.var(axis=1, ddof=1) / seeds
+    means *= _stretch(means.std(axis=1), of_seeds, of_photos, of_each.mean(axis=1), seeds)[:, None]
+    return np.asarray(np.clip(means + centre.astype(np.float32), *bounds))
+
+
+def _stretch(spread: Floats, of_seeds: Floats, of_photos: Floats, of_each: Floats, seeds: int) -> Floats:
+    """Factor ≥ 1 that gives resampled means the spread of a t-interval over seeds and photos; each [cells]."""
+    variance, freedom = crossed_variance(of_seeds, of_photos, of_each, seeds)
+    known = (of_seeds > 0) & (spread > 0)
+    half = student_quantile(np.where(known, freedom, math.inf)) * np.sqrt(variance)
+    factor = np.divide(half, Z * spread, out=np.ones(len(spread)), where=known)
+    return np.asarray(np.maximum(factor, 1), dtype=np.float32)
