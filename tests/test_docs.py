@@ -244,7 +244,7 @@ def test_the_readme_shows_the_table_of_make_demo(tmp_path: Path, monkeypatch: py
     (options,) = re.findall(r"\$\(RUN\) (synthetic --.*) --artifacts", recipe)
     monkeypatch.chdir(tmp_path)
     shown = run(f"flowernoise run {options}").rstrip()
-    printed = README.read_text(encoding="utf-8").partition("```text\n")[2].partition("\n\nnote:")[0]
+    printed = README.read_text(encoding="utf-8").partition("```text\n")[2].partition("\n```")[0]
     number = re.compile(r"\d+\.\d")
     assert number.sub("", " ".join(shown.split())) == number.sub("", " ".join(printed.split()))
     then, now = (np.array(number.findall(each), dtype=float) for each in (printed, shown))
