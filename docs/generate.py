@@ -277,12 +277,14 @@ flowernoise train --backbone efficientnet_lite0 --loss ce --loss gce:q=0.5
 ```
 
 In the formulas p = softmax(logits), y is the given label, e its one-hot vector, p_y its probability, c the number of
-classes. Each picture shows the loss (blue) by the probability that the model gives to the label, right or wrong. Four
-other classes share the rest evenly. Cross-entropy is dashed, stretched to the same ends: only the shape is compared. A
-loss that is steep at the left insists on every label, wrong ones too. A flatter one lets go, and learns more slowly.
+classes. Each picture shows the loss (blue) by the probability that the model gives to the label, from 0.01 to 1. Four
+other classes share the rest evenly. Cross-entropy is dashed, stretched to the same ends: only the shape is compared. As
+a rule of thumb, a loss that is steep at the left insists on every label, wrong ones too. A flatter one lets go, and
+learns more slowly.
 
 `forward` and `backward` are drawn with the matrix of 40 % symmetric noise; `elr` where its memory gives the label 0.7;
-`peer` at the end of training, against a peer that is unsure. How all of them do on real photos is on
+`peer` at the end of training, against a peer that is unsure. What makes these two robust is what they compare with, and
+that does not show in the curve of one photo. How all of them do on real photos is on
 [a page of its own](real-photos.md)."""
     yield "losses.md", page("Losses", intro, overview(losses), *sections)
 
