@@ -54,12 +54,24 @@ class Place(Settings):
         Option("The artifacts directory.", names=("-a", "--artifacts"), metavar="DIR", envvar="FLOWERNOISE_ARTIFACTS"),
     ] = Path("artifacts")
 
+    def next_command(self) -> str | None:
+        """The command that comes next there, if there is any."""
+        from flowernoise.steps.status import status
+
+        return status(self.artifacts).next
+
 
 @dataclasses.dataclass(frozen=True)
 class Output(Settings):
     """How a command speaks. ``__main__`` looks for ``--debug`` itself, before anything is read."""
 
-    quiet: Annotated[bool, Option("No progress and no notes, errors only.", names=("-q", "--quiet"))] = False
+    quiet: Annotated[
+        bool,
+        Option(
+            "Only the result on stdout and errors on stderr, plus one line if it takes longer than 10 s.",
+            names=("-q", "--quiet"),
+        ),
+    ] = False
     json: Annotated[bool, Option("The result as JSON on stdout, and nothing else there.")] = False
     debug: Annotated[bool, Option("Show tracebacks and what libraries say.")] = False
 
@@ -151,6 +163,7 @@ def prepare(settings: PrepareSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_prepare(step.prepare(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -168,6 +181,7 @@ def corrupt(settings: CorruptSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_corrupt(step.corrupt(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -184,6 +198,7 @@ def train(settings: TrainSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_train(step.train(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -200,6 +215,7 @@ def evaluate(place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_evaluate(step.evaluate(place.artifacts, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -220,6 +236,8 @@ def compare(
     with output.session() as session:
         result = step.compare(directories.directories or [place.artifacts], settings, session.progress)
         session.show_comparison(result, form, table.output)
+        if not directories.directories:
+            session.suggest(place.next_command)
 
 
 @command(
@@ -249,6 +267,7 @@ def run(
     with output.session() as session:
         settings = step.RunSettings(prepare, corrupt, train, compare, preset.preset)
         session.show_run(step.run(place.artifacts, settings, session.progress), form, table.output)
+        session.suggest(place.next_command)
 
 
 @command(

@@ -27,7 +27,7 @@ def document(result: Status) -> Document:
     lines = [*_problems(result), *_litter(result)]
     if result.inside:
         lines.append(f"artifacts directories in it: {', '.join(result.inside)}")
-    lines.append(f"next: {result.next}")
+    lines.append(f"next: {result.next or 'nothing, all of this is done'}")
     if any(stage.files for stage in result.stages if stage.name != "other"):
         subject = [result.source, f"{len(result.classes)} classes"] if result.source else []
         blocks = Facts((result.directory, *subject), strong=True), _stages(result), Bullets(tuple(lines))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from flowernoise.analysis.results.listed import Listed
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, TrainResult
+from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
 from flowernoise.catalogue.noise import shown_names
@@ -99,20 +99,38 @@ def trained(result: TrainResult) -> Document:
         "extractor": result.extractor and msgspec.to_builtins(result.extractor),
         "feature_seconds": round(result.feature_seconds, 3),
         "training_seconds": round(result.training_seconds, 3),
+        "seconds": round(result.seconds, 3),
     }
     return Document((Bullets((training(result),)),), data=data)
 
 
 def training(result: TrainResult) -> str:
-    """How many runs, on what, and how long it took."""
+    """How many runs, on what, and how long it took; the parts add up to the whole."""
     where = f"{result.engine.name}, {result.engine.device}"
     text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {where}"
     if not result.trained:
         return text
-    text += f"; training {result.training_seconds:.1f} s"
+    whole, parts = round(result.seconds, 1), [("training", round(result.training_seconds, 1))]
+    rate = ""
     if result.photos_trained:
-        return f"{text}, {result.photos_trained / result.training_seconds:.1f} photos/s"
-    return f"{text}, features {result.feature_seconds:.1f} s on {result.extractor}"
+        rate = f"; {result.photos_trained / result.training_seconds:,.1f} photos/s"
+    else:
+        parts.insert(0, (f"features on {result.extractor}", round(result.feature_seconds, 1)))
+    rest = max(whole - sum(seconds for _, seconds in parts), 0.0)
+    told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in [*parts, ("everything else", rest)])
+    return f"{text}; {whole:.1f} s in all: {told}{rate}"
+
+
+def stages(result: RunResult) -> Iterator[str]:
+    """What each stage of ``run`` did, in a line."""
+    dataset, done = result.prepare.dataset, "done already"
+    photos = f"{sum(dataset.sizes):,} photos in {len(dataset.classes)} classes"
+    yield f"prepare: {done if result.prepare.done_before else photos}"
+    drawn = f"{result.corrupt.made:,} draws made, {result.corrupt.done_before:,} there already"
+    yield f"corrupt: {drawn if result.corrupt.made else done}"
+    yield f"train: {training(result.train) if result.train.trained else done}"
+    runs = f"{len(result.evaluate.evaluation.runs):,} runs measured"
+    yield f"evaluate: {done if result.evaluate.done_before else runs}"
 
 
 def _identity(key: RunKey) -> dict[str, object]:

@@ -118,9 +118,10 @@ class NoiseInputs:
         # one clean model for all seeds: it stands for the photos, not for chance
         stream = generator(0, "out of fold", spec.values["backbone"])
         loss = LossGroup(ce, heads=1)
-        predictions = out_of_fold.probabilities(
-            np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream
-        )
+        with self._progress.task(f"training a clean model for {spec.name} noise", None, ""):
+            predictions = out_of_fold.probabilities(
+                np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream
+            )
         return self._by_split(predictions)
 
     def _confusion(self, spec: Spec) -> Array:

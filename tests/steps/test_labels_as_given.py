@@ -93,7 +93,7 @@ def test_test_photos_are_said_to_have_their_labels_as_given(folder: Finished, na
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("prepare", "labels are taken as given, in test too; noise is counted as added to them"),
+        ("prepare", "labels are taken as given, also those of the test photos; noise is added to them"),
         ("corrupt", "added wrong in train"),
         ("compare", "added"),
         ("markdown", "noise, added wrong labels"),
