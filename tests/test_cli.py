@@ -120,6 +120,31 @@ def test_each_stage_says_that_it_is_done_and_touches_nothing(finished: Path) -> 
     assert mtimes(finished) == before
 
 
+SWEEP = f"""
+source = "synthetic:photos=40,size=32"
+train = 20
+val = 10
+test = 10
+image-size = 32
+rates = [0.4]
+seeds = 2
+backbone = "{TRAINED[1]}"
+epochs = 2
+"""
+
+
+def test_a_file_of_options_is_the_sweep_and_each_stage_takes_its_own(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    before = mtimes(finished / "runs")
+    done = flowernoise("run", "--config", "sweep.toml", "-a", str(finished), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "run: done already" in done.stderr
+    assert mtimes(finished / "runs") == before
+    (tmp_path / "train.toml").write_text(f'backbone = "{TRAINED[1]}"\nepochs = 3\nartifacts = "{finished}"\n')
+    stage = flowernoise("train", "--config", "train.toml", "--epochs", "2", cwd=tmp_path)
+    assert (stage.returncode, "train: done already" in stage.stderr) == (0, True)
+
+
 def test_nothing_that_is_done_imports_tensorflow(finished: Path) -> None:
     for stage in (("corrupt", "--rates", "0.4", "--seeds", "2"), ("train", *TRAINED), ("evaluate",), ("compare",)):
         code = (
@@ -236,6 +261,9 @@ BAD = [
     (("plot", "--format", "jpeg"), "jpeg"),
     (("run", "--preset", "sed"), "did you mean seed?"),
     (("run", "--no-such-option"), "--no-such-option"),
+    (("run", "--config", "no-such.toml"), "no-such.toml"),
+    (("run", "--config", "{unknown_key}"), "'rate' is not an option of run (did you mean rates?)"),
+    (("train", "--config", "{wrong_type}"), 'epochs = "2" is not a whole number'),
     (("no-such-command",), "no-such-command"),
 ]
 
@@ -249,6 +277,7 @@ def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
         "not_stochastic": "0.3,0.2,0.2,0.2,0.2\n" + 4 * "0.2,0.2,0.2,0.2,0.2\n",
         "two_classes": "0.9,0.1\n0.2,0.8\n",
     }
+    files |= {"unknown_key": "rate = [0.4]\n", "wrong_type": 'epochs = "2"\n'}
     for name, content in files.items():
         (tmp_path / f"{name}.csv").write_text(content)
     paths = {name: str(tmp_path / f"{name}.csv") for name in files}
