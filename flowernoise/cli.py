@@ -14,6 +14,7 @@ from flowernoise.options import Given, Option, Settings, command
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
+    GateSettings,
     PlotSettings,
     PrepareSettings,
     PreviewSettings,
@@ -170,7 +171,12 @@ def evaluate(place: Place, output: Output) -> None:
 
 @command(app)
 def compare(
-    directories: CompareDirectories, settings: CompareSettings, table: TableSettings, place: Place, output: Output
+    directories: CompareDirectories,
+    settings: CompareSettings,
+    gate: GateSettings,
+    table: TableSettings,
+    place: Place,
+    output: Output,
 ) -> None:
     """Show the accuracies: one row per noise model and rate, one column per loss; several directories share a table."""
     import flowernoise.steps.compare as step
@@ -178,7 +184,8 @@ def compare(
     form = _form(table, output)
     with output.session() as session:
         result = step.compare(directories.directories or [place.artifacts], settings, session.progress)
-        session.show_comparison(result, form, table.output)
+        missed = step.missed(result, settings, gate)
+        session.show_comparison(result, form, table.output, missed)
 
 
 @command(app, without=("where",), implied=_implied)

@@ -203,6 +203,15 @@ def test_output_goes_to_a_file(finished: Path, tmp_path: Path) -> None:
     assert target.read_text().startswith("directory,metric,")
 
 
+def test_a_missed_gate_is_one_line_after_the_table_and_exits_4(finished: Path) -> None:
+    table = flowernoise("compare", "-a", str(finished)).stdout
+    held = flowernoise("compare", "-a", str(finished), "--fail-under", "0", "--fail-under-low", "0")
+    assert (held.returncode, held.stdout, held.stderr) == (0, table, "")
+    missed = flowernoise("compare", "-a", str(finished), "--fail-under", "1")
+    assert (missed.returncode, missed.stdout, missed.stderr.count("\n")) == (4, table, 1)
+    assert "which misses --fail-under 1; 4 of the 4 matching cells miss it" in missed.stderr
+
+
 def test_a_pipe_gets_no_escape_codes_and_no_progress(finished: Path) -> None:
     shown = flowernoise("compare", "-a", str(finished))
     assert "\x1b" not in shown.stdout + shown.stderr
@@ -251,6 +260,9 @@ BAD = [
     (("compare", "--select", "best"), "best"),
     (("compare", "--sort-by", "luck"), "luck"),
     (("compare", "--baseline", "xe"), "unknown loss 'xe'"),
+    (("compare", "--fail-under", "85"), "--fail-under 85: accuracy lies between 0 and 1; 85 % is 0.85"),
+    (("compare", "--fail-under", "nan"), "'nan' is not a finite number"),
+    (("compare", "--fail-under", "0.5", "--where", "rate=0.3"), "no run has rate=0.3; there are: 0, 0.4"),
     (("plot", "acuracy"), "did you mean accuracy?"),
     (("plot", "--loss", "maee"), "did you mean mae?"),
     (("plot", "--loss", "gce"), "there are: ce, mae"),

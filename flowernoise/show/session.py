@@ -21,7 +21,7 @@ from flowernoise.analysis.results.status import Status
 from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
 from flowernoise.catalogue.sources import label_words
-from flowernoise.errors import FlowernoiseError, PartlyFailedError
+from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
 from flowernoise.safe.atomic import write_output
 from flowernoise.show import export, status, summaries, table
@@ -165,8 +165,8 @@ class Session:
             return self._print_json({"schema": 1, "files": drawn})
         return self._print("\n".join(str(drawn.path) for drawn in result.files))
 
-    def show_comparison(self, result: Comparison, form: str, output: Path | None) -> None:
-        """The table, in the form asked for."""
+    def show_comparison(self, result: Comparison, form: str, output: Path | None, missed: str | None = None) -> None:
+        """The table, in the form asked for; exit code 4 if it misses a gate, for the reason given."""
         if output is not None:
             console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
             write_output(output, _comparison(result, form, console).encode())
@@ -175,6 +175,8 @@ class Session:
             table.show(result, self.stdout)
         else:
             self.stdout.file.write(_comparison(result, form, self.stdout))
+        if missed:
+            raise GateMissedError(missed)
 
     def show_preview(self, result: PreviewResult) -> None:
         """A row a contact sheet: its file, how many photos it shows, and how many of them are wrong."""

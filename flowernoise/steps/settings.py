@@ -321,6 +321,20 @@ class CompareSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class GateSettings(Settings):
+    """What every cell that ``where`` picks must reach, in the metric's own unit; None asks for nothing."""
+
+    fail_under: Annotated[
+        float | None,
+        Option("Exit 4 if the mean of a cell that --where picks is worse than this, as in 0.8."),
+    ] = None
+    fail_under_low: Annotated[
+        float | None,
+        Option("The same for the worse end of the 95 % interval."),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class TableSettings(Settings):
     """How a comparison is shown, and where."""
 
