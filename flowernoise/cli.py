@@ -108,6 +108,19 @@ class VerifySettings(Settings):
     repair: Annotated[bool, Option("Set aside what is damaged and make again what can be made again.")] = False
 
 
+@dataclasses.dataclass(frozen=True)
+class StatusSettings(Settings):
+    """What ``status`` does beside looking."""
+
+    check_all: Annotated[
+        bool,
+        Option(
+            "Exit 4 unless all is sound, and prepare, corrupt, train (of what compare shows) and evaluate are done.",
+            names=("--check",),
+        ),
+    ] = False
+
+
 @app.callback()
 def root(
     context: typer.Context,
@@ -263,12 +276,12 @@ def verify(settings: VerifySettings, place: Place, output: Output) -> None:
 
 
 @command(app)
-def status(place: Place, output: Output) -> None:
+def status(settings: StatusSettings, place: Place, output: Output) -> None:
     """Show what is in an artifacts directory, what is stale or missing, and which command comes next."""
     import flowernoise.steps.status as step
 
     with output.session() as session:
-        session.show_status(step.status(place.artifacts))
+        session.show_status(step.status(place.artifacts), check=settings.check_all)
 
 
 def _form(table: TableSettings, output: Output) -> str:

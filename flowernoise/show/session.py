@@ -192,11 +192,14 @@ class Session:
             return self._print_json({"schema": 1, "written": result.written, "sheets": sheets})
         return self._print_folding(summaries.sheets(result))
 
-    def show_status(self, result: Status) -> None:
-        """A row a stage, and the command that comes next."""
+    def show_status(self, result: Status, *, check: bool = False) -> None:
+        """A row a stage, and the command that comes next; with ``check`` exit code 4 unless all is sound and done."""
         if self._json:
-            return self._print_json(status.as_json(result))
-        return status.show(result, self.stdout)
+            self._print_json(status.as_json(result))
+        else:
+            status.show(result, self.stdout)
+        if check and result.shortcomings:
+            raise GateMissedError(status.shortcomings(result))
 
     def show_verify(self, result: VerifyResult) -> None:
         """How much was checked, and a line for whatever is wrong or was made again; an error if anything is wrong."""

@@ -17,6 +17,7 @@ from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import differing, named, settings
 
 MOST_NAMES = 4  # losses by name
+MAX_SHORTCOMINGS = 3
 MOST_LINES = 5  # problems, or files of a kind of litter, by name
 _NEEDED = ("prepare", "corrupt", "train", "evaluate")  # others are named where they are there
 _STYLES = {"stale": "yellow", "partly": "yellow", "unknown": "yellow", "damaged": "bold red"}
@@ -25,6 +26,13 @@ _LITTER = {
     "set aside": ("damaged file", "set aside"),
     "unreferenced": ("file", "that no record names"),
 }
+
+
+def shortcomings(result: Status) -> str:
+    """What is wrong or missing, in one line."""
+    first, more = result.shortcomings[:MAX_SHORTCOMINGS], len(result.shortcomings) - MAX_SHORTCOMINGS
+    others = f"; and {more} more" if more > 0 else ""
+    return f"{result.directory} is not sound and done: {'; '.join(first)}{others}"
 
 
 def show(result: Status, console: Console) -> None:
