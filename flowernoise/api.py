@@ -17,7 +17,7 @@ from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
-from flowernoise.training import heads, out_of_fold
+from flowernoise.training import out_of_fold, tasks
 
 Tensor = Any  # a tensor of the Keras backend in use, or an array
 
@@ -285,7 +285,7 @@ def _matrix_of(spec: Spec, given: Any) -> Matrix | None:
 
 
 def _inverse(T: Matrix | None, name: str) -> Matrix:
-    if T is None or not heads.invertible(T[None]).all():
+    if T is None or not tasks.invertible(T[None]).all():
         raise BadRequestError(
             f"loss {name}: transition_matrix has no inverse, as some labels say nothing about the class"
         )

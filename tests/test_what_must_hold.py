@@ -5,7 +5,8 @@ import pytest
 
 import flowernoise
 from flowernoise.catalogue.losses import ce
-from flowernoise.training.heads import HeadsTask, LossGroup, train_heads
+from flowernoise.training.heads import train_heads
+from flowernoise.training.tasks import HeadsTask, LossGroup
 
 CLASSES, DIMENSION, TRAIN, TEST = 5, 20, 3000, 4000
 

@@ -27,7 +27,7 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import Dataset
 from flowernoise.training import engine, out_of_fold
-from flowernoise.training.heads import LossGroup
+from flowernoise.training.tasks import LossGroup
 
 Array = np.ndarray[Any, Any]
 

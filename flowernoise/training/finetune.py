@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from flowernoise.training import engine, features
-from flowernoise.training.heads import LossGroup
 from flowernoise.training.selection import has_diverged
+from flowernoise.training.tasks import LossGroup
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.training import heads
-from flowernoise.training.heads import HeadsTask, LossGroup
+from flowernoise.training.tasks import HeadsTask, LossGroup
 
 FOLDS = 5
 EPOCHS = 15

@@ -66,7 +66,8 @@ def in_turn(repeats: int, *works: Callable[[], object]) -> list[float]:
 
 def train_heads(count: int, num_classes: int, *, history: bool) -> None:
     from flowernoise.catalogue.losses import ce
-    from flowernoise.training.heads import HeadsTask, LossGroup, recommended_heads, train_heads
+    from flowernoise.training.heads import recommended_heads, train_heads
+    from flowernoise.training.tasks import HeadsTask, LossGroup
 
     labels = np.random.default_rng(1).integers(0, num_classes, (min(count, 256), TRAIN))
     most = recommended_heads(FEATURES, num_classes)

@@ -45,8 +45,9 @@ from flowernoise.store.draws import read
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import labels_of
 from flowernoise.store.records import CONTROL, SPLITS, DrawKey
-from flowernoise.training.heads import HeadsTask, recommended_heads, train_heads
+from flowernoise.training.heads import recommended_heads, train_heads
 from flowernoise.training.selection import WEIGHTS, score
+from flowernoise.training.tasks import HeadsTask
 
 LOSSES = "ce,mae,gce,rce,sce,nce_mae"
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)

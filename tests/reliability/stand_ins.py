@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from flowernoise.training.heads import EpochOutputs, HeadsTask
+    from flowernoise.training.tasks import EpochOutputs, HeadsTask
     from tests.reliability.warm import Warm
 
 
@@ -79,7 +79,7 @@ def _extract(_model: Any, encoded: Iterable[bytes], _image_size: int, advance: C
 
 def _train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutputs]:
     """Answers that depend on features, labels, settings and epoch."""
-    from flowernoise.training.heads import EpochOutputs
+    from flowernoise.training.tasks import EpochOutputs
 
     epochs = len(task.order)
     for epoch in range(1, epochs + 1) if history else [epochs]:

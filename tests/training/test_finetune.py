@@ -13,7 +13,7 @@ from flowernoise.catalogue.losses import losses
 from flowernoise.safe import images
 from flowernoise.training import finetune
 from flowernoise.training.finetune import Finetuner, FinetuneTask, Network
-from flowernoise.training.heads import LossGroup
+from flowernoise.training.tasks import LossGroup
 
 SIZE, CLASSES, COUNT, BATCH = 16, 3, 10, 4
 

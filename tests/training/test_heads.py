@@ -15,14 +15,8 @@ from scipy.special import softmax
 
 from flowernoise.catalogue.losses import ce, losses, mae
 from flowernoise.errors import FlowernoiseError
-from flowernoise.training.heads import (
-    EpochOutputs,
-    HeadsTask,
-    LossGroup,
-    invertible,
-    recommended_heads,
-    train_heads,
-)
+from flowernoise.training.heads import recommended_heads, train_heads
+from flowernoise.training.tasks import EpochOutputs, HeadsTask, LossGroup, invertible
 
 CE_AND_MAE = (LossGroup(ce, heads=3), LossGroup(mae, heads=3))
 

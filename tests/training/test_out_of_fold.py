@@ -5,7 +5,7 @@ import pytest
 
 from flowernoise.catalogue.losses import ce
 from flowernoise.training import heads, out_of_fold
-from flowernoise.training.heads import EpochOutputs, LossGroup
+from flowernoise.training.tasks import EpochOutputs, LossGroup
 
 LOSS = LossGroup(ce, heads=1)
 

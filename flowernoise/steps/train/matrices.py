@@ -15,7 +15,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import DrawKey, RunKey
-from flowernoise.training import heads
+from flowernoise.training import tasks
 
 TRUE, ESTIMATED = "true", "estimated"
 FIRST_STAGE = losses.parse("ce")
@@ -113,7 +113,7 @@ def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> di
     for key, matrix in matrices.items():
         if not np.isfinite(matrix).all():
             found[key] = NO_ESTIMATE
-        elif key.method in inverting and not heads.invertible(matrix[None])[0]:
+        elif key.method in inverting and not tasks.invertible(matrix[None])[0]:
             found[key] = SINGULAR
     return found
 

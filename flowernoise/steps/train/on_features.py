@@ -26,8 +26,8 @@ from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
 from flowernoise.training import heads
-from flowernoise.training.heads import HeadsTask
 from flowernoise.training.selection import Selector, Truth
+from flowernoise.training.tasks import HeadsTask
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

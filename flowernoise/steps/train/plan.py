@@ -36,7 +36,7 @@ from flowernoise.store.records import (
 from flowernoise.store.setups import Setup
 from flowernoise.training import engine
 from flowernoise.training.engine import Engine, Extractor
-from flowernoise.training.heads import LossGroup
+from flowernoise.training.tasks import LossGroup
 
 DIVERGED = "diverged: its loss exploded or its answers are not finite; try a smaller --learning-rate or --l2"
 

@@ -1,0 +1,78 @@
+"""Keras' optimisers written out for many heads at once, each with its own learning rate, on TensorFlow and on JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flowernoise.errors import FlowernoiseError
+
+Tensor = Any  # a tensor of the Keras backend in use
+
+
+class Optimizer(NamedTuple):
+    """One step of a Keras optimiser: ``move(weights, gradient, slots, *, step, learning_rate)``."""
+
+    move: Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
+    num_slots: int
+
+
+def _adam(
+    weights: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], *, step: Tensor, learning_rate: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Keras' Adam: beta 0.9 and 0.999, epsilon 1e-7 added to the uncorrected root."""
+    from keras import ops
+
+    mean, square = slots
+    rate = learning_rate * ops.sqrt(1 - ops.power(0.999, step)) / (1 - ops.power(0.9, step))
+    mean = mean + (gradient - mean) * (1 - 0.9)
+    square = square + (ops.square(gradient) - square) * (1 - 0.999)
+    return weights - mean * rate / (ops.sqrt(square) + 1e-7), (mean, square)
+
+
+def _sgd(
+    weights: Tensor,
+    gradient: Tensor,
+    slots: tuple[Tensor, ...],
+    *,
+    step: Tensor,  # noqa: ARG001 - only Adam counts its steps
+    learning_rate: Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Keras' SGD with momentum 0.9."""
+    momentum = slots[0] * 0.9 - gradient * learning_rate
+    return weights + momentum, (momentum,)
+
+
+OPTIMIZERS = {"adam": Optimizer(_adam, 2), "sgd": Optimizer(_sgd, 1)}
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """``function`` as an XLA program."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True, autograph=False)
+    raise FlowernoiseError(f"heads train on tensorflow or jax, not {keras.backend.backend()}: set KERAS_BACKEND to one")
+
+
+def value_and_gradient(objective: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """``objective`` returns (a scalar, something else); this returns (the something else, the scalar's gradient)."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        gradient, value = jax.grad(objective, has_aux=True)(inputs)
+        return value, gradient
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        scalar, value = objective(inputs)
+    return value, tape.gradient(scalar, inputs)
