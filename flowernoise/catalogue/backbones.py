@@ -214,23 +214,13 @@ def _build_resnet50(image_size: int, *, load: Callable[[keras.Model], None]) -> 
 
     # Preprocessing and the last layer stay in float32 under mixed precision: 0 to 255 is coarse in float16.
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = _reversed_channels(name="rgb_to_bgr", dtype="float32")(images)
+    x = keras.ops.flip(images, axis=-1)  # to blue, green, red; no layer of our own, so that plain Keras loads it
     x = keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="minus_means", dtype="float32")(x)
     x = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x).output
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
     model = keras.Model(images, features, name="resnet50")
     load(model)
     return model
-
-
-def _reversed_channels(**settings: Any) -> keras.layers.Layer:
-    import keras
-
-    class ReversedChannels(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
-        def call(self, images: Any) -> Any:
-            return keras.ops.flip(images, axis=-1)
-
-    return ReversedChannels(**settings)
 
 
 # EfficientNet-Lite0 ───────────────────────────────────────────────────────────────────────────────────────────────────
