@@ -1,7 +1,8 @@
 """Measure what mislabelling does to an image classifier, and which loss to train with.
 
-In Python: :func:`corrupt_labels` draws noisy labels, :func:`loss` gives a robust loss for ``model.compile``,
-:func:`estimate_transition_matrix` says from noisy labels how they are mixed up.
+In Python: :class:`Artifacts` opens an artifacts directory, :func:`corrupt_labels` draws noisy labels, :func:`loss`
+gives a robust loss for ``model.compile``, :func:`estimate_transition_matrix` says from noisy labels how they are mixed
+up.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowernoise.api import Artifacts as Artifacts
     from flowernoise.api import corrupt_labels as corrupt_labels
     from flowernoise.api import estimate_transition_matrix as estimate_transition_matrix
     from flowernoise.api import loss as loss
 
 __version__ = "0.1.0"
 
-_PUBLIC = ("corrupt_labels", "estimate_transition_matrix", "loss")
+_PUBLIC = ("Artifacts", "corrupt_labels", "estimate_transition_matrix", "loss")
 
 
 def __getattr__(name: str) -> Any:
-    """The public functions, imported when first used: importing the package costs nothing."""
+    """What is public, imported when first used: importing the package costs nothing."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from flowernoise import api
@@ -28,4 +30,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*_PUBLIC, "__doc__", "__version__"])

@@ -1,4 +1,4 @@
-"""What notebooks and other people's training code use: the functions that ``flowernoise`` itself offers."""
+"""What notebooks and other people's training code use: what ``flowernoise`` itself offers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
+from flowernoise.store.artifacts import Artifacts as Artifacts
 from flowernoise.training import out_of_fold, tasks
 
 Tensor = Any  # a tensor of the Keras backend in use, or an array

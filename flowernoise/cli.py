@@ -285,7 +285,11 @@ def status(settings: StatusSettings, place: Place, output: Output) -> None:
 
 
 def _form(table: TableSettings, output: Output) -> str:
-    """The form that a comparison is shown in."""
+    """The form that a comparison is shown in: the one asked for, or that of the output's suffix."""
+    from flowernoise.show import writers
+
     if output.json and table.format not in (None, "json"):
         raise BadRequestError(f"--json and --format {table.format} contradict each other; give one of them")
-    return "json" if output.json else table.format or "table"
+    if output.json:
+        return "json"
+    return table.format or (table.output and writers.of_file(table.output)) or "table"

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from tests.fabricated_sweeps import five_thousand_runs, hundred_thousand_runs, sweep  # noqa: F401 (fixtures)
+
 # Other work on the machine must not make a test fail: no time limit for examples.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

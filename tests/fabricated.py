@@ -1,10 +1,29 @@
-"""Runs, blocks and evaluations made up for tests, as the stages would write them."""
+"""Runs, blocks, evaluations and whole directories made up for tests, as the stages would write them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from flowernoise.store import files
-from flowernoise.store.records import Choice, EvaluatedRun, Provenance, Run, RunBlock, RunKey
+import numpy as np
+from msgspec.structs import astuple
+
+from flowernoise.progress import Silent
+from flowernoise.steps.corrupt import corrupt
+from flowernoise.steps.evaluate import evaluate
+from flowernoise.steps.prepare import prepare
+from flowernoise.steps.settings import CorruptSettings, PrepareSettings
+from flowernoise.store import datasets, draws, feature_cache, files, runs
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import (
+    Choice,
+    EvaluatedRun,
+    FeaturesKey,
+    Provenance,
+    Run,
+    RunBlock,
+    RunKey,
+    Selection,
+)
 from flowernoise.store.setups import Setup
 
 PROVENANCE = Provenance({}, "tensorflow", "cpu")
@@ -81,3 +100,37 @@ def evaluated(
         for row, key in enumerate(keys)
     ]
     return {"setups": tuple(setups), "provenances": tuple(every), "runs": tuple(runs)}
+
+
+def finished_directory(root: Path) -> Path:
+    """Writes an artifacts directory in which all is done: 60 drawn photos, symmetric noise, ce and mae.
+
+    Photos, draws and the evaluation are real; the runs' answers and the features are random numbers, so it takes a
+    second. Controls and symmetric noise at 0.2 and 0.4, of seeds 0 and 1.
+    """
+    prepare(root, PrepareSettings("synthetic:photos=60", train=40, val=10, test=10, image_size=16), Silent())
+    corrupt(root, CorruptSettings(rates=(0.2, 0.4), seeds=2), Silent())
+    layout, random = Layout(root), np.random.default_rng(0)
+    dataset = datasets.need(layout)
+    train, val, test = dataset.sizes
+    drawn = draws.index(layout, dataset.id)
+    selections: tuple[Selection, ...] = ("selected", "last", "oracle")
+    setup = a_setup(epochs=1, image_size=16)
+    choices = (Choice(0.001, 0.0, 1),) * len(selections)
+    for seed in (0, 1):
+        keys = [RunKey(*astuple(key), loss, setup) for key in drawn if key.seed == seed for loss in ("ce", "mae")]
+        shape, c = (len(keys), len(selections)), len(dataset.classes)
+        arrays = {
+            "test_probabilities": random.dirichlet(np.ones(c), (*shape, test)).astype(np.float32),
+            "val_probabilities": random.dirichlet(np.ones(c), (*shape, val)).astype(np.float32),
+            "train_predicted": random.integers(0, c, (*shape, train), dtype=np.uint8),
+            **{name: random.random((len(keys), 1)) for name in runs.HISTORY_ARRAYS},
+        }
+        made = [a_run(key, drawn[key.draw].draw.labels, choices) for key in keys]
+        runs.write(layout, a_block(dataset.id, made, setup, selections=selections), arrays)
+    of_photos = feature_cache.digest_of_photos([photo.id for photo in datasets.index(layout, dataset)])
+    key = FeaturesKey(of_photos, 16, "d", "resnet50", "w", "e", "cpu", "float32")
+    extraction = feature_cache.Extraction(layout, key, train + val + test)
+    extraction.finish((extraction.write(0, random.random((train + val + test, 3)).astype(np.float32)),))
+    evaluate(root, Silent())
+    return root

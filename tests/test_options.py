@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from flowernoise import options
+from flowernoise import cli, options
 from flowernoise.errors import BadRequestError
 from flowernoise.options import Option, Settings
 from flowernoise.registry import Between, Registry
@@ -284,3 +284,17 @@ def test_every_range_holds_in_python(kind: type[Settings], field: str, low: floa
         settings = kind(**{field: (value,) if many else value})
         with pytest.raises(BadRequestError, match="must be"):
             settings.check()
+
+
+@pytest.mark.parametrize(
+    ("options", "form"),
+    [
+        ({}, "table"),
+        ({"output": Path("a.tex")}, "latex"),
+        ({"output": Path("a.tex"), "format": "csv"}, "csv"),
+        ({"output": Path("a.unheard")}, "table"),
+    ],
+)
+def test_a_comparison_has_the_format_asked_for_or_that_of_the_file(options, form):
+    assert cli._form(every.TableSettings(**options), cli.Output()) == form
+    assert cli._form(every.TableSettings(output=Path("a.tex")), cli.Output(json=True)) == "json"

@@ -35,7 +35,8 @@ def test_links_lead_somewhere() -> None:
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
-def test_python_examples_run(code: str) -> None:
+def test_python_examples_run(code: str, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished.parent)
     exec(compile(code, "README.md", "exec"), {})
 
 

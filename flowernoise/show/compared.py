@@ -1,4 +1,4 @@
-"""What tables and exports know of a comparison, and how they write its numbers."""
+"""How the numbers, names and signs of a comparison are written, wherever they are shown."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def star(row: Row) -> str:
     return BEST if row.best else TIED if row.tied else ORACLE if row.oracle else ""
 
 
-def rate(estimate: RateInterval) -> str:
-    """``20.4 % [<20.0–34.0]``: a rate of wrong labels with its interval, bounds where no more is known."""
+def rate(estimate: RateInterval) -> tuple[str, str]:
+    """``20.4 %``, ``[<20.0–34.0]``: a rate of wrong labels, and its interval; bounds where no more is known."""
     point, low, high = (_rate(each) for each in (estimate.point, estimate.low, estimate.high))
     percent = "" if estimate.point.rate is None else " %"
-    return f"{point}{percent}" if point == low == high else f"{point}{percent} [{low}–{high}]"
+    return f"{point}{percent}", "" if point == low == high else f"[{low}–{high}]"
 
 
 def _rate(each: Rate) -> str:
@@ -162,10 +162,11 @@ def _several_setups(result: Comparison) -> bool:
 def troubles(result: Comparison) -> list[str]:
     """What the sign of a collapse means, if there is one."""
     collapsed = [row for row in result.rows if row.collapsed]
-    if not collapsed:
-        return []
-    several = any(row.seeds > 1 for row in collapsed)
-    return [f"{COLLAPSED} 1/3 collapsed in 1 of 3 seeds" if several else f"{COLLAPSED} collapsed"]
+    several = next((row for row in collapsed if row.seeds > 1), None)
+    if several:
+        share = several.collapsed, several.seeds
+        return ["{} {}/{} collapsed in {} of {} seeds".format(COLLAPSED, *share, *share)]
+    return [f"{COLLAPSED} collapsed"] if collapsed else []
 
 
 def tolerance(result: Comparison) -> str:

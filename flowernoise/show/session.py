@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
-import json as json_library
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-import msgspec
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
@@ -24,12 +19,11 @@ from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
 from flowernoise.safe.atomic import write_output
-from flowernoise.show import export, status, summaries, table
+from flowernoise.show import comparison, status, summaries, writers
+from flowernoise.show.document import Document
 from flowernoise.show.progress import Terminal
+from flowernoise.show.writers import table
 from flowernoise.store.records import Comparison, Dataset
-from flowernoise.store.setups import settings
-
-PIPE_WIDTH = 100  # columns where there is no terminal; tables that need more get more
 
 
 class Session:
@@ -59,9 +53,7 @@ class Session:
             if not label_words(dataset.request.source).are_clean:
                 self.progress.note("labels are taken as given, in test too; noise is counted as added to them")
         self._report_stale(result)
-        if self._json:
-            return self._print_json({"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(dataset)})
-        return self._print(summaries.counts(dataset))
+        self._show(summaries.prepared(result))
 
     def _report_stale(self, result: PrepareResult) -> None:
         if result.stale:
@@ -96,63 +88,28 @@ class Session:
         """A row a noise model and rate, with the realised rates."""
         if not result.made:
             self.progress.note("corrupt: done already, nothing touched")
-        if self._json:
-            draws = [msgspec.to_builtins(draw) for draw in result.draws]
-            return self._print_json(
-                {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
-            )
-        return self._print(summaries.draws(result))
+        self._show(summaries.corrupted(result))
 
     def show_train(self, result: TrainResult) -> None:
         """How many runs were trained, where, and how long it took; exit code 3 if some failed."""
         if not result.trained:
             self.progress.note("train: done already, nothing touched")
-        if self._json:
-            self._print_json(
-                {
-                    "schema": 1,
-                    "trained": result.trained,
-                    "done_before": result.done_before,
-                    **settings(result.setup),
-                    "failed": [{**summaries.identity(key), "reason": reason} for key, reason in result.failed],
-                    "device": result.engine.device,
-                    "engine": result.engine.name,
-                    "extractor": result.extractor and msgspec.to_builtins(result.extractor),
-                    "feature_seconds": round(result.feature_seconds, 3),
-                    "training_seconds": round(result.training_seconds, 3),
-                }
-            )
-        else:
-            self._print(summaries.trained(result))
+        self._show(summaries.trained(result))
         self._fail_partly(result)
 
     def show_evaluate(self, result: EvaluateResult) -> None:
         """Each run's metrics; as a table only the first ones."""
         if result.done_before:
             self.progress.note("evaluate: done already, nothing touched")
-        if self._json:
-            return self._print_json(
-                {
-                    "schema": 1,
-                    "digest": result.evaluation.arrays.sha256,
-                    "runs": [summaries.run_metrics(result, row) for row in range(len(result.evaluation.runs))],
-                }
-            )
-        if len(result.evaluation.runs) > summaries.MOST_RUNS:
+        if not self._json and len(result.evaluation.runs) > summaries.MAX_RUNS:
             self.progress.note(
-                f"the first {summaries.MOST_RUNS} of {len(result.evaluation.runs):,} runs; --json has all of them"
+                f"the first {summaries.MAX_RUNS} of {len(result.evaluation.runs):,} runs; --json has all of them"
             )
-        return self._print(summaries.runs(result))
+        self._show(summaries.evaluated(result))
 
     def show_list(self, things: Sequence[Listed], in_full: bool) -> None:
         """A line a thing, or one thing in full."""
-        if self._json:
-            return self._print_json({"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]})
-        if in_full:
-            return self._print(f"{summaries.spec(things[0])}\n\n{things[0].details}")
-        for shown in summaries.things(things):
-            self._print_folding(shown)
-        return None
+        self._show(summaries.listed(things, in_full=in_full))
 
     def show_plot(self, result: PlotResult) -> None:
         """The paths of the pictures, a line each."""
@@ -160,21 +117,16 @@ class Session:
             self.progress.note(note)
         if all(drawn.done_before for drawn in result.files):
             self.progress.note("plot: done already, nothing touched")
-        if self._json:
-            drawn = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
-            return self._print_json({"schema": 1, "files": drawn})
-        return self._print("\n".join(str(drawn.path) for drawn in result.files))
+        self._show(summaries.drawn(result))
 
     def show_comparison(self, result: Comparison, form: str, output: Path | None, missed: str | None = None) -> None:
         """The table, in the form asked for; exit code 4 if it misses a gate, for the reason given."""
+        document = comparison.document(result)
         if output is not None:
-            console = Console(file=io.StringIO(), width=PIPE_WIDTH, no_color=True)
-            write_output(output, _comparison(result, form, console).encode())
+            write_output(output, writers.named(form).write(document).encode())
             self.progress.note(f"written to {output}")
-        elif form == "table":
-            table.show(result, self.stdout)
         else:
-            self.stdout.file.write(_comparison(result, form, self.stdout))
+            self._show(document, form)
         if missed:
             raise GateMissedError(missed)
 
@@ -187,17 +139,11 @@ class Session:
         renamed = [f"{a} as {b}" for a, b in zip(result.classes, class_names(result.classes), strict=True) if a != b]
         if renamed:
             self.progress.note(f"the font of the sheets lacks letters, so they name {', '.join(renamed)}")
-        if self._json:
-            sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
-            return self._print_json({"schema": 1, "written": result.written, "sheets": sheets})
-        return self._print_folding(summaries.sheets(result))
+        self._show(summaries.previewed(result))
 
     def show_status(self, result: Status, *, check: bool = False) -> None:
         """A row a stage, and the command that comes next; with ``check`` exit code 4 unless all is sound and done."""
-        if self._json:
-            self._print_json(status.as_json(result))
-        else:
-            status.show(result, self.stdout)
+        self._show(status.document(result))
         if check and result.shortcomings:
             raise GateMissedError(status.shortcomings(result))
 
@@ -205,14 +151,7 @@ class Session:
         """How much was checked, and a line for whatever is wrong or was made again; an error if anything is wrong."""
         for note in result.notes:
             self.progress.note(note)
-        if self._json:
-            self._print_json({"schema": 1, **dataclasses.asdict(result)})
-        else:
-            self._print(summaries.checked(result))
-            for problem in result.repaired:
-                self._print(f"repaired: {problem.text}")
-            for problem in result.problems:
-                self._print("; ".join(filter(None, (f"wrong: {problem.text}", problem.way_out))))
+        self._show(summaries.verified(result))
         if result.problems:
             paths = list(dict.fromkeys(problem.path for problem in result.problems))
             more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
@@ -226,19 +165,13 @@ class Session:
         """What was removed, or would be."""
         if not result.removed:
             self.progress.note("nothing is removed yet; `--yes` removes these runs")
-        if self._json:
-            runs = [{**summaries.kind(each), "runs": each.runs} for each in result.runs]
-            return self._print_json({"schema": 1, "removed": result.removed, "runs": runs, "bytes": result.bytes})
-        return self._print_folding(summaries.removal(result))
+        self._show(summaries.removal(result))
 
     def show_report(self, result: ReportResult) -> None:
         """The paths of the page and of the same in Markdown."""
         if all(written.done_before for written in result.files):
             self.progress.note("report: done already, nothing touched")
-        if self._json:
-            written = [{"path": str(f.path), "bytes": f.size, "done_before": f.done_before} for f in result.files]
-            return self._print_json({"schema": 1, "files": written})
-        return self._print("\n".join(str(written.path) for written in result.files[:2]))
+        self._show(summaries.reported(result))
 
     def show_run(self, result: RunResult, form: str, output: Path | None) -> None:
         """The table; what the stages did goes to stderr."""
@@ -248,7 +181,7 @@ class Session:
             self._report_stale(result.prepare)
             self._report_set_apart(result.prepare.dataset)
         if result.train.trained:
-            self.progress.note(summaries.trained(result.train))
+            self.progress.note(summaries.training(result.train))
         self.show_comparison(result.compare, form, output)
         self._fail_partly(result.train)
 
@@ -260,29 +193,16 @@ class Session:
                 f"first is {key.method} on {key.draw}: {reason}"
             )
 
-    def _print(self, renderable: RenderableType) -> None:
-        if isinstance(renderable, str):
-            self.stdout.print(renderable, soft_wrap=True, markup=False)
+    def _show(self, document: Document, form: str = "") -> None:
+        """Writes a document to stdout: as a table in the width and colours of the terminal, or in another format."""
+        form = form or ("json" if self._json else "table")
+        if form == "table":
+            table.show(document, self.stdout)
         else:
-            table.print_whole(self.stdout, renderable)
-
-    def _print_folding(self, shown: Table) -> None:
-        """Prints a table that, unlike one of figures, may fold a column where a terminal is narrow."""
-        self.stdout.print(shown) if self.stdout.is_terminal else self._print(shown)
-
-    def _print_json(self, plain: Mapping[str, object]) -> None:
-        self.stdout.file.write(json_library.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+            self.stdout.file.write(writers.named(form).write(document))
 
 
 def _console(stream: TextIO) -> Console:
     """A console as wide as the terminal; where there is none, tables that need more than its width get it."""
     console = Console(file=stream, highlight=False)
-    return console if console.is_terminal else Console(file=stream, width=PIPE_WIDTH, highlight=False)
-
-
-def _comparison(result: Comparison, form: str, console: Console) -> str:
-    if form != "table":
-        return {"json": export.as_json, "csv": export.as_csv, "markdown": export.as_markdown}[form](result)
-    with console.capture() as captured:
-        table.show(result, console)
-    return captured.get()
+    return console if console.is_terminal else Console(file=stream, width=table.PIPE_WIDTH, highlight=False)

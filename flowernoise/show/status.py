@@ -1,26 +1,21 @@
-"""An artifacts directory at a glance."""
+"""An artifacts directory at a glance, as a document."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
-from flowernoise.show import table
+from flowernoise.show.document import Bullets, Cell, Column, Document, Facts, Table, Tone, cells
 from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import differing, named, settings
 
-MOST_NAMES = 4  # losses by name
-MAX_SHORTCOMINGS = 3
-MOST_LINES = 5  # problems, or files of a kind of litter, by name
+MAX_NAMES = 4  # losses by name
+MAX_SHORTCOMINGS = 3  # in a line
+MAX_LINES = 5  # problems, or files of a kind of litter, by name
 _NEEDED = ("prepare", "corrupt", "train", "evaluate")  # others are named where they are there
-_STYLES = {"stale": "yellow", "partly": "yellow", "unknown": "yellow", "damaged": "bold red"}
+_TONES: Mapping[str, Tone] = {"stale": "warn", "partly": "warn", "unknown": "warn", "damaged": "bad"}
 _LITTER = {
     "temporary": ("temporary file", "of something interrupted or still running"),
     "set aside": ("damaged file", "set aside"),
@@ -35,24 +30,20 @@ def shortcomings(result: Status) -> str:
     return f"{result.directory} is not sound and done: {'; '.join(first)}{others}"
 
 
-def show(result: Status, console: Console) -> None:
-    """Prints a row a stage, then what is wrong, what is litter, and the command that comes next."""
-    if not any(stage.files for stage in result.stages if stage.name != "other"):
-        _line(console, f"nothing in {result.directory}")
-    else:
-        _line(console, " · ".join([result.directory, *_subject(result)]), style="bold")
-        console.print()
-        stages = _stages(result)
-        console.print(stages) if console.is_terminal else table.print_whole(console, stages)
-        console.print()
-    for line in (*_problems(result), *_litter(result)):
-        _line(console, line)
+def document(result: Status) -> Document:
+    """A row per stage, then what is wrong, what is litter, and the command that comes next."""
+    lines = [*_problems(result), *_litter(result)]
     if result.inside:
-        _line(console, f"artifacts directories in it: {', '.join(result.inside)}")
-    _line(console, f"next: {result.next}")
+        lines.append(f"artifacts directories in it: {', '.join(result.inside)}")
+    lines.append(f"next: {result.next}")
+    if any(stage.files for stage in result.stages if stage.name != "other"):
+        subject = [result.source, f"{len(result.classes)} classes"] if result.source else []
+        blocks = Facts((result.directory, *subject), strong=True), _stages(result), Bullets(tuple(lines))
+        return Document(blocks, data=_data(result))
+    return Document((Bullets((f"nothing in {result.directory}", *lines)),), data=_data(result))
 
 
-def as_json(result: Status) -> dict[str, object]:
+def _data(result: Status) -> dict[str, object]:
     """The object of ``status --json``: settings beside the counts of runs that were trained with them."""
     counted = {"runs": list(map(_counted, result.runs)), "setups": list(map(_counted, result.setups))}
     return {"schema": 1, **dataclasses.asdict(result), **counted, "bytes": result.bytes}
@@ -78,27 +69,21 @@ def _counted(each: RunCount | SetupSize) -> dict[str, object]:
     return {**plain, **settings(each.setup)}
 
 
-def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style=style), soft_wrap=True)
-
-
-def _subject(result: Status) -> list[str]:
-    return [result.source, f"{len(result.classes)} classes"] if result.source else []
-
-
 def _stages(result: Status) -> Table:
-    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
-    shown.add_column("stage", no_wrap=True)
-    shown.add_column("state", no_wrap=True)
-    shown.add_column("", overflow="fold")
-    shown.add_column("size", justify="right", no_wrap=True)
-    for stage in result.stages:
-        if stage.files or stage.name in _NEEDED:
-            what = Text("\n".join(_details(result, stage)))
-            shown.add_row(stage.name, Text(stage.state, style=_STYLES.get(stage.state, "")), what, size(stage.bytes))
-    shown.add_section()
-    shown.add_row("total", "", "", size(result.bytes))
-    return shown
+    return Table(
+        (Column("stage"), Column("state"), Column("", folds=True), Column("size", numeric=True)),
+        tuple(
+            (
+                Cell(stage.name),
+                Cell(stage.state, strong=stage.state == "damaged", tone=_TONES.get(stage.state, "")),
+                Cell("\n".join(_details(result, stage))),
+                Cell(size(stage.bytes)),
+            )
+            for stage in result.stages
+            if stage.files or stage.name in _NEEDED
+        ),
+        total=cells("total", "", "", size(result.bytes)),
+    )
 
 
 def _details(result: Status, stage: Stage) -> Iterator[str]:
@@ -164,24 +149,24 @@ def _others(result: Status) -> str:
 
 
 def _losses(members: Sequence[RunCount]) -> str:
-    if len(members) <= MOST_NAMES:
+    if len(members) <= MAX_NAMES:
         return ", ".join(f"{each.loss} {each.runs:,}" for each in members)
     return f"{len(members)} losses, {_span([each.runs for each in members], 'run')} each"
 
 
 def _problems(result: Status) -> Iterator[str]:
-    for text in result.problems[:MOST_LINES]:
+    for text in result.problems[:MAX_LINES]:
         yield f"problem: {text}"
-    if len(result.problems) > MOST_LINES:
-        yield f"problem: {len(result.problems) - MOST_LINES:,} more; --json has all of them"
+    if len(result.problems) > MAX_LINES:
+        yield f"problem: {len(result.problems) - MAX_LINES:,} more; --json has all of them"
 
 
 def _litter(result: Status) -> Iterator[str]:
     for kind, (noun, why) in _LITTER.items():
         members = [each for each in result.litter if each.kind == kind]
         if members:
-            names = ", ".join(each.path for each in members[:MOST_LINES])
-            more = f" and {len(members) - MOST_LINES:,} more" if len(members) > MOST_LINES else ""
+            names = ", ".join(each.path for each in members[:MAX_LINES])
+            more = f" and {len(members) - MAX_LINES:,} more" if len(members) > MAX_LINES else ""
             together = size(sum(each.bytes for each in members))
             yield f"litter: {_count(len(members), noun)} {why} ({together}): {names}{more}"
 

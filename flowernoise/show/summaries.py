@@ -1,94 +1,65 @@
-"""What each stage did, in a table or a line."""
+"""What each step did, as a document: a table or a line for people, plain data for programs."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
 
 from flowernoise.analysis.results.listed import Listed
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, TrainResult
+from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
-from flowernoise.analysis.results.written import PreviewResult
+from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
 from flowernoise.catalogue.sources import label_words
-from flowernoise.store.records import Dataset, Draw, RunKey
+from flowernoise.show.document import Bullets, Cell, Column, Document, Table, Verbatim, cells, columns
+from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
 
-MOST_RUNS = 40
+MAX_RUNS = 40
 
 
-def counts(dataset: Dataset) -> Table:
+def prepared(result: PrepareResult) -> Document:
     """Photos of each class in each split."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    shown.add_column("class", footer="all", no_wrap=True)
-    for name, row in zip(("train", "val", "test"), dataset.counts, strict=True):
-        shown.add_column(name, justify="right", footer=f"{sum(row):,}")
-    for label, name in enumerate(dataset.classes):
-        shown.add_row(name, *[f"{row[label]:,}" for row in dataset.counts])
-    return shown
+    data = {"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(result.dataset)}
+    return Document((photos_by_class(result.dataset),), data=data)
 
 
-def things(listed: Sequence[Listed]) -> Iterator[Table]:
-    """A table for each kind, of specs with their defaults and what they mean."""
-    for kind, group in itertools.groupby(listed, key=lambda thing: thing.kind):
-        shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-        shown.add_column(kind, no_wrap=True)
-        shown.add_column("")
-        for thing in group:
-            shown.add_row(spec(thing), thing.summary)
-        yield shown
+def photos_by_class(dataset: Dataset) -> Table:
+    """How many photos of each class there are in each split."""
+    by_class = zip(dataset.classes, zip(*dataset.counts, strict=True), strict=True)
+    return Table(
+        (Column("class"), *columns(*SPLITS, "all", numeric=True)),
+        tuple(cells(name, *_with_sum(counts)) for name, counts in by_class),
+        total=cells("all", *_with_sum(dataset.sizes), strong=True),
+    )
 
 
-def spec(thing: Listed) -> str:
-    """``name:key=default,…``, over several lines where it is long."""
-    text = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
-    return "\n".join(textwrap.wrap(text.replace(",", ", "), 36, subsequent_indent="  ")).replace(", ", ",")
+def _with_sum(counts: Sequence[int]) -> list[str]:
+    return [f"{count:,}" for count in (*counts, sum(counts))]
 
 
-def checked(result: VerifyResult) -> Table:
-    """A row a stage: how many records, files and bytes were checked, and how many of the files are wrong."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    shown_in = {"answers": "train", "preset": "prepare"}
-    wrong = {problem.path: shown_in.get(problem.stage, problem.stage) for problem in result.problems}
-    stages = list(dict.fromkeys([*(row.stage for row in result.checked), *wrong.values()]))
-    found = {row.stage: row for row in result.checked}
-    shown.add_column("stage", footer="all", no_wrap=True)
-    rows = result.checked
-    for name, total in (
-        ("records", sum(row.records for row in rows)),
-        ("intact files", sum(row.files for row in rows)),
-        ("bytes", sum(row.bytes for row in rows)),
-    ):
-        shown.add_column(name, justify="right", footer=f"{total:,}", no_wrap=True)
-    shown.add_column("wrong", justify="right", footer=f"{len(wrong):,}", no_wrap=True)
-    for stage in stages:
-        row = found.get(stage)
-        counts = (row.records, row.files, row.bytes) if row else (0, 0, 0)
-        broken = sum(each == stage for each in wrong.values())
-        shown.add_row(stage, *(f"{count:,}" for count in counts), f"{broken:,}", style="red" if broken else "")
-    return shown
-
-
-def draws(result: CorruptResult) -> Table:
-    """A row a noise model and rate, with the realised rates."""
-    shown, wrong = Table(box=SIMPLE_HEAD, pad_edge=False), label_words(result.source).wrong
-    shown.add_column("noise", no_wrap=True)
-    for name in ("rate", f"{wrong} in train", f"{wrong} in val", "seeds"):
-        shown.add_column(name, justify="right", no_wrap=True)
+def corrupted(result: CorruptResult) -> Document:
+    """A row per noise model and rate, with the realised rates."""
+    wrong = label_words(result.source).wrong
     conditions: dict[tuple[str, float], list[Draw]] = {}
     for draw in result.draws:
         conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
+    rows = []
     for (noise, rate), members in conditions.items():
         realised = _span([draw.realised_rate for draw in members])
         val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
-        name = "control" if noise == "none" else noise
-        shown.add_row(name, f"{rate:g}", realised, _span(val) if val else "–", str(len(members)))
-    return shown
+        rows.append(cells(_noise(noise), f"{rate:g}", realised, _span(val) if val else "–", str(len(members))))
+    heads = columns("rate", f"{wrong} in train", f"{wrong} in val", "seeds", numeric=True)
+    draws = [msgspec.to_builtins(draw) for draw in result.draws]
+    data = {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
+    return Document((Table((Column("noise"), *heads), tuple(rows)),), data=data)
+
+
+def _noise(name: str) -> str:
+    return "control" if name == CONTROL else name
 
 
 def _span(shares: Sequence[float]) -> str:
@@ -96,7 +67,24 @@ def _span(shares: Sequence[float]) -> str:
     return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
 
 
-def trained(result: TrainResult) -> str:
+def trained(result: TrainResult) -> Document:
+    """How many runs were trained, and how."""
+    data = {
+        "schema": 1,
+        "trained": result.trained,
+        "done_before": result.done_before,
+        **settings(result.setup),
+        "failed": [{**_identity(key), "reason": reason} for key, reason in result.failed],
+        "device": result.engine.device,
+        "engine": result.engine.name,
+        "extractor": result.extractor and msgspec.to_builtins(result.extractor),
+        "feature_seconds": round(result.feature_seconds, 3),
+        "training_seconds": round(result.training_seconds, 3),
+    }
+    return Document((Bullets((training(result),)),), data=data)
+
+
+def training(result: TrainResult) -> str:
     """How many runs, on what, and how long it took."""
     where = f"{result.engine.name}, {result.engine.device}"
     text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {where}"
@@ -108,83 +96,132 @@ def trained(result: TrainResult) -> str:
     return f"{text}, features {result.feature_seconds:.1f} s on {result.extractor}"
 
 
-def removal(result: RemoveResult) -> Table:
-    """Runs that were removed, or would be, by loss, noise and settings."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    telling = differing([each.setup for each in result.runs])
-    heads = ("loss", "noise", "rate", "backbone", "mode", *telling)
-    shown.add_column("runs", justify="right", no_wrap=True, footer=f"{sum(each.runs for each in result.runs):,}")
-    for place, name in enumerate(heads):
-        shown.add_column(name, no_wrap=name != "noise", overflow="fold", footer="in all" if not place else "")
-    for each in result.runs:
-        noise = "control" if each.noise == "none" else each.noise
-        names = (each.loss, noise, f"{each.rate:g}", each.setup.backbone, each.setup.mode)
-        shown.add_row(f"{each.runs:,}", *map(Text, names), *(setting(name, each.setup) for name in telling))
-    return shown
-
-
-def kind(each: Removed) -> dict[str, object]:
-    """What runs have in common, as plain data."""
-    return {"noise": each.noise, "rate": each.rate, "loss": each.loss, **settings(each.setup)}
-
-
-def sheets(result: PreviewResult) -> Table:
-    """A row a contact sheet, below the folder they are in: how many are wrong, and their share in the split."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    shown.add_column(Text(str(result.directory)), overflow="fold")
-    for name in ("photos", "wrong" if label_words(result.source).are_clean else "not as given", "in all"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for sheet in result.sheets:
-        share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
-        shown.add_row(Text(sheet.file.name), str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %")
-    return shown
-
-
-def identity(key: RunKey) -> dict[str, object]:
-    """A run's identity as plain data."""
+def _identity(key: RunKey) -> dict[str, object]:
     draw = {"noise": key.noise, "rate": key.rate, "seed": key.seed}
     return {**draw, "loss": key.method, **settings(key.setup)}
 
 
-def run_metrics(result: EvaluateResult, row: int) -> dict[str, object]:
-    """All metrics of a run, as plain data."""
+def evaluated(result: EvaluateResult) -> Document:
+    """A row per run, the first ones where there are many."""
+    telling = differing(result.evaluation.setups)
+    measures = ("accuracy", "balanced", *result.evaluation.classes, "memorised", "")
+    rows = []
+    for row, (key, run) in enumerate(zip(result.evaluation.keys[:MAX_RUNS], result.evaluation.runs, strict=False)):
+        draw = (_noise(key.noise), f"{key.rate:g}", str(key.seed))
+        names = (*draw, key.method, *(setting(name, key.setup) for name in telling))
+        values = ["failed", *[""] * (len(measures) - 1)] if run.failure else _measured(result, row)
+        rows.append(cells(*names, *values))
+    heads = (*columns("noise", "rate", "seed", "loss", *telling), *columns(*measures, numeric=True))
+    every = [_run(result, row) for row in range(len(result.evaluation.runs))]
+    data = {"schema": 1, "digest": result.evaluation.arrays.sha256, "runs": every}
+    return Document((Table(heads, tuple(rows)),), data=data)
+
+
+def _measured(result: EvaluateResult, row: int) -> list[str]:
+    metrics = result.of_run(row)[0]
+    shares = (metrics.accuracy, metrics.balanced_accuracy, *metrics.recall.values(), metrics.memorised)
+    return [*("–" if share is None else f"{100 * share:.1f}" for share in shares), "collapsed" * metrics.collapsed]
+
+
+def _run(result: EvaluateResult, row: int) -> dict[str, object]:
     run = result.evaluation.runs[row]
     return {
-        **identity(result.evaluation.keys[row]),
+        **_identity(result.evaluation.keys[row]),
         "realised_rate": run.realised_rate,
         "failure": run.failure,
         "metrics": [msgspec.to_builtins(metrics) for metrics in result.of_run(row)],
     }
 
 
-def runs(result: EvaluateResult) -> Table:
-    """A row a run, the first ones where there are many."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    telling = differing(result.evaluation.setups)
-    for name in ("noise", "rate", "seed", "loss", *telling):
-        shown.add_column(name, no_wrap=True)
-    heads = ("accuracy", "balanced", *(f"{name}" for name in result.evaluation.classes), "memorised", "")
-    for name in heads:
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row, (key, run) in enumerate(zip(result.evaluation.keys[:MOST_RUNS], result.evaluation.runs, strict=False)):
-        draw = ("control" if key.noise == "none" else key.noise, f"{key.rate:g}", str(key.seed))
-        names = (*draw, key.method, *(setting(name, key.setup) for name in telling))
-        if run.failure:
-            shown.add_row(*names, "failed")
-            continue
-        metrics = result.of_run(row)[0]
-        recalls = [_percent(value) for value in metrics.recall.values()]
-        mark = "collapsed" if metrics.collapsed else ""
-        shown.add_row(
-            *names,
-            _percent(metrics.accuracy),
-            _percent(metrics.balanced_accuracy),
-            *recalls,
-            _percent(metrics.memorised),
-            mark,
+def listed(things: Sequence[Listed], *, in_full: bool) -> Document:
+    """A table for each kind, of specs with their defaults and what they mean; or one thing in full."""
+    data = {"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]}
+    if in_full:
+        [thing] = things
+        return Document(tuple(Verbatim(tuple(text.splitlines())) for text in (_spec(thing), thing.details)), data=data)
+    return Document(tuple(_kinds(things)), data=data)
+
+
+def _kinds(things: Sequence[Listed]) -> Iterator[Table]:
+    for kind, group in itertools.groupby(things, key=lambda thing: thing.kind):
+        yield Table(
+            (Column(kind), Column("", folds=True)), tuple(cells(_spec(thing), thing.summary) for thing in group)
         )
-    return shown
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+def _spec(thing: Listed) -> str:
+    """``name:key=default,…``, over several lines where it is long."""
+    text = f"{thing.name}:{','.join(thing.parameters)}" if thing.parameters else thing.name
+    return "\n".join(textwrap.wrap(text.replace(",", ", "), 36, subsequent_indent="  ")).replace(", ", ",")
+
+
+def drawn(result: PlotResult) -> Document:
+    """The paths of the pictures, a line each."""
+    files = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
+    return Document((Bullets(tuple(str(f.path) for f in result.files)),), data={"schema": 1, "files": files})
+
+
+def reported(result: ReportResult) -> Document:
+    """The paths of the page and of the same in Markdown."""
+    files = [{"path": str(f.path), "bytes": f.size, "done_before": f.done_before} for f in result.files]
+    return Document((Bullets(tuple(str(f.path) for f in result.files[:2])),), data={"schema": 1, "files": files})
+
+
+def previewed(result: PreviewResult) -> Document:
+    """A row per contact sheet, below the folder they are in: how many are wrong, and their share in the split."""
+    rows = []
+    for sheet in result.sheets:
+        share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
+        rows.append(cells(sheet.file.name, str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %"))
+    wrong = "wrong" if label_words(result.source).are_clean else "not as given"
+    heads = (Column(str(result.directory), folds=True), *columns("photos", wrong, "in all", numeric=True))
+    sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
+    data = {"schema": 1, "written": result.written, "sheets": sheets}
+    return Document((Table(heads, tuple(rows)),), data=data)
+
+
+def verified(result: VerifyResult) -> Document:
+    """A row per stage: how much was checked, and how many files are wrong; below, what was made again or is wrong."""
+    lines = [f"repaired: {problem.text}" for problem in result.repaired]
+    lines += ["; ".join(filter(None, (f"wrong: {each.text}", each.way_out))) for each in result.problems]
+    blocks = (_checked(result), Bullets(tuple(lines))) if lines else (_checked(result),)
+    return Document(blocks, data={"schema": 1, **dataclasses.asdict(result)})
+
+
+def _checked(result: VerifyResult) -> Table:
+    shown_in = {"answers": "train", "preset": "prepare"}
+    wrong = {problem.path: shown_in.get(problem.stage, problem.stage) for problem in result.problems}
+    found = {row.stage: (row.records, row.files, row.bytes) for row in result.checked}
+    rows = []
+    for stage in dict.fromkeys([*found, *wrong.values()]):
+        broken = sum(each == stage for each in wrong.values())
+        texts = (stage, *(f"{count:,}" for count in (*found.get(stage, (0, 0, 0)), broken)))
+        rows.append(tuple(Cell(text, tone="bad" if broken else "") for text in texts))
+    sums = map(sum, zip((0, 0, 0), *found.values(), strict=True))
+    return Table(
+        (Column("stage"), *columns("records", "intact files", "bytes", "wrong", numeric=True)),
+        tuple(rows),
+        total=cells("all", *(f"{count:,}" for count in (*sums, len(wrong))), strong=True),
+    )
+
+
+def removal(result: RemoveResult) -> Document:
+    """Runs that were removed, or would be, by loss, noise and settings."""
+    telling = differing([each.setup for each in result.runs])
+    heads = ("loss", "noise", "rate", "backbone", "mode", *telling)
+    rows = []
+    for each in result.runs:
+        names = (each.loss, _noise(each.noise), f"{each.rate:g}", each.setup.backbone, each.setup.mode)
+        rows.append(cells(f"{each.runs:,}", *names, *(setting(name, each.setup) for name in telling)))
+    runs = f"{sum(each.runs for each in result.runs):,}"
+    table = Table(
+        (Column("runs", numeric=True), *(Column(name, folds=name == "noise") for name in heads)),
+        tuple(rows),
+        total=cells(runs, "in all", *[""] * (len(heads) - 1), strong=True),
+    )
+    kinds = [{**_kind(each), "runs": each.runs} for each in result.runs]
+    return Document((table,), data={"schema": 1, "removed": result.removed, "runs": kinds, "bytes": result.bytes})
+
+
+def _kind(each: Removed) -> dict[str, object]:
+    return {"noise": each.noise, "rate": each.rate, "loss": each.loss, **settings(each.setup)}

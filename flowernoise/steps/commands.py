@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowernoise.registry import format_value
+from flowernoise.store.inventory import Fault
 from flowernoise.store.records import CONTROL, DatasetRequest, DrawKey
 from flowernoise.store.setups import Setup
 
@@ -22,6 +23,17 @@ WAYS_OUT = {
     "compare": "`flowernoise compare` computes it again",
     "preset": "remove {}, it only says which published figures to show",
 }
+
+
+def way_out(fault: Fault) -> str:
+    """What to do about something that is not what was written; empty where its text says so."""
+    says_so = "`flowernoise " in fault.text or not fault.ours
+    return "" if says_so else WAYS_OUT[fault.stage].format(fault.path)
+
+
+def problem(fault: Fault) -> str:
+    """A fault and its way out in a line."""
+    return "; ".join(filter(None, [fault.text, way_out(fault)]))
 
 
 def command(root: Path, words: Sequence[str]) -> str:

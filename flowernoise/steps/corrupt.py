@@ -20,6 +20,7 @@ from flowernoise.steps.noise_inputs import NoiseInputs, settled
 from flowernoise.steps.settings import DEFAULT_RATES, CorruptSettings
 from flowernoise.store import artifacts, claims, datasets, draws, files
 from flowernoise.store import labels as labels_csv
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, Draw, DrawKey
@@ -42,7 +43,7 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     missing = [key for key in asked if key not in there]
     if missing:
         with claims.exclusive(layout, "corrupt", progress):
-            there = _intact(layout, dataset, _set_aside(progress))
+            there = _intact(layout, dataset, _quarantine(progress))
             missing = [key for key in asked if key not in there]
             if missing:
                 drawn = [_draw(key, asked[key], inputs) for key in missing]
@@ -71,13 +72,13 @@ def draw_again(
     layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
     inputs = NoiseInputs(layout, dataset, progress)
-    set_aside = _set_aside(progress)
+    quarantine = _quarantine(progress)
     lost: list[list[DrawKey]] = []
 
     def on_damage(paths: Sequence[Path], error: DamagedFileError) -> None:
         batch = batches.get(paths[-1])
         if batch is None or all(may_redraw(draw.key) for draw in batch.draws):
-            set_aside(paths, error)
+            quarantine(paths, error)
             lost.append([draw.key for draw in batch.draws] if batch else [])
 
     with claims.exclusive(layout, "corrupt", progress):
@@ -148,13 +149,13 @@ def _intact(
     return intact
 
 
-def _set_aside(progress: Progress) -> Callable[[Sequence[Path], DamagedFileError], None]:
-    def set_aside(paths: Sequence[Path], error: DamagedFileError) -> None:
+def _quarantine(progress: Progress) -> Callable[[Sequence[Path], DamagedFileError], None]:
+    def quarantine(paths: Sequence[Path], error: DamagedFileError) -> None:
         progress.note(f"{error}; set aside as {paths[0].name}.damaged and drawn again")
         for path in paths:
-            files.set_aside(path)
+            files.quarantine(path)
 
-    return set_aside
+    return quarantine
 
 
 def _draw(key: DrawKey, spec: Spec | None, inputs: NoiseInputs) -> tuple[Draw, DrawnLabels]:
@@ -207,7 +208,7 @@ def _note_break_even(drawn: Sequence[tuple[Draw, DrawnLabels]], dataset: Dataset
 def _export(path: Path, asked: Sequence[DrawKey], layout: Layout, inputs: NoiseInputs, progress: Progress) -> None:
     """Writes the noisy draws, or the controls where there are no others."""
     keys = [key for key in asked if key.noise != CONTROL] or list(asked)
-    stored = draws.index(layout, inputs.dataset.id)
-    drawn = draws.read(layout, inputs.dataset, [stored[key] for key in keys])
+    there = {draw.key: draw for draw in Artifacts(layout.root).draws()}
+    drawn = {key: there[key].labels for key in keys}
     if labels_csv.write(path, labels_csv.written(inputs.index, inputs.dataset.classes, drawn)):
         progress.note(f"labels of {len(keys)} {'draw' if len(keys) == 1 else 'draws'} written to {path}")

@@ -12,7 +12,7 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
-from flowernoise.store import claims, feature_cache, files
+from flowernoise.store import claims, feature_cache
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
@@ -39,7 +39,7 @@ class FeatureWork:
     def key(self) -> FeaturesKey:
         """What the photos' features depend on."""
         return FeaturesKey(
-            photos=files.digest_of([photo.id for photo in self.index]),
+            photos=feature_cache.digest_of_photos([photo.id for photo in self.index]),
             image_size=self.dataset.request.image_size,
             decoding=images.DECODING,
             backbone=str(self.backbone_spec),

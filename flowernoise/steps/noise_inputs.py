@@ -135,5 +135,5 @@ class NoiseInputs:
             return dict(source_fields.read(dataset, self.index, field))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
         groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
-        set_aside = {path for group in groups for path in group}
-        return dict(labels_csv.read(data, file, self.index, dataset.classes, set_aside))
+        dropped = {path for group in groups for path in group}
+        return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped))

@@ -99,7 +99,7 @@ def _find_before(
     except DamagedFileError as error:
         if progress is not None:
             progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
-            files.set_aside(layout.dataset)
+            files.quarantine(layout.dataset)
         return None, None
     if before is None or (before.request, before.source_fingerprint) != (request, source_fingerprint):
         return None, before

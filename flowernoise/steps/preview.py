@@ -10,7 +10,7 @@ import numpy as np
 
 from flowernoise.analysis import where
 from flowernoise.analysis.results.written import PreviewResult, SheetFile
-from flowernoise.analysis.views.arrays import Floats, Pixels
+from flowernoise.analysis.views.arrays import Pixels
 from flowernoise.analysis.views.sheets import (
     ContactSheet,
     SheetKind,
@@ -26,12 +26,12 @@ from flowernoise.registry import Registry
 from flowernoise.safe import images
 from flowernoise.show import contact_sheet
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
-from flowernoise.store import artifacts, datasets, draws, files, runs
-from flowernoise.store.draws import StoredDraw
+from flowernoise.store import files
+from flowernoise.store.artifacts import Artifacts
+from flowernoise.store.handles import DrawHandle, RunHandle
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
-from flowernoise.store.records import CONTROL, Dataset, DrawKey, Identity, RunKey, Selection
-from flowernoise.store.runs import StoredRun
+from flowernoise.store.records import CONTROL, DrawKey, Identity, RunKey
 from flowernoise.store.setups import differing, named
 
 BASELINE = CompareSettings.baseline
@@ -46,9 +46,9 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
         DamagedFileError: photos, draws or runs that are not what was written.
         FlowernoiseError: a sheet cannot be written.
     """
-    layout = artifacts.opened(artifacts_directory)
-    work = _Work(layout, settings, progress)
-    directory = settings.output or layout.preview
+    held = Artifacts(artifacts_directory)
+    work = _Work(held, settings, progress)
+    directory = settings.output or held.layout.preview
     drawn = []
     with progress.task("drawing contact sheets", work.count, "sheets") as advance:
         for sheet in work.sheets():
@@ -65,24 +65,22 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
         BadRequestError: nothing prepared, or no draws or runs as asked for.
         DamagedFileError: photos, draws or runs that are not what was written.
     """
-    return _Work(artifacts.opened(artifacts_directory), settings, progress).sheets()
+    return _Work(Artifacts(artifacts_directory), settings, progress).sheets()
 
 
 class _Work:
     """What is to be shown, found before anything is drawn."""
 
-    def __init__(self, layout: Layout, settings: PreviewSettings, progress: Progress) -> None:
+    def __init__(self, held: Artifacts, settings: PreviewSettings, progress: Progress) -> None:
         settings.check()
-        self.dataset = datasets.need(layout)
-        self._layout, self._settings = layout, settings
-        self._archive = Archive(layout.photos, self.dataset.archive)
-        index = datasets.index(layout, self.dataset)
+        self.dataset, self._settings, index = held.dataset, settings, held.photos
+        self._archive = Archive(held.layout.photos, self.dataset.archive)
         self._train, self._test = ([photo for photo in index if photo.split == name] for name in ("train", "test"))
-        drawn = draws.index(layout, self.dataset.id)
-        self._controls, self._draws = _picked(drawn, settings, layout)
+        drawn = {draw.key: draw for draw in held.draws()}
+        self._controls, self._draws = _picked(drawn, settings, held.layout)
         if not drawn:
             progress.note("no draws yet, so only the labels without noise are shown; `flowernoise corrupt` comes next")
-        self._runs = _Runs(layout, self.dataset, [*self._controls, *self._draws], settings, progress)
+        self._runs = _Runs(held, [*self._controls, *self._draws], settings, progress)
 
     @property
     def count(self) -> int:
@@ -96,16 +94,15 @@ class _Work:
         clean = tuple(SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
         yield self._sheet("clean", "train", clean, self.dataset.id)
         rows = {photo.id: row for row, photo in enumerate(self._train)}
-        labels = draws.read(self._layout, self.dataset, self._draws.values())
-        for key, stored in self._draws.items():
-            given = labels[key].train_labels
+        for draw in self._draws.values():
+            given = draw.train_labels
             shown = tuple(dataclasses.replace(photo, given=int(given[rows[photo.id]])) for photo in clean)
-            yield _of_draw(self._sheet("draw", "train", shown, stored.draw.labels), stored)
+            yield _of_draw(self._sheet("draw", "train", shown, draw.draw.labels), draw)
         for run in self._runs.picked:
             yield self._mistakes(run)
 
-    def _mistakes(self, stored: StoredRun) -> ContactSheet:
-        probabilities, selection = self._runs.answers(stored)
+    def _mistakes(self, run: RunHandle) -> ContactSheet:
+        probabilities = run.probabilities("test")
         true = np.array([photo.label for photo in self._test])
         rows = most_confident(probabilities, true, self._settings.photos)
         chosen = [self._test[row] for row in rows]
@@ -113,15 +110,15 @@ class _Work:
             SheetPhoto(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
             for photo, pixels, answer in zip(chosen, self._decoded(chosen), probabilities[rows], strict=True)
         )
-        sheet = self._sheet("mistakes", "test", shown, stored.block.arrays.sha256)
-        key = stored.key
+        sheet = self._sheet("mistakes", "test", shown, run.block.arrays.sha256)
+        key = run.key
         return dataclasses.replace(
             _of_draw(sheet, (self._controls | self._draws)[key.draw]),
             loss=key.method,
             backbone=key.setup.backbone,
             mode=key.setup.mode,
             settings=tuple(named(name, key.setup) for name in self._runs.differing),
-            selection=selection,
+            selection=run.usual,
             mistakes=int((probabilities.argmax(axis=1) != true).sum()),
         )
 
@@ -138,67 +135,41 @@ class _Work:
 
 
 class _Runs:
-    """The runs whose mistakes are shown, and their answers to the test photos."""
+    """The runs whose mistakes are shown."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        dataset: Dataset,
-        keys: Sequence[DrawKey],
-        settings: PreviewSettings,
-        progress: Progress,
-    ) -> None:
-        self._layout, self._dataset = layout, dataset
-        self._wanted: Selection = "selected" if dataset.sizes[1] else "last"
-        self._arrays: tuple[str, runs.Arrays] | None = None
-        live = _shown(runs.live(runs.blocks(layout, dataset.id)), settings.where)
-        loss_order = {loss: place for place, loss in enumerate(_losses(live, settings, layout))}
+    def __init__(self, held: Artifacts, keys: Sequence[DrawKey], settings: PreviewSettings, progress: Progress) -> None:
+        live = _shown(held.runs(), settings.where)
+        loss_order = {loss: place for place, loss in enumerate(_losses(live, settings, held.layout))}
         draw_order = {key: place for place, key in enumerate(keys)}
-        there = [stored for key, stored in live.items() if key.draw in draw_order and key.method in loss_order]
-        there.sort(key=lambda stored: (draw_order[stored.run.draw], loss_order[stored.run.method]))
-        self.differing = differing({stored.block.setup for stored in there})
-        self.picked: list[StoredRun] = []
+        there = [run for run in live if run.run.draw in draw_order and run.loss in loss_order]
+        there.sort(key=lambda run: (draw_order[run.run.draw], loss_order[run.loss]))
+        self.differing = differing({run.block.setup for run in there})
+        self.picked: list[RunHandle] = []
         passed_over: dict[str, list[RunKey]] = {}
-        for stored in there:
-            if reason := self._why_not(stored):
-                passed_over.setdefault(reason, []).append(stored.key)
+        for run in there:
+            if reason := _why_not(run):
+                passed_over.setdefault(reason, []).append(run.key)
             else:
-                self.picked.append(stored)
+                self.picked.append(run)
         for reason, members in passed_over.items():
             which = f"{len(members)} {'run' if len(members) == 1 else 'runs'}"
             progress.note(f"no mistakes of {which}, such as {members[0].method} on {members[0].draw}: {reason}")
         if not live:
             progress.note("no runs yet, so no mistakes are shown; `flowernoise train` makes them")
 
-    def answers(self, stored: StoredRun) -> tuple[Floats, Selection]:
-        """Probabilities [test photo, class] of a run, and which selection they are of."""
-        selections = stored.block.selections
-        selection = self._wanted if self._wanted in selections else selections[0]
-        probabilities = self._of_block(stored)["test_probabilities"]
-        return probabilities[stored.row, selections.index(selection)], selection
 
-    def _why_not(self, stored: StoredRun) -> str:
-        """Why a run's mistakes cannot be shown; nothing where they can."""
-        if stored.run.failure:
-            return "training failed"
-        if stored.block.mode == "finetune" and not self._of_block(stored):
-            return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network answers"
-        return ""
-
-    def _of_block(self, stored: StoredRun) -> runs.Arrays:
-        """Arrays of a run's block, the last ones kept; none for a fine-tuned run that was not evaluated."""
-        if self._arrays is None or self._arrays[0] != stored.name:
-            if stored.block.mode == "features":
-                found = runs.read_answers(self._layout, self._dataset, stored.block)
-            else:
-                found = runs.find_predictions(self._layout, self._dataset, stored.name, stored.block) or {}
-            self._arrays = stored.name, found
-        return self._arrays[1]
+def _why_not(run: RunHandle) -> str:
+    """Why a run's mistakes cannot be shown; nothing where they can."""
+    if run.failure:
+        return "training failed"
+    if run.block.mode == "finetune" and not run.is_evaluated:
+        return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network answers"
+    return ""
 
 
 def _picked(
-    drawn: Mapping[DrawKey, StoredDraw], settings: PreviewSettings, layout: Layout
-) -> tuple[dict[DrawKey, StoredDraw], dict[DrawKey, StoredDraw]]:
+    drawn: Mapping[DrawKey, DrawHandle], settings: PreviewSettings, layout: Layout
+) -> tuple[dict[DrawKey, DrawHandle], dict[DrawKey, DrawHandle]]:
     """The controls and the noisy draws that are asked for: the first seeds of each noise and rate.
 
     Raises:
@@ -240,27 +211,27 @@ def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]
     return {str(registry.parse(text))}.intersection(there)
 
 
-def _shown(live: Mapping[RunKey, StoredRun], texts: Sequence[str]) -> dict[RunKey, StoredRun]:
+def _shown(live: Sequence[RunHandle], texts: Sequence[str]) -> list[RunHandle]:
     """The runs that ``compare`` shows.
 
     Raises:
         BadRequestError: a ``--where`` that picks nothing.
     """
     recency: dict[Identity, int] = {}
-    for key, stored in live.items():
-        recency[key.identity] = max(stored.block.recency, recency.get(key.identity, 0))
+    for run in live:
+        recency[run.key.identity] = max(run.block.recency, recency.get(run.key.identity, 0))
     [picked] = where.shown(texts, [recency])
     shown = where.with_baseline(picked, recency, BASELINE)
-    return {key: stored for key, stored in live.items() if key.identity in shown}
+    return [run for run in live if run.key.identity in shown]
 
 
-def _losses(live: Mapping[RunKey, StoredRun], settings: PreviewSettings, layout: Layout) -> list[str]:
+def _losses(live: Sequence[RunHandle], settings: PreviewSettings, layout: Layout) -> list[str]:
     """Losses whose runs are shown.
 
     Raises:
         BadRequestError: no runs of a loss that is asked for.
     """
-    there = sorted({key.method for key in live}, key=lambda loss: (loss != BASELINE, loss))
+    there = sorted({run.loss for run in live}, key=lambda loss: (loss != BASELINE, loss))
     asked: list[str] = []
     for text in settings.losses:
         if not (found := _matching(text, there, losses)):
@@ -270,11 +241,10 @@ def _losses(live: Mapping[RunKey, StoredRun], settings: PreviewSettings, layout:
     return list(dict.fromkeys(asked)) or there[:1]
 
 
-def _of_draw(sheet: ContactSheet, stored: StoredDraw) -> ContactSheet:
+def _of_draw(sheet: ContactSheet, draw: DrawHandle) -> ContactSheet:
     """The sheet with the draw named that its labels, or the run's training labels, are of."""
-    draw = stored.draw
     return dataclasses.replace(
-        sheet, noise=draw.key.noise, rate=draw.key.rate, seed=draw.key.seed, realised_rate=draw.realised_rate
+        sheet, noise=draw.noise, rate=draw.rate, seed=draw.seed, realised_rate=draw.realised_rate
     )
 
 

@@ -12,6 +12,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.steps.settings import RemoveSettings
 from flowernoise.store import artifacts, claims, datasets, runs
+from flowernoise.store.inventory import Inventory
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Dataset, RunBlock, RunKey
 
@@ -61,4 +62,4 @@ def _remove(
 
 
 def _size(layout: Layout) -> int:
-    return sum(path.stat().st_size for path in layout.runs.iterdir() if path.is_file())
+    return Inventory(layout).by_stage().get("train", (0, 0))[1]

@@ -18,7 +18,8 @@ from flowernoise.show.report import render
 from flowernoise.steps import commands, plot, preview
 from flowernoise.steps.compare import compare
 from flowernoise.steps.settings import CompareSettings, PlotSettings, PreviewSettings, ReportSettings
-from flowernoise.store import artifacts, datasets, draws, evaluations, files, runs
+from flowernoise.store import evaluations, files
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
@@ -59,15 +60,15 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         BadRequestError: nothing prepared or evaluated, or an unknown metric.
         DamagedFileError: files that are not what was written.
     """
-    layout = artifacts.opened(artifacts_directory)
-    dataset = datasets.need(layout)
+    held = Artifacts(artifacts_directory)
+    layout, dataset = held.layout, held.dataset
     wanted = CompareSettings(metric=settings.metric, select=settings.select, where=settings.where)
     comparison = compare([artifacts_directory], wanted, progress)
     pictured = PlotSettings(metric=settings.metric, select=settings.select, where=settings.where)
     gallery = plot.pictures(artifacts_directory, pictured, progress)
-    drawn = {key: stored.draw for key, stored in draws.index(layout, dataset.id).items()}
+    drawn = {draw.key: draw.draw for draw in held.draws()}
     shown = {row.identity for row in comparison.rows}
-    live = [s for key, s in runs.live(runs.blocks(layout, dataset.id)).items() if key.identity in shown]
+    live = [run for run in held.runs() if run.key.identity in shown]
     return Report(
         dataset=dataset,
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
@@ -76,7 +77,7 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
-        provenance=tuple(_once({stored.name: stored.block.provenance for stored in live}.values())),
+        provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
         digests=tuple(_digests(layout, dataset, drawn)),
     )
 

@@ -11,6 +11,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.options import Option, Settings
 from flowernoise.registry import Between, Registry, format_value
 from flowernoise.safe import paths
+from flowernoise.show.writers import FORMATS
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
 MAX_DRAWS = 1_000_000
@@ -339,7 +340,7 @@ class TableSettings(Settings):
     """How a comparison is shown, and where."""
 
     format: Annotated[
-        Literal["table", "json", "csv", "markdown"] | None, Option("Form of the output.", default="table")
+        str | None, Option("Form of the output.", default="that of the suffix of --output, else table", choices=FORMATS)
     ] = None
     output: Annotated[Path | None, Option("Write there instead of to stdout.", check=_check_file)] = None
 

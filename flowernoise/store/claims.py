@@ -23,7 +23,7 @@ import msgspec
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.safe import atomic
-from flowernoise.store import artifacts, files
+from flowernoise.store import files, inventory
 from flowernoise.store.layout import Layout
 from flowernoise.store.setups import Setup
 
@@ -116,7 +116,7 @@ def _take(
                 return None
             before = _that_comes_first(layout, claim, others)
             if before is None:
-                artifacts.clean(layout)
+                inventory.clean(layout)
                 return _hold(layout, claim)
         if before not in told:
             progress.note(f"waiting for {others[before]} in {layout.root}")

@@ -97,10 +97,7 @@ def read(layout: Layout, dataset: Dataset, stored: Iterable[StoredDraw]) -> dict
     for item in stored:
         ref = item.batch.arrays
         if ref.name not in batches:
-            try:
-                batches[ref.name] = read_batch(layout, dataset, item.batch)
-            except DamagedFileError as error:
-                raise _hint(error) from error
+            batches[ref.name] = need_batch(layout, dataset, item.batch)
         arrays = batches[ref.name]
         labels[item.draw.key] = DrawnLabels(**{name: arrays[name][item.row] for name in ARRAYS})
     return labels
@@ -125,6 +122,18 @@ def read_batch(layout: Layout, dataset: Dataset, batch: DrawBatch) -> dict[str, 
     if any((arrays[name] >= c).any() for name in ("train_labels", "val_labels")):
         raise DamagedFileError(f"{layout.draws / batch.arrays.name} holds labels of classes that there are not")
     return arrays
+
+
+def need_batch(layout: Layout, dataset: Dataset, batch: DrawBatch) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a batch that is needed now, so that an error says how it is drawn again.
+
+    Raises:
+        DamagedFileError: not what was written.
+    """
+    try:
+        return read_batch(layout, dataset, batch)
+    except DamagedFileError as error:
+        raise _hint(error) from error
 
 
 def record_of(layout: Layout, batch: DrawBatch) -> Path:

@@ -6,6 +6,7 @@ A shard is a whole file as soon as it has its name, so an interrupted extraction
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,23 @@ def find(layout: Layout, key: FeaturesKey) -> Features | None:
     """
     path = layout.features / f"{name_of(key)}.json"
     return files.read_record(path, KIND, Features) if path.exists() else None
+
+
+def of_photos(layout: Layout, ids: Sequence[str], image_size: int) -> list[Features]:
+    """The records of complete features of photos, by backbone.
+
+    Raises:
+        DamagedFileError: a record is not what was written.
+    """
+    photos = digest_of_photos(ids)
+    found = [files.read_record(path, KIND, Features) for path in sorted(layout.features.glob("*.json"))]
+    own = [each for each in found if (each.key.photos, each.key.image_size) == (photos, image_size)]
+    return sorted(own, key=lambda features: features.key.backbone)
+
+
+def digest_of_photos(ids: Sequence[str]) -> str:
+    """What a key of features says of its photos."""
+    return files.digest_of(ids)
 
 
 def read(layout: Layout, features: Features) -> FeatureArray:
@@ -96,7 +114,7 @@ class Extraction:
         try:
             read_shard(self.layout, ref, None)
         except DamagedFileError:  # whole, but none of ours
-            files.set_aside(self.layout.features / ref.name)
+            files.quarantine(self.layout.features / ref.name)
             return self.existing(start)
         return ref
 

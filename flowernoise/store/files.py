@@ -29,6 +29,7 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionE
 from flowernoise.safe import atomic, hdf5, signals
 
 SCHEMA = 3  # raise it with every change to a record, or to a method's formula, defaults or selection rule
+QUARANTINED = ".damaged"  # suffix of what is kept to be looked at and read no more
 MAX_RECORD = 128 * 2**20  # bytes, some 400,000 runs in an evaluation
 _HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": "([0-9a-f]{64})",\n"body": ')
 _MAX_HEAD = 256  # bytes
@@ -379,7 +380,7 @@ def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
     return len(shape) == len(declared) and all(b in (None, a) for a, b in zip(shape, declared, strict=True))
 
 
-def set_aside(path: Path) -> None:
+def quarantine(path: Path) -> None:
     """Renames a damaged file so that nothing reads it any more and a person can still look at it.
 
     Raises:
@@ -387,7 +388,7 @@ def set_aside(path: Path) -> None:
     """
     signals.raise_if_signalled()
     with contextlib.suppress(OSError):
-        path.replace(path.with_name(path.name + ".damaged"))
+        path.replace(path.with_name(path.name + QUARANTINED))
         atomic.sync_directory(path.parent)
 
 

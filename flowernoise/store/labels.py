@@ -62,7 +62,7 @@ def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
 
 
 def read(
-    data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], set_aside: Collection[str] = ()
+    data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], dropped: Collection[str] = ()
 ) -> dict[str, Labels]:
     """Observed labels of train and val, in the order of the index.
 
@@ -71,12 +71,12 @@ def read(
         name: of the file, for messages.
         index: the photos; those of test may have rows, which are passed over.
         classes: names of the classes.
-        set_aside: paths that may have rows, too, as ``prepare`` knows them but dropped them.
+        dropped: paths that may have rows, too, as ``prepare`` knows them but dropped them.
 
     Raises:
         BadRequestError: names the line and what is wrong with it, or a photo that has no row.
     """
-    given = _given(data, name, index, classes, set_aside)
+    given = _given(data, name, index, classes, dropped)
     noisy = [photo for photo in index if photo.split in NOISY_SPLITS]
     missing = [photo for photo in noisy if photo.id not in given]
     if missing:
@@ -91,12 +91,12 @@ def read(
 
 
 def _given(
-    data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], set_aside: Collection[str]
+    data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], dropped: Collection[str]
 ) -> dict[str, int]:
     """Labels by id."""
     photos = {photo.path: photo for photo in index} | {photo.id: photo for photo in index}
     numbers = {label: number for number, label in enumerate(classes)}
-    passed_over = set(set_aside)
+    passed_over = set(dropped)
     given: dict[str, int] = {}
     draws: dict[str, tuple[str | None, ...]] = {}
     for line, row, label in _rows(data, name):

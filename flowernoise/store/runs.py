@@ -169,10 +169,10 @@ def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, un
     _remove(layout, name)
 
 
-def set_aside(layout: Layout, name: str, block: RunBlock) -> None:
+def quarantine(layout: Layout, name: str, block: RunBlock) -> None:
     """Renames a block's record and arrays, so that nothing reads them any more."""
-    files.set_aside(layout.runs / f"{name}.json")
-    files.set_aside(files.checked_path(layout.runs, block.arrays))
+    files.quarantine(layout.runs / f"{name}.json")
+    files.quarantine(files.checked_path(layout.runs, block.arrays))
 
 
 def check(layout: Layout, block: RunBlock) -> None:
@@ -199,6 +199,17 @@ def read_answers(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
     except DamagedFileError as error:
         raise _hint(error) from error
     return arrays
+
+
+def find_answers(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
+    """What the runs of a block answer, of heads with their history; None for a network that was not evaluated yet.
+
+    Raises:
+        DamagedFileError: not what was written.
+    """
+    if block.mode == "features":
+        return read_answers(layout, dataset, block)
+    return find_predictions(layout, dataset, name, block)
 
 
 def read_weights(layout: Layout, block: RunBlock, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Arrays:

@@ -19,7 +19,7 @@ import numpy as np
 
 from flowernoise.catalogue import backbones
 from flowernoise.errors import FlowernoiseError
-from tests.reliability.decoding import RESET, megabytes
+from tests.reliability.decode_hostile_photos import RESET, megabytes
 from tests.reliability.hostile_photos import zeros
 
 GIB = 1 << 30

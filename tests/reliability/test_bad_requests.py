@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.reliability.tools import flowernoise
+from tests.reliability.real_command import flowernoise
 from tests.test_structure import COMMANDS, train_by_hand
 
 CLASSES = ("daisy", "roses", "tulips")
@@ -389,7 +389,7 @@ class Forked:
     """Runs requests in children of a process that has the command line loaded."""
 
     def __init__(self) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("forked.py"))]
+        command = [sys.executable, str(Path(__file__).with_name("request_server.py"))]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(

@@ -13,10 +13,10 @@ import pytest
 
 from flowernoise.store import datasets, runs
 from flowernoise.store.layout import Layout
-from tests.reliability import whole
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.tools import short_and_full
-from tests.reliability.warm import Before, Warm, warm
+from tests.reliability import integrity
+from tests.reliability.command_server import Before, Warm, warm
+from tests.reliability.fakes import write_photos
+from tests.reliability.real_command import short_and_full
 from tests.timing import assert_in_time, may_be_late
 
 LOSSES = ("mae", "gce", "sce", "focal", "taylor", "js", "agce", "rce")
@@ -25,8 +25,8 @@ SWEEP = (
     *("--learning-rate", 0.001, "--l2", 0, "--memory", 0.00001),  # a block for every run
 )
 DRAWS = 6
-USELESS: Before = ("hindrances", "useless_locks", {"seconds": 0.1})
-SLOW: Before = ("hindrances", "slow_training", {"seconds": 0.3})
+USELESS: Before = ("fault_injection", "useless_locks", {"seconds": 0.1})
+SLOW: Before = ("fault_injection", "slow_training", {"seconds": 0.3})
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +89,14 @@ def test_sweeps_at_once_make_the_union(
         twice += trained - DRAWS * (1 + number)
         if there(work / "artifacts") != DRAWS * (1 + number):
             wrong.append(f"{there(work / 'artifacts')} runs, not {DRAWS * (1 + number)}")
-        wrong += whole.problems(work / "artifacts")
+        wrong += integrity.problems(work / "artifacts")
         for command in ("evaluate", "verify"):
             ended = commands.run(command, "-a", "artifacts", cwd=work)
             wrong += [f"{command}: {ended.stderr}"] if ended.returncode else []
         if commands.run("compare", "--json", "-a", "artifacts", cwd=work).stdout != expected:
             wrong.append("another table than of one sweep with all losses")
         if locks == "working":
-            wrong += [f"left over: {name}" for name in whole.litter(work / "artifacts")]
+            wrong += [f"left over: {name}" for name in integrity.litter(work / "artifacts")]
             left = [path.name for path in (work / "artifacts" / "locks").iterdir()]
             wrong += [f"locks left over: {left}"] if left != ["directory.lock"] else []
     measured(f"{count} times {number} sweeps, locks {locks}: {len(wrong)} not whole, {twice} runs trained twice")

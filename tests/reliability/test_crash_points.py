@@ -1,8 +1,8 @@
 """A crash before, within and after every write, sync, rename, unlink and mkdir: old or new, never half.
 
 Two ways. The operations of a sweep are recorded, and from them follows what can be on the disk if the power fails
-after any of them (see :mod:`disk`): each such state is made and looked at. And the process really ends there, before
-and within each operation (after one is before the next). From both, the same command must lead to where it leads
+after any of them (see :mod:`disk_model`): each such state is made and looked at. And the process really ends there,
+before and within each operation (after one is before the next). From both, the same command must lead to where it leads
 undisturbed.
 
 What computes is replaced by stand-ins; all that writes is real.
@@ -20,12 +20,12 @@ from typing import TypeVar
 
 import pytest
 
-from tests.reliability import operations, whole
-from tests.reliability.disk import Disk, Tree, read_tree, write_tree
-from tests.reliability.operations import Operation
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.tools import short_and_full
-from tests.reliability.warm import Warm, warm
+from tests.reliability import file_operations, integrity
+from tests.reliability.command_server import Warm, warm
+from tests.reliability.disk_model import Disk, Tree, read_tree, write_tree
+from tests.reliability.fakes import write_photos
+from tests.reliability.file_operations import Operation
+from tests.reliability.real_command import short_and_full
 
 ALWAYS = ("--image-size", 16, "--backbone", "tiny", "-a", "artifacts", "--quiet")
 SWEEP = (*ALWAYS, "--rates", 0.4, "--seeds", 2, "--loss", "ce", "--loss", "mae")
@@ -84,10 +84,10 @@ def change(request: pytest.FixtureRequest, process: Warm, tmp_path_factory: pyte
         ended = process.run("run", folder, *first, cwd=work)
         assert ended.returncode == 0, ended.stderr
     before = read_tree(work)
-    recording = ("operations", "record", {"root": str(work), "log": str(log)})
+    recording = ("file_operations", "record", {"root": str(work), "log": str(log)})
     ended = process.run(*command, cwd=work, before=recording)
     assert ended.returncode == 0, ended.stderr
-    return Change(request.param, command, before, read_tree(work), operations.read(log))
+    return Change(request.param, command, before, read_tree(work), file_operations.read(log))
 
 
 def test_every_operation_was_seen(change: Change) -> None:
@@ -98,7 +98,7 @@ def test_every_operation_was_seen(change: Change) -> None:
 
 
 def test_only_the_store_writes(change: Change) -> None:
-    others = {f"{each.by}: {each}" for each in change.operations if not each.by.startswith(operations.STORE)}
+    others = {f"{each.by}: {each}" for each in change.operations if not each.by.startswith(file_operations.STORE)}
     assert not others
 
 
@@ -165,7 +165,7 @@ def test_a_crash_at_every_point(
         where = f"{when} {number}, {change.operations[number]}"
         work = tmp_path / f"{when} {number}"
         write_tree(work, change.before)
-        crash = ("operations", "crash", {"root": str(work), "at": number, "when": when})
+        crash = ("file_operations", "crash", {"root": str(work), "at": number, "when": when})
         ended = process.run(*change.command, cwd=work, before=crash)
         assert ended.returncode == 9, f"{where}: ended with {ended.returncode}"
         failures += [f"{where}: {line}" for line in _looked_at(work, versions)]
@@ -203,8 +203,8 @@ class Outcome:
         expected = _contents(change.after)
         found = _contents(read_tree(work))
         removed = {name: data for name, data in _contents(change.before).items() if name not in expected}
-        named = whole.named(work / "artifacts")
-        for name in whole.differences(found, expected):
+        named = integrity.named(work / "artifacts")
+        for name in integrity.differences(found, expected):
             superseded = found.get(name) == removed.get(name, b"") and "/comparisons/" in name
             unnamed = found.get(name) == removed.get(name, b"") and Path(name).name not in named
             if superseded or unnamed:
@@ -248,7 +248,7 @@ def _states(change: Change) -> list[State]:
 
 def _looked_at(work: Path, versions: dict[str, set[bytes]]) -> list[str]:
     """What is wrong with a directory after a crash."""
-    found = whole.problems(work / "artifacts")
+    found = integrity.problems(work / "artifacts")
     for name, data in read_tree(work).items():
         if data is not None and not _is_temporary(name) and data not in versions.get(name, ()):
             found.append(f"{name} is neither old nor new")
@@ -256,8 +256,8 @@ def _looked_at(work: Path, versions: dict[str, set[bytes]]) -> list[str]:
 
 
 def _without_locks(tree: Tree) -> Tree:
-    return {name: data for name, data in tree.items() if whole.LOCKS not in name.split("/")}
+    return {name: data for name, data in tree.items() if integrity.LOCKS not in name.split("/")}
 
 
 def _is_temporary(name: str) -> bool:
-    return whole.TEMPORARY.fullmatch(name.rpartition("/")[2]) is not None or whole.LOCKS in name.split("/")
+    return integrity.TEMPORARY.fullmatch(name.rpartition("/")[2]) is not None or integrity.LOCKS in name.split("/")

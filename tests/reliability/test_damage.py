@@ -11,10 +11,10 @@ import pytest
 
 from flowernoise.progress import Silent
 from flowernoise.steps.verify import verify
-from tests.reliability import whole
-from tests.reliability.stand_ins import swept
-from tests.reliability.tools import short_and_full
-from tests.reliability.warm import Warm, warm
+from tests.reliability import integrity
+from tests.reliability.command_server import Warm, warm
+from tests.reliability.fakes import swept
+from tests.reliability.real_command import short_and_full
 
 SMALL = 16 * 1024  # bytes up to which the full form flips every byte
 SAMPLES = 2000  # of a larger file
@@ -93,7 +93,7 @@ def test_damage_is_noticed_before_use_and_made_good(
     count: int, sweep: Path, commands: Warm, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     """The same sweep over a damaged directory says what is wrong, makes it again, and ends with the same bytes."""
-    expected = whole.contents(sweep / "artifacts")
+    expected = integrity.contents(sweep / "artifacts")
     chance, tried, wrong = random.Random(4), 0, []
     shutil.copytree(sweep / "photos", tmp_path / "photos", copy_function=shutil.copy2)
     for original in files_of(sweep / "artifacts"):
@@ -105,8 +105,8 @@ def test_damage_is_noticed_before_use_and_made_good(
             # Features are used only while something is trained: a further loss needs them.
             further = ("--loss", "gce") if name.parts[0] == "features" else ()
             ended = commands.run("run", "photos", *SWEEP, *further, "-a", "artifacts", cwd=tmp_path)
-            found = {k: v for k, v in whole.contents(artifacts).items() if not k.endswith(".damaged")}
-            differing = [each for each in whole.differences(found, expected) if not further or each == str(name)]
+            found = {k: v for k, v in integrity.contents(artifacts).items() if not k.endswith(".damaged")}
+            differing = [each for each in integrity.differences(found, expected) if not further or each == str(name)]
             tried += 1
             if ended.returncode or differing or str(name) not in ended.stderr:
                 wrong.append(f"{name}, {what}: exit {ended.returncode}, other: {differing}, said: {ended.stderr[:300]}")

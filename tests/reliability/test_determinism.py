@@ -11,10 +11,10 @@ import pytest
 
 from flowernoise.store import datasets, runs
 from flowernoise.store.layout import Layout
-from tests.reliability import whole
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.tools import short_and_full
-from tests.reliability.warm import Warm, warm
+from tests.reliability import integrity
+from tests.reliability.command_server import Warm, warm
+from tests.reliability.fakes import write_photos
+from tests.reliability.real_command import short_and_full
 
 LOSSES = ("ce", "mae", "gce", "elr", "peer", "forward:T=estimated", "bootstrap_soft")
 ONE_POINT = ("--learning-rate", 0.003, "--l2", 0.001)
@@ -51,9 +51,9 @@ def test_the_same_command_gives_the_same_bytes(
             commands.run("compare", "--format", form, "-a", "artifacts", cwd=work, env=surroundings).stdout
             for form in ("table", "json", "csv", "markdown")
         ]
-        found.append(whole.contents(work / "artifacts"))
+        found.append(integrity.contents(work / "artifacts"))
         tables.append(forms)
-    differing = {name for each in found[1:] for name in whole.differences(each, found[0])}
+    differing = {name for each in found[1:] for name in integrity.differences(each, found[0])}
     measured(
         f"{count} times {len(found[0])} files and 4 forms of the table, {len(differing)} of them not the same bytes"
     )

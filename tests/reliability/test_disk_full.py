@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability import operations, whole
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.tools import short_and_full
-from tests.reliability.warm import SAME_CODE, Ended, Warm, warm
+from tests.reliability import file_operations, integrity
+from tests.reliability.command_server import SAME_CODE, Ended, Warm, warm
+from tests.reliability.fakes import write_photos
+from tests.reliability.real_command import short_and_full
 
 PAGE = 4096
 ROOM = 16 << 20
@@ -125,7 +125,7 @@ def make_sweep(process: Warm, scratch: Path) -> Sweep:
     work.mkdir(parents=True)
     ended = process.run(*command, cwd=work)
     assert ended.returncode == 0, ended.stderr
-    expected = whole.contents(work / "artifacts")
+    expected = integrity.contents(work / "artifacts")
     paths = sorted((work / "artifacts" / name for name in expected), key=lambda path: path.stat().st_mtime_ns)
     names = [str(path.relative_to(work / "artifacts")) for path in paths]
     files = [File(name, expected[name]) for name in names if not name.startswith("comparisons/")]
@@ -233,7 +233,7 @@ def test_no_inodes(full: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk
 def test_read_only_in_the_middle(there: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
     for seconds in (0.05, 0.2, 0.8):  # on a busy machine the sweep may end before the disk can be changed
         disk.mount(size=ROOM)
-        slowly = ("operations", "slow", {"root": str(disk.path), "seconds": seconds})
+        slowly = ("file_operations", "slow", {"root": str(disk.path), "seconds": seconds})
         child = stand_ins.start(*sweep.command, cwd=disk.path, before=slowly)
         while len(state_of(disk.path)) < there:
             time.sleep(0.001)
@@ -262,9 +262,9 @@ def test_an_error_from_the_disk(
     log = tmp_path / "operations"
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
-    recording = ("operations", "record", {"root": str(undisturbed), "log": str(log)})
+    recording = ("file_operations", "record", {"root": str(undisturbed), "log": str(log)})
     assert stand_ins.run(*sweep.command, cwd=undisturbed, before=recording).returncode == 0
-    kinds = Counter(each.kind for each in operations.read(log) if "comparisons" not in each.path)
+    kinds = Counter(each.kind for each in file_operations.read(log) if "comparisons" not in each.path)
     failures: list[str] = []
     chosen = [
         (kind, number)
@@ -276,7 +276,7 @@ def test_an_error_from_the_disk(
         work = tmp_path / f"{kind} {number}"
         work.mkdir()
         where = {"root": str(work), "kind": kind, "number": number, "errno": error}
-        ended = stand_ins.run(*sweep.command, cwd=work, before=("operations", "fail", where))
+        ended = stand_ins.run(*sweep.command, cwd=work, before=("file_operations", "fail", where))
         found = refused(ended, os.strerror(error), "artifacts")
         found += spoilt(work / "artifacts", {})
         found += gone_on(stand_ins.run(*sweep.command, cwd=work), work / "artifacts", sweep)
@@ -358,7 +358,7 @@ def state_of(root: Path) -> dict[str, tuple[bytes, int]]:
     found = {}
     for path in sorted(root.rglob("*")):
         with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and not whole.TEMPORARY.fullmatch(path.name):
+            if path.is_file() and not integrity.TEMPORARY.fullmatch(path.name):
                 found[str(path.relative_to(root))] = (path.read_bytes(), path.stat().st_mtime_ns)
     return found
 
@@ -381,15 +381,15 @@ def spoilt(artifacts: Path, before: dict[str, tuple[bytes, int]]) -> list[str]:
         return []
     after = state_of(artifacts)
     found = [f"{name} was there and has changed" for name, was in before.items() if after.get(name) != was]
-    found += whole.problems(artifacts)
-    return found + [f"{name} is litter" for name in whole.litter(artifacts) if not name.startswith("features/")]
+    found += integrity.problems(artifacts)
+    return found + [f"{name} is litter" for name in integrity.litter(artifacts) if not name.startswith("features/")]
 
 
 def gone_on(ended: Ended, artifacts: Path, sweep: Sweep) -> list[str]:
     """In what the same command, with room again, leads elsewhere than on an ordinary disk."""
     if ended.returncode != 0:
         return [f"with room again it ends with {ended.returncode}: {ended.stderr!r}"]
-    found = [f"{name} is other" for name in whole.differences(whole.contents(artifacts), sweep.expected)]
+    found = [f"{name} is other" for name in integrity.differences(integrity.contents(artifacts), sweep.expected)]
     return found if ended.stdout == sweep.stdout else [*found, "another table"]
 
 

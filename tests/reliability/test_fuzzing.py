@@ -21,7 +21,7 @@ from flowernoise.steps.list import REGISTRIES
 from flowernoise.steps.settings import CorruptSettings
 from flowernoise.store import files, labels, records
 from flowernoise.store.photos import IndexedPhoto
-from tests.reliability.tools import short_and_full
+from tests.reliability.real_command import short_and_full
 
 Strategy = st.SearchStrategy[Any]
 FULL = 2500

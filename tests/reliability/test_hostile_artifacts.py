@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from flowernoise.store import files
-from tests.reliability.stand_ins import swept
-from tests.reliability.victim import Victim
-from tests.reliability.warm import Warm, warm
+from tests.reliability.command_server import Warm, warm
+from tests.reliability.fakes import swept
+from tests.reliability.tampering import Victim
 from tests.timing import assert_in_time, may_be_late
 
 SECONDS, MEGABYTES = 2.0, 200
@@ -295,7 +295,7 @@ def test_what_means_harm_is_refused(
     shutil.copytree(sweep, tmp_path / "artifacts")
     spoil(Victim(tmp_path / "artifacts", outside))
     before = {path: path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]}
-    watch = ("hindrances", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
+    watch = ("fault_injection", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
     words = command.split() + (["--backbone", "tiny", "--epochs", "2"] if command == "train" else [])
     ended = commands.run(*words, "-a", "artifacts", cwd=tmp_path, before=watch)
     assert {path: path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]} == before
@@ -328,7 +328,7 @@ def test_verify_names_what_means_harm(kind: str, sweep: Path, commands: Warm, tm
     (outside / "secret.h5").write_bytes(b"")
     shutil.copytree(sweep, tmp_path / "artifacts")
     KINDS[kind][1](Victim(tmp_path / "artifacts", outside))
-    watch = ("hindrances", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
+    watch = ("fault_injection", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
     ended = commands.run("verify", "-a", "artifacts", cwd=tmp_path, before=watch)
     assert ended.returncode == 1, ended
     assert ended.stderr.splitlines()[-1].startswith("error: "), ended

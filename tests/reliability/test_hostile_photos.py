@@ -15,8 +15,8 @@ import pytest
 
 from flowernoise.safe.images import MAX_BYTES
 from tests.reliability.hostile_photos import BOMBS, ODDITIES, REAL, all_kinds, saved, small
-from tests.reliability.tools import short_and_full, state
-from tests.reliability.unprivileged import drop_privileges, heeds_permissions
+from tests.reliability.privileges import drop_privileges, heeds_permissions
+from tests.reliability.real_command import short_and_full, state
 
 SECONDS, MEGABYTES = 2, 200
 SLACK = 5  # other work on the machine
@@ -27,7 +27,10 @@ SLACK = 5  # other work on the machine
 )
 def test_each_kind_is_refused_or_read_in_time_and_memory(measured: Callable[[str], None]) -> None:
     finished = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.reliability.decoding"], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-m", "tests.reliability.decode_hostile_photos"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = {name: rest for name, *rest in map(json.loads, finished.stdout.splitlines())}
     assert set(found) == {name for name, _, _ in all_kinds()}

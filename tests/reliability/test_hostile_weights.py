@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.hostile_weights import h5, lambda_config
-from tests.reliability.tools import flowernoise
+from tests.reliability.real_command import flowernoise
 
 SECONDS, MEGABYTES = 2, 200
 SLACK = 5  # other work on the machine

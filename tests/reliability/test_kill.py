@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability import whole
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.tools import flowernoise, short_and_full
-from tests.reliability.warm import SAME_CODE, Ended, Warm, warm
+from tests.reliability import integrity
+from tests.reliability.command_server import SAME_CODE, Ended, Warm, warm
+from tests.reliability.fakes import write_photos
+from tests.reliability.real_command import flowernoise, short_and_full
 
 SYNTHETIC = ("run", "synthetic:photos=60,size=32", "--image-size", 32)
 ONE_BY_ONE = ("--epochs", 2, "--learning-rate", 0.001, "--l2", 0, "--memory", 0.00001)  # a block for every run
@@ -48,7 +48,7 @@ class Kills:
         assert ended.returncode == 0, ended.stderr
         self.seconds = ended.seconds
         self._table = self._compare(undisturbed)
-        self._expected = whole.contents(undisturbed / "artifacts")
+        self._expected = integrity.contents(undisturbed / "artifacts")
         self.files = len(self._expected)
         self.stages: Counter[str] = Counter()
         self._records = self._temporary = 0
@@ -68,21 +68,23 @@ class Kills:
             self.kill(number, start, moment.earlier())
             return
         assert code == -signal.SIGKILL, code
-        self.stages[whole.stage(artifacts)] += 1
+        self.stages[integrity.stage(artifacts)] += 1
         found = [f"{name} was there and is lost" for name in _lost(finished, _finished(artifacts))]
-        found += whole.problems(artifacts)
-        kept = {name: mark for name, mark in _finished(artifacts).items() if Path(name).name in whole.named(artifacts)}
-        self._records += len(whole.records(artifacts))
+        found += integrity.problems(artifacts)
+        kept = {
+            name: mark for name, mark in _finished(artifacts).items() if Path(name).name in integrity.named(artifacts)
+        }
+        self._records += len(integrity.records(artifacts))
         again = self._run(*self.command, "-a", "artifacts", cwd=work)
         if again.returncode != 0:
             found.append(f"the same command again ends with {again.returncode}: {again.stderr}")
         found += [f"{name} was finished and was made again" for name in _lost(kept, _finished(artifacts))]
         if self._compare(work) != self._table:
             found.append("another table")
-        differing = whole.differences(whole.contents(artifacts), self._expected)
+        differing = integrity.differences(integrity.contents(artifacts), self._expected)
         found += [f"{name} is not as in the undisturbed sweep" for name in differing]
         self.failures += [f"kill {number}, {moment}: {line}" for line in found]
-        self._temporary += sum(name.endswith(".tmp") for name in whole.litter(artifacts))
+        self._temporary += sum(name.endswith(".tmp") for name in integrity.litter(artifacts))
         shutil.rmtree(work)
 
     def summary(self) -> str:
@@ -206,7 +208,7 @@ def _finished(artifacts: Path) -> dict[str, tuple[int, int, int]]:
     """Every file that is no temporary one, with what tells that it was written again."""
     found = {}
     for folder, _, names in os.walk(artifacts):
-        for path in (Path(folder, name) for name in names if not whole.TEMPORARY.fullmatch(name)):
+        for path in (Path(folder, name) for name in names if not integrity.TEMPORARY.fullmatch(name)):
             if "locks" not in path.parts:
                 stat = path.stat()
                 found[str(path.relative_to(artifacts))] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)

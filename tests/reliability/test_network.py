@@ -23,9 +23,9 @@ from flowernoise.errors import DamagedFileError, ExitCode, FlowernoiseError
 from flowernoise.safe import downloads
 from flowernoise.safe.torch_pickle import read_state
 from tests.reliability.hostile_photos import saved, small
-from tests.reliability.server import Server, serving
-from tests.reliability.tools import flowernoise, short_and_full, state
-from tests.reliability.unprivileged import drop_privileges, heeds_permissions
+from tests.reliability.http_server import Server, serving
+from tests.reliability.privileges import drop_privileges, heeds_permissions
+from tests.reliability.real_command import flowernoise, short_and_full, state
 
 CLASSES = ("dandelion", "daisy", "tulips", "sunflowers", "roses")
 A_CLASS = 20
@@ -157,7 +157,7 @@ def settings_of(server: Server, stall: float = 20) -> str:
 def started(server: Server, *arguments: object, **settings: object) -> "subprocess.Popen[str]":
     """The real command, its downloads pointed to the server."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.reliability.downloads", settings_of(server, 2), *map(str, arguments)],
+        [sys.executable, "-m", "tests.reliability.redirected_downloads", settings_of(server, 2), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -609,7 +609,7 @@ def test_a_second_run_opens_no_socket(
         shutil.move(tmp_path / "x.weights.h5", cached)
         md5 = hashlib.md5(cached.read_bytes()).hexdigest()
         module, first = (
-            "tests.reliability.downloads",
+            "tests.reliability.redirected_downloads",
             (json.dumps({"resnet50": {"folder": "http://127.0.0.1:9/", "md5": md5}}),),
         )
         backbone = ("resnet50",)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.reliability.tools import flowernoise, short_and_full, state
+from tests.reliability.real_command import flowernoise, short_and_full, state
 from tests.timing import assert_in_time, may_be_late
 
 SWEEP = (

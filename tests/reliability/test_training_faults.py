@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.reliability import whole
-from tests.reliability.stand_ins import write_photos
-from tests.reliability.warm import Warm, warm
+from tests.reliability import integrity
+from tests.reliability.command_server import Warm, warm
+from tests.reliability.fakes import write_photos
 
 SWEEP = ("--image-size", 16, "--backbone", "tiny", "--seeds", 1, "--epochs", 2, "--quiet")
 
@@ -47,10 +47,10 @@ def test_a_run_that_diverges_is_marked_and_the_rest_goes_on(
         assert f"{failed} of {of} runs failed, the rest is kept" in line
         assert "diverged" in line
     assert "nan" not in ended.stdout.decode().lower()
-    before = whole.contents(tmp_path / "artifacts")
+    before = integrity.contents(tmp_path / "artifacts")
     again = run(commands, tmp_path, *words)
     assert again.returncode == ended.returncode
-    assert whole.contents(tmp_path / "artifacts") == before
+    assert integrity.contents(tmp_path / "artifacts") == before
     table = json.loads(commands.run("compare", "--json", "-a", "artifacts", cwd=tmp_path).stdout)
     assert sum(row["failed"] for row in table["rows"]) == failed
     assert not any(row["best"] for row in table["rows"] if row["failed"])

@@ -94,7 +94,7 @@ def test_what_was_swallowed_sets_no_good_file_aside(tmp_path: Path) -> None:
     path.write_bytes(b"good")
     mistaken = (
         "from pathlib import Path\nfrom flowernoise.store import files\n"
-        f"try: ready(); time.sleep(60)\nexcept BaseException: files.set_aside(Path({str(path)!r}))"
+        f"try: ready(); time.sleep(60)\nexcept BaseException: files.quarantine(Path({str(path)!r}))"
     )
     assert ended(started(mistaken), signal.SIGINT)[:2] == (130, LINES[signal.SIGINT])
     assert [each.name for each in tmp_path.iterdir()] == ["good.h5"]

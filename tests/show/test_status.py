@@ -17,6 +17,7 @@ from flowernoise.analysis.results.status import (
     Status,
 )
 from flowernoise.show import status
+from flowernoise.show.writers import table
 from tests.fabricated import a_setup
 
 EMPTY = Status(
@@ -117,7 +118,7 @@ def shown(result: Status, width: int | None) -> str:
     terminal = {"force_terminal": True, "width": width, "no_color": True, "color_system": None}
     options = {"force_terminal": False, "width": 100} if width is None else terminal
     console = Console(file=io.StringIO(), highlight=False, _environ={}, **options)
-    status.show(result, console)
+    table.show(status.document(result), console)
     return console.file.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The command as it is run: its forms, its errors, and how long it takes over thousands of runs, start-up included."""
+"""`compare` as it is run: its forms, its errors, and how long it takes over thousands of runs, start-up included."""
 
 import csv
 import io

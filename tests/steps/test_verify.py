@@ -20,10 +20,10 @@ from flowernoise.steps.verify import verify
 from flowernoise.store import evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, KeptComparison, RunBlock
-from tests.reliability.stand_ins import swept
-from tests.reliability.tools import state
-from tests.reliability.victim import Victim
-from tests.reliability.warm import Warm, warm
+from tests.reliability.command_server import Warm, warm
+from tests.reliability.fakes import swept
+from tests.reliability.real_command import state
+from tests.reliability.tampering import Victim
 
 SWEEP = (
     *("--image-size", 16, "--backbone", "tiny", "--rates", 0.4, "--seeds", 1, "--epochs", 2),
@@ -268,6 +268,18 @@ def test_what_another_version_wrote_is_named_and_repair_leaves_it_alone(victim: 
         assert (problem.path, problem.ours, problem.way_out) == (str(path), False, "")
         assert "has schema 99" in problem.text
         assert path.read_bytes() == strange
+
+
+@pytest.mark.parametrize("pattern", ["evaluation.json", "features/*.json"])
+def test_repair_touches_nothing_outside_whatever_a_record_names(victim: Victim, pattern: str) -> None:
+    precious = victim.outside / "precious"
+    precious.write_text("mine")
+    ref = {"name": str(precious), "sha256": "0" * 64, "size": 4}
+    victim.change(pattern, **({"shards": [ref]} if "features" in pattern else {"arrays": ref}))
+    record = victim.only(pattern)
+    assert str(record) in {problem.path for problem in verified(victim).problems}
+    verified(victim, mend=True)
+    assert precious.read_text() == "mine"
 
 
 # Repair and what is shown

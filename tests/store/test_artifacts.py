@@ -1,40 +1,31 @@
-"""The artifacts directory as a whole: no folder of it is a link, nothing is left behind."""
+"""The artifacts directory as a whole: no folder of it is a link, and a failure leaves nothing behind."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
+from flowernoise.errors import BadRequestError, DamagedFileError, ExitCode, FlowernoiseError
 from flowernoise.progress import Silent
-from flowernoise.safe import atomic
+from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.store import artifacts, claims, files
+from flowernoise.steps.settings import CorruptSettings
+from flowernoise.store import artifacts, claims, datasets, files, runs
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 
 FOLDERS = [folder.name for folder in Layout(Path()).folders]
-NUMBER = "0123456789ab"
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "artifacts")
-
-
-@pytest.fixture(scope="module")
-def dead() -> int:
-    """The number of a process that is gone."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def temporary(name: str, process: int, machine: str | None = None) -> str:
-    """Name of a temporary file of a process of this machine, or of another."""
-    return f".{name}.{machine or atomic.owner_mark().partition('-')[0]}-{process}-{NUMBER}.tmp"
 
 
 # Links
@@ -93,68 +84,145 @@ def test_a_directory_that_cannot_be_looked_into_is_named_with_the_reason(tmp_pat
         artifacts.opened(tmp_path / ("x" * 300))
 
 
-# Temporary files
+# What it holds
 
 
-def test_abandoned_temporaries_are_removed_and_living_ones_stay(layout: Layout, dead: int) -> None:
-    names = {
-        temporary("dataset.json", dead): False,
-        f"draws/{temporary('a.h5', dead)}": False,
-        f"features/{temporary('a.00000000.h5', dead)}": False,
-        f"locks/{temporary('train.json', dead)}": False,
-        f"report/{temporary('a.png', dead)}": False,
-        f"draws/{temporary('b.h5', os.getpid())}": True,
-        f"runs/{temporary('b.h5', os.getppid())}": True,
-        f"runs/{temporary('b.h5', 1, machine='0' * 8)}": True,  # of another machine, and young
-        f"mine/{temporary('a.h5', dead)}": True,  # no folder of ours
-        f"draws/deeper/{temporary('a.h5', dead)}": True,
-        f"draws/{temporary('a.h5', dead)[1:]}": True,  # not hidden
-        f"draws/.a.h5.{NUMBER}.tmp": True,  # names nobody
-        "draws/.gitkeep": True,
-        "dataset.json": True,
-        "draws/a.json": True,
-    }
-    for name in names:
-        (layout.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (layout.root / name).write_bytes(b"half")
-    gone = {layout.root / name for name, stays in names.items() if not stays}
-    assert set(artifacts.abandoned(layout)) == gone
-    artifacts.clean(layout)
-    there = {str(path.relative_to(layout.root)) for path in layout.root.rglob("*") if path.is_file()}
-    assert there == {name for name, stays in names.items() if stays}
-    artifacts.clean(layout)  # nothing to do
+def test_draws_are_picked_by_noise_rate_and_seed(finished: Path) -> None:
+    held = Artifacts(finished)
+    assert [(draw.noise, draw.rate, draw.seed) for draw in held.draws()] == [
+        (noise, rate, seed) for noise, rate in (("none", 0), ("symmetric", 0.2), ("symmetric", 0.4)) for seed in (0, 1)
+    ]
+    assert [draw.seed for draw in held.draws(noise="symmetric", rate=0.4)] == [0, 1]
+    assert [(draw.rate, draw.seed) for draw in held.draws(noise="symmetric", seed=1)] == [(0.2, 1), (0.4, 1)]
+    assert len(held.draws(noise="control")) == 2
+    assert held.draws(noise="none", rate=0.2) == ()
 
 
-def test_temporaries_of_another_machine_are_removed_after_a_day(layout: Layout) -> None:
-    layout.draws.mkdir(parents=True)
-    path = layout.draws / temporary("a.h5", os.getpid(), machine="0" * 8)
-    path.touch()
-    os.utime(path, (time.time() - atomic.ABANDONED + 600,) * 2)
-    assert list(artifacts.abandoned(layout)) == []
-    os.utime(path, (time.time() - atomic.ABANDONED - 600,) * 2)
-    assert list(artifacts.abandoned(layout)) == [path]
+def test_a_draw_has_its_labels_and_which_are_wrong(finished: Path) -> None:
+    held = Artifacts(finished)
+    [draw] = held.draws(noise="symmetric", rate=0.4, seed=1)
+    for split, labels, flipped in (
+        ("train", draw.train_labels, draw.train_flipped),
+        ("val", draw.val_labels, draw.val_flipped),
+    ):
+        assert labels.shape == flipped.shape == (sum(photo.split == split for photo in held.photos),)
+        np.testing.assert_array_equal(flipped, labels != held.labels(split))
+    assert draw.realised_rate == draw.train_flipped.mean() == 0.4
+    assert draw.transition_matrix.shape == draw.realised_transition_matrix.shape == (5, 5)
+    np.testing.assert_allclose(draw.transition_matrix.sum(axis=1), 1)
 
 
-def test_a_temporary_that_is_a_link_is_removed_and_not_what_it_leads_to(
-    layout: Layout, tmp_path: Path, dead: int
+def test_runs_are_picked_by_draw_loss_and_any_setting(finished: Path) -> None:
+    held = Artifacts(finished)
+    assert len(held.runs()) == 12
+    everything = {"backbone": "resnet50", "mode": "features", "epochs": 1, "batch_size": 32, "optimizer": "adam"}
+    [run] = held.runs(noise="symmetric", rate=0.4, seed=0, loss="mae", learning_rate=[0.001], l2=0, **everything)
+    assert (run.noise, run.rate, run.seed, run.loss, run.failure) == ("symmetric", 0.4, 0, "mae", None)
+    assert run.settings.items() >= everything.items()
+    assert run.choices["last"].epoch == 1
+
+
+def test_a_run_answers_what_was_stored(finished: Path) -> None:
+    held = Artifacts(finished)
+    dataset = datasets.need(held.layout)
+    for run in held.runs(seed=1):
+        kept = runs.read_answers(held.layout, dataset, run.block)
+        selected, oracle = (run.block.selections.index(name) for name in ("selected", "oracle"))
+        np.testing.assert_array_equal(run.probabilities(), kept["test_probabilities"][run.row, selected])
+        np.testing.assert_array_equal(
+            run.probabilities("val", select="oracle"), kept["val_probabilities"][run.row, oracle]
+        )
+        np.testing.assert_array_equal(run.predicted(), run.probabilities("test").argmax(axis=1))
+        np.testing.assert_array_equal(run.predicted("train"), kept["train_predicted"][run.row, selected])
+        assert {name: values.shape for name, values in run.history.items()} == dict.fromkeys(
+            ("loss", "val_accuracy", "val_loss", "test_accuracy", "memorised"), (1,)
+        )
+
+
+def test_results_are_a_row_a_run_with_the_accuracy_of_its_answers(finished: Path) -> None:
+    held = Artifacts(finished)
+    rows = held.results(select="last")
+    assert len(rows) == len(held.runs())
+    for row in rows:
+        [run] = held.runs(**{key: row[key] for key in ("noise", "rate", "seed", "loss", "backbone", "epochs")})
+        right = run.predicted("test", select="last") == held.labels("test")
+        assert row["accuracy"] == pytest.approx(right.mean())
+        assert row["select"] == "last"
+    assert {row["select"] for row in held.results()} == {"selected"}
+    json.dumps(rows)  # plain values
+
+
+def test_features_are_those_of_the_photos(finished: Path) -> None:
+    held = Artifacts(finished)
+    [features] = held.features(backbone="resnet50")
+    assert (features.backbone, features.array.shape, features.array.dtype) == ("resnet50", (60, 3), np.float32)
+    np.testing.assert_array_equal(features.of("val"), features.array[40:50])
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda held: held.draws(nois="symmetric"), r"draws\(\) takes no nois=… \(did you mean noise\?\); it takes: "),
+        (
+            lambda held: held.runs(epoch=3),
+            r"runs\(\) takes no epoch=… \(did you mean epochs\?\); it takes: noise, rate",
+        ),
+        (lambda held: held.features(backbon="x"), r"features\(\) takes no backbon=… \(did you mean backbone\?\)"),
+        (
+            lambda held: held.draws(noise="symetric"),
+            r"no draw with noise=symetric \(did you mean symmetric\?\); there are",
+        ),
+        (lambda held: held.draws(rate=0.3), r"no draw with rate=0.3; there are: 0, 0.2, 0.4"),
+        (lambda held: held.runs(loss="gce"), r"no run with loss=gce \(did you mean ce\?\); there are: ce, mae"),
+        (lambda held: held.features(backbone="vgg"), r"no features with backbone=vgg; there are: resnet50"),
+        (
+            lambda held: held.labels("tests"),
+            r"'tests' is not there \(did you mean test\?\); there are: train, val, test",
+        ),
+        (lambda held: held.runs()[0].probabilities("train"), r"use predicted\('train'\)"),
+        (
+            lambda held: held.runs()[0].predicted(select="best"),
+            r"'best' is not there; there are: selected, last, oracle",
+        ),
+        (lambda held: held.results(select="best"), r"select='best' is not one of: selected, last, oracle"),
+    ],
+)
+def test_what_is_not_there_is_named_with_the_nearest(
+    finished: Path, ask: Callable[[Artifacts], object], says: str
 ) -> None:
-    (tmp_path / "precious").write_text("mine")
-    layout.draws.mkdir(parents=True)
-    (layout.draws / temporary("a.h5", dead)).symlink_to(tmp_path / "precious")
-    artifacts.clean(layout)
-    assert list(layout.draws.iterdir()) == []
-    assert (tmp_path / "precious").read_text() == "mine"
+    with pytest.raises(BadRequestError, match=says):
+        ask(Artifacts(finished))
 
 
-def test_a_folder_with_the_name_of_a_temporary_does_no_harm(layout: Layout, dead: int) -> None:
-    (layout.draws / temporary("a.h5", dead)).mkdir(parents=True)
-    artifacts.clean(layout)
-    assert len(list(layout.draws.iterdir())) == 1
-
-
-def test_a_missing_directory_has_nothing_to_clean(layout: Layout) -> None:
-    artifacts.clean(layout)
+def test_a_directory_without_a_data_set_says_what_comes_first(layout: Layout) -> None:
+    held = Artifacts(layout.root)
+    for ask in (lambda: held.dataset, held.draws, held.runs, held.features, held.results, lambda: held.photos):
+        with pytest.raises(BadRequestError, match=r"nothing is prepared in .*; run `flowernoise prepare` first"):
+            ask()
     assert not layout.root.exists()
+
+
+def test_what_is_added_later_is_seen_and_damage_is_raised(finished: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(finished, tmp_path / "copy"))
+    held = Artifacts(root)
+    before = len(held.draws())
+    corrupt(root, CorruptSettings(rates=(0.6,), seeds=1), Silent())
+    assert len(held.draws()) == before + 1
+    for path in held.layout.draws.glob("*.h5"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match="holds"):
+        held.draws()[0].train_labels  # noqa: B018
+
+
+def test_looking_loads_no_tensorflow_and_writes_nothing(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    program = (
+        "import sys, flowernoise; held = flowernoise.Artifacts(sys.argv[1]); assert 'h5py' not in sys.modules;"
+        "held.runs()[0].probabilities(); held.draws()[0].train_labels; held.results();"
+        "assert not {'tensorflow', 'keras', 'jax', 'torch', 'scipy', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(finished)], check=True)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
 # What a failure leaves

@@ -183,12 +183,12 @@ def test_a_record_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -
         files.read_record(tmp_path / ("x" * 300), "basket", Basket)
 
 
-def test_a_damaged_record_is_set_aside_under_another_name(tmp_path: Path) -> None:
+def test_a_damaged_record_is_quarantined_under_another_name(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b"?")
-    files.set_aside(path)
+    files.quarantine(path)
     assert contents(tmp_path) == {"a.json.damaged": b"?"}
-    files.set_aside(path)  # nothing there any more
+    files.quarantine(path)  # nothing there any more
     assert contents(tmp_path) == {"a.json.damaged": b"?"}
 
 

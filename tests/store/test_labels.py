@@ -57,7 +57,7 @@ def test_paths_byte_order_marks_other_columns_and_line_ends():
 
 def test_rows_of_test_photos_and_of_photos_set_aside_are_passed_over():
     extra = f"{INDEX[-1].id},whatever\ndropped.jpg,daisy\n"
-    assert read(rows() + extra, set_aside=["dropped.jpg"])["val"].tolist() == [0, 0]
+    assert read(rows() + extra, dropped=["dropped.jpg"])["val"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -159,12 +159,12 @@ def test_a_block_that_is_superseded_while_it_is_read_is_no_damage(
     assert [each.generation for each in runs.blocks(layout, "data").values()] == [2]
 
 
-def test_a_block_set_aside_is_read_no_more_and_can_still_be_looked_at(layout: Layout) -> None:
+def test_a_quarantined_block_is_read_no_more_and_can_still_be_looked_at(layout: Layout) -> None:
     runs.write(layout, block(key()), arrays())
     runs.write(layout, block(key("mae")), arrays())
     before = {path.name: path.read_bytes() for path in layout.runs.iterdir()}
     (name, found), (other, kept) = runs.blocks(layout, "data").items()
-    runs.set_aside(layout, name, found)
+    runs.quarantine(layout, name, found)
     assert runs.blocks(layout, "data") == {other: kept}
     after = {path.name.removesuffix(".damaged"): path.read_bytes() for path in layout.runs.iterdir()}
     assert after == before

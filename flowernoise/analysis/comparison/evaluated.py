@@ -262,14 +262,12 @@ class _Taken:
     def _answers(self, name: str, block: RunBlock) -> Array:
         """The probabilities for test photos that a block's runs give [run, selection, photo, class]."""
         layout, dataset = self._read.directory.layout, self._read.directory.dataset
-        if block.mode == "features":
-            return runs.read_answers(layout, dataset, block)["test_probabilities"]
-        predictions = runs.find_predictions(layout, dataset, name, block)
-        if predictions is None:
+        answers = runs.find_answers(layout, dataset, name, block)
+        if answers is None:
             raise DamagedFileError(
                 f"{runs.predictions_path(layout, name)} is missing; `flowernoise evaluate` makes it again"
             )
-        return predictions["test_probabilities"]
+        return answers["test_probabilities"]
 
 
 def _cells(members: Sequence[_Read], collapsed: Array) -> dict[Cell, Members]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from flowernoise.store.inventory import Litter
 from flowernoise.store.setups import Setup
 
 State = Literal["done", "partly", "there", "stale", "damaged", "unknown", "missing"]
-LitterKind = Literal["temporary", "set aside", "unreferenced"]
 STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare", "plots", "preview", "report", "other")
 
 _NEEDED = ("prepare", "corrupt", "train", "evaluate")
@@ -71,15 +71,6 @@ class SetupSize:
 
     setup: Setup
     runs: int
-    bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Litter:
-    """A file that nothing reads."""
-
-    path: str
-    kind: LitterKind
     bytes: int
 
 

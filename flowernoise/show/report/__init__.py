@@ -6,10 +6,9 @@ Equal reports give equal bytes. Neither form needs a network or a script to be r
 from __future__ import annotations
 
 from flowernoise.analysis.views.reports import Report
-from flowernoise.show.report import content, html, markdown
-from flowernoise.show.report.blocks import Figure
-
-PICTURES = "report"  # folder of the Markdown's pictures, beside it
+from flowernoise.show import writers
+from flowernoise.show.document import Figure
+from flowernoise.show.report import content
 
 
 def render(report: Report) -> dict[str, bytes]:
@@ -17,7 +16,7 @@ def render(report: Report) -> dict[str, bytes]:
     document = content.document(report)
     figures = [block for block in document.blocks if isinstance(block, Figure)]
     return {
-        "report.html": html.page(document).encode(),
-        "report.md": markdown.page(document, PICTURES).encode(),
-        **{f"{PICTURES}/{figure.name}": figure.data for figure in figures},
+        "report.html": writers.named("html").write(document).encode(),
+        "report.md": writers.named("markdown").write(document).encode(),
+        **{figure.path: figure.data for figure in figures},
     }

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator
 
 from flowernoise.analysis.views.reports import Report
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show import compared
-from flowernoise.show.report import figures, sentences
-from flowernoise.show.report.blocks import Block, Bullets, Commands, Document, Heading, Paragraph, Table, TableCell
-from flowernoise.store.records import CONTROL, SPLITS, Comparison, Condition, Dataset, Row, Tolerated
+from flowernoise.show import cautions, compared, comparison, sentences
+from flowernoise.show.document import (
+    Block,
+    Bullets,
+    Column,
+    Document,
+    Facts,
+    Grids,
+    Heading,
+    Notes,
+    Paragraph,
+    Table,
+    Verbatim,
+    cells,
+    columns,
+)
+from flowernoise.show.report import figures
+from flowernoise.show.summaries import photos_by_class
+from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset
 
-MOST_COLUMNS = 5  # losses side by side; of more, each has a row
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
-MOST_SENTENCES = 10  # on differences; more are a table
-_NO_CELL = TableCell("–")
+MAX_SENTENCES = 10  # on differences; more are a table
 
 
 def document(report: Report) -> Document:
@@ -80,30 +94,18 @@ def _selection(select: str) -> str:
 
 def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
-    by_class = zip(dataset.classes, zip(*dataset.counts, strict=True), strict=True)
-    yield Table(
-        f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}.",
-        _plain_cells("class", *SPLITS, "all"),
-        (
-            *((TableCell(name), *_counts(counts)) for name, counts in by_class),
-            (TableCell("all", strong=True), *_counts(dataset.sizes, strong=True)),
-        ),
-    )
+    title = f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}."
+    yield dataclasses.replace(photos_by_class(dataset), title=title)
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
     if noisy:
         stay, are = ("clean", "is") if label_words(dataset.request.source).are_clean else ("as given", "was made")
         yield Table(
+            (Column("noise"), *columns("rate", "seeds", "realised", numeric=True)),
+            tuple(cells(each.noise, f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
             f"Draws of noisy labels for train and val; test labels stay {stay}. Realised is the share of training "
             f"labels that {are} wrong in fact, over the seeds.",
-            _plain_cells("noise", "rate", "seeds", "realised"),
-            tuple(_plain_cells(each.noise, f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
         )
-
-
-def _counts(counts: Sequence[int], *, strong: bool = False) -> Iterator[TableCell]:
-    """Cells of train, val, test, and all of them."""
-    return (TableCell(f"{count:,}", strong=strong) for count in (*counts, sum(counts)))
 
 
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
@@ -126,94 +128,26 @@ def _span(rates: tuple[float, float]) -> str:
 
 def _results(result: Comparison) -> Iterator[Block]:
     yield Bullets(tuple(sentences.best(result)))
-    cells = {(row.condition, row.column): row for row in result.rows}
     words = compared.words(result)
     photos = f"on {words.test_photos(sum(result.datasets[0].test_counts))}"
     judged_on = f"of the {words.wrong} training labels" if result.metric in sentences.OF_TRAINING_LABELS else photos
-    heads = [_condition(result, condition) for condition in result.conditions]
-    varying = compared.varying(result.columns)
-    losses = [compared.column_name(column, varying) for column in result.columns]
-    shown = [[_cell(result, cells.get((each, column))) for column in result.columns] for each in result.conditions]
-    yield _turned_if_wide(
-        f"{compared.measure(result)}; {compared.seeds(result)}, {judged_on}.",
-        f"noise, {words.wrong} labels",
-        heads,
-        losses,
-        shown,
-    )
-    if result.metric == "accuracy":
-        yield Paragraph(f"Majority score, always answering one class: {100 * result.datasets[0].majority:.1f} %.")
+    title = f"{compared.measure(result)}; {compared.seeds(result)}, {judged_on}."
+    yield Grids((dataclasses.replace(comparison.measured(result), title=title),))
     signs = compared.legend(result)
     if signs:
-        yield Paragraph(" · ".join(signs) + ".")
+        yield Facts(tuple(signs))
     if result.beside:
-        yield _beside(result)
+        title = "What the first experiment published, beside what is found here."
+        yield dataclasses.replace(comparison.beside(result), title=title)
         yield Paragraph(result.why)
     if result.notes:
-        yield Bullets(tuple(f"{note}." for note in result.notes))
-
-
-def _beside(result: Comparison) -> Table:
-    heads, rows = _plain_cells("first experiment", "published", "here"), []
-    for each in result.beside:
-        collapsed = f"{compared.COLLAPSED} {each.collapsed} of {each.runs} collapsed" if each.collapsed else ""
-        rows.append((TableCell(each.label), TableCell(_range(each.published)), TableCell(_range(each.ours), collapsed)))
-    return Table("What the first experiment published, beside what is found here.", heads, tuple(rows))
-
-
-def _range(shares: tuple[float, float]) -> str:
-    low, high = (f"{100 * share:.2f}" for share in shares)
-    return f"{low} %" if low == high else f"{low}–{high} %"
-
-
-def _turned_if_wide(
-    caption: str,
-    corner: str,
-    conditions: Sequence[TableCell],
-    losses: Sequence[str],
-    cells: Sequence[Sequence[TableCell]],
-) -> Table:
-    """A row a condition; where there are many losses a row a loss."""
-    if len(losses) <= MOST_COLUMNS:
-        rows = zip(conditions, cells, strict=True)
-        return Table(caption, _plain_cells(corner, *losses), tuple((condition, *row) for condition, row in rows))
-    turned = zip(losses, zip(*cells, strict=True), strict=True)
-    rows_of_losses = tuple((TableCell(loss), *column) for loss, column in turned)
-    return Table(caption, (TableCell("loss"), *conditions), rows_of_losses)
-
-
-def _plain_cells(*texts: str) -> tuple[TableCell, ...]:
-    return tuple(map(TableCell, texts))
-
-
-def _condition(result: Comparison, condition: Condition) -> TableCell:
-    if condition.noise == CONTROL:
-        return TableCell("control", compared.words(result).labels)
-    wrong = compared.wrong_labels([row for row in result.rows if row.condition == condition])
-    return TableCell(f"{condition.noise} {condition.rate:g}", f"{wrong} {compared.words(result).wrong}")
-
-
-def _cell(result: Comparison, row: Row | None) -> TableCell:
-    if row is None:
-        return _NO_CELL
-    if row.mean is None:
-        return TableCell(f"{row.failed} failed" if row.failed else "–")
-    signs = (compared.drop(row, row.noise, result.unit), compared.verdict(row), compared.star(row))
-    below = [compared.interval(row, result.unit)]
-    if row.balanced:
-        below.append(f"balanced {compared.number(row.balanced.mean, result.unit)}")
-    if row.collapsed:
-        below.append(f"{compared.COLLAPSED} collapsed {row.collapsed} of {row.seeds}")
-    if row.failed:
-        below.append(f"{row.failed} failed")
-    text = " ".join(filter(None, (compared.number(row.mean, result.unit), *signs)))
-    return TableCell(text, " · ".join(filter(None, below)), strong=row.best)
+        yield Notes(result.notes)
 
 
 def _significant(result: Comparison) -> Iterator[Block]:
     first, *others = sentences.against_baseline(result)
     yield Paragraph(first)
-    if len(others) > MOST_SENTENCES:
+    if len(others) > MAX_SENTENCES:
         yield _differences(result)
     elif others:
         yield Bullets(tuple(others))
@@ -229,41 +163,25 @@ def _differences(result: Comparison) -> Table:
     """The significant ones, in the order of the sentences on them."""
     rows = []
     for row in sentences.significant(result):
-        found = sentences.difference(result, row)
-        condition = sentences.condition_name(row.condition)
-        rows.append((TableCell(condition), TableCell(sentences.loss_name(result, row)), *map(TableCell, found)))
-    heads = _plain_cells("noise", "loss", "difference", "95 % interval", "p, corrected", "verdict")
-    return Table(f"What differs significantly from {result.baseline}.", heads, tuple(rows))
+        names = sentences.condition_name(row.condition), sentences.loss_name(result, row)
+        rows.append(cells(*names, *sentences.difference(result, row)))
+    told = columns("difference", "95 % interval", "p, corrected", "verdict", numeric=True)
+    heads = (*columns("noise", "loss"), *told)
+    return Table(heads, tuple(rows), f"What differs significantly from {result.baseline}.")
 
 
 def _tolerated(result: Comparison) -> Iterator[Block]:
-    lines = {(line.noise, line.column): line for line in result.tolerated if line.tolerance}
-    if not lines:
-        return
-    yield Bullets(tuple(sentences.tolerances(result)))
-    noises = list(dict.fromkeys(noise for noise, _ in lines))
-    varying = compared.varying(result.columns)
-    losses = [compared.column_name(column, varying) for column in result.columns]
-    yield _turned_if_wide(
-        f"Largest share of {compared.words(result).wrong} labels with {sentences.metric_name(result)} "
-        f"{compared.tolerance(result)}, and its 95 % interval.",
-        "noise",
-        [TableCell(noise) for noise in noises],
-        losses,
-        [[_rate(lines.get((noise, column))) for column in result.columns] for noise in noises],
-    )
-    yield Paragraph(
-        "< means that it is lower already at the least rate that was tried, ≥ that it is not at the highest, none that "
-        "it is lower without noise."
-    )
-
-
-def _rate(line: Tolerated | None) -> TableCell:
-    if line is None or line.tolerance is None:
-        return _NO_CELL
-    text, _, interval = compared.rate(line.tolerance).partition(" [")
-    trouble = f"{compared.COLLAPSED} collapsed" if line.collapsed else ""
-    return TableCell(text, " ".join(filter(None, (f"[{interval}" if interval else "", trouble))))
+    for grid in comparison.tolerated(result):
+        yield Bullets(tuple(sentences.tolerances(result)))
+        title = (
+            f"Largest share of {compared.words(result).wrong} labels with {sentences.metric_name(result)} "
+            f"{compared.tolerance(result)}, and its 95 % interval."
+        )
+        yield Grids((dataclasses.replace(grid, title=title),))
+        yield Paragraph(
+            "< means that it is lower already at the least rate that was tried, ≥ that it is not at the highest, none "
+            "that it is lower without noise."
+        )
 
 
 def _plots(report: Report) -> Iterator[Block]:
@@ -275,12 +193,12 @@ def _plots(report: Report) -> Iterator[Block]:
 def _cautions(report: Report) -> Iterator[Block]:
     request = report.dataset.request
     photos = dict(zip(SPLITS, report.dataset.sizes, strict=True))
-    yield Bullets(tuple(sentences.cautions(report.comparison, request.source, request.seed, photos)))
+    yield Bullets(tuple(cautions.cautions(report.comparison, request.source, request.seed, photos)))
 
 
 def _reproduce(report: Report) -> Iterator[Block]:
     yield Paragraph("In an empty directory, with the versions below:")
-    yield Commands(tuple(report.commands))
+    yield Verbatim(tuple(report.commands), shell=True)
     seeds = sorted({row.seeds for row in report.comparison.rows if row.seeds})
     if seeds:
         yield Paragraph(
@@ -288,16 +206,13 @@ def _reproduce(report: Report) -> Iterator[Block]:
             f"{'the seed 0' if seeds[-1] == 1 else f'the seeds 0 to {seeds[-1] - 1}'}."
         )
     for made in report.provenance:
-        versions = sorted(made.versions.items())
         yield Table(
+            columns("package", "version"),
+            tuple(cells(*each) for each in sorted(made.versions.items())),
             f"Versions that made the runs, with the backend {made.backend} on {made.device}.",
-            _plain_cells("package", "version"),
-            tuple((TableCell(name), TableCell(version)) for name, version in versions),
-            numeric=False,
         )
     yield Table(
+        columns("of", "digest"),
+        tuple(cells(*each) for each in report.digests),
         "Digests (SHA-256): where these are equal, so is everything above.",
-        _plain_cells("of", "digest"),
-        tuple((TableCell(what), TableCell(digest)) for what, digest in report.digests),
-        numeric=False,
     )

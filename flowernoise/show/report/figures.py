@@ -15,10 +15,11 @@ from flowernoise.analysis.views.pictures import Picture, PictureData
 from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import contact_sheet, plot
+from flowernoise.show.document import Figure
 from flowernoise.show.plot import subject
-from flowernoise.show.report.blocks import Figure
 from flowernoise.store.records import CONTROL
 
+FOLDER = "report"  # of the pictures, beside the report in Markdown
 QUALITY = 70  # of JPEG
 _MOST = 6  # figures in an alternative text
 
@@ -26,7 +27,7 @@ _MOST = 6  # figures in an alternative text
 def of_picture(picture: Picture) -> Figure:
     """A plot, as SVG."""
     alt, caption = _described(picture.data)
-    return Figure(f"{picture.name}.svg", "image/svg+xml", plot.draw(picture.data, "svg"), alt, caption)
+    return Figure(f"{FOLDER}/{picture.name}.svg", "image/svg+xml", plot.draw(picture.data, "svg"), alt, caption)
 
 
 def _described(data: PictureData) -> tuple[str, str]:
@@ -47,7 +48,7 @@ def _described(data: PictureData) -> tuple[str, str]:
 def of_sheet(sheet: ContactSheet) -> Figure:
     """A contact sheet, as JPEG."""
     data = contact_sheet.jpeg(sheet, quality=QUALITY)
-    return Figure(f"{sheet.name}.jpg", "image/jpeg", data, _sheet_alt(sheet), f"{contact_sheet.title(sheet)}.")
+    return Figure(f"{FOLDER}/{sheet.name}.jpg", "image/jpeg", data, _sheet_alt(sheet), f"{contact_sheet.title(sheet)}.")
 
 
 def _sheet_alt(sheet: ContactSheet) -> str:

@@ -125,16 +125,16 @@ def _intact(work: Plan, asked: Sequence[RunKey], progress: Progress) -> dict[Run
     """The runs that are there; blocks that are not what was written are named and set aside."""
     layout = work.layout
 
-    def set_aside(path: Path, error: DamagedFileError) -> None:
+    def quarantine(path: Path, error: DamagedFileError) -> None:
         progress.note(f"{error}; set aside as {path.name}.damaged, its runs are trained again")
-        files.set_aside(path)
+        files.quarantine(path)
 
-    found = runs.blocks(layout, work.dataset.id, on_damage=set_aside)
+    found = runs.blocks(layout, work.dataset.id, on_damage=quarantine)
     wanted = set(asked)
     for name, block in list(found.items()):
         if not wanted.isdisjoint(block.keys) and (damage := _damage(work, name, block)):
             progress.note(f"{damage}; set aside, its runs are trained again")
-            runs.set_aside(layout, name, block)
+            runs.quarantine(layout, name, block)
             del found[name]
     return runs.live(found)
 

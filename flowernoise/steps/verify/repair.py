@@ -1,4 +1,4 @@
-"""Makes again what an audit found wrong, as far as records say how; the rest is set aside, and commands are named.
+"""Makes again what an audit found wrong, as far as records say how; the rest is quarantined, and commands are named.
 
 Records of others may name any path. So nothing is made again that would read a file which only a record names: a folder
 of photos, a TFDS directory, a file of weights, labels or a matrix. The user names these, by the command that made them.
@@ -46,16 +46,16 @@ def repair(layout: Layout, found: Found, progress: Progress) -> None:
 
     mend(("prepare",), lambda: _photos(layout, found.dataset, progress))
     mend(("corrupt",), lambda: _draws(layout, found, progress))
-    _set_aside(wrong, ("features", "compare", "preset", "answers", "evaluate"))  # features are made when needed
+    _quarantine(wrong, ("features", "compare", "preset", "answers", "evaluate"))  # features are made when needed
     mend(("train",), lambda: _runs(layout, found, wrong, progress))
     mend(("answers", "evaluate", "train"), lambda: evaluate(layout.root, progress))
 
 
-def _set_aside(wrong: Iterable[Problem], stages: tuple[str, ...]) -> None:
+def _quarantine(wrong: Iterable[Problem], stages: tuple[str, ...]) -> None:
     for problem in wrong:
         if problem.stage in stages:
-            files.set_aside(Path(problem.path))
-            files.set_aside(Path(problem.record))
+            files.quarantine(Path(problem.path))
+            files.quarantine(Path(problem.record))
 
 
 def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None:
@@ -97,9 +97,9 @@ def _runs(layout: Layout, found: Found, wrong: Iterable[Problem], progress: Prog
     for path in sorted({Path(problem.record) for problem in wrong if problem.stage == "train"}):
         block = _readable(path)
         if block is None:
-            files.set_aside(path)
+            files.quarantine(path)
             continue
-        runs.set_aside(layout, path.stem, block)
+        runs.quarantine(layout, path.stem, block)
         lost.setdefault((block.recency, block.setup), []).extend(block.keys)
     for recency, key in _evaluated_only(found, {key for keys in lost.values() for key in keys}):
         lost.setdefault((recency, key.setup), []).append(key)

@@ -9,14 +9,14 @@ from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.steps.verify.audit import audit
 from flowernoise.steps.verify.repair import repair
-from flowernoise.store import artifacts
+from flowernoise.store import artifacts, inventory
 
 
 def verify(artifacts_directory: Path, progress: Progress, *, mend: bool = False) -> VerifyResult:
     """Checks every digest and schema in a directory, and follows each result from the table to the photos.
 
     Args:
-        mend: make again what can be made again; what is damaged is set aside, never lost.
+        mend: make again what can be made again; what is damaged is quarantined, never lost.
 
     Raises:
         BadRequestError: there is no artifacts directory.
@@ -27,7 +27,7 @@ def verify(artifacts_directory: Path, progress: Progress, *, mend: bool = False)
     before = audit(layout, progress)
     if not mend:
         return VerifyResult(str(layout.root), before.checked, before.problems, (), before.notes, mend)
-    artifacts.clean(layout)
+    inventory.clean(layout)
     if before.problems:
         repair(layout, before, progress)
     after = audit(layout, progress) if before.problems else before

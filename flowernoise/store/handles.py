@@ -1,0 +1,262 @@
+"""A draw, a run or features of an artifacts directory in hand: what its record says, and its arrays once asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import did_you_mean
+from flowernoise.store import draws, feature_cache, photos, runs
+from flowernoise.store.draws import DrawnLabels, StoredDraw
+from flowernoise.store.layout import Layout
+from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.records import SPLITS, Choice, Dataset, DrawBatch, DrawKey, Features, RunBlock, Selection
+from flowernoise.store.runs import StoredRun
+from flowernoise.store.setups import settings
+
+Labels = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+
+class Reader:
+    """Reads the arrays of a data set's draws and runs, each checked; a batch of draws is read once.
+
+    Of runs the last block is kept: its answers may be large, and its runs are mostly looked at one after another.
+    """
+
+    def __init__(self, layout: Layout, dataset: Dataset) -> None:
+        self.layout, self.dataset = layout, dataset
+        self._batches: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+        self._block: tuple[str, runs.Arrays | None] | None = None
+
+    def labels(self, batch: DrawBatch, row: int) -> DrawnLabels:
+        """The labels of a draw.
+
+        Raises:
+            DamagedFileError: not what was written.
+        """
+        name = batch.arrays.name
+        if name not in self._batches:
+            self._batches[name] = draws.need_batch(self.layout, self.dataset, batch)
+        return DrawnLabels(**{array: values[row] for array, values in self._batches[name].items()})
+
+    def answers(self, name: str, block: RunBlock) -> runs.Arrays | None:
+        """What the runs of a block answer; None for a network that was not evaluated yet.
+
+        Raises:
+            DamagedFileError: not what was written.
+        """
+        if self._block is None or self._block[0] != block.arrays.sha256:
+            self._block = block.arrays.sha256, runs.find_answers(self.layout, self.dataset, name, block)
+        return self._block[1]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DrawHandle(StoredDraw):
+    """One noisy labelling of train and val, in the order of :attr:`flowernoise.Artifacts.photos`."""
+
+    reader: Reader = dataclasses.field(repr=False)
+
+    @property
+    def key(self) -> DrawKey:
+        """Its identity: noise, rate and seed."""
+        return self.draw.key
+
+    @property
+    def noise(self) -> str:
+        """Spec of the noise model; ``none`` of a control."""
+        return self.draw.key.noise
+
+    @property
+    def rate(self) -> float:
+        """Nominal rate, 0 … 1."""
+        return self.draw.key.rate
+
+    @property
+    def seed(self) -> int:
+        """Another seed, another draw."""
+        return self.draw.key.seed
+
+    @property
+    def realised_rate(self) -> float:
+        """Share of the training labels that are wrong, 0 … 1."""
+        return self.draw.realised_rate
+
+    @property
+    def labels(self) -> DrawnLabels:
+        """All its arrays."""
+        return self.reader.labels(self.batch, self.row)
+
+    @property
+    def train_labels(self) -> Labels:
+        """Observed labels of the training photos [n]."""
+        return self.labels.train_labels
+
+    @property
+    def train_flipped(self) -> Flags:
+        """Which training labels are wrong [n]."""
+        return self.labels.train_flipped
+
+    @property
+    def val_labels(self) -> Labels:
+        """Observed labels of the validation photos [n]."""
+        return self.labels.val_labels
+
+    @property
+    def val_flipped(self) -> Flags:
+        """Which validation labels are wrong [n]."""
+        return self.labels.val_flipped
+
+    @property
+    def transition_matrix(self) -> Floats:
+        """Nominal T[i, j] = P(observed j | true i) [c, c]; NaN where the noise model has none."""
+        return self.labels.transition_matrix
+
+    @property
+    def realised_transition_matrix(self) -> Floats:
+        """Shares in the training labels [c, c]; rows of classes without a photo are NaN."""
+        return self.labels.realised_transition_matrix
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunHandle(StoredRun):
+    """One trained model."""
+
+    reader: Reader = dataclasses.field(repr=False)
+
+    @property
+    def noise(self) -> str:
+        """Spec of the noise model whose labels it was trained on; ``none`` of a control."""
+        return self.run.draw.noise
+
+    @property
+    def rate(self) -> float:
+        """Nominal rate of that noise, 0 … 1."""
+        return self.run.draw.rate
+
+    @property
+    def seed(self) -> int:
+        """Of the draw, the initialisation and the order of the batches."""
+        return self.run.draw.seed
+
+    @property
+    def loss(self) -> str:
+        """Spec of the loss."""
+        return self.run.method
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Backbone, mode and the settings that it was trained with, as ``--where`` names them."""
+        return settings(self.block.setup)
+
+    @property
+    def failure(self) -> str | None:
+        """Why training failed, if it did."""
+        return self.run.failure
+
+    @property
+    def usual(self) -> Selection:
+        """The selection that is shown unless another is asked for: ``last`` where nothing was selected."""
+        there = self.block.selections
+        return "selected" if "selected" in there else "last"
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether it is known what it answers: of heads always, of a network once it was evaluated."""
+        return self.failure is None and self.reader.answers(self.name, self.block) is not None
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """Learning rate, L2 and epoch (from 1) that each selection took; empty where training failed."""
+        return dict(zip(self.block.selections, self.run.choices, strict=False))
+
+    def probabilities(self, split: str = "test", *, select: str | None = None) -> Floats:
+        """What it answers to the photos of val or test [n, c].
+
+        Args:
+            split: ``val`` or ``test``; of train only the predicted classes are kept.
+            select: ``selected``, ``last`` or ``oracle``; the usual one if None.
+
+        Raises:
+            BadRequestError: training failed, a network that was not evaluated, another split or selection.
+            DamagedFileError: not what was written.
+        """
+        if split == "train":
+            raise BadRequestError("of train only the predicted classes are kept; use predicted('train')")
+        return self._array(f"{_checked(split, SPLITS)}_probabilities", select)
+
+    def predicted(self, split: str = "test", *, select: str | None = None) -> Labels:
+        """The classes that it answers to the photos of a split [n]; arguments and errors as above."""
+        if split == "train":
+            return self._array("train_predicted", select)
+        predicted: Labels = self.probabilities(split, select=select).argmax(axis=1)
+        return predicted
+
+    @property
+    def history(self) -> dict[str, Floats]:
+        """How training went [epoch]; empty for a fine-tuned network, NaN where it was not recorded.
+
+        ``loss``, ``val_accuracy``, ``val_loss``, ``test_accuracy``, and ``memorised``: the share of the wrong training
+        labels that it had learnt.
+        """
+        arrays = self._answers()
+        names = [name for name in runs.HISTORY_ARRAYS if name in arrays]
+        return {name.removeprefix("history_"): arrays[name][self.row] for name in names}
+
+    def _array(self, name: str, select: str | None) -> np.ndarray[Any, Any]:
+        there = self.block.selections
+        place = there.index(_checked(self.usual if select is None else select, there))
+        array: np.ndarray[Any, Any] = self._answers()[name][self.row, place]
+        return array
+
+    def _answers(self) -> runs.Arrays:
+        which = f"{self.loss} on {self.run.draw}"
+        if self.failure is not None:
+            raise BadRequestError(f"training {which} failed: {self.failure}")
+        arrays = self.reader.answers(self.name, self.block)
+        if arrays is None:
+            raise BadRequestError(f"{which} is a fine-tuned network; `flowernoise evaluate` keeps what it answers")
+        return arrays
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeaturesHandle:
+    """Features of all photos, in the order of :attr:`flowernoise.Artifacts.photos`."""
+
+    record: Features
+    layout: Layout = dataclasses.field(repr=False)
+    index: tuple[IndexedPhoto, ...] = dataclasses.field(repr=False)
+
+    @property
+    def backbone(self) -> str:
+        """Spec of the backbone that they are of."""
+        return self.record.key.backbone
+
+    @property
+    def array(self) -> feature_cache.FeatureArray:
+        """Features [photo, dimension], read anew each time.
+
+        Raises:
+            DamagedFileError: not what was written.
+        """
+        return feature_cache.read(self.layout, self.record)
+
+    def of(self, split: str) -> feature_cache.FeatureArray:
+        """Features of the photos of a split [n, dimension]."""
+        _checked(split, SPLITS)
+        return self.array[[photo.split == split for photo in self.index]]
+
+
+def true_labels(index: tuple[IndexedPhoto, ...], split: str) -> Labels:
+    """The source's labels of the photos of a split [n]."""
+    return photos.labels_of(index, _checked(split, SPLITS))
+
+
+def _checked(word: str, choices: tuple[str, ...]) -> str:
+    if word not in choices:
+        raise BadRequestError(f"{word!r} is not there{did_you_mean(word, choices)}; there are: {', '.join(choices)}")
+    return word

@@ -1,0 +1,89 @@
+"""The kinds of records in an artifacts directory, and what becomes of one that is read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, runs
+from flowernoise.store.files import FileRef
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import (
+    Dataset,
+    DrawBatch,
+    Evaluation,
+    Features,
+    KeptComparison,
+    Predictions,
+    Preset,
+    RunBlock,
+)
+
+Body = TypeVar("Body")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind(Generic[Body]):
+    """Records of one kind.
+
+    Args:
+        stage: what makes them, or where that is not what mends them, a name of their own.
+        kind: as the records themselves say it.
+        body: what they hold.
+        place: the record, or the folder of the records.
+        refs: the files that a record names.
+    """
+
+    stage: str
+    kind: str
+    body: type[Body]
+    place: Callable[[Layout], Path]
+    refs: Callable[[Body], tuple[FileRef, ...]]
+
+
+DATASET = Kind("prepare", datasets.KIND, Dataset, lambda at: at.dataset, lambda it: (it.archive, it.index))
+DRAWS = Kind("corrupt", draws.KIND, DrawBatch, lambda at: at.draws, lambda it: (it.arrays,))
+FEATURES = Kind("features", feature_cache.KIND, Features, lambda at: at.features, lambda it: it.shards)
+BLOCKS = Kind("train", runs.KIND, RunBlock, lambda at: at.runs, lambda it: (it.arrays,))
+PREDICTIONS = Kind("answers", runs.PREDICTIONS_KIND, Predictions, lambda at: at.runs, lambda it: (it.arrays,))
+EVALUATION = Kind("evaluate", evaluations.KIND, Evaluation, lambda at: at.evaluation, lambda it: (it.arrays,))
+COMPARISONS = Kind("compare", comparisons.KIND, KeptComparison, lambda at: at.comparisons, lambda _: ())
+PRESET = Kind("preset", "preset", Preset, lambda at: at.preset, lambda _: ())
+
+NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, BLOCKS, PREDICTIONS, EVALUATION)  # these name files
+ALL: tuple[Kind[Any], ...] = (*NAMING, COMPARISONS, PRESET)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry(Generic[Body]):
+    """A record that can be read."""
+
+    kind: Kind[Body]
+    path: Path
+    body: Body
+
+    @property
+    def refs(self) -> tuple[FileRef, ...]:
+        """The files that it names."""
+        return self.kind.refs(self.body)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """Something that is not what was written.
+
+    Args:
+        path: the file that is wrong.
+        stage: that of the record's :class:`Kind`.
+        text: what is wrong, in a line.
+        record: the record that names the file, or is it.
+        ours: whether this version can tell that it is wrong, and so may replace it.
+    """
+
+    path: Path
+    stage: str
+    text: str
+    record: Path
+    ours: bool = True

@@ -1,0 +1,104 @@
+"""Which stage a file belongs to, which files nothing reads, and the removal of those that are surely nobody's."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Literal
+
+from flowernoise.safe import atomic
+from flowernoise.store import files
+from flowernoise.store.layout import Layout
+
+LitterKind = Literal["temporary", "set aside", "unreferenced"]  # as `status --json` names them
+
+_FOLDERS = {
+    "photos": "prepare",
+    "draws": "corrupt",
+    "features": "features",
+    "runs": "train",
+    "comparisons": "compare",
+    "plots": "plots",
+    "preview": "preview",
+    "report": "report",
+}
+_ROOT_FILES = {"dataset": "prepare", "preset": "prepare", "evaluation": "evaluate", "report": "report"}
+_WITH_BLOBS = ("prepare", "corrupt", "features", "train", "evaluate")
+_BLOB = re.compile(r"(?P<stem>.+)-[0-9a-f]{16}\.\w+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Litter:
+    """A file that nothing reads."""
+
+    path: str
+    kind: LitterKind
+    bytes: int
+
+
+def stage_of(name: str) -> str:
+    """The stage that a file belongs to, by its name below the root.
+
+    >>> stage_of("runs/a.json"), stage_of("dataset.json"), stage_of(".evaluation.json.0123456789ab.tmp")
+    ('train', 'prepare', 'evaluate')
+    """
+    first, slash, _ = name.partition("/")
+    if slash:
+        return _FOLDERS.get(first, "other")
+    return _ROOT_FILES.get(re.split(r"[.-]", first.removeprefix("."))[0], "other")
+
+
+def kind_of(name: str, kept: Collection[str], unread: Collection[str]) -> LitterKind | None:
+    """What kind of litter a file is, if it is any.
+
+    Args:
+        name: of the file, below the root.
+        kept: names of the files that are read.
+        unread: names of records that cannot be read, so that it is not known which files they name.
+    """
+    stage, (folder, _, file) = stage_of(name), name.rpartition("/")
+    if stage == "other":
+        return None
+    if atomic.TEMPORARY.fullmatch(file):
+        return "temporary"
+    if file.endswith(files.QUARANTINED):
+        return "set aside"
+    blob = _BLOB.fullmatch(file)
+    if stage not in _WITH_BLOBS or not blob or name in kept:
+        return None
+    stem, within = blob["stem"], f"{folder}/" if folder else ""
+    owners = {f"{within}{stem}.json", f"{within}{stem.partition('.')[0]}.json"}
+    return None if (owners if folder != "photos" else {"dataset.json"}) & set(unread) else "unreferenced"
+
+
+def abandoned(layout: Layout) -> Iterator[Path]:
+    """Temporary files of processes that are gone."""
+    for folder in (layout.root, *layout.folders):
+        with contextlib.suppress(OSError):
+            yield from (path for entry in listed(folder) if atomic.is_abandoned(path := folder / entry.name))
+
+
+def clean(layout: Layout) -> None:
+    """Removes temporary files of processes that are gone, where the directory can be written.
+
+    Other processes may be at work: a file that no record names yet may be one that they are about to name.
+    """
+    for path in abandoned(layout):
+        files.remove(path)
+
+
+def listed(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where it is not there.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []

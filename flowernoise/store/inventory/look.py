@@ -1,0 +1,211 @@
+"""A look at an artifacts directory: one walk, then its records, each read once when it is first asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
+from flowernoise.safe import atomic
+from flowernoise.store import datasets, feature_cache, files, runs
+from flowernoise.store.files import FileRef
+from flowernoise.store.inventory.kinds import (
+    ALL,
+    BLOCKS,
+    DATASET,
+    DRAWS,
+    FEATURES,
+    NAMING,
+    PREDICTIONS,
+    PRESET,
+    Body,
+    Entry,
+    Fault,
+    Kind,
+)
+from flowernoise.store.inventory.litter import Litter, kind_of, listed, stage_of
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import DrawBatch, Evaluation, Features, RunBlock
+
+OfPhotos: TypeAlias = DrawBatch | Features | RunBlock | Evaluation
+_SHARD = re.compile(r"features/(?P<key>[0-9a-f]{16})\.\d{8}-[0-9a-f]{16}\.h5")
+
+
+class Inventory:
+    """What a directory holds, as it was at one moment. Of files that records name, only the size is looked at
+    unless :meth:`digest_fault` is called.
+
+    Attributes:
+        layout: of the directory.
+        sizes: bytes of each regular file by its name below the root, with slashes; locks are left out.
+        unreadable: folders that cannot be listed.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.unreadable: list[Fault] = []
+        self.sizes: dict[str, int] = {}
+        self._records_in: dict[str, list[Path]] = {}
+        self._read: dict[Path, Any] = {}
+        for name, size in sorted(self._walk(), key=lambda found: found[0]):
+            if size is not None:
+                self.sizes[name] = size
+            if name.endswith(".json"):  # a link or a folder of that name is a record that cannot be read
+                self._records_in.setdefault(name.rpartition("/")[0], []).append(layout.root / name)
+
+    def _walk(self) -> Iterator[tuple[str, int | None]]:
+        """Names of all that is there, with the sizes of regular files; what vanishes meanwhile is passed over."""
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                entries = listed(self.layout.root / folder)
+            except OSError as error:
+                path = self.layout.root / folder
+                text = f"cannot read {path}: {atomic.reason(error)}"
+                self.unreadable.append(Fault(path, stage_of(f"{folder}/"), text, path, ours=False))
+                continue
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                with contextlib.suppress(OSError):
+                    # Links are not followed: they might lead anywhere, or in a circle.
+                    if entry.is_dir(follow_symlinks=False) and self.layout.root / name != self.layout.locks:
+                        waiting.append(name)
+                    status = entry.stat(follow_symlinks=False)
+                    yield name, status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def by_stage(self) -> dict[str, tuple[int, int]]:
+        """Number of files and bytes of every stage that has any."""
+        counts: dict[str, tuple[int, int]] = {}
+        for name, size in self.sizes.items():
+            count, total = counts.get(stage_of(name), (0, 0))
+            counts[stage_of(name)] = (count + 1, total + size)
+        return counts
+
+    def size(self, path: Path) -> int:
+        """Bytes of a file; 0 where it is not there."""
+        return self.sizes.get(path.relative_to(self.layout.root).as_posix(), 0)
+
+    # Records
+
+    def paths(self, kind: Kind[Any]) -> list[Path]:
+        """Paths of the records of a kind, in order."""
+        place = kind.place(self.layout)
+        if place.parent == self.layout.root and place.suffix == ".json":
+            return [path for path in self._records_in.get("", ()) if path == place]
+        there = self._records_in.get(place.name, ())
+        return [path for path in there if path.name.endswith(runs.PREDICTIONS_SUFFIX) == (kind is PREDICTIONS)]
+
+    def count(self) -> int:
+        """How many records there are."""
+        return sum(len(self.paths(kind)) for kind in ALL)
+
+    def records(self, kind: Kind[Body]) -> Iterator[Entry[Body] | Fault]:
+        """The records of a kind in the order of their paths: what each says, or what is wrong with it."""
+        for path in self.paths(kind):
+            if path not in self._read:
+                self._read[path] = _read(kind, path)
+            yield self._read[path]
+
+    def entries(self, kind: Kind[Body]) -> list[Entry[Body]]:
+        """The records of a kind that can be read."""
+        return [each for each in self.records(kind) if isinstance(each, Entry)]
+
+    def only(self, kind: Kind[Body]) -> Body | None:
+        """The one record of a kind; None where it is not there or cannot be read."""
+        return next((entry.body for entry in self.entries(kind)), None)
+
+    def is_stale(self, body: OfPhotos) -> bool:
+        """Whether a record is of other photos than those prepared last, or it is not known which these are."""
+        dataset = self.only(DATASET)
+        if dataset is None:
+            return True
+        if isinstance(body, Features):
+            return (body.key.photos, body.key.image_size) != (self._photos, dataset.request.image_size)
+        return body.dataset != dataset.id
+
+    @functools.cached_property
+    def _photos(self) -> str | None:
+        """What features call the photos prepared last; None where these are not known."""
+        dataset = self.only(DATASET)
+        if dataset is not None:
+            with contextlib.suppress(FlowernoiseError):
+                return feature_cache.digest_of_photos([photo.id for photo in datasets.index(self.layout, dataset)])
+        return None
+
+    # What records name
+
+    def blob(self, entry: Entry[Any], ref: FileRef) -> Path:
+        """Path of a file that a record names; that of the record where the name leads elsewhere."""
+        with contextlib.suppress(DamagedFileError):
+            return files.checked_path(self._folder(entry), ref)
+        return entry.path
+
+    def size_faults(self, entry: Entry[Any]) -> list[Fault]:
+        """The files that a record names and that are missing or of another size; none is opened."""
+        faults = []
+        for ref in entry.refs:
+            name = self._name(entry, ref)
+            size = self.sizes.get(name)
+            if size != ref.size:
+                what = "is missing" if size is None else f"holds {size:,} bytes, not the recorded {ref.size:,}"
+                text = f"{self.layout.root / name} {what}"
+                faults.append(Fault(self.blob(entry, ref), entry.kind.stage, text, entry.path))
+        return faults
+
+    def digest_fault(self, entry: Entry[Any], ref: FileRef) -> Fault | None:
+        """What is wrong with a file that a record names, every byte checked."""
+        try:
+            files.check_blob(self._folder(entry), ref)
+        except FlowernoiseError as error:
+            return Fault(self.blob(entry, ref), entry.kind.stage, str(error), entry.path)
+        return None
+
+    def faults(self) -> list[Fault]:
+        """Records that cannot be read, and files of another size than recorded, but for those of stale records."""
+        found: list[Fault] = []
+        for kind in (*NAMING, PRESET):
+            found += [each for each in self.records(kind) if isinstance(each, Fault)]
+            for entry in self.entries(kind):
+                stale = kind in (DRAWS, FEATURES, BLOCKS) and self.is_stale(entry.body)
+                found += [] if stale else self.size_faults(entry)
+        return found
+
+    def _folder(self, entry: Entry[Any]) -> Path:
+        return self.layout.photos if entry.kind is DATASET else entry.path.parent
+
+    def _name(self, entry: Entry[Any], ref: FileRef) -> str:
+        """Name below the root of a file that a record names."""
+        folder = self._folder(entry).relative_to(self.layout.root).as_posix()
+        return ref.name if folder == "." else f"{folder}/{ref.name}"
+
+    # Litter
+
+    def unfinished_shards(self) -> set[str]:
+        """Names of the shards of features that no record completes yet, and that an extraction goes on from."""
+        shards = ((name, _SHARD.fullmatch(name)) for name in self.sizes)
+        return {name for name, shard in shards if shard and f"features/{shard['key']}.json" not in self.sizes}
+
+    def litter(self) -> list[Litter]:
+        """The files that nothing reads."""
+        kept, unread = self.unfinished_shards(), set()
+        for kind in NAMING:
+            for each in self.records(kind):
+                if isinstance(each, Entry):
+                    kept |= {self._name(each, ref) for ref in each.refs}
+                else:
+                    unread.add(each.path.relative_to(self.layout.root).as_posix())
+        kinds = ((name, size, kind_of(name, kept, unread)) for name, size in self.sizes.items())
+        return [Litter(name, kind, size) for name, size, kind in kinds if kind]
+
+
+def _read(kind: Kind[Body], path: Path) -> Entry[Body] | Fault:
+    try:
+        return Entry(kind, path, files.read_record(path, kind.kind, kind.body))
+    except FlowernoiseError as error:
+        return Fault(path, kind.stage, str(error), path, ours=not isinstance(error, OtherVersionError))
