@@ -5,10 +5,11 @@ VENV ?= .venv
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 ARTIFACTS ?= artifacts
+BASE ?= HEAD
 RUN := $(BIN)/flowernoise run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs seed test test-all test-lowest audit bench check format clean
+.PHONY: help demo docs seed quick test test-all test-lowest audit bench check format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ docs: demo ## The README's pictures, from the demo
 
 seed: $(VENV)/.installed ## The first experiment as its author meant it: tf_flowers, ResNet50 from ImageNet (downloads)
 	$(RUN) tf_flowers --preset seed --artifacts $(ARTIFACTS)/seed
+
+quick: $(VENV)/.developing ## Lint, types and the tests that your change concerns, in a minute; FILES="a.py b.py" or BASE=main say which
+	$(BIN)/python -m tests.quick --base $(BASE) $(FILES)
 
 test: $(VENV)/.developing ## The tests (what CI runs)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

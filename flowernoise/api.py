@@ -11,7 +11,7 @@ import numpy as np
 
 from flowernoise.catalogue import transition_matrix as matrices
 from flowernoise.catalogue.labelling import NoiseRequest
-from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.losses import NEEDS, losses, needs_of
 from flowernoise.catalogue.noise import check_inputs, expected_rate, is_rated, noise_models
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
@@ -21,11 +21,6 @@ from flowernoise.store.artifacts import Artifacts as Artifacts
 from flowernoise.training import out_of_fold, tasks
 
 Tensor = Any  # a tensor of the Keras backend in use, or an array
-
-_OUT_OF_REACH = {
-    "targets": "needs example ids, as it remembers every example's past predictions",
-    "peers": "needs other examples' labels and predictions, drawn anew in every epoch",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,8 +65,8 @@ def corrupt_labels(
         num_classes: c; the largest label + 1 if None.
         class_names: of the classes, for ``asymmetric:pairs=…``; their numbers if None.
         features: [n, d], for ``instance``.
-        probabilities: a clean model's answers [n, c] to examples that it was not trained on, for ``boundary``, and for
-            ``asymmetric`` without pairs.
+        probabilities: a clean model's predictions [n, c] for examples that it was not trained on, for ``boundary``, and
+            for ``asymmetric`` without pairs.
 
     Raises:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
@@ -93,8 +88,10 @@ def corrupt_labels(
         features=None if features is None else _checked_rows("features", features, len(true), None),
     )
     if probabilities is not None:
-        answers = _checked_rows("probabilities", probabilities, len(true), c)
-        request = dataclasses.replace(request, probabilities=answers, confusion=out_of_fold.confusion(answers, true))
+        predictions = _checked_rows("probabilities", probabilities, len(true), c)
+        request = dataclasses.replace(
+            request, probabilities=predictions, confusion=out_of_fold.confusion(predictions, true)
+        )
     check_inputs(spec, request)
     noisy = spec(request)
     flipped = noisy.labels != true
@@ -110,10 +107,10 @@ def corrupt_labels(
 
 
 def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
-    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's answers; no clean label is needed.
+    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's predictions; no clean label is needed.
 
-    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the answers of a model that was
-    trained on these labels with cross-entropy and stopped early, before it memorised them.
+    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the predictions of a model that
+    was trained on these labels with cross-entropy and stopped early, before it memorised them.
 
     Args:
         labels: observed labels [n], whole numbers from 0.
@@ -126,16 +123,16 @@ def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
 
     >>> import flowernoise
-    >>> answers = [[0.8, 0.2]] * 10 + [[0.1, 0.9]] * 10
-    >>> flowernoise.estimate_transition_matrix([0] * 8 + [1] * 2 + [1] * 9 + [0], answers).round(2).tolist()
+    >>> predictions = [[0.8, 0.2]] * 10 + [[0.1, 0.9]] * 10
+    >>> flowernoise.estimate_transition_matrix([0] * 8 + [1] * 2 + [1] * 9 + [0], predictions).round(2).tolist()
     [[0.8, 0.2], [0.1, 0.9]]
     """
     count = np.asarray(labels).size
-    answers = _checked_rows("probabilities", probabilities, count, None)
-    if answers.min(initial=0) < -0.1 or answers.max(initial=1) > 1.1:
+    predictions = _checked_rows("probabilities", probabilities, count, None)
+    if predictions.min(initial=0) < -0.1 or predictions.max(initial=1) > 1.1:
         raise BadRequestError("probabilities are not all between 0 and 1; of logits take the softmax first")
-    observed, _ = _checked_labels(labels, answers.shape[1])
-    return matrices.estimated(observed, answers)[0]
+    observed, _ = _checked_labels(labels, predictions.shape[1])
+    return matrices.estimated(observed, predictions)[0]
 
 
 class Loss:
@@ -145,11 +142,10 @@ class Loss:
     """
 
     def __init__(self, spec: Spec, transition_matrix: Matrix | None, *, sparse: bool) -> None:
-        needs = spec.entry.properties.get("needs", ())
         self.spec, self.transition_matrix, self.sparse = spec, transition_matrix, sparse
         self._extras = tuple(
             _inverse(transition_matrix, spec.name) if need == "inverse_transition_matrix" else transition_matrix
-            for need in needs
+            for need in needs_of(spec)
         )
         self.__name__ = spec.name
         self.__doc__ = spec.entry.function.__doc__
@@ -244,10 +240,10 @@ def loss(spec: str, *, transition_matrix: Any = None, sparse: bool = False) -> L
     1.31
     """
     parsed = losses.parse(spec)
-    for need in parsed.entry.properties.get("needs", ()):
-        if need in _OUT_OF_REACH:
+    for need in needs_of(parsed):
+        if NEEDS[need].out_of_reach:
             raise BadRequestError(
-                f"loss {parsed.name} {_OUT_OF_REACH[need]}, which a function of labels and logits is not given; "
+                f"loss {parsed.name} {NEEDS[need].out_of_reach}, which a function of labels and logits is not given; "
                 f"train with it by `flowernoise train --loss {parsed}`"
             )
     made = Loss(parsed, _matrix_of(parsed, transition_matrix), sparse=sparse)
@@ -280,7 +276,7 @@ def _matrix_of(spec: Spec, given: Any) -> Matrix | None:
         return None
     if given is not None:
         return matrices.checked(given, None, f"{owner}: transition_matrix")
-    if source in ("true", "estimated"):
+    if "T" not in spec.files:
         raise BadRequestError(f"{owner} needs transition_matrix=…, an array [classes, classes] whose rows sum to 1")
     return matrices.read(source, None, owner=owner)
 

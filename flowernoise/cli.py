@@ -83,7 +83,9 @@ class ListSettings(Settings):
 
     kind: Annotated[
         str | None,
-        Option("sources, noise, backbones, losses or metrics.", metavar="[KIND]", default="all", argument=True),
+        Option(
+            "sources, noise, backbones, losses, metrics or pictures.", metavar="[KIND]", default="all", argument=True
+        ),
     ] = None
     name: Annotated[
         str | None,
@@ -223,7 +225,7 @@ def run(
 
 @command(app, "list")
 def list_(settings: ListSettings, output: Output) -> None:
-    """List what there is to pick: sources, noise models, backbones, losses, metrics."""
+    """List what there is to pick: sources, noise models, backbones, losses, metrics, pictures."""
     import flowernoise.steps.list as step
 
     with output.session() as session:
@@ -232,7 +234,7 @@ def list_(settings: ListSettings, output: Output) -> None:
 
 @command(app)
 def plot(settings: PlotSettings, place: Place, output: Output) -> None:
-    """Draw pictures: accuracy against the rate, memorisation, confusion, transition matrices, spread over seeds."""
+    """Draw pictures of what was compared, trained and drawn, such as curves of accuracy and confusion matrices."""
     import flowernoise.steps.plot as step
 
     with output.session() as session:

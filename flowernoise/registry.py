@@ -52,6 +52,13 @@ class Between:
         return f"{lower} and {'below' if 'high' in self.open else 'at most'} {format_value(float(self.high))}"
 
 
+@dataclasses.dataclass(frozen=True)
+class FilePath:
+    """For ``Annotated``: the text is the path of a file, or one of the words that are taken instead."""
+
+    instead: tuple[str, ...] = ()
+
+
 def whole_number(text: str) -> int:
     """Reads a whole number in ASCII; Python's ``int`` takes ``1_000`` and the digits of all scripts, too.
 
@@ -128,6 +135,7 @@ class Parameter:
     default: Any
     choices: tuple[str, ...] = ()
     range: Between | None = None
+    file: FilePath | None = None
 
     def parse(self, text: str, owner: str) -> Any:
         """The value that ``text`` stands for.
@@ -172,6 +180,12 @@ class Spec:
     def name(self) -> str:
         """Name of the thing."""
         return self.entry.name
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The paths of files that it names, by parameter."""
+        paths = {key: parameter.file for key, parameter in self.entry.parameters.items() if parameter.file}
+        return {key: self.values[key] for key, path in paths.items() if self.values[key] not in path.instead}
 
     def __str__(self) -> str:
         given = {key: value for key, value in self.values.items() if value != self.entry.parameters[key].default}
@@ -295,10 +309,11 @@ def _unknown_key(entry: Entry, key: str) -> str:
 
 
 def _parameters_of(function: Callable[..., Any]) -> Iterator[Parameter]:
-    hints = typing.get_type_hints(function, include_extras=True)
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
+    signature = inspect.signature(function).parameters.values()
+    own = [parameter for parameter in signature if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    # Without parameters nothing is looked up: the other annotations may name types of libraries not imported yet.
+    hints = typing.get_type_hints(function, include_extras=True) if own else {}
+    for parameter in own:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", parameter.name):
             raise RuntimeError(f"{function.__name__}: {parameter.name} cannot be a key of a spec")
         hint: Any = hints[parameter.name]
@@ -306,7 +321,6 @@ def _parameters_of(function: Callable[..., Any]) -> Iterator[Parameter]:
         if typing.get_origin(hint) is typing.Annotated:
             hint, *extras = typing.get_args(hint)
         choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
-        ranges = [extra for extra in extras if isinstance(extra, Between)]
-        yield Parameter(
-            parameter.name, str if choices else hint, parameter.default, choices, ranges[0] if ranges else None
-        )
+        range = next((extra for extra in extras if isinstance(extra, Between)), None)
+        file = next((extra for extra in extras if isinstance(extra, FilePath)), None)
+        yield Parameter(parameter.name, str if choices else hint, parameter.default, choices, range, file)

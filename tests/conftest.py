@@ -11,6 +11,7 @@ from tests.fabricated_sweeps import five_thousand_runs, hundred_thousand_runs, s
 
 # Other work on the machine must not make a test fail: no time limit for examples.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("unhurried"), max_examples=10)  # for `make quick`
 settings.load_profile("unhurried")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowernoise.errors import BadRequestError, ExitCode
-from flowernoise.registry import Between, Registry, Spec
+from flowernoise.registry import Between, FilePath, Registry, Spec
 
 ices = Registry("ice", "ices")
 
@@ -72,6 +72,20 @@ def written_specs(draw: st.DrawFn) -> str:
     }
     keys = draw(st.permutations(sorted(values)))[: draw(st.integers(0, 5))]
     return f"vanilla:{','.join(f'{key}={draw(values[key])}' for key in keys)}"
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [("cone", {}), ("cone:recipe=plain", {}), ("cone:recipe=a/b.txt", {"recipe": "a/b.txt"}), ("cone:recipe=", {})],
+)
+def test_a_spec_knows_which_of_its_values_are_paths_of_files(text: str, files: dict[str, str]) -> None:
+    cones = Registry("cone")
+
+    @cones.register()
+    def cone(*, recipe: Annotated[str, FilePath(instead=("plain", ""))] = "plain", topping: str = "a.txt") -> None:
+        """A cone."""
+
+    assert cones.parse(text).files == files
 
 
 @given(written_specs())

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import flowernoise
+from flowernoise.catalogue.losses import NEEDS, losses, needs_of
+from flowernoise.catalogue.metrics import metrics
 from flowernoise.store import datasets, draws, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
@@ -19,6 +21,7 @@ from flowernoise.store.records import (
     RunKey,
     Selection,
 )
+from flowernoise.training import tasks
 from tests.fabricated import a_block, a_run, a_setup
 
 PACKAGE = Path(flowernoise.__file__).parent
@@ -150,6 +153,51 @@ def test_results_keep_their_types_on_the_way_to_what_people_see() -> None:
 def test_what_hides_a_type_is_found() -> None:
     assert untyped("def f(x: Any): ...\ndef g(*, y: int = 0) -> Any: ...\nclass A(Protocol): ...") == {"f", "g", "A"}
     assert untyped("def f(x: dict[str, Any]) -> int: ...\nclass A(B): ...") == set()
+
+
+def told_apart(source: str, names: set[str]) -> set[str]:
+    """Those of the names that a module compares something with: what it should ask of the registered thing itself."""
+    compared = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Compare | ast.MatchValue)]
+    inner = {node for each in compared for node in ast.walk(each) if isinstance(node, ast.Constant)}
+    return {node.value for node in inner if isinstance(node.value, str)} & names
+
+
+def test_metrics_are_told_apart_by_what_is_registered_of_them() -> None:
+    names = set(metrics.names())
+    found = {name: told_apart(path.read_text(), names) for name, path in modules() if name != "catalogue.metrics"}
+    assert {name: some for name, some in found.items() if some} == {}
+
+
+def test_names_that_are_told_apart_are_found() -> None:
+    names = {"accuracy", "nll"}
+    assert told_apart("if metric == 'accuracy': pass", names) == {"accuracy"}
+    assert told_apart("x = metric in ('nll', 'ece')", names) == {"nll"}
+    assert told_apart("match metric:\n case 'nll': pass", names) == {"nll"}
+    assert told_apart("metric: str = 'accuracy'\narrays['nll'] = nll", names) == set()
+
+
+def test_what_a_loss_can_need_is_declared_once_and_supplied_in_training() -> None:
+    assert {need for entry in losses for need in needs_of(losses.parse(entry.name))} <= set(NEEDS)
+    assert set(tasks.NEEDS) == set(NEEDS)
+
+
+def classes_of(source: str) -> list[str]:
+    """Names of the classes that a module defines, those in functions too."""
+    return [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+
+
+def test_no_two_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, path in modules():
+        for each in classes_of(path.read_text()):
+            homes.setdefault(each, []).append(name)
+    assert {each: at for each, at in homes.items() if len(at) > 1} == {}
+    assert classes_of("class A:\n class B: ...\ndef f():\n class A: ...") == ["A", "B", "A"]
+
+
+def test_no_module_is_called_as_one_of_the_standard_library() -> None:
+    parts = {part for name, _ in modules() for part in name.split(".")}
+    assert parts & set(sys.stdlib_module_names) == set()
 
 
 def test_the_top_level_is_seen_at_a_glance() -> None:

@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.randomness import generator
-from flowernoise.registry import Registry
+from flowernoise.registry import FilePath, Registry
 from flowernoise.safe import downloads
 from flowernoise.safe.hdf5 import longest_text, plain_texts, refuse_foreign
 from flowernoise.safe.torch_pickle import read_state
@@ -77,7 +77,7 @@ class Backbone:
 
 
 @backbones.register()
-def resnet50(*, weights: str = "imagenet") -> Backbone:
+def resnet50(*, weights: Annotated[str, FilePath(instead=("imagenet", "none"))] = "imagenet") -> Backbone:
     """ResNet-50, 2,048 features; weights from ImageNet (Keras downloads them once), none, or a file's path.
 
     Preprocessing is Keras' ``caffe`` mode: channels in the order blue, green, red, minus ImageNet's means. A weight

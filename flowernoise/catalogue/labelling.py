@@ -28,8 +28,8 @@ class NoiseRequest:
         shared: source of what train and val of a draw have in common, such as its workers; ``generator`` if None.
         class_names: names of the classes; their numbers if None.
         features: of a backbone, [n, d].
-        probabilities: answers, of a model trained without noise, to examples it was not trained on, [n, c].
-        confusion: mean of such answers over all examples of each true class, [true, answered].
+        probabilities: predictions, of a model trained without noise, for examples it was not trained on, [n, c].
+        confusion: mean of such predictions over all examples of each true class, [true, predicted].
         observed: the labels that somebody gave [n].
     """
 
@@ -176,7 +176,7 @@ def named_pairs(text: str, request: NoiseRequest) -> list[tuple[int, int]]:
 
 
 def most_confused(confusion: Matrix, top: int) -> list[tuple[int, int]]:
-    """The pairs (true, answered) of most probability, each true class once at most.
+    """The pairs (true, predicted) of most probability, each true class once at most.
 
     >>> most_confused(np.array([[0.7, 0.2, 0.1], [0.0, 0.9, 0.1], [0.3, 0.1, 0.6]]), 2)
     [(2, 0), (0, 1)]

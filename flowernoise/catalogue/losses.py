@@ -5,28 +5,67 @@ averaged. Half-precision logits are computed in float32; float64 stays float64. 
 p_y is the probability of the observed label y, e its one-hot vector, c the number of classes.
 
 A loss that takes more says so where it is registered, ``needs=(…)``, and gets it as further positional arguments, in
-that order:
-
-- ``transition_matrix`` [c, c] or [n, c, c]: T[i, j] = P(observed label j | true label i);
-- ``inverse_transition_matrix`` [c, c] or [n, c, c]: T⁻¹, so that nobody inverts a matrix in every training step;
-- ``targets`` [n, c]: what the loss remembers about these examples, zero at first. ``update=`` names the function that
-  gives the new targets from the old ones, the logits and the loss's parameters, and is called before the loss;
-- ``peers``: a pair (y_true [n, c], logits [n, c]); the labels and the logits are those of other examples, each drawn
-  at random on its own;
-- ``progress``, a number or [n]: how far training has come, 0 in the first epoch and 1 in the last.
+that order; :data:`NEEDS` tells what there is to need. A loss that needs ``targets`` has an ``update=`` function, too,
+which gives the new targets from the old ones, the logits and the loss's parameters, and is called before the loss.
 
 All are written with ``keras.ops`` and so run on every Keras backend; Keras is imported when a loss is first called.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+import types
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from flowernoise.registry import Between, Registry
+from flowernoise.registry import Between, FilePath, Registry, Spec
 
 losses = Registry("loss", "losses")
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """What a loss can be given beside labels and logits.
+
+    Args:
+        what: its shape and meaning.
+        out_of_reach: why a plain function of labels and logits cannot be given it, to follow the loss's name; empty
+            where it can.
+    """
+
+    what: str
+    out_of_reach: str = ""
+
+
+NEEDS: Mapping[str, Need] = types.MappingProxyType(
+    {
+        "transition_matrix": Need("[c, c] or [n, c, c]: T[i, j] = P(observed label j | true label i)"),
+        "inverse_transition_matrix": Need("[c, c] or [n, c, c]: T⁻¹, so that no training step inverts a matrix"),
+        "targets": Need(
+            "[n, c]: what the loss remembers about these examples, zero at first",
+            "needs example ids, as it remembers every example's past predictions",
+        ),
+        "peers": Need(
+            "a pair y_true [n, c], logits [n, c]: of other examples, each drawn at random on its own",
+            "needs other examples' labels and predictions, drawn anew in every epoch",
+        ),
+        "progress": Need(
+            "a number or [n]: how far training has come, 0 in the first epoch and 1 in the last",
+            "needs to know how far training has come",
+        ),
+    }
+)
+
+
+def needs_of(spec: Spec) -> tuple[str, ...]:
+    """Names of what a loss needs beside labels and logits, in the order in which it takes them.
+
+    >>> needs_of(losses.parse("ce")), needs_of(losses.parse("forward"))
+    ((), ('transition_matrix',))
+    """
+    return tuple(spec.entry.properties.get("needs", ()))
 
 
 @functools.cache
@@ -53,6 +92,7 @@ class _LazyOps:
 
 ops = _LazyOps()
 
+MatrixSource = Annotated[str, FilePath(instead=("estimated", "true"))]
 Weight = Annotated[float, Between(0)]
 Share = Annotated[float, Between(0, 1)]
 LogOfZero = Annotated[float, Between(-100, 0, open="high")]
@@ -269,7 +309,7 @@ def bootstrap_soft(y_true: Tensor, logits: Tensor, *, beta: Share = 0.95) -> Ten
 
 @losses.register()
 def bootstrap_hard(y_true: Tensor, logits: Tensor, *, beta: Share = 0.8) -> Tensor:
-    """Hard bootstrapping: the label is mixed with the class that the model itself would answer.
+    """Hard bootstrapping: the label is mixed with the class that the model itself predicts.
 
     Formula: cross-entropy against β e + (1 − β) · one-hot(argmax p), no gradient through that target.
 
@@ -399,7 +439,7 @@ def nce_agce(
 
 @losses.register(needs=("transition_matrix",))
 def forward(
-    y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: str = "estimated", sha256: str = ""
+    y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: MatrixSource = "estimated", sha256: str = ""
 ) -> Tensor:
     """Forward correction: the predictions are made as noisy as the labels, then compared.
 
@@ -425,7 +465,12 @@ def forward(
 
 @losses.register(needs=("inverse_transition_matrix",))
 def backward(
-    y_true: Tensor, logits: Tensor, inverse_transition_matrix: Tensor, *, T: str = "estimated", sha256: str = ""
+    y_true: Tensor,
+    logits: Tensor,
+    inverse_transition_matrix: Tensor,
+    *,
+    T: MatrixSource = "estimated",
+    sha256: str = "",
 ) -> Tensor:
     """Backward correction: an unbiased estimate of the clean cross-entropy; may be negative.
 

@@ -1,8 +1,7 @@
 """Metrics: what is measured of a trained run.
 
-A metric is one decorated function. Its properties say all that tables and intervals need: which way is ``better``; its
-``unit``, ``share`` (shown in %) or ``plain``; the ``range`` that it cannot leave; and which of the optional
-:class:`Answers` it ``needs``.
+A metric is one decorated function. Its :class:`MetricFacts` say all that tables, pictures, sentences and intervals need
+to know of it, so none of these knows a metric by name.
 
 A metric that is an average over test photos gives each photo's part, so that intervals and tests can resample photos.
 F1, MCC and AUROC are no averages, but smooth: their photos' parts are the metric plus the photo's influence on it (its
@@ -16,22 +15,25 @@ Clarke-Pearson, Comparing the areas under two or more correlated ROC curves, Bio
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Between, Registry, did_you_mean
+from flowernoise.registry import Between, Registry, Spec, did_you_mean
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Function = Callable[..., "Measured"]
 metrics = Registry("metric")
+USUAL = "accuracy"  # what is measured unless something else is asked for
 _AT_ONCE = 1 << 17  # scores ranked at once; measured best
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
-    """What R runs answer; what the metrics at hand do not need may be left out.
+class RunPredictions:
+    """What R runs predict; what the metrics at hand do not need may be left out.
 
     Args:
         predicted: predicted class of each test photo [R, n].
@@ -66,87 +68,185 @@ class Measured:
     groups: Integers | None = None
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
-def accuracy(answers: Answers) -> Measured:
+@dataclasses.dataclass(frozen=True)
+class Chance:
+    """What answering the same class for every photo scores.
+
+    Args:
+        name: what tables call it.
+        of: the score, from the number of test photos of each class.
+    """
+
+    name: str
+    of: Callable[[Sequence[int]], float]
+
+    @property
+    def score(self) -> str:
+        """What sentences call it.
+
+        >>> Chance("one answer", _half).score
+        'one-answer score'
+        """
+        return f"{self.name.replace(' ', '-')} score"
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricFacts:
+    """What is known of a metric.
+
+    Args:
+        title: as people write it in a sentence, such as ``macro F1``.
+        better: which way is better.
+        unit: ``share`` (shown in %) or ``plain``.
+        range: what it cannot leave.
+        needs: which of the optional :class:`RunPredictions` it is computed from.
+        of: the photos that it is measured on, ``test`` or those of ``training`` whose labels are wrong.
+        chance: the score of one answer for everything, where that is known.
+        beneath: the metric to look at beside it where there are two classes.
+        counts_right: whether it is the share of test photos that are classified rightly: how wrong test labels distort
+            that is known.
+    """
+
+    title: str
+    better: Literal["higher", "lower"]
+    unit: Literal["share", "plain"]
+    range: tuple[float, float]
+    needs: tuple[str, ...] = ()
+    of: Literal["test", "training"] = "test"
+    chance: Chance | None = None
+    beneath: str | None = None
+    counts_right: bool = False
+
+    @property
+    def sign(self) -> int:
+        """What values are multiplied by so that higher is better."""
+        return 1 if self.better == "higher" else -1
+
+
+def facts_of(metric: Spec | str) -> MetricFacts:
+    """What is known of a metric, its class named in the title.
+
+    >>> facts_of("macro_f1").title, facts_of("recall:roses").title, facts_of("nll").better
+    ('macro F1', 'recall of roses', 'lower')
+    """
+    spec = metrics.parse(metric) if isinstance(metric, str) else metric
+    facts: MetricFacts = spec.entry.properties["facts"]
+    of = [str(spec.values[spec.entry.unkeyed])] if spec.entry.unkeyed else []
+    return dataclasses.replace(facts, title=" of ".join([facts.title, *of]))
+
+
+def _metric(facts: MetricFacts, *, unkeyed: str | None = None) -> Callable[[Function], Function]:
+    """Decorator: registers a metric."""
+    return metrics.register(unkeyed=unkeyed, facts=facts)
+
+
+def _share_of_largest(test_photos: Sequence[int]) -> float:
+    return max(test_photos) / sum(test_photos)
+
+
+def _zero(_: Sequence[int]) -> float:
+    return 0.0
+
+
+def _half(_: Sequence[int]) -> float:
+    return 0.5
+
+
+def _share_of_each(test_photos: Sequence[int]) -> float:
+    return 1 / sum(count > 0 for count in test_photos)
+
+
+@_metric(
+    MetricFacts(
+        "accuracy",
+        "higher",
+        "share",
+        (0, 1),
+        chance=Chance("majority", _share_of_largest),
+        beneath="balanced_accuracy",
+        counts_right=True,
+    )
+)
+def accuracy(predictions: RunPredictions) -> Measured:
     """Share of the test photos that are classified rightly.
 
     Formula: mean of 1[predicted = true].
 
     Source: textbook. Compare it with the majority score.
 
-    >>> accuracy(Answers(np.array([[0, 1, 1, 1]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.tolist()
+    >>> accuracy(RunPredictions(np.array([[0, 1, 1, 1]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.tolist()
     [0.5]
     """
-    return _mean_of_groups(answers, np.zeros(len(answers.labels), dtype=int))
+    return _mean_of_groups(predictions, np.zeros(len(predictions.labels), dtype=int))
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
-def balanced_accuracy(answers: Answers) -> Measured:
+@_metric(MetricFacts("balanced accuracy", "higher", "share", (0, 1), chance=Chance("one answer", _share_of_each)))
+def balanced_accuracy(predictions: RunPredictions) -> Measured:
     """Mean of the classes' recalls: answering one class always scores 1/c, however frequent that class is.
 
     Formula: mean over the test split's classes of the share of their photos that are classified rightly.
 
     Source: Brodersen, Ong, Stephan and Buhmann, The balanced accuracy and its posterior distribution, ICPR 2010.
 
-    >>> balanced_accuracy(Answers(np.array([[0, 0, 0, 0]]), np.array([0, 0, 0, 1]), ("a", "b"))).values
+    >>> balanced_accuracy(RunPredictions(np.array([[0, 0, 0, 0]]), np.array([0, 0, 0, 1]), ("a", "b"))).values
     array([0.5])
     """
-    return _mean_of_groups(answers, answers.labels)
+    return _mean_of_groups(predictions, predictions.labels)
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=(), unkeyed="label")
-def recall(answers: Answers, *, label: str) -> Measured:
+@_metric(MetricFacts("recall", "higher", "share", (0, 1)), unkeyed="label")
+def recall(predictions: RunPredictions, *, label: str) -> Measured:
     """Share of one class's test photos that are classified rightly.
 
     Example: ``flowernoise compare --metric recall:roses``
 
-    >>> recall(Answers(np.array([[0, 1, 1]]), np.array([0, 0, 1]), ("a", "b")), label="a").values
+    >>> recall(RunPredictions(np.array([[0, 1, 1]]), np.array([0, 0, 1]), ("a", "b")), label="a").values
     array([0.5])
     """
-    if label not in answers.classes:
+    if label not in predictions.classes:
         raise BadRequestError(
-            f"metric recall: {label!r} is no class{did_you_mean(label, answers.classes)}; "
-            f"there are: {', '.join(answers.classes)}"
+            f"metric recall: {label!r} is no class{did_you_mean(label, predictions.classes)}; "
+            f"there are: {', '.join(predictions.classes)}"
         )
-    wanted = answers.labels == answers.classes.index(label)
-    return _mean_of_groups(answers, np.where(wanted, 0, -1))
+    wanted = predictions.labels == predictions.classes.index(label)
+    return _mean_of_groups(predictions, np.where(wanted, 0, -1))
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=())
-def macro_f1(answers: Answers) -> Measured:
-    """Mean of the classes' F1, in which answering a class too often costs as much as missing it.
+@_metric(MetricFacts("macro F1", "higher", "share", (0, 1)))
+def macro_f1(predictions: RunPredictions) -> Measured:
+    """Mean of the classes' F1, in which predicting a class too often costs as much as missing it.
 
-    Formula: mean of 2 · right / (photos of the class + answers of the class), over the classes that occur among either.
+    Formula: mean of 2 · right / (photos of the class + predictions of it), over the classes that occur among either.
 
     Source: Opitz and Burst, Macro F1 and macro F1, arXiv 1911.03347, 2019 (theirs is the mean of F1, as here).
 
-    >>> macro_f1(Answers(np.array([[0, 0, 1, 1]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.round(3)
+    >>> macro_f1(RunPredictions(np.array([[0, 0, 1, 1]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.round(3)
     array([0.733])
     """
-    confusion = _confusion(answers)
+    confusion = _confusion(predictions)
     both = confusion.sum(axis=2) + confusion.sum(axis=1)
     of_one = np.divide(1, both, out=np.zeros_like(both), where=both > 0)
     f1 = 2 * np.diagonal(confusion, axis1=1, axis2=2) * of_one
     present = (both > 0).sum(axis=1)
     falling = f1 * of_one
-    slope = 2 * np.eye(len(answers.classes)) * of_one[:, None] - falling[:, :, None] - falling[:, None]
-    return _with_influence(answers, f1.sum(axis=1) / present, slope / present[:, None, None])
+    slope = 2 * np.eye(len(predictions.classes)) * of_one[:, None] - falling[:, :, None] - falling[:, None]
+    return _with_influence(predictions, f1.sum(axis=1) / present, slope / present[:, None, None])
 
 
-@metrics.register(better="higher", unit="plain", range=(-1, 1), needs=())
-def mcc(answers: Answers) -> Measured:
-    """Matthews' correlation of predicted and true classes: 0 for any answer that ignores the photo, 1 for all right.
+@_metric(MetricFacts("MCC", "higher", "plain", (-1, 1), chance=Chance("one answer", _zero)))
+def mcc(predictions: RunPredictions) -> Measured:
+    """Matthews' correlation of predicted and true classes: 0 for predictions that ignore the photo, 1 for all right.
 
-    Formula: (s · r − Σ pₖ tₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²)) of s photos, r right, pₖ answers and tₖ photos of class k;
-    0 where the root is.
+    Formula: (s · r − Σ pₖ tₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²)) of s photos, r right, pₖ predictions and tₖ photos of
+    class k; 0 where the root is.
 
     Source: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, Computational
     Biology and Chemistry 28, 2004.
 
-    >>> mcc(Answers(np.array([[0, 0, 1, 1], [0, 0, 0, 0]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.round(3)
+    >>> mcc(RunPredictions(np.array([[0, 0, 1, 1], [0, 0, 0, 0]]), np.array([0, 0, 0, 1]), ("a", "b"))).values.round(3)
     array([0.577, 0.   ])
     """
-    confusion, n = _confusion(answers), len(answers.labels)
+    confusion, n = _confusion(predictions), len(predictions.labels)
     true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     right = np.trace(confusion, axis1=1, axis2=2)
     of_predicted = n**2 - (predicted**2).sum(axis=1)
@@ -155,14 +255,14 @@ def mcc(answers: Answers) -> Measured:
     of_predicted, of_true = np.where(varies, of_predicted, 1), np.where(varies, of_true, 1)
     root = np.sqrt(of_predicted * of_true)
     values = np.where(varies, (n * right - (true * predicted).sum(axis=1)) / root, 0)
-    rise = n * np.eye(len(answers.classes)) + right[:, None, None] - predicted[:, :, None] - true[:, None]
+    rise = n * np.eye(len(predictions.classes)) + right[:, None, None] - predicted[:, :, None] - true[:, None]
     fall = (n - true)[:, :, None] / of_true[:, None, None] + (n - predicted)[:, None] / of_predicted[:, None, None]
     slope = rise / root[:, None, None] - values[:, None, None] * fall
-    return _with_influence(answers, values, slope * varies[:, None, None])
+    return _with_influence(predictions, values, slope * varies[:, None, None])
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=("probabilities",))
-def auroc(answers: Answers) -> Measured:
+@_metric(MetricFacts("AUROC", "higher", "share", (0, 1), needs=("probabilities",), chance=Chance("one answer", _half)))
+def auroc(predictions: RunPredictions) -> Measured:
     """Area under the ROC curve, each class against the rest and averaged over classes: how well probabilities rank.
 
     Formula: chance that a photo of the class gets a higher probability of it than another photo, ties counting half;
@@ -171,26 +271,27 @@ def auroc(answers: Answers) -> Measured:
     Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982.
 
     >>> probabilities = np.array([[[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]])
-    >>> auroc(Answers(np.array([[0, 0, 0, 1]]), np.array([0, 0, 1, 1]), ("a", "b"), probabilities=probabilities)).values
+    >>> predicted, labels = np.array([[0, 0, 0, 1]]), np.array([0, 0, 1, 1])
+    >>> auroc(RunPredictions(predicted, labels, ("a", "b"), probabilities=probabilities)).values
     array([0.75])
     """
-    probabilities, n = _needed(answers, "probabilities"), len(answers.labels)
-    counts = np.bincount(answers.labels, minlength=len(answers.classes))
+    probabilities, n = _needed(predictions, "probabilities"), len(predictions.labels)
+    counts = np.bincount(predictions.labels, minlength=len(predictions.classes))
     classes = np.flatnonzero((counts > 0) & (counts < n))
     if not len(classes):
         return Measured(np.full(len(probabilities), np.nan))
-    classes = classes[-1:] if len(answers.classes) == 2 else classes
+    classes = classes[-1:] if len(predictions.classes) == 2 else classes
     parts = np.zeros(probabilities.shape[:2])
     step = max(1, _AT_ONCE // n)
     for k in classes:
         for start in range(0, len(parts), step):
             scores = probabilities[start : start + step, :, k]
-            parts[start : start + step] += _ranked_above(scores, answers.labels == k) / len(classes)
+            parts[start : start + step] += _ranked_above(scores, predictions.labels == k) / len(classes)
     return Measured(parts.mean(axis=1), parts, np.zeros(n, dtype=int))
 
 
-@metrics.register(better="lower", unit="plain", range=(0, np.inf), needs=("probabilities",))
-def nll(answers: Answers) -> Measured:
+@_metric(MetricFacts("NLL", "lower", "plain", (0, np.inf), needs=("probabilities",)))
+def nll(predictions: RunPredictions) -> Measured:
     """Negative log-likelihood of the true classes, in nats: the cross-entropy on the test photos.
 
     Formula: mean of −ln p(true class), p no less than 1.2e-7 (the resolution of single precision), so at most 15.9.
@@ -198,16 +299,17 @@ def nll(answers: Answers) -> Measured:
     Source: Good, Rational decisions, Journal of the Royal Statistical Society B 14, 1952.
 
     >>> probabilities = np.array([[[0.5, 0.5], [0.25, 0.75]]])
-    >>> nll(Answers(np.array([[0, 1]]), np.array([0, 1]), ("a", "b"), probabilities=probabilities)).values.round(3)
+    >>> predicted = labels = np.array([0, 1])
+    >>> nll(RunPredictions(predicted[None], labels, ("a", "b"), probabilities=probabilities)).values.round(3)
     array([0.49])
     """
-    probabilities = _needed(answers, "probabilities")
-    of_true = probabilities[:, np.arange(len(answers.labels)), answers.labels]
+    probabilities = _needed(predictions, "probabilities")
+    of_true = probabilities[:, np.arange(len(predictions.labels)), predictions.labels]
     return _mean_of_photos(-np.log(np.clip(of_true, np.finfo(np.float32).eps, 1)))
 
 
-@metrics.register(better="lower", unit="plain", range=(0, 2), needs=("probabilities",))
-def brier(answers: Answers) -> Measured:
+@_metric(MetricFacts("Brier score", "lower", "plain", (0, 2), needs=("probabilities",)))
+def brier(predictions: RunPredictions) -> Measured:
     """Squared error of the probabilities.
 
     Formula: mean over photos of Σ (pₖ − 1[k = true])² over classes, 0 to 2; of two classes half of it, (p − y)².
@@ -215,18 +317,18 @@ def brier(answers: Answers) -> Measured:
     Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
 
     >>> probabilities = np.array([[[0.5, 0.5], [0.0, 1.0]]])
-    >>> brier(Answers(np.array([[0, 1]]), np.array([0, 1]), ("a", "b"), probabilities=probabilities)).values
+    >>> brier(RunPredictions(np.array([[0, 1]]), np.array([0, 1]), ("a", "b"), probabilities=probabilities)).values
     array([0.125])
     """
-    probabilities = _needed(answers, "probabilities")
-    of_true = probabilities[:, np.arange(len(answers.labels)), answers.labels]
+    probabilities = _needed(predictions, "probabilities")
+    of_true = probabilities[:, np.arange(len(predictions.labels)), predictions.labels]
     squares = np.einsum("rnk,rnk->rn", probabilities, probabilities) - 2 * of_true + 1
-    return _mean_of_photos(squares / 2 if len(answers.classes) == 2 else squares)
+    return _mean_of_photos(squares / 2 if len(predictions.classes) == 2 else squares)
 
 
-@metrics.register(better="lower", unit="share", range=(0, 1), needs=("probabilities",))
-def ece(answers: Answers, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Measured:
-    """Expected calibration error: how far the confidence in answers is from the share of them that is right.
+@_metric(MetricFacts("ECE", "lower", "share", (0, 1), needs=("probabilities",)))
+def ece(predictions: RunPredictions, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Measured:
+    """Expected calibration error: how far the confidence in predictions is from the share of them that is right.
 
     Formula: photos are put into bins of equal width by the probability of the predicted class, those on an edge into
     the lower bin; mean over bins, weighted by their photos, of |share right − mean confidence|. It is no average over
@@ -235,37 +337,38 @@ def ece(answers: Answers, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Mea
     Source: Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 2017.
 
     >>> probabilities = np.array([[[0.9, 0.1], [0.8, 0.2]]])
-    >>> ece(Answers(np.array([[0, 0]]), np.array([0, 1]), ("a", "b"), probabilities=probabilities), bins=1).values
+    >>> predicted, labels = np.array([[0, 0]]), np.array([0, 1])
+    >>> ece(RunPredictions(predicted, labels, ("a", "b"), probabilities=probabilities), bins=1).values
     array([0.35])
     """
-    confidence = _needed(answers, "probabilities").max(axis=2).astype(float)
+    confidence = _needed(predictions, "probabilities").max(axis=2).astype(float)
     runs, n = confidence.shape
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1) + bins * np.arange(runs)[:, None]
-    gaps = (answers.predicted == answers.labels) - confidence
+    gaps = (predictions.predicted == predictions.labels) - confidence
     sums = np.bincount(bin_of.ravel(), gaps.ravel(), minlength=runs * bins).reshape(runs, bins)
     return Measured(np.abs(sums).sum(axis=1) / n)
 
 
-@metrics.register(better="lower", unit="share", range=(0, 1), needs=("memorised",))
-def memorised(answers: Answers) -> Measured:
+@_metric(MetricFacts("memorised", "lower", "share", (0, 1), needs=("memorised",), of="training"))
+def memorised(predictions: RunPredictions) -> Measured:
     """Share of the corrupted training photos on which a run predicts the wrong label that it was given.
 
     Formula: mean over flipped training examples of 1[predicted = observed].
 
     Source: Liu, Niles-Weed, Razavian and Fernandez-Granda, NeurIPS 2020 (memorisation during training).
     """
-    return Measured(_needed(answers, "memorised"))
+    return Measured(_needed(predictions, "memorised"))
 
 
-@metrics.register(better="higher", unit="share", range=(0, 1), needs=("recovered",))
-def recovered(answers: Answers) -> Measured:
+@_metric(MetricFacts("recovered", "higher", "share", (0, 1), needs=("recovered",), of="training"))
+def recovered(predictions: RunPredictions) -> Measured:
     """Share of the corrupted training photos on which a run predicts the true label, which it was never given.
 
     Formula: mean over flipped training examples of 1[predicted = true].
 
     Source: Liu, Niles-Weed, Razavian and Fernandez-Granda, NeurIPS 2020 (there "correct" examples with wrong labels).
     """
-    return Measured(_needed(answers, "recovered"))
+    return Measured(_needed(predictions, "recovered"))
 
 
 def recalls(predicted: Any, labels: Any, num_classes: int) -> Floats:
@@ -275,15 +378,15 @@ def recalls(predicted: Any, labels: Any, num_classes: int) -> Floats:
     return np.stack([np.full(len(predicted), np.nan) if column is None else column for column in columns], axis=1)
 
 
-def _needed(answers: Answers, name: str) -> Floats:
-    found: Floats | None = getattr(answers, name)
+def _needed(predictions: RunPredictions, name: str) -> Floats:
+    found: Floats | None = getattr(predictions, name)
     if found is None:
-        raise BadRequestError(f"the metric needs the runs' {name}, which these answers do not hold")
+        raise BadRequestError(f"the metric needs the runs' {name}, which these predictions do not hold")
     return found
 
 
-def _mean_of_groups(answers: Answers, groups: Integers) -> Measured:
-    correct = (answers.predicted == answers.labels).astype(np.float32)
+def _mean_of_groups(predictions: RunPredictions, groups: Integers) -> Measured:
+    correct = (predictions.predicted == predictions.labels).astype(np.float32)
     present = [group for group in np.unique(groups) if group >= 0]
     if not present:
         return Measured(np.full(len(correct), np.nan))
@@ -295,18 +398,18 @@ def _mean_of_photos(parts: Floats) -> Measured:
     return Measured(parts.mean(axis=1, dtype=np.float64), parts, np.zeros(parts.shape[1], dtype=int))
 
 
-def _confusion(answers: Answers) -> Floats:
+def _confusion(predictions: RunPredictions) -> Floats:
     """Photos of each true and each predicted class [R, c, c]."""
-    c, runs = len(answers.classes), len(answers.predicted)
-    cell = (np.arange(runs)[:, None] * c + answers.labels) * c + answers.predicted
+    c, runs = len(predictions.classes), len(predictions.predicted)
+    cell = (np.arange(runs)[:, None] * c + predictions.labels) * c + predictions.predicted
     return np.bincount(cell.ravel(), minlength=runs * c * c).reshape(runs, c, c).astype(float)
 
 
-def _with_influence(answers: Answers, values: Floats, slope: Floats) -> Measured:
+def _with_influence(predictions: RunPredictions, values: Floats, slope: Floats) -> Measured:
     """A function of the confusion matrix and its slope in that [R, c, c], which sums to zero over the photos."""
     runs = np.arange(len(values))[:, None]
-    parts = values[:, None] + len(answers.labels) * slope[runs, answers.labels, answers.predicted]
-    return Measured(values, parts, np.zeros(len(answers.labels), dtype=int))
+    parts = values[:, None] + len(predictions.labels) * slope[runs, predictions.labels, predictions.predicted]
+    return Measured(values, parts, np.zeros(len(predictions.labels), dtype=int))
 
 
 def _ranked_above(scores: Floats, positive: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:

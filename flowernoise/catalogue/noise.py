@@ -40,7 +40,7 @@ from flowernoise.catalogue.labelling import (
 )
 from flowernoise.catalogue.transition_matrix import Labels
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Between, Registry, Spec
+from flowernoise.registry import Between, FilePath, Registry, Spec
 
 Temperature = Annotated[float, Between(0, open="low")]
 
@@ -203,7 +203,9 @@ def asymmetric(
 
 
 @noise_models.register(rated=False, unkeyed="file")
-def matrix(request: NoiseRequest, *, file: str, sha256: str = "", count: Count = "exact") -> NoisyLabels:
+def matrix(
+    request: NoiseRequest, *, file: Annotated[str, FilePath()], sha256: str = "", count: Count = "exact"
+) -> NoisyLabels:
     """Any transition matrix, from a file.
 
     The file holds T[i, j] = P(observed j | true i): a row for each true class, in the order of the classes, each
@@ -289,7 +291,7 @@ def boundary(
 ) -> NoisyLabels:
     """The photos of which a model trained without noise is unsure are mistaken, for the class it takes them for next.
 
-    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's answer p to a photo that it was not trained
+    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's prediction p for a photo that it was not trained
     on; the wrong label is the most probable class other than the true one. No T: it differs by photo.
 
     Args:
@@ -299,8 +301,8 @@ def boundary(
             the entropy (1 at most) and of mean η.
 
     Source: after Algan and Ulusoy, Label Noise Types and Their Effects on Deep Learning, arXiv:2003.10471, 2020, where
-    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold answers are
-    ours.
+    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold predictions
+    are ours.
 
     Example: ``flowernoise corrupt --noise boundary --rates 0.2``
 
@@ -365,7 +367,7 @@ def annotators(
 def observed(
     request: NoiseRequest,
     *,
-    file: str = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
+    file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
     field: str = "",  # noqa: ARG001
     sha256: str = "",  # noqa: ARG001
 ) -> NoisyLabels:

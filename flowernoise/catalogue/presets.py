@@ -24,9 +24,10 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Options of ``run`` by name, the published figures, and why ours differ from them."""
+    """Options of ``run`` by name, the published figures with their metric, and why ours differ from them."""
 
     options: Mapping[str, Any]
+    metric: str
     published: tuple[Published, ...]
     why: str
 
@@ -56,6 +57,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                     "optimizer": "adam",
                 }
             ),
+            metric="accuracy",
             published=(
                 Published("control, cross-entropy", "none", "ce", 0.9479, 0.9479),
                 Published("corrupted, cross-entropy", "uniform", "ce", 0.0, 0.6666),

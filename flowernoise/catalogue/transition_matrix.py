@@ -27,9 +27,9 @@ MAX_LABELS = 2**30  # bytes of any other file, such as of labels
 _LONGEST_REASON = 300  # characters of what a parser complains about
 DIGITS = 12  # of a file's SHA-256 that tell it from others
 TOLERANCE = 1e-6  # by which a row's sum may miss 1
-SURE = 0.8  # of the median probability of an answer: photos below it may show something else
+SURE = 0.8  # of the median probability of a prediction: photos below it may show something else
 MIN_PHOTOS = 5  # fewer estimate a row no better than the row of the identity does
-_WEIGHTS = tuple(2.0**power for power in range(17))  # photos that a row's mean answer may count as
+_WEIGHTS = tuple(2.0**power for power in range(17))  # photos that a row's mean prediction may count as
 _MIN_PROBABILITY = 1e-9
 
 
@@ -49,8 +49,8 @@ def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
 def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
     """T estimated from observed labels, and a model's probabilities of them, without any clean label.
 
-    A photo stands for the class that the model answers, if its probability of it is at least 0.8 × the median of all
-    photos with that answer. Each row joins two estimates: the shares of the observed labels among the photos of the
+    A photo stands for the class that the model predicts, if its probability of it is at least 0.8 × the median of all
+    photos with that prediction. Each row joins two estimates: the shares of the observed labels among the photos of the
     class, which are right on average and noisy where photos are few, and the mean of their probabilities, steady and
     biased. All means are sharpened or flattened by one power, such that on the whole they agree with the labels. They
     then count as the number of photos that makes the labels likeliest (the weight of a Dirichlet prior), but no more
@@ -66,14 +66,14 @@ def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
         T [c, c], and which classes have a row that was estimated [c]. Of a class with fewer than 5 such photos nothing
         can be said: it gets the row of the identity.
 
-    >>> answers = np.repeat([[0.9, 0.1], [0.3, 0.7]], 50, axis=0)
-    >>> T, known = estimated(np.repeat([0, 1, 0, 1], [45, 5, 15, 35]), answers)
+    >>> predictions = np.repeat([[0.9, 0.1], [0.3, 0.7]], 50, axis=0)
+    >>> T, known = estimated(np.repeat([0, 1, 0, 1], [45, 5, 15, 35]), predictions)
     >>> T.round(2).tolist(), known.tolist()
     ([[0.9, 0.1], [0.3, 0.7]], [True, True])
     """
-    answers = np.maximum(np.asarray(probabilities, dtype=np.float64), _MIN_PROBABILITY)
-    answers /= answers.sum(axis=1, keepdims=True)
-    counts, means = _of_sure_photos(labels, answers)
+    predictions = np.maximum(np.asarray(probabilities, dtype=np.float64), _MIN_PROBABILITY)
+    predictions /= predictions.sum(axis=1, keepdims=True)
+    counts, means = _of_sure_photos(labels, predictions)
     means = _calibrated(counts, means)
     photos = counts.sum(axis=1, keepdims=True)
     weight = np.minimum(_likeliest_weight(counts, means), photos)
@@ -82,16 +82,16 @@ def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
     return rows / rows.sum(axis=1, keepdims=True), known
 
 
-def _of_sure_photos(labels: AnyLabels, answers: Matrix) -> tuple[Matrix, Matrix]:
-    """For each class how often each label is given to the photos that stand for it, and their mean answer, [c, c]."""
-    c = answers.shape[1]
-    answered, certainty = answers.argmax(axis=1), answers.max(axis=1)
+def _of_sure_photos(labels: AnyLabels, predictions: Matrix) -> tuple[Matrix, Matrix]:
+    """For each class how often each label is given to photos that stand for it, and their mean prediction, [c, c]."""
+    c = predictions.shape[1]
+    predicted, certainty = predictions.argmax(axis=1), predictions.max(axis=1)
     counts, means = np.zeros((c, c)), np.full((c, c), 1 / c)
-    for i in np.unique(answered):
-        photos = np.flatnonzero(answered == i)
+    for i in np.unique(predicted):
+        photos = np.flatnonzero(predicted == i)
         photos = photos[certainty[photos] >= SURE * np.median(certainty[photos])]
         counts[i] = np.bincount(labels[photos], minlength=c)
-        means[i] = answers[photos].mean(axis=0)
+        means[i] = predictions[photos].mean(axis=0)
     return counts, means
 
 

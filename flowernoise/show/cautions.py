@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show import compared
-from flowernoise.show.sentences import OF_TRAINING_LABELS, condition_name, few, joined, loss_name
+from flowernoise.show.sentences import condition_name, few, joined, loss_name
 from flowernoise.store.records import Comparison, Row
 
 FEW_SEEDS = 5
-WRONG, RIGHT = 0.05, 0.9  # of test labels and of answers, in an example
+WRONG, RIGHT = 0.05, 0.9  # of test labels and of predictions, in an example
 _UNEVEN = 1.5  # times its even share that the most frequent class takes
 
 
@@ -50,9 +51,10 @@ def _of_labels(result: Comparison) -> Iterator[str]:
         "Labels as given: nobody has checked them here, in test either. Added wrong labels are those that noise has "
         "made; whatever was wrong before comes on top."
     )
-    if result.metric == "accuracy":
+    facts = facts_of(result.metric)
+    if facts.counts_right:
         yield from map(_of_wrong_test_labels, sorted({len(photos.classes) for photos in result.datasets}))
-    elif result.metric not in OF_TRAINING_LABELS:
+    elif facts.of == "test":
         yield "Wrong test labels change every number measured against them, and mostly make differences smaller."
 
 
@@ -106,16 +108,15 @@ def _of_imbalance(result: Comparison) -> Iterator[str]:
                 f"Uneven classes: always answering the most frequent one is right for {100 * photos.majority:.1f} % of "
                 "the test photos. Accuracy near that is no skill; look at balanced accuracy."
             )
-        if result.metric != "accuracy":
+        chance = facts_of(result.metric).chance
+        if chance is None:
             continue
-        low = [
-            row
-            for row in result.rows
-            if row.dataset == number and row.ci_low is not None and row.ci_low <= photos.majority
-        ]
+        score = chance.of(photos.test_counts)
+        low = [row for row in result.rows if row.dataset == number and row.ci_low is not None and row.ci_low <= score]
         if low:
             names = joined(few(list(dict.fromkeys(_cell(result, row) for row in low))))
-            yield f"Not above the majority score of {100 * photos.majority:.1f} %, within their intervals: {names}."
+            of = f"{compared.number(score, result.unit)}{' %' if result.unit == 'share' else ''}"
+            yield f"Not above the {chance.score} of {of}, within their intervals: {names}."
 
 
 def _of_collapse(result: Comparison) -> Iterator[str]:

@@ -13,7 +13,6 @@ from flowernoise.store.records import (
     Rate,
     RateInterval,
     Row,
-    TestPhotos,
 )
 from flowernoise.store.setups import differing, named
 
@@ -76,11 +75,6 @@ def wrong_labels(rows: Sequence[Row]) -> str:
     low, high = min(row.realised_rate for row in rows), max(row.realised_rate for row in rows)
     lowest, highest = f"{100 * low:.1f}", f"{100 * high:.1f}"
     return f"{lowest} %" if lowest == highest else f"{lowest}–{highest} %"
-
-
-def one_answer(photos: TestPhotos) -> float:
-    """Balanced accuracy of always answering one class."""
-    return 1 / sum(count > 0 for count in photos.test_counts)
 
 
 def kinds(result: Comparison) -> list[str]:

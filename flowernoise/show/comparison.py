@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import compared, plain
 from flowernoise.show.compared import COLLAPSED, ORACLE, Value
@@ -16,7 +17,6 @@ from flowernoise.show.document import (
     Axis,
     Block,
     Cell,
-    Column,
     Document,
     Facts,
     Grid,
@@ -25,6 +25,7 @@ from flowernoise.show.document import (
     Notes,
     Paragraph,
     Table,
+    TableColumn,
     columns,
 )
 from flowernoise.store import records
@@ -146,7 +147,7 @@ def _conditions(result: Comparison, dataset: int) -> Axis:
         heading, group = f"{folded(noise)}\n{rate:g} · {below}", noise if are_together else ""
         headers.append(Header(f"{noise} {rate:g}", (folded(noise), f"{rate:g}", here), heading, below, group))
     wrong_labels = "\n".join([*words.wrong.split(), "labels"])
-    labels = (Column("noise"), *columns("rate", wrong_labels, numeric=True))
+    labels = (TableColumn("noise"), *columns("rate", wrong_labels, numeric=True))
     return Axis(tuple(headers), labels, f"noise, {words.wrong} labels")
 
 
@@ -215,13 +216,13 @@ def _value(value: Value, noise: str, unit: str) -> tuple[str, str, str]:
 def _chance(result: Comparison, dataset: int) -> Iterator[tuple[str, Cell]]:
     """What answering one class always scores, where it is known."""
     photos = result.datasets[dataset]
-    one_answer = compared.number(compared.one_answer(photos), result.unit)
-    if result.metric == "accuracy":
-        has_balanced = any(row.balanced for row in result.rows if row.dataset == dataset)
-        beneath = Cell(one_answer, label="balanced") if has_balanced else None
-        yield "majority", Cell(compared.number(photos.majority, result.unit), beneath=beneath)
-    elif result.metric == "balanced_accuracy":
-        yield "one answer", Cell(one_answer)
+    facts, beneath = facts_of(result.metric), None
+    if facts.chance is None:
+        return
+    has_balanced = any(row.balanced for row in result.rows if row.dataset == dataset)
+    if has_balanced and facts.beneath and (balanced := facts_of(facts.beneath).chance):
+        beneath = Cell(compared.number(balanced.of(photos.test_counts), result.unit), label="balanced")
+    yield facts.chance.name, Cell(compared.number(facts.chance.of(photos.test_counts), result.unit), beneath=beneath)
 
 
 def _tolerance(line: Tolerated | None, is_oracle: bool) -> Cell | None:
@@ -239,7 +240,7 @@ def _tolerance(line: Tolerated | None, is_oracle: bool) -> Cell | None:
 def beside(result: Comparison) -> Table:
     """What the first experiment published, and what is found here."""
     return Table(
-        (Column("first experiment"), *columns("published, %", "here, %", numeric=True), Column("")),
+        (TableColumn("first experiment"), *columns("published, %", "here, %", numeric=True), TableColumn("")),
         tuple(
             (Cell(row.label), Cell(_range(row.published)), Cell(_range(row.ours)), _collapsed(row))
             for row in result.beside

@@ -29,7 +29,7 @@ _MARK = (179, 62, 0)
 _INK, _SOFT, _HAIRLINE, _PAPER = (20, 20, 20), (80, 80, 80), (190, 190, 190), (255, 255, 255)
 _HEAD, _FACTS, _CAPTION = 24, 16, 15  # sizes of type
 _MARGIN, _GAP, _FRAME, _BADGE = 24, 22, 6, 30
-_LEAST_WIDTH = 752
+_MIN_WIDTH = 752
 # Letters that Unicode does not take apart into a base letter and an accent.
 _BASE_LETTERS = str.maketrans(
     {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
@@ -95,7 +95,7 @@ def title(sheet: ContactSheet) -> SheetTitle:
 def captions(sheet: ContactSheet) -> tuple[Caption, ...]:
     """The caption of each photo; those are marked whose label is not that of the source.
 
-    On a sheet of mistakes every answer is wrong and no label is, so nothing is marked.
+    On a sheet of mistakes every prediction is wrong and no label is, so nothing is marked.
     """
     names, are_clean = class_names(sheet.classes), label_words(sheet.source).are_clean
     return tuple(_caption(photo, names, are_clean) for photo in sheet.photos)
@@ -228,7 +228,7 @@ def _picture(sheet: ContactSheet, columns: int) -> Image.Image:
     """The sheet, drawn."""
     side = len(sheet.photos[0].pixels) if sheet.photos else 0
     across = max(1, min(columns, len(sheet.photos)))
-    width = max(_LEAST_WIDTH, 2 * _MARGIN + across * (side + _GAP) - _GAP)
+    width = max(_MIN_WIDTH, 2 * _MARGIN + across * (side + _GAP) - _GAP)
     said, inner = title(sheet), width - 2 * _MARGIN
     head = _broken([said.head], inner, _HEAD, _INK)
     facts = _broken(_joined(said.facts, inner, _FACTS), inner, _FACTS, _SOFT)

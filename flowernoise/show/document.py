@@ -119,7 +119,7 @@ MISSING = Cell("–")
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
+class TableColumn:
     """The head of a column, what stands smaller below it, and how its cells are set.
 
     ``numeric`` ones end at the right; those that ``folds`` are broken over lines where room is short.
@@ -135,7 +135,7 @@ class Column:
 class Table:
     """Rows that begin with their heading; ``total`` is the last of them, ``notes`` stand below."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
     total: tuple[Cell, ...] = ()
@@ -161,7 +161,7 @@ class Axis:
     """The rows or the columns of a grid; ``labels`` are the heads of their labels, ``corner`` one head for all."""
 
     headers: tuple[Header, ...]
-    labels: tuple[Column, ...]
+    labels: tuple[TableColumn, ...]
     corner: str
 
 
@@ -242,36 +242,36 @@ def cells(*texts: str, strong: bool = False) -> tuple[Cell, ...]:
     return tuple(Cell(text, strong=strong) for text in texts)
 
 
-def columns(*names: str, numeric: bool = False) -> tuple[Column, ...]:
+def columns(*names: str, numeric: bool = False) -> tuple[TableColumn, ...]:
     """Columns of one kind."""
-    return tuple(Column(name, numeric=numeric) for name in names)
+    return tuple(TableColumn(name, numeric=numeric) for name in names)
 
 
 def _table(subject: str, grids: Sequence[Grid], max_columns: int) -> Table:
     first, *others = grids
-    lines = [(Column(head.name, head.below, numeric=True), found) for head, found in first.lines()]
+    lines = [(TableColumn(head.name, head.below, numeric=True), found) for head, found in first.lines()]
     for grid in others:
         lines += [
-            (Column(f"{grid.prefix}: {head.name}", head.below, numeric=True), cells) for head, cells in grid.lines()
+            (TableColumn(f"{grid.prefix}: {head.name}", head.below, numeric=True), cells)
+            for head, cells in grid.lines()
         ]
-    places = [
-        place for place in range(len(first.columns.headers)) if any(g_row[place] for g in grids for g_row in g.cells)
-    ]
-    heads = [Column(head.name, head.below, numeric=True) for head in (first.columns.headers[place] for place in places)]
-    shown = [[cells[place] or MISSING for place in places] for _, cells in lines]
+    filled = [any(row[place] for grid in grids for row in grid.cells) for place in range(len(first.columns.headers))]
+    kept = itertools.compress(first.columns.headers, filled)
+    heads = [TableColumn(header.name, header.below, numeric=True) for header in kept]
+    shown = [[cell or MISSING for cell in itertools.compress(cells, filled)] for _, cells in lines]
     rows, corner = [head for head, _ in lines], first.rows.corner
     if len(heads) > max_columns and len(heads) >= len(lines):
         rows, heads, shown = heads, rows, [list(column) for column in zip(*shown, strict=True)]
         corner = first.columns.corner
     return Table(
-        (Column(corner), *heads),
+        (TableColumn(corner), *heads),
         tuple((_heading(head), *line) for head, line in zip(rows, shown, strict=True)),
         " · ".join(filter(None, (subject, first.title))),
         notes=(*(grid.title for grid in others), *_chance(grids)),
     )
 
 
-def _heading(head: Column) -> Cell:
+def _heading(head: TableColumn) -> Cell:
     return Cell(head.name, notes=(head.below,) if head.below else ())
 
 

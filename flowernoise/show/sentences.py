@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show import compared
 from flowernoise.store.records import CONTROL, Comparison, Condition, Rate, RateInterval, Row, Tolerated
 from flowernoise.store.setups import Setup
 
-OF_TRAINING_LABELS = ("memorised", "recovered")  # metrics; the others are of test photos
-_WRITTEN: Mapping[str, str] = MappingProxyType(
-    {
-        "macro_f1": "macro F1",
-        "mcc": "MCC",
-        "auroc": "AUROC",
-        "nll": "NLL",
-        "brier": "Brier score",
-        "ece": "ECE",
-    }
-)
 _MAX_NAMES = 4  # in a row before the rest is counted
 
 
@@ -33,7 +22,7 @@ def question(result: Comparison) -> str:
             if words.are_clean
             else "How well do the losses classify the test photos, by labels as given, when no wrong ones are added?"
         )
-    if result.metric in OF_TRAINING_LABELS or result.better == "lower":
+    if facts_of(result.metric).of == "training" or result.better == "lower":
         return (
             f"What do {words.wrong} training labels do to a classifier's {metric_name(result)}, and does another loss "
             f"than {result.baseline} fare better?"
@@ -238,10 +227,8 @@ def _warning(result: Comparison) -> Iterator[str]:
 
 def metric_name(result: Comparison) -> str:
     """The metric as people write it: ``balanced accuracy``, ``recall of roses``."""
-    name, _, of = result.metric.partition(":")
-    if name in OF_TRAINING_LABELS:
-        return f"share of {compared.words(result).wrong} labels {name}"
-    return _WRITTEN.get(name, name.replace("_", " ")) + (f" of {of}" if of else "")
+    facts = facts_of(result.metric)
+    return f"share of {compared.words(result).wrong} labels {facts.title}" if facts.of == "training" else facts.title
 
 
 def loss_name(result: Comparison, of: Row | Tolerated) -> str:

@@ -7,14 +7,14 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
-from flowernoise.show.document import Bullets, Cell, Column, Document, Facts, Table, Tone, cells
+from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn, Tone, cells
 from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import differing, named, settings
+from flowernoise.store.stages import STAGES
 
 MAX_NAMES = 4  # losses by name
 MAX_SHORTCOMINGS = 3  # in a line
 MAX_LINES = 5  # problems, or files of a kind of litter, by name
-_NEEDED = ("prepare", "corrupt", "train", "evaluate")  # others are named where they are there
 _TONES: Mapping[str, Tone] = {"stale": "warn", "partly": "warn", "unknown": "warn", "damaged": "bad"}
 _LITTER = {
     "temporary": ("temporary file", "of something interrupted or still running"),
@@ -71,7 +71,7 @@ def _counted(each: RunCount | SetupSize) -> dict[str, object]:
 
 def _stages(result: Status) -> Table:
     return Table(
-        (Column("stage"), Column("state"), Column("", folds=True), Column("size", numeric=True)),
+        (TableColumn("stage"), TableColumn("state"), TableColumn("", folds=True), TableColumn("size", numeric=True)),
         tuple(
             (
                 Cell(stage.name),
@@ -80,7 +80,7 @@ def _stages(result: Status) -> Table:
                 Cell(size(stage.bytes)),
             )
             for stage in result.stages
-            if stage.files or stage.name in _NEEDED
+            if stage.files or STAGES[stage.name].needed
         ),
         total=cells("total", "", "", size(result.bytes)),
     )

@@ -14,9 +14,10 @@ from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, P
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show.document import Bullets, Cell, Column, Document, Table, Verbatim, cells, columns
+from flowernoise.show.document import Bullets, Cell, Document, Table, TableColumn, Verbatim, cells, columns
 from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
+from flowernoise.store.stages import counted_as
 
 MAX_RUNS = 40
 
@@ -31,7 +32,7 @@ def photos_by_class(dataset: Dataset) -> Table:
     """How many photos of each class there are in each split."""
     by_class = zip(dataset.classes, zip(*dataset.counts, strict=True), strict=True)
     return Table(
-        (Column("class"), *columns(*SPLITS, "all", numeric=True)),
+        (TableColumn("class"), *columns(*SPLITS, "all", numeric=True)),
         tuple(cells(name, *_with_sum(counts)) for name, counts in by_class),
         total=cells("all", *_with_sum(dataset.sizes), strong=True),
     )
@@ -55,7 +56,7 @@ def corrupted(result: CorruptResult) -> Document:
     heads = columns("rate", f"{wrong} in train", f"{wrong} in val", "seeds", numeric=True)
     draws = [msgspec.to_builtins(draw) for draw in result.draws]
     data = {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
-    return Document((Table((Column("noise"), *heads), tuple(rows)),), data=data)
+    return Document((Table((TableColumn("noise"), *heads), tuple(rows)),), data=data)
 
 
 def _noise(name: str) -> str:
@@ -145,7 +146,8 @@ def listed(things: Sequence[Listed], *, in_full: bool) -> Document:
 def _kinds(things: Sequence[Listed]) -> Iterator[Table]:
     for kind, group in itertools.groupby(things, key=lambda thing: thing.kind):
         yield Table(
-            (Column(kind), Column("", folds=True)), tuple(cells(_spec(thing), thing.summary) for thing in group)
+            (TableColumn(kind), TableColumn("", folds=True)),
+            tuple(cells(_spec(thing), thing.summary) for thing in group),
         )
 
 
@@ -174,7 +176,7 @@ def previewed(result: PreviewResult) -> Document:
         share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
         rows.append(cells(sheet.file.name, str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %"))
     wrong = "wrong" if label_words(result.source).are_clean else "not as given"
-    heads = (Column(str(result.directory), folds=True), *columns("photos", wrong, "in all", numeric=True))
+    heads = (TableColumn(str(result.directory), folds=True), *columns("photos", wrong, "in all", numeric=True))
     sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
     data = {"schema": 1, "written": result.written, "sheets": sheets}
     return Document((Table(heads, tuple(rows)),), data=data)
@@ -189,8 +191,7 @@ def verified(result: VerifyResult) -> Document:
 
 
 def _checked(result: VerifyResult) -> Table:
-    shown_in = {"answers": "train", "preset": "prepare"}
-    wrong = {problem.path: shown_in.get(problem.stage, problem.stage) for problem in result.problems}
+    wrong = {problem.path: counted_as(problem.stage) for problem in result.problems}
     found = {row.stage: (row.records, row.files, row.bytes) for row in result.checked}
     rows = []
     for stage in dict.fromkeys([*found, *wrong.values()]):
@@ -199,7 +200,7 @@ def _checked(result: VerifyResult) -> Table:
         rows.append(tuple(Cell(text, tone="bad" if broken else "") for text in texts))
     sums = map(sum, zip((0, 0, 0), *found.values(), strict=True))
     return Table(
-        (Column("stage"), *columns("records", "intact files", "bytes", "wrong", numeric=True)),
+        (TableColumn("stage"), *columns("records", "intact files", "bytes", "wrong", numeric=True)),
         tuple(rows),
         total=cells("all", *(f"{count:,}" for count in (*sums, len(wrong))), strong=True),
     )
@@ -215,7 +216,7 @@ def removal(result: RemoveResult) -> Document:
         rows.append(cells(f"{each.runs:,}", *names, *(setting(name, each.setup) for name in telling)))
     runs = f"{sum(each.runs for each in result.runs):,}"
     table = Table(
-        (Column("runs", numeric=True), *(Column(name, folds=name == "noise") for name in heads)),
+        (TableColumn("runs", numeric=True), *(TableColumn(name, folds=name == "noise") for name in heads)),
         tuple(rows),
         total=cells(runs, "in all", *[""] * (len(heads) - 1), strong=True),
     )

@@ -1,4 +1,4 @@
-"""Commands as a user would write them, and which of them mends what."""
+"""Commands as a user would write them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,15 @@ from flowernoise.registry import format_value
 from flowernoise.store.inventory import Fault
 from flowernoise.store.records import CONTROL, DatasetRequest, DrawKey
 from flowernoise.store.setups import Setup
+from flowernoise.store.stages import STAGES
 
 DEFAULT = "artifacts"
-# What to do about a file that is not what was written, and the record that names it; "answers" are of fine-tuned runs.
-WAYS_OUT = {
-    "prepare": "`flowernoise prepare` makes it again",
-    "corrupt": "`flowernoise corrupt` draws it again",
-    "features": "it is extracted again once it is needed",
-    "train": "`flowernoise train` with the same options makes its runs again",
-    "answers": "`flowernoise evaluate` makes it again",
-    "evaluate": "`flowernoise evaluate` makes it again",
-    "compare": "`flowernoise compare` computes it again",
-    "preset": "remove {}, it only says which published figures to show",
-}
 
 
 def way_out(fault: Fault) -> str:
     """What to do about something that is not what was written; empty where its text says so."""
     says_so = "`flowernoise " in fault.text or not fault.ours
-    return "" if says_so else WAYS_OUT[fault.stage].format(fault.path)
+    return "" if says_so else STAGES[fault.stage].way_out.format(fault.path)
 
 
 def problem(fault: Fault) -> str:

@@ -1,4 +1,4 @@
-"""``evaluate``: what every run answers on the test split."""
+"""``evaluate``: what every run predicts on the test split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.analysis.results.stages import EvaluateResult
-from flowernoise.analysis.statistics import lost_classes
+from flowernoise.analysis.stats import lost_classes
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
@@ -58,7 +58,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
     drawn = draws.index(layout, dataset.id)
     _refuse_lost_draws(layout, live, drawn)
     labels = draws.read(layout, dataset, [drawn[draw] for draw in sorted({key.draw for key in live})])
-    answers = _Answers(layout, dataset, index, progress)
+    predictions = _Predictions(layout, dataset, index, progress)
     truth = _Truth(photos.labels_of(index, "train"), photos.labels_of(index, "test"), len(dataset.classes))
     by_block: dict[str, list[int]] = {}
     stored_runs = list(live.values())
@@ -71,7 +71,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             if finished:
                 members = [stored_runs[row] for row in finished]
                 drawn_labels = [labels[stored.run.draw] for stored in members]
-                _judge(stacked, finished, members, answers.of_block(name, found[name]), drawn_labels, truth)
+                _judge(stacked, finished, members, predictions.of_block(name, found[name]), drawn_labels, truth)
             advance(len(rows))
     stacked["test_labels"] = truth.test_labels
     setups = sorted({stored.block.setup for stored in stored_runs})
@@ -161,7 +161,7 @@ class _Truth:
 
 
 def _blank(count: int, truth: _Truth) -> Arrays:
-    """The evaluation's arrays for runs without answers."""
+    """The evaluation's arrays for runs without predictions."""
     shape = (count, len(ALL))
     return {
         "predicted": np.zeros((*shape, len(truth.test_labels)), dtype=np.min_scalar_type(truth.num_classes - 1)),
@@ -200,7 +200,7 @@ def _have_collapsed(
 ) -> np.ndarray[Any, Any]:
     """Which runs [R] predict fewer classes for test photos than their training labels hold, and than chance explains.
 
-    The rule is that of :func:`flowernoise.analysis.statistics.lost_classes`.
+    The rule is that of :func:`flowernoise.analysis.stats.lost_classes`.
     """
 
     def present(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -210,8 +210,8 @@ def _have_collapsed(
     return lost_classes(present(observed) & ~present(predicted), counts)
 
 
-class _Answers:
-    """What the runs of a block answer: kept with heads, computed once from the weights of fine-tuned networks."""
+class _Predictions:
+    """What the runs of a block predict: kept with heads, computed once from the weights of fine-tuned networks."""
 
     def __init__(self, layout: Layout, dataset: Dataset, index: tuple[IndexedPhoto, ...], progress: Progress) -> None:
         self._layout, self._dataset, self._index, self._progress = layout, dataset, index, progress
@@ -220,7 +220,7 @@ class _Answers:
     def of_block(self, name: str, block: RunBlock) -> Arrays:
         """Arrays test_probabilities, val_probabilities and train_predicted of a block."""
         if block.mode == "features":
-            return runs.read_answers(self._layout, self._dataset, block)
+            return runs.read_head_predictions(self._layout, self._dataset, block)
         return self._kept(name, block) or self._predict(name, block)
 
     def _kept(self, name: str, block: RunBlock) -> Arrays | None:
@@ -239,13 +239,13 @@ class _Answers:
         size = self._dataset.request.image_size
         where = f"predicting · {block.runs[0].method} on {block.runs[0].draw} · {engine.describe().device}"
         with self._progress.task(where, len(self._index), "photos") as advance:
-            answers = finetune.predict(model, archive.read(self._index), size, advance)
+            predictions = finetune.predict(model, archive.read(self._index), size, advance)
         split = np.array([photo.split for photo in self._index])
-        compact = np.min_scalar_type(answers.shape[1] - 1)
+        compact = np.min_scalar_type(predictions.shape[1] - 1)
         arrays: Arrays = {
-            "test_probabilities": answers[None, None, split == "test"],
-            "val_probabilities": answers[None, None, split == "val"],
-            "train_predicted": answers[None, None, split == "train"].argmax(axis=3).astype(compact),
+            "test_probabilities": predictions[None, None, split == "test"],
+            "val_probabilities": predictions[None, None, split == "val"],
+            "train_predicted": predictions[None, None, split == "train"].argmax(axis=3).astype(compact),
         }
         described = engine.describe()
         provenance = Provenance(described.versions, described.backend, described.device)

@@ -14,9 +14,17 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.sources import sources
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Entry, Registry, did_you_mean, format_value
+from flowernoise.show.plot.kinds import pictures
 
 REGISTRIES: Mapping[str, Registry] = MappingProxyType(
-    {"sources": sources, "noise": noise_models, "backbones": backbones, "losses": losses, "metrics": metrics}
+    {
+        "sources": sources,
+        "noise": noise_models,
+        "backbones": backbones,
+        "losses": losses,
+        "metrics": metrics,
+        "pictures": pictures,
+    }
 )
 
 

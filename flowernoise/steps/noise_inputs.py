@@ -118,12 +118,14 @@ class NoiseInputs:
         # one clean model for all seeds: it stands for the photos, not for chance
         stream = generator(0, "out of fold", spec.values["backbone"])
         loss = LossGroup(ce, heads=1)
-        answers = out_of_fold.probabilities(np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream)
-        return self._by_split(answers)
+        predictions = out_of_fold.probabilities(
+            np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream
+        )
+        return self._by_split(predictions)
 
     def _confusion(self, spec: Spec) -> Array:
-        answers = np.concatenate([self._supply("probabilities", spec, split) for split in NOISY_SPLITS])
-        return out_of_fold.confusion(answers, np.concatenate([self.truth[split] for split in NOISY_SPLITS]))
+        predictions = np.concatenate([self._supply("probabilities", spec, split) for split in NOISY_SPLITS])
+        return out_of_fold.confusion(predictions, np.concatenate([self.truth[split] for split in NOISY_SPLITS]))
 
     def _observed(self, spec: Spec) -> dict[str, Array]:
         file, field, dataset = spec.values["file"], spec.values["field"], self.dataset

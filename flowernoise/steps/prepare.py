@@ -29,7 +29,7 @@ from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadabl
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
-MOST_PHOTOS = 100_000_000  # in a split
+MAX_PHOTOS = 100_000_000  # in a split
 _CHUNK = 32
 
 

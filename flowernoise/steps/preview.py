@@ -163,7 +163,7 @@ def _why_not(run: RunHandle) -> str:
     if run.failure:
         return "training failed"
     if run.block.mode == "finetune" and not run.is_evaluated:
-        return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network answers"
+        return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network predicts"
     return ""
 
 

@@ -28,7 +28,7 @@ from flowernoise.store.records import (
     DatasetRequest,
     Draw,
     DrawKey,
-    Preset,
+    PresetRecord,
     Provenance,
 )
 from flowernoise.store.runs import StoredRun
@@ -131,7 +131,7 @@ def _commands(
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
     prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset = files.read_record(layout.preset, "preset", Preset) if layout.preset.exists() else None
+    preset = files.read_record(layout.preset, "preset", PresetRecord) if layout.preset.exists() else None
     if preset and preset.dataset == dataset.id and len(drawings) == len(trainings) == 1:
         [(how, _)] = trainings
         yield _command("run", *prepared, "--preset", preset.name, *drawings[0], *how)
@@ -198,4 +198,4 @@ def _digests(layout: Layout, dataset: Dataset, drawn: Mapping[DrawKey, Draw]) ->
     yield "labels of all draws", files.digest_of([(key, drawn[key].labels) for key in sorted(drawn)])
     evaluation = evaluations.find(layout)
     if evaluation:
-        yield "answers of all runs to the test photos", evaluation.arrays.sha256
+        yield "predictions of all runs for the test photos", evaluation.arrays.sha256

@@ -19,7 +19,7 @@ from flowernoise.steps.settings import CompareSettings, CorruptSettings, Prepare
 from flowernoise.steps.train import train
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Preset
+from flowernoise.store.records import PresetRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,8 @@ def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
     """Keeps the preset's name, so that ``compare`` can show what was published about it."""
     if preset is None:
         return
-    record = Preset(preset, dataset)
+    record = PresetRecord(preset, dataset)
     with contextlib.suppress(DamagedFileError):
-        if layout.preset.exists() and files.read_record(layout.preset, "preset", Preset) == record:
+        if layout.preset.exists() and files.read_record(layout.preset, "preset", PresetRecord) == record:
             return
     files.write_record(layout.preset, "preset", record)

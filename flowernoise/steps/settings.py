@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,14 +19,6 @@ LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # faster ones make losses like mae chaotic:
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE, FIXED_L2 = 1e-3, 0.0
 MAX_POINTS = 1000  # of a tuning grid
-# The kinds of pictures, and the options that apply to each.
-PICTURES: Mapping[str, Collection[str]] = {
-    "accuracy": ("metric", "select", "losses", "noise", "where"),
-    "memorisation": ("losses", "noise", "where"),
-    "confusion": ("select", "losses", "noise", "rate", "seed", "where"),
-    "transition": ("noise", "rate", "seed"),
-    "seeds": ("metric", "select", "losses", "noise", "where"),
-}
 
 _Photos = Between(1, 100_000_000)
 _SinglePrecision = Between(1e-37, 3e38)  # beyond, it has 0 or infinity
@@ -357,11 +349,11 @@ class PlotSettings(Settings):
     kind: Annotated[
         str | None,
         Option(
-            "accuracy (any metric against the rate), memorisation, confusion, transition or seeds.",
+            "{names}; `flowernoise list pictures` tells what each shows.",
             metavar="[KIND]",
             default="all that the data allow",
             argument=True,
-            choices=PICTURES,
+            registry=_registry("pictures"),
         ),
     ] = None
     metric: Metric = "accuracy"
@@ -387,8 +379,10 @@ class PlotSettings(Settings):
 
     def check_together(self) -> None:
         """Refuses options that do not apply to the kind of picture."""
+        from flowernoise.show.plot.kinds import pictures
+
         for field in dataclasses.fields(self):
-            users = [kind for kind, used in PICTURES.items() if field.name in used]
+            users = [kind.name for kind in pictures if field.name in kind.properties["options"]]
             if self.kind and users and self.kind not in users and getattr(self, field.name) != field.default:
                 option = {"losses": "loss"}.get(field.name, field.name)
                 raise BadRequestError(f"--{option} does not apply to {self.kind}; it is for {', '.join(users)}")

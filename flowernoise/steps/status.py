@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flowernoise.analysis import counts
-from flowernoise.analysis.results.status import STAGES, FeatureCount, RunCount, SetupSize, Stage, State, Status
+from flowernoise.analysis.results.status import FeatureCount, RunCount, SetupSize, Stage, State, Status
 from flowernoise.safe import images
 from flowernoise.steps import commands
 from flowernoise.store import artifacts, evaluations, runs
@@ -22,8 +22,9 @@ from flowernoise.store.layout import INPUTS
 from flowernoise.store.records import Dataset, Draw, DrawKey, Evaluation, RunBlock, RunKey
 from flowernoise.store.runs import StoredRun
 from flowernoise.store.setups import Setup
+from flowernoise.store.stages import SHOWN, STAGES
 
-_FROM_EVALUATION = ("compare", "plots", "report")
+_FROM_EVALUATION = tuple(name for name in SHOWN if STAGES[name].from_evaluation)
 
 
 def status(artifacts_directory: Path) -> Status:
@@ -41,7 +42,7 @@ def status(artifacts_directory: Path) -> Status:
         source=dataset.request.source if dataset else None,
         classes=dataset.classes if dataset else (),
         photos=dataset.sizes if dataset else None,
-        stages=tuple(Stage(name, states[name], *sizes.get(name, (0, 0))) for name in STAGES),
+        stages=tuple(Stage(name, states[name], *sizes.get(name, (0, 0))) for name in SHOWN),
         draws=counts.of_draws(holds.drawn),
         stale_draws=holds.stale_draws,
         features=holds.features,

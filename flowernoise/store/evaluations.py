@@ -60,7 +60,9 @@ def read(layout: Layout, evaluation: Evaluation) -> Arrays:
     arrays = files.read_arrays(layout.root, evaluation.arrays, declared)
     classes = len(evaluation.classes)
     if any(((arrays[name] < 0) | (arrays[name] >= classes)).any() for name in ("predicted", "test_labels")):
-        raise DamagedFileError(f"{layout.root / evaluation.arrays.name} holds answers of classes that there are not")
+        raise DamagedFileError(
+            f"{layout.root / evaluation.arrays.name} holds predictions of classes that there are not"
+        )
     if any((arrays[name] < 0).any() or (arrays[name] > 1).any() for name in ("memorised", "recovered")):
         raise DamagedFileError(f"{layout.root / evaluation.arrays.name} holds shares outside 0 … 1")
     return arrays

@@ -25,7 +25,7 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 class Reader:
     """Reads the arrays of a data set's draws and runs, each checked; a batch of draws is read once.
 
-    Of runs the last block is kept: its answers may be large, and its runs are mostly looked at one after another.
+    Of runs the last block is kept: its predictions may be large, and its runs are mostly looked at one after another.
     """
 
     def __init__(self, layout: Layout, dataset: Dataset) -> None:
@@ -44,14 +44,14 @@ class Reader:
             self._batches[name] = draws.need_batch(self.layout, self.dataset, batch)
         return DrawnLabels(**{array: values[row] for array, values in self._batches[name].items()})
 
-    def answers(self, name: str, block: RunBlock) -> runs.Arrays | None:
-        """What the runs of a block answer; None for a network that was not evaluated yet.
+    def predictions(self, name: str, block: RunBlock) -> runs.Arrays | None:
+        """What the runs of a block predict; None for a network that was not evaluated yet.
 
         Raises:
             DamagedFileError: not what was written.
         """
         if self._block is None or self._block[0] != block.arrays.sha256:
-            self._block = block.arrays.sha256, runs.find_answers(self.layout, self.dataset, name, block)
+            self._block = block.arrays.sha256, runs.predictions_of(self.layout, self.dataset, name, block)
         return self._block[1]
 
 
@@ -166,8 +166,8 @@ class RunHandle(StoredRun):
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether it is known what it answers: of heads always, of a network once it was evaluated."""
-        return self.failure is None and self.reader.answers(self.name, self.block) is not None
+        """Whether it is known what it predicts: of heads always, of a network once it was evaluated."""
+        return self.failure is None and self.reader.predictions(self.name, self.block) is not None
 
     @property
     def choices(self) -> dict[str, Choice]:
@@ -175,7 +175,7 @@ class RunHandle(StoredRun):
         return dict(zip(self.block.selections, self.run.choices, strict=False))
 
     def probabilities(self, split: str = "test", *, select: str | None = None) -> Floats:
-        """What it answers to the photos of val or test [n, c].
+        """What it predicts for the photos of val or test [n, c].
 
         Args:
             split: ``val`` or ``test``; of train only the predicted classes are kept.
@@ -190,7 +190,7 @@ class RunHandle(StoredRun):
         return self._array(f"{_checked(split, SPLITS)}_probabilities", select)
 
     def predicted(self, split: str = "test", *, select: str | None = None) -> Labels:
-        """The classes that it answers to the photos of a split [n]; arguments and errors as above."""
+        """The classes that it predicts for the photos of a split [n]; arguments and errors as above."""
         if split == "train":
             return self._array("train_predicted", select)
         predicted: Labels = self.probabilities(split, select=select).argmax(axis=1)
@@ -203,23 +203,23 @@ class RunHandle(StoredRun):
         ``loss``, ``val_accuracy``, ``val_loss``, ``test_accuracy``, and ``memorised``: the share of the wrong training
         labels that it had learnt.
         """
-        arrays = self._answers()
+        arrays = self._arrays()
         names = [name for name in runs.HISTORY_ARRAYS if name in arrays]
         return {name.removeprefix("history_"): arrays[name][self.row] for name in names}
 
     def _array(self, name: str, select: str | None) -> np.ndarray[Any, Any]:
         there = self.block.selections
         place = there.index(_checked(self.usual if select is None else select, there))
-        array: np.ndarray[Any, Any] = self._answers()[name][self.row, place]
+        array: np.ndarray[Any, Any] = self._arrays()[name][self.row, place]
         return array
 
-    def _answers(self) -> runs.Arrays:
+    def _arrays(self) -> runs.Arrays:
         which = f"{self.loss} on {self.run.draw}"
         if self.failure is not None:
             raise BadRequestError(f"training {which} failed: {self.failure}")
-        arrays = self.reader.answers(self.name, self.block)
+        arrays = self.reader.predictions(self.name, self.block)
         if arrays is None:
-            raise BadRequestError(f"{which} is a fine-tuned network; `flowernoise evaluate` keeps what it answers")
+            raise BadRequestError(f"{which} is a fine-tuned network; `flowernoise evaluate` keeps what it predicts")
         return arrays
 
 

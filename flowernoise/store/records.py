@@ -242,7 +242,7 @@ class BlockHead(msgspec.Struct, frozen=True):
 
 
 class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a fine-tuned run answers, computed from its weights of SHA-256 ``block``; arrays as those of heads."""
+    """What a fine-tuned run predicts, computed from its weights of SHA-256 ``block``; arrays as those of heads."""
 
     block: str
     arrays: FileRef
@@ -290,7 +290,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [RunKey(r.draw.noise, r.draw.rate, r.draw.seed, r.method, self.setups[r.setup]) for r in self.runs]
 
 
-class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PresetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The preset that ``run`` was asked for, and the data set that it prepared."""
 
     name: str
@@ -390,7 +390,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A noise rate, or what is known of it; as of :class:`flowernoise.analysis.statistics.CensoredRate`."""
+    """A noise rate, or what is known of it; as of :class:`flowernoise.analysis.stats.CensoredRate`."""
 
     censoring: Literal["exact", "below", "at_least", "none"]
     rate: float | None

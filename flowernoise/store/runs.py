@@ -164,7 +164,7 @@ def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, un
     """
     stay = [row for row, key in enumerate(block.keys) if key not in unwanted]
     if stay:
-        arrays = {each: array[stay] for each, array in read_answers(layout, dataset, block).items()}
+        arrays = {each: array[stay] for each, array in read_head_predictions(layout, dataset, block).items()}
         write(layout, msgspec.structs.replace(block, runs=tuple(block.runs[row] for row in stay)), arrays)
     _remove(layout, name)
 
@@ -184,31 +184,31 @@ def check(layout: Layout, block: RunBlock) -> None:
     files.check_blob(layout.runs, block.arrays)
 
 
-def read_answers(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
-    """What the heads of a block answer, and their history: arrays as declared in :class:`RunBlock`.
+def read_head_predictions(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
+    """What the heads of a block predict, and their history: arrays as declared in :class:`RunBlock`.
 
     Raises:
         DamagedFileError: not what was written.
     """
     runs, epochs = len(block.runs), block.setup.epochs
-    declared = _declared_answers(dataset, runs, len(block.selections))
+    declared = _declared_predictions(dataset, runs, len(block.selections))
     declared |= {name: files.Declared("f", (runs, epochs)) for name in HISTORY_ARRAYS}
     try:
         arrays = files.read_arrays(layout.runs, block.arrays, declared)
-        _check_answers(arrays, dataset, block, str(layout.runs / block.arrays.name))
+        _check_predictions(arrays, dataset, block, str(layout.runs / block.arrays.name))
     except DamagedFileError as error:
         raise _hint(error) from error
     return arrays
 
 
-def find_answers(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
-    """What the runs of a block answer, of heads with their history; None for a network that was not evaluated yet.
+def predictions_of(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
+    """What the runs of a block predict, of heads with their history; None for a network that was not evaluated yet.
 
     Raises:
         DamagedFileError: not what was written.
     """
     if block.mode == "features":
-        return read_answers(layout, dataset, block)
+        return read_head_predictions(layout, dataset, block)
     return find_predictions(layout, dataset, name, block)
 
 
@@ -226,12 +226,12 @@ def read_weights(layout: Layout, block: RunBlock, names: Sequence[str], shapes: 
 
 
 def predictions_path(layout: Layout, name: str) -> Path:
-    """Record of what a fine-tuned block answers."""
+    """Record of what a fine-tuned block predicts."""
     return layout.runs / f"{name}{PREDICTIONS_SUFFIX}"
 
 
 def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays, provenance: Provenance) -> None:
-    """Keeps what a fine-tuned block answers."""
+    """Keeps what a fine-tuned block predicts."""
     with files.together():
         ref = files.write_arrays(layout.runs, f"{name}.predictions", arrays)
         record = Predictions(block.arrays.sha256, ref, provenance)
@@ -239,7 +239,7 @@ def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays
 
 
 def find_predictions(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
-    """What a fine-tuned block answers, if that was computed from its present weights.
+    """What a fine-tuned block predicts, if that was computed from its present weights.
 
     Raises:
         DamagedFileError: there is something, but it is not what was written.
@@ -251,14 +251,14 @@ def find_predictions(layout: Layout, dataset: Dataset, name: str, block: RunBloc
         record = files.read_record(path, PREDICTIONS_KIND, Predictions)
         if record.block != block.arrays.sha256:
             return None
-        arrays = files.read_arrays(layout.runs, record.arrays, _declared_answers(dataset, len(block.runs), 1))
-        _check_answers(arrays, dataset, block, str(layout.runs / record.arrays.name))
+        arrays = files.read_arrays(layout.runs, record.arrays, _declared_predictions(dataset, len(block.runs), 1))
+        _check_predictions(arrays, dataset, block, str(layout.runs / record.arrays.name))
     except DamagedFileError as error:
         raise DamagedFileError(f"{error}; `flowernoise evaluate` makes it again") from error
     return arrays
 
 
-def _declared_answers(dataset: Dataset, runs: int, selections: int) -> dict[str, files.Declared]:
+def _declared_predictions(dataset: Dataset, runs: int, selections: int) -> dict[str, files.Declared]:
     train, val, test = dataset.sizes
     return {
         "test_probabilities": files.Declared("f", (runs, selections, test, len(dataset.classes))),
@@ -267,8 +267,8 @@ def _declared_answers(dataset: Dataset, runs: int, selections: int) -> dict[str,
     }
 
 
-def _check_answers(arrays: Arrays, dataset: Dataset, block: RunBlock, where: str) -> None:
-    """Refuses answers that no run gives: only a failed run may have probabilities that are none."""
+def _check_predictions(arrays: Arrays, dataset: Dataset, block: RunBlock, where: str) -> None:
+    """Refuses predictions that no run gives: only a failed run may have probabilities that are none."""
     finished = [row for row, run in enumerate(block.runs) if run.failure is None]
     for name in ("test_probabilities", "val_probabilities"):
         values = arrays[name][finished]

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Network:
+class FinetuneSetup:
     """What the runs of a loss have in common.
 
     Args:
@@ -68,7 +68,7 @@ class Trained:
     Attributes:
         weights: in the order of ``Model.get_weights``.
         training_loss: [epochs].
-        diverged: weights, last loss, or answers to the last batch of photos are not finite, or the loss beyond all use.
+        diverged: weights, last loss, or predictions for the last batch are not finite, or the loss beyond all use.
     """
 
     weights: list[Array]
@@ -114,7 +114,7 @@ def build_classifier(build: Callable[[int], Any], image_size: int, num_classes: 
 class Finetuner:
     """Trains all weights of a network, run after run; built and compiled once."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: FinetuneSetup) -> None:
         import keras
 
         self._network = network
@@ -164,7 +164,7 @@ class Finetuner:
         training_loss = np.array(losses, dtype=np.float32)
         return Trained(weights, training_loss, diverged=not finite or bool(has_diverged(training_loss)[-1]))
 
-    def answers(self, encoded: Sequence[bytes]) -> Array:
+    def predictions(self, encoded: Sequence[bytes]) -> Array:
         """Probabilities [n, c] of photos, by the run trained last."""
         model = build_classifier(self._network.build, self._network.image_size, self._network.num_classes)
         model.set_weights(self._model.get_weights())
@@ -182,7 +182,7 @@ class Finetuner:
             variable.assign(np.linalg.inv(matrix) if need.startswith("inverse") else matrix)
 
 
-def _batches(network: Network, task: FinetuneTask, epoch: int) -> Iterator[tuple[Array, dict[str, Array]]]:
+def _batches(network: FinetuneSetup, task: FinetuneTask, epoch: int) -> Iterator[tuple[Array, dict[str, Array]]]:
     """Pixels (those of the peers behind, where a loss needs them) and what the loss takes of each batch."""
     one_hot = np.eye(network.num_classes, dtype=np.float32)[task.labels]
     peers = task.peer_order if "peers" in network.loss.needs else None
@@ -200,7 +200,7 @@ def _batches(network: Network, task: FinetuneTask, epoch: int) -> Iterator[tuple
         yield decoded.astype(np.float32), facts
 
 
-def _trainer(model: Any, network: Network) -> Any:
+def _trainer(model: Any, network: FinetuneSetup) -> Any:
     """The classifier with its loss, as a Keras model that can be compiled and trained."""
     import keras
     from keras import ops

@@ -22,7 +22,7 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 def probabilities(
     features: Floats, labels: Labels, num_classes: int, loss: LossGroup, generator: np.random.Generator
 ) -> Floats:
-    """Answers [n, c] of linear heads in five stratified folds, each asked about the fold it was not trained on.
+    """Predictions [n, c] of linear heads in five stratified folds, each asked about the fold it was not trained on.
 
     Fewer photos than folds teach nothing: then all classes are equally probable.
 
@@ -34,9 +34,9 @@ def probabilities(
         generator: draws folds and batch orders.
     """
     n = len(labels)
-    answers = np.full((n, num_classes), 1 / num_classes)
+    predictions = np.full((n, num_classes), 1 / num_classes)
     if n < FOLDS:
-        return answers
+        return predictions
     fold = np.empty(n, dtype=np.int64)
     fold[np.lexsort((generator.random(n), labels))] = np.arange(n) % FOLDS
     trained_on = n - (n + FOLDS - 1) // FOLDS  # the same for every fold, so that one compilation serves all
@@ -55,18 +55,18 @@ def probabilities(
             batch_size=BATCH_SIZE,
         )
         [outputs] = heads.train_heads(task)
-        answers[fold == number] = outputs.probabilities[0, fold == number]
-    return answers
+        predictions[fold == number] = outputs.probabilities[0, fold == number]
+    return predictions
 
 
-def confusion(answers: Floats, labels: Labels) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Mean answer to the photos of each class [true, answered]; NaN rows for absent classes.
+def confusion(predictions: Floats, labels: Labels) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Mean prediction for the photos of each class [true, predicted]; NaN rows for absent classes.
 
     >>> confusion(np.array([[0.5, 0.5], [1.0, 0.0], [0.25, 0.75]]), np.array([0, 0, 1])).tolist()
     [[0.75, 0.25], [0.25, 0.75]]
     """
-    num_classes = answers.shape[1]
+    num_classes = predictions.shape[1]
     sums = np.zeros((num_classes, num_classes))
-    np.add.at(sums, labels, answers)
+    np.add.at(sums, labels, predictions)
     counts = np.bincount(labels, minlength=num_classes)[:, None]
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)

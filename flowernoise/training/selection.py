@@ -29,7 +29,7 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Labels = np.ndarray[Any, np.dtype[np.integer[Any]]]
 ALL: tuple[Selection, ...] = ("selected", "last", "oracle")
 ONLY_LAST: tuple[Selection, ...] = ("last",)
-# Of an example; beyond, training has diverged even where its answers are still numbers. Losses have 1e9 for −log 0.
+# Of an example; beyond, training has diverged even where its predictions are still numbers. Losses have 1e9 for −log 0.
 MAX_LOSS = 1e12
 WEIGHTS = (1, 2, 1)  # of the epochs around one, itself in the middle
 REACH = len(WEIGHTS) // 2

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowernoise.analysis.statistics import (
+from flowernoise.analysis.stats import (
     FLOOR,
     CensoredRate,
     crossed_bootstrap,

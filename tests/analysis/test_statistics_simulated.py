@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flowernoise.analysis.comparison.judge import WITHOUT_STAR
-from flowernoise.analysis.statistics import (
+from flowernoise.analysis.stats import (
     CensoredRate,
     crossed_bootstrap,
     fallen_runs,
@@ -26,7 +26,7 @@ from flowernoise.analysis.statistics import (
     wilson,
     worse_than_another,
 )
-from flowernoise.catalogue.metrics import Answers, metrics
+from flowernoise.catalogue.metrics import RunPredictions, metrics
 
 EASY, OWN, SEEDS_LUCK = 1.0, 1.0, 0.0  # spread of what a photo is to every loss, to one, and of trainings
 
@@ -361,14 +361,14 @@ def test_intervals_of_other_metrics_cover_them(name):
 
     def measured(labels, repeats, seeds):
         probabilities = probabilities_of(rng, labels, repeats, seeds)
-        return spec(Answers(probabilities.argmax(axis=2), labels, ("a", "b", "c"), probabilities=probabilities))
+        return spec(RunPredictions(probabilities.argmax(axis=2), labels, ("a", "b", "c"), probabilities=probabilities))
 
     truth = np.mean([measured(many, 10, 1).values for _ in range(20)])
     found = measured(few, 1000, 5)
     cells = np.arange(5000).reshape(1000, 5).tolist()
     bounds = np.array(
         crossed_bootstrap(
-            found.photos, found.groups, cells, np.random.default_rng(0), bounds=spec.entry.properties["range"]
+            found.photos, found.groups, cells, np.random.default_rng(0), bounds=spec.entry.properties["facts"].range
         )
     )
     assert share(f"coverage of {name}", (bounds[:, 0] <= truth) & (truth <= bounds[:, 1]))[0] >= 0.93

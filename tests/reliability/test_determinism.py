@@ -68,7 +68,7 @@ def answers(artifacts: Path) -> dict[str, np.ndarray]:
     found = {}
     for stored in runs.live(runs.blocks(layout, dataset.id)).values():
         column = stored.block.selections.index("last")
-        found[str(stored.key)] = runs.read_answers(layout, dataset, stored.block)["test_probabilities"][
+        found[str(stored.key)] = runs.read_head_predictions(layout, dataset, stored.block)["test_probabilities"][
             stored.row, column
         ]
     return found

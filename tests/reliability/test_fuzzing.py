@@ -33,7 +33,7 @@ RECORDS = (
     records.BlockHead,
     records.Predictions,
     records.Evaluation,
-    records.Preset,
+    records.PresetRecord,
     records.KeptComparison,
 )
 # What parsers are known to stumble over, as text.

@@ -18,12 +18,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
-from flowernoise.analysis.views.charts import Chart, ChartCell, Measure, Spread, chart_of
+from flowernoise.analysis.views.charts import Chart, ChartCell, Measure, chart_of
+from flowernoise.analysis.views.curves import Spread
 from flowernoise.analysis.views.histories import Histories, History
 from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition
+from flowernoise.analysis.views.pictures import Picture
 from flowernoise.show import plot
-from flowernoise.show.plot import figure_of, sheet, styles, subject
-from flowernoise.steps.settings import PICTURES
+from flowernoise.show.plot import sheet, styles, subject
+from flowernoise.show.plot.kinds import pictures
 from tests.fabricated import a_setup
 
 
@@ -79,9 +81,32 @@ def transition(comparison, *, nominal: bool = True) -> Transition:
     return Transition("tf_flowers", photos.classes, totals, nominal=nothing, realised=realised, **named)
 
 
-def data_of(kind: str, comparison):
-    makers = {"accuracy": chart_of, "memorisation": histories, "confusion": confusions, "transition": transition}
-    return Spread(chart_of(comparison)) if kind == "seeds" else makers[kind](comparison)
+def spread(comparison) -> Spread:
+    return Spread(chart_of(comparison))
+
+
+MAKERS = {
+    "accuracy": chart_of,
+    "memorisation": histories,
+    "confusion": confusions,
+    "transition": transition,
+    "seeds": spread,
+}
+KIND_OF = {
+    Chart: "accuracy",
+    Histories: "memorisation",
+    Confusions: "confusion",
+    Transition: "transition",
+    Spread: "seeds",
+}
+
+
+def picture_of(kind: str, comparison) -> Picture:
+    return Picture(kind, kind, MAKERS[kind](comparison))
+
+
+def figure_of(data) -> Figure:
+    return pictures[KIND_OF[type(data)]].function(data)
 
 
 @pytest.fixture(autouse=True)
@@ -280,7 +305,7 @@ def test_a_metric_that_is_no_share_is_drawn_as_it_is():
     whole = ("tf_flowers", ("a", "b"), (3, 4), a_setup(), (), "selected", "ce", ("ce",))
     [panel] = (figure := figure_of(Chart(*whole, (measure,)))).axes
     assert line(panel, "ce").get_ydata().tolist() == [0.4, 1.9]
-    assert panel.get_ylabel() == "nll (lower is better)"
+    assert panel.get_ylabel() == "NLL (lower is better)"
     assert "ce without noise: 0.400" in texts(figure)
     noisy = figure_of(Spread(Chart(*whole, (measure,)))).axes[1]
     assert line(noisy, "ce").get_xdata() == pytest.approx([1.8, 2.0])
@@ -289,13 +314,22 @@ def test_a_metric_that_is_no_share_is_drawn_as_it_is():
 # How it is drawn
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", pictures.names())
+def test_every_picture_tells_in_words_what_it_shows(made, kind):
+    picture = picture_of(kind, made("five_losses"))
+    caption, alt = plot.caption(picture), plot.alt(picture)
+    assert caption.endswith(".")
+    assert re.search(r"\d", alt), "the words for those who cannot see it name no number"
+    assert alt.endswith(".")
+
+
+@pytest.mark.parametrize("kind", pictures.names())
 @pytest.mark.parametrize("of", ["two classes", "five losses", "21 losses"])
 def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
     comparison = made("first_experiment" if of == "two classes" else "five_losses")
     comparison = many_losses(comparison) if of == "21 losses" else comparison
     comparison = of_photos(comparison, source="folder:/a/long/way/to/" + "many/" * 30 + "photos")
-    figure = figure_of(data_of(kind, comparison))
+    figure = figure_of(MAKERS[kind](comparison))
     renderer = FigureCanvasAgg(figure).get_renderer()
     whole = figure.bbox
     placed = [*figure.texts, *(text for panel in figure.axes for text in panel.texts), *figure.legends, *figure.axes]
@@ -310,9 +344,9 @@ def test_everything_is_on_the_sheet_and_the_head_covers_nothing(made, kind, of):
         assert panel.get_tightbbox(renderer).y1 <= min(box.y0 for box in head) + 1
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", pictures.names())
 def test_an_svg_is_xml_and_its_text_has_units_and_numbers_of_photos(made, kind):
-    drawn = plot.draw(data_of(kind, made("five_losses")), "svg")
+    drawn = plot.draw(picture_of(kind, made("five_losses")), "svg")
     root = ET.fromstring(drawn)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     said = " ".join(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text"))
@@ -332,8 +366,8 @@ def test_an_svg_is_xml_and_its_text_has_units_and_numbers_of_photos(made, kind):
 
 @pytest.mark.parametrize("form", plot.sheet.FORMATS)
 def test_each_drawing_is_the_same_bytes(made, form):
-    data = data_of("confusion", made("five_losses"))
-    assert len({plot.draw(data, form) for _ in range(6)}) == 1
+    picture = picture_of("confusion", made("five_losses"))
+    assert len({plot.draw(picture, form) for _ in range(6)}) == 1
 
 
 PROCESS = """
@@ -348,8 +382,8 @@ print(json.dumps(pictures.digests(made.five_losses())))
 
 def digests(comparison) -> dict[str, str]:
     return {
-        f"{kind}.{form}": hashlib.sha256(plot.draw(data_of(kind, comparison), form)).hexdigest()
-        for kind, form in [*((kind, "svg") for kind in PICTURES), ("accuracy", "png"), ("confusion", "png")]
+        f"{kind}.{form}": hashlib.sha256(plot.draw(picture_of(kind, comparison), form)).hexdigest()
+        for kind, form in [*((kind, "svg") for kind in pictures.names()), ("accuracy", "png"), ("confusion", "png")]
     }
 
 
@@ -364,5 +398,5 @@ def test_another_process_with_other_settings_draws_the_same_bytes(made, tmp_path
 
 def test_nobody_elses_settings_change(made):
     with matplotlib.rc_context({"font.size": 33.0}):
-        plot.draw(transition(made("five_losses")))
+        plot.draw(picture_of("transition", made("five_losses")))
         assert matplotlib.rcParams["font.size"] == 33.0

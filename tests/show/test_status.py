@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from flowernoise.analysis.results.status import (
-    STAGES,
     DrawCount,
     FeatureCount,
     Litter,
@@ -18,6 +17,7 @@ from flowernoise.analysis.results.status import (
 )
 from flowernoise.show import status
 from flowernoise.show.writers import table
+from flowernoise.store.stages import SHOWN
 from tests.fabricated import a_setup
 
 EMPTY = Status(
@@ -25,7 +25,7 @@ EMPTY = Status(
     source=None,
     classes=(),
     photos=None,
-    stages=tuple(Stage(name, "missing", 0, 0) for name in STAGES),
+    stages=tuple(Stage(name, "missing", 0, 0) for name in SHOWN),
     draws=(),
     stale_draws=0,
     features=(),
@@ -45,7 +45,7 @@ LITE, TUNED = a_setup("efficientnet_lite0"), a_setup("resnet50:weights=none", "f
 
 
 def stages(**known: tuple[str, int, int]) -> tuple[Stage, ...]:
-    return tuple(Stage(name, *known.get(name, ("missing", 0, 0))) for name in STAGES)
+    return tuple(Stage(name, *known.get(name, ("missing", 0, 0))) for name in SHOWN)
 
 
 def a_run_count(loss: str, runs: int, **known) -> RunCount:

@@ -1,8 +1,12 @@
 """What can be picked is listed from the registries, each with help that says what a user needs."""
 
+import re
+
 import pytest
 
+from flowernoise.cli import ListSettings
 from flowernoise.errors import BadRequestError
+from flowernoise.options import fields_of
 from flowernoise.steps.list import REGISTRIES, list_things
 
 
@@ -23,6 +27,11 @@ def test_losses_and_noise_models_name_formula_source_and_example(kind: str) -> N
     for thing in list_things(kind):
         assert "Source:" in thing.details or thing.name == "observed", thing.name
         assert ">>>" in thing.details or "Example:" in thing.details, thing.name
+
+
+def test_the_help_names_every_kind() -> None:
+    kind, _ = fields_of(ListSettings)
+    assert all(re.search(rf"\b{each}\b", kind.full_help()) for each in REGISTRIES)
 
 
 def test_parameters_are_shown_with_their_defaults() -> None:

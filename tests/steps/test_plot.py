@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from flowernoise.analysis.views.charts import highlighted
+from flowernoise.analysis.views.material import Material, NothingToDrawError, Wanted
+from flowernoise.analysis.views.pictures import slug
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
+from flowernoise.registry import Registry
+from flowernoise.show.plot import kinds
 from flowernoise.steps.compare import Row
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
-from flowernoise.steps.plot import PlotSettings, pictures, plot, slug
+from flowernoise.steps.plot import PlotSettings, pictures, plot
 from flowernoise.steps.prepare import PrepareSettings, prepare
-from flowernoise.steps.settings import PICTURES
 from flowernoise.store import datasets, draws, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import labels_of, read_index
@@ -102,7 +105,11 @@ def refusal(artifacts: Path, **settings) -> str:
 @pytest.fixture
 def named_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write what a picture shows instead of drawing it."""
-    monkeypatch.setattr("flowernoise.show.plot.draw", lambda data, _form: f"{data.kind} {type(data).__name__}".encode())
+
+    def named(picture, _form) -> bytes:
+        return f"{picture.kind} {type(picture.data).__name__}".encode()
+
+    monkeypatch.setattr("flowernoise.show.plot.draw", named)
 
 
 # What is gathered
@@ -142,7 +149,7 @@ def test_histories_are_those_of_the_blocks(evaluated):
         for seed, values in enumerate(history.memorised):
             key = RunKey(history.noise, history.rate, seed, history.loss, histories.chart.setup)
             stored = runs.live(found)[key]
-            arrays = runs.read_answers(layout, dataset, stored.block)
+            arrays = runs.read_head_predictions(layout, dataset, stored.block)
             np.testing.assert_array_equal(values, arrays["history_memorised"][stored.row].astype(float))
 
 
@@ -263,7 +270,7 @@ def test_each_stage_that_is_missing_is_named(photos, tmp_path):
     assert "run `flowernoise evaluate` first" in refusal(tmp_path, kind="accuracy")
     gallery = pictures(tmp_path, PlotSettings(), Silent())
     assert {each.kind for each in gallery.pictures} == {"transition"}
-    assert len(gallery.notes) == len(PICTURES) - 1
+    assert len(gallery.notes) == len(kinds.pictures.names()) - 1
 
 
 # Where it goes
@@ -304,4 +311,35 @@ def test_the_output_is_a_directory_or_the_file_of_one_picture(evaluated, tmp_pat
 
 def test_every_option_of_a_kind_is_a_setting():
     fields = {field.name for field in dataclasses.fields(PlotSettings)}
-    assert {option for options in PICTURES.values() for option in options} <= fields
+    assert {option for kind in kinds.pictures for option in kind.properties["options"]} <= fields
+
+
+def a_view(material):
+    """Two pictures of a directory, or nothing where mae is asked for."""
+    if "mae" in material.wanted.losses:
+        raise NothingToDrawError("mae has no ranks")
+    yield "ranks", len(material.comparison.rows)
+    yield "ranks-again", 0
+
+
+@pytest.mark.parametrize("usual", [True, False])
+def test_a_view_and_a_drawing_of_it_are_all_that_a_picture_takes(evaluated, monkeypatch, usual):
+    own = Registry("picture")
+    monkeypatch.setattr(kinds, "pictures", own)
+    words = {"caption": str, "alt": str}
+
+    @kinds.picture(a_view, options=("losses",), usual=usual, **words)
+    def ranks(count):
+        """Ranks."""
+
+    @kinds.picture(lambda material: iter([("plain", None)]), options=(), compared=False, **words)
+    def plain(nothing):
+        """Plain."""
+
+    asked = pictures(evaluated, PlotSettings(), Silent())
+    assert [each.name for each in asked.pictures] == [*(["ranks", "ranks-again"] if usual else []), "plain"]
+    assert bool(asked.notes) == usual  # nothing that needs no comparison is told what it says of itself
+    with pytest.raises(BadRequestError, match="mae has no ranks"):
+        list(own["ranks"].properties["view"](Material(Layout(evaluated), None, Wanted(("mae",)), None)))
+    with pytest.raises(BadRequestError, match="--loss does not apply to plain; it is for ranks"):
+        PlotSettings(kind="plain", losses=("mae",)).check_together()

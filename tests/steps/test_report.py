@@ -17,13 +17,13 @@ from PIL import Image
 from flowernoise.analysis.views.reports import Report
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
+from flowernoise.show.plot.kinds import pictures
 from flowernoise.show.report import render
 from flowernoise.show.session import Session
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.report import ReportSettings, gather, report
-from flowernoise.steps.settings import PICTURES
 from flowernoise.steps.status import status
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.layout import Layout
@@ -31,7 +31,7 @@ from flowernoise.store.records import (
     CONTROL,
     Choice,
     DrawKey,
-    Preset,
+    PresetRecord,
     Provenance,
     RunKey,
 )
@@ -169,7 +169,7 @@ def test_classes_called_like_markup_stay_text(rendered):
 
 def test_every_picture_is_described_and_its_bytes_are_in_the_page(gathered, rendered):
     page = rendered["report.html"].decode()
-    assert {picture.kind for picture in gathered.pictures} == set(PICTURES)
+    assert {picture.kind for picture in gathered.pictures} == set(pictures.names())
     for name, data in rendered.items():
         assert name.startswith("report.") or base64.b64encode(data).decode() in page
     alts = re.findall(r'<img alt="([^"]*)"', page)
@@ -218,7 +218,7 @@ def test_the_command_of_training_names_every_setting(gathered):
 
 def test_a_preset_is_one_command(artifacts):
     layout = Layout(artifacts)
-    files.write_record(layout.preset, "preset", Preset("seed", datasets.need(layout).id))
+    files.write_record(layout.preset, "preset", PresetRecord("seed", datasets.need(layout).id))
     first, last = gather(artifacts, ReportSettings(), Silent()).commands
     assert first.startswith("flowernoise run ")
     assert "--preset seed --noise pairflip --noise symmetric --rates 0.2,0.4 --seeds 2 --backbone resnet50" in first

@@ -10,7 +10,7 @@ import pytest
 
 from flowernoise.safe import atomic
 from flowernoise.store import datasets, files, inventory
-from flowernoise.store.inventory import Entry, Fault, Inventory
+from flowernoise.store.inventory import Fault, Inventory, RecordEntry
 from flowernoise.store.inventory.kinds import ALL, DATASET, DRAWS
 from flowernoise.store.inventory.litter import stage_of
 from flowernoise.store.layout import Layout
@@ -62,8 +62,8 @@ def temporary(name: str, process: int, machine: str | None = None) -> str:
 def test_each_record_is_an_entry_with_what_it_says_and_names(drawn: Layout) -> None:
     found = Inventory(drawn)
     own, stale = found.records(DRAWS)
-    assert isinstance(own, Entry)
-    assert isinstance(stale, Entry)
+    assert isinstance(own, RecordEntry)
+    assert isinstance(stale, RecordEntry)
     assert (own.path, own.body.dataset, own.refs) == (drawn.draws / "own.json", "now", (own.body.arrays,))
     assert found.only(DATASET) == datasets.find(drawn)
     assert [entry.body.dataset for entry in found.entries(DRAWS) if found.is_stale(entry.body)] == ["before"]
@@ -106,7 +106,7 @@ def test_what_has_the_name_of_a_record_and_cannot_be_read_is_a_fault(drawn: Layo
     assert isinstance(first, Fault)
     assert (first.path, first.record, first.stage, first.ours) == (path, path, "corrupt", kind != "other version")
     assert str(path) in first.text
-    assert all(isinstance(each, Entry) for each in others)
+    assert all(isinstance(each, RecordEntry) for each in others)
     assert first in Inventory(drawn).faults()
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from flowernoise.catalogue.losses import losses
 from flowernoise.safe import images
 from flowernoise.training import finetune
-from flowernoise.training.finetune import Finetuner, FinetuneTask, Network
+from flowernoise.training.finetune import Finetuner, FinetuneSetup, FinetuneTask
 from flowernoise.training.tasks import LossGroup
 
 SIZE, CLASSES, COUNT, BATCH = 16, 3, 10, 4
@@ -42,8 +42,10 @@ def group(text: str) -> LossGroup:
     return LossGroup(spec.entry.function, 1, tuple(spec.values.items()), facts.get("needs", ()), facts.get("update"))
 
 
-def network(loss: str, **changes: Any) -> Network:
-    return Network(build, SIZE, CLASSES, group(loss), COUNT, **{"batch_size": BATCH, "learning_rate": 1e-2, **changes})
+def network(loss: str, **changes: Any) -> FinetuneSetup:
+    return FinetuneSetup(
+        build, SIZE, CLASSES, group(loss), COUNT, **{"batch_size": BATCH, "learning_rate": 1e-2, **changes}
+    )
 
 
 def task(seed: int = 0, epochs: int = 2) -> FinetuneTask:

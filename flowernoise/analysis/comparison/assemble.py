@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from flowernoise.analysis import statistics, where
+from flowernoise.analysis import stats, where
 from flowernoise.analysis.comparison import notes
-from flowernoise.analysis.comparison.evaluated import Cell, Directory, Group, Members
+from flowernoise.analysis.comparison.evaluated import CellKey, Directory, Group, Members
 from flowernoise.analysis.comparison.judge import NO_VALUE, SIGNIFICANT, Judged, Value, contests, judge, measure
 from flowernoise.analysis.comparison.names import datasets_of, variants_of
 from flowernoise.analysis.comparison.order import Order
-from flowernoise.analysis.comparison.question import Choice, Question, choose_columns, choose_rows
-from flowernoise.analysis.statistics import CensoredRate, Paired, RateEstimate
+from flowernoise.analysis.comparison.question import NameFilter, Question, choose_columns, choose_rows
+from flowernoise.analysis.stats import CensoredRate, Paired, RateEstimate
 from flowernoise.catalogue import presets
 from flowernoise.catalogue.losses import is_oracle
-from flowernoise.catalogue.metrics import metrics
+from flowernoise.catalogue.metrics import facts_of, metrics
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.store.records import (
@@ -48,7 +48,7 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         sorted({cell.setup.backbone for cell in every}),
         sorted({cell.setup.mode for cell in every}),
     )
-    better, unit = metric.entry.properties["better"], metric.entry.properties["unit"]
+    facts = facts_of(metric)
     variants = variants_of(groups, directories)
     picked = _picked(groups, question)
     shown = [
@@ -62,14 +62,14 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         judge(group, metric, cells, question.baseline, question.delta, in_all)
         for group, cells in zip(groups, shown, strict=True)
     ]
-    differences = _differences(groups, judged, better)
+    differences = _differences(groups, judged, facts.better)
     rows = [
         row
         for number, (group, cells, found) in enumerate(zip(groups, shown, judged, strict=True))
         for row in _Rows(number, group, found, differences[number], variants, metric).of(cells)
     ]
-    order = Order(rows, question.sort_by, question.baseline, better, chosen_rows, chosen_columns)
-    beside, why = _beside(directories, rows) if metric.name == "accuracy" else ((), "")
+    order = Order(rows, question.sort_by, question.baseline, facts.better, chosen_rows, chosen_columns)
+    beside, why = _beside(directories, rows, str(metric))
     tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
     datasets = datasets_of(groups, directories)
     names = [photos.name for photos in datasets]
@@ -77,8 +77,8 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         directories=(),
         datasets=datasets,
         metric=str(metric),
-        unit=unit,
-        better=better,
+        unit=facts.unit,
+        better=facts.better,
         baseline=question.baseline,
         delta=question.delta,
         conditions=order.conditions,
@@ -87,11 +87,11 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         tolerated=tuple(tolerated),
         beside=beside,
         why=why,
-        notes=tuple(notes.of(groups, names, rows, tolerated, picked, question, better)),
+        notes=tuple(notes.of(groups, names, rows, tolerated, picked, question, facts.better)),
     )
 
 
-def _picked(groups: Sequence[Group], question: Question) -> set[Cell]:
+def _picked(groups: Sequence[Group], question: Question) -> set[CellKey]:
     """What ``--where`` picks, or what was trained last; and, unless columns are chosen, the baseline of each setup.
 
     Raises:
@@ -103,26 +103,26 @@ def _picked(groups: Sequence[Group], question: Question) -> set[Cell]:
             by_directory.setdefault(cell.directory, {})[cell.identity] = members.recency
     found = where.shown(question.where, list(by_directory.values()))
     return {
-        Cell(directory, *identity)
+        CellKey(directory, *identity)
         for (directory, there), picked in zip(by_directory.items(), found, strict=True)
         for identity in (picked if question.columns else where.with_baseline(picked, there, question.baseline))
     }
 
 
-def _names(cells: Iterable[Cell], field: str) -> list[str]:
+def _names(cells: Iterable[CellKey], field: str) -> list[str]:
     return sorted({getattr(cell, field) for cell in cells})
 
 
-def _is_shown(cell: Cell, rows: Choice, columns: Choice) -> bool:
+def _is_shown(cell: CellKey, rows: NameFilter, columns: NameFilter) -> bool:
     row = cell.noise == CONTROL or rows.admits(cell.noise, f"{cell.rate:g}")
     return row and columns.admits(cell.loss, cell.setup.backbone, cell.setup.mode)
 
 
-def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str) -> list[dict[Cell, Difference]]:
+def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str) -> list[dict[CellKey, Difference]]:
     """The tests against the baseline, corrected over all of them."""
     every = [(number, cell, found) for number, one in enumerate(judged) for cell, found in one.against.items()]
-    differences: list[dict[Cell, Difference]] = [{} for _ in judged]
-    for (number, cell, found), p_holm in zip(every, statistics.holm([found.p for *_, found in every]), strict=True):
+    differences: list[dict[CellKey, Difference]] = [{} for _ in judged]
+    for (number, cell, found), p_holm in zip(every, stats.holm([found.p for *_, found in every]), strict=True):
         verdict = _verdict(found, float(p_holm), groups[number].cells[cell], better)
         differences[number][cell] = Difference(
             found.difference, found.low, found.high, found.p, float(p_holm), found.test, found.seeds, verdict
@@ -146,23 +146,24 @@ class _Rows:
         number: int,
         group: Group,
         judged: Judged,
-        differences: Mapping[Cell, Difference],
+        differences: Mapping[CellKey, Difference],
         variants: Sequence[str],
         metric: Spec,
     ) -> None:
         self._number, self._group, self._judged = number, group, judged
         self._differences, self._variants = differences, variants
-        self._balanced: dict[Cell, Value] = {}
-        if len(group.dataset.classes) == 2 and metric.name == "accuracy":
+        self._balanced: dict[CellKey, Value] = {}
+        beneath = facts_of(metric).beneath
+        if len(group.dataset.classes) == 2 and beneath:
             alive = {cell: members for cell, members in group.cells.items() if members.rows}
-            measured = metrics.parse("balanced_accuracy")(group.answers)
-            self._balanced = measure(measured, alive, (0, 1))
+            measured = metrics.parse(beneath)(group.predictions)
+            self._balanced = measure(measured, alive, facts_of(beneath).range)
 
-    def of(self, cells: Iterable[Cell]) -> list[Row]:
+    def of(self, cells: Iterable[CellKey]) -> list[Row]:
         """A row for each cell."""
         return [self._row(cell, self._group.cells[cell]) for cell in cells]
 
-    def _row(self, cell: Cell, members: Members) -> Row:
+    def _row(self, cell: CellKey, members: Members) -> Row:
         judged, value = self._judged, self._judged.values.get(cell, NO_VALUE)
         balanced, difference = self._balanced.get(cell), self._differences.get(cell)
         worse = difference is not None and difference.verdict == "worse"  # then the best is not tied with it either
@@ -195,7 +196,7 @@ def _beneath(value: Value, drop: float | None) -> Beneath | None:
     return None if value.mean is None else Beneath(value.mean, value.low, value.high, drop)
 
 
-def _drop(values: Mapping[Cell, Value], cell: Cell) -> float | None:
+def _drop(values: Mapping[CellKey, Value], cell: CellKey) -> float | None:
     """How far a cell is below the control of its loss."""
     mean = values.get(cell, NO_VALUE).mean
     control = values.get(cell._replace(noise=CONTROL, rate=0.0), NO_VALUE).mean
@@ -230,12 +231,14 @@ def _rate(rate: CensoredRate) -> Rate:
     return Rate(rate.censoring, rate.rate)
 
 
-def _beside(directories: Sequence[Directory], rows: Sequence[Row]) -> tuple[tuple[Beside, ...], str]:
+def _beside(directories: Sequence[Directory], rows: Sequence[Row], metric: str) -> tuple[tuple[Beside, ...], str]:
     """What was published about the preset that made a directory, if that is compared alone: beside its own question."""
     [directory, *others] = directories
     if others or directory.preset is None or directory.preset.dataset != directory.dataset.id:
         return (), ""
     preset = presets.named(directory.preset.name)
+    if preset.metric != metric:
+        return (), ""
     beside = []
     for published in preset.published:
         ours = [

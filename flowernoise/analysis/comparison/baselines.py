@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flowernoise.analysis.comparison.evaluated import Cell
+from flowernoise.analysis.comparison.evaluated import CellKey
 from flowernoise.store.setups import Setup
 
 
@@ -21,14 +21,14 @@ class Baselines:
         baseline: the loss to compare with.
     """
 
-    def __init__(self, cells: Iterable[Cell], shown: Iterable[Cell], baseline: str) -> None:
+    def __init__(self, cells: Iterable[CellKey], shown: Iterable[CellKey], baseline: str) -> None:
         self._cells, self._baseline = set(cells), baseline
         self._holders: dict[Setup, list[int]] = {}
         for directory, setup in sorted({(c.directory, c.setup) for c in self._cells if c.loss == baseline}):
             self._holders.setdefault(setup, []).append(directory)
         self._first = min(((c.directory, c.setup) for c in shown if c.loss == baseline), default=None)
 
-    def same_kind(self, cell: Cell) -> Cell | None:
+    def same_kind(self, cell: CellKey) -> CellKey | None:
         """The baseline with the setup of a cell, itself if it is one."""
         directories = self._holders.get(cell.setup, [])
         if not directories:
@@ -36,7 +36,7 @@ class Baselines:
         directory = cell.directory if cell.directory in directories else directories[0]
         return self._there(cell._replace(directory=directory, loss=self._baseline))
 
-    def against(self, cell: Cell) -> Cell | None:
+    def against(self, cell: CellKey) -> CellKey | None:
         """The cell to test a cell against."""
         if cell.loss != self._baseline:
             return self.same_kind(cell)
@@ -46,5 +46,5 @@ class Baselines:
         first = cell._replace(directory=directory, setup=setup)
         return self._there(first) if first != cell else None
 
-    def _there(self, cell: Cell) -> Cell | None:
+    def _there(self, cell: CellKey) -> CellKey | None:
         return cell if cell in self._cells else None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowernoise.catalogue.metrics import Answers
+from flowernoise.catalogue.metrics import RunPredictions
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import artifacts, datasets, evaluations, files, runs
 from flowernoise.store.layout import Layout
@@ -20,7 +20,7 @@ from flowernoise.store.records import (
     EvaluatedRun,
     Evaluation,
     Identity,
-    Preset,
+    PresetRecord,
     Provenance,
     RunBlock,
     Selection,
@@ -41,7 +41,7 @@ class Directory:
 
     path: Path
     dataset: Dataset
-    preset: Preset | None
+    preset: PresetRecord | None
     evaluation: str
     inputs: str
 
@@ -64,7 +64,7 @@ def open_directory(path: Path) -> Directory:
         evaluation = evaluations.digest(layout)
     if evaluation is None:
         raise BadRequestError(f"nothing is evaluated in {path}; run `flowernoise evaluate` first")
-    preset = files.read_record(layout.preset, "preset", Preset) if layout.preset.exists() else None
+    preset = files.read_record(layout.preset, "preset", PresetRecord) if layout.preset.exists() else None
     return Directory(path, dataset, preset, evaluation, evaluations.inputs_of(runs.heads(layout, dataset.id)))
 
 
@@ -76,7 +76,7 @@ def _made_again() -> Iterator[None]:
         raise DamagedFileError(f"{error}; `flowernoise evaluate` makes it again") from error
 
 
-class Cell(NamedTuple):
+class CellKey(NamedTuple):
     """One method under one noise in one directory, trained in one way; cells sort as printed tables do not."""
 
     directory: int
@@ -93,7 +93,7 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Members:
-    """The runs of a cell: of those that did not fail the rows in the answers and the seeds; how many did fail.
+    """The runs of a cell: of those that did not fail the rows in the predictions and the seeds; how many did fail.
 
     ``recency`` is that of the run trained last; ``provenances`` are the different ones among the runs.
     """
@@ -111,7 +111,7 @@ class Members:
 class Failure:
     """A run that failed, and why."""
 
-    cell: Cell
+    cell: CellKey
     draw: DrawKey
     reason: str
 
@@ -126,8 +126,8 @@ class Group:
 
     directories: tuple[int, ...]
     dataset: Dataset
-    answers: Answers
-    cells: dict[Cell, Members]
+    predictions: RunPredictions
+    cells: dict[CellKey, Members]
     asked: Selection
     selected: Selection
     fallen_back: int
@@ -151,7 +151,7 @@ def read_groups(
 
     Args:
         select: what to show; None for the usual.
-        needs: attributes of :class:`Answers` that the metric wants beside the predictions.
+        needs: attributes of :class:`RunPredictions` that the metric wants beside the predictions.
 
     Raises:
         BadRequestError: an evaluation of other photos than those prepared, or of other runs where probabilities are
@@ -183,7 +183,7 @@ def _read(directory: Directory) -> tuple[Evaluation, dict[str, Array]]:
 
 
 def _test_photos(directory: Directory) -> str:
-    """Digest of the classes and of every test photo with its label: equal where answers can be compared in pairs."""
+    """Digest of the classes and of every test photo with its label: equal where runs can be compared in pairs."""
     index = datasets.index(directory.layout, directory.dataset)
     tested = [(photo.id, photo.label) for photo in index if photo.split == "test"]
     return files.digest_of([directory.dataset.classes, tested])
@@ -201,13 +201,15 @@ def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[s
     return Group(
         directories=tuple(each.position for each in members),
         dataset=members[0].directory.dataset,
-        answers=Answers(predicted, members[0].arrays["test_labels"], members[0].evaluation.classes, **further),
+        predictions=RunPredictions(
+            predicted, members[0].arrays["test_labels"], members[0].evaluation.classes, **further
+        ),
         cells=_cells(members, np.concatenate([each.array("collapsed") for each in taken])),
         asked=asked,
         selected="last" if len(predicted) and fallen_back == len(predicted) else asked,
         fallen_back=fallen_back,
         failures=[
-            Failure(Cell(each.position, *key.identity), key.draw, run.failure)
+            Failure(CellKey(each.position, *key.identity), key.draw, run.failure)
             for each in members
             for key, run in zip(each.evaluation.keys, each.evaluation.runs, strict=True)
             if run.failure
@@ -238,7 +240,7 @@ class _Taken:
         return self._probabilities() if name == "probabilities" else self.array(name)
 
     def _probabilities(self) -> Array:
-        """Answers to the test photos [runs, photos, classes]."""
+        """Predictions for the test photos [runs, photos, classes]."""
         layout, evaluation = self._read.directory.layout, self._read.evaluation
         if evaluation.inputs != self._read.directory.inputs:
             raise BadRequestError(
@@ -256,28 +258,28 @@ class _Taken:
         probabilities = np.empty(shape, dtype=np.float32)
         for name, places in by_block.items():
             selections = [found[name].selections.index(evaluation.selections[self._columns[k]]) for k in places]
-            probabilities[places] = self._answers(name, found[name])[[stored[k].row for k in places], selections]
+            probabilities[places] = self._predictions(name, found[name])[[stored[k].row for k in places], selections]
         return probabilities
 
-    def _answers(self, name: str, block: RunBlock) -> Array:
+    def _predictions(self, name: str, block: RunBlock) -> Array:
         """The probabilities for test photos that a block's runs give [run, selection, photo, class]."""
         layout, dataset = self._read.directory.layout, self._read.directory.dataset
-        answers = runs.find_answers(layout, dataset, name, block)
-        if answers is None:
+        predictions = runs.predictions_of(layout, dataset, name, block)
+        if predictions is None:
             raise DamagedFileError(
                 f"{runs.predictions_path(layout, name)} is missing; `flowernoise evaluate` makes it again"
             )
-        return answers["test_probabilities"]
+        return predictions["test_probabilities"]
 
 
-def _cells(members: Sequence[_Read], collapsed: Array) -> dict[Cell, Members]:
-    found: dict[Cell, list[tuple[int, EvaluatedRun]]] = {}
+def _cells(members: Sequence[_Read], collapsed: Array) -> dict[CellKey, Members]:
+    found: dict[CellKey, list[tuple[int, EvaluatedRun]]] = {}
     provenances = {each.position: each.evaluation.provenances for each in members}
     alive = 0
     for each in members:
         evaluation = each.evaluation
         for run in evaluation.runs:
-            cell = Cell(each.position, run.draw.noise, run.draw.rate, run.method, evaluation.setups[run.setup])
+            cell = CellKey(each.position, run.draw.noise, run.draw.rate, run.method, evaluation.setups[run.setup])
             found.setdefault(cell, []).append((alive, run))
             alive += run.failure is None
     return {cell: _members(pairs, collapsed, provenances[cell.directory]) for cell, pairs in found.items()}

@@ -1,4 +1,4 @@
-"""What is computed from the answers of runs that share their test photos: intervals, tests, tolerated rates."""
+"""What is computed from the predictions of runs that share their test photos: intervals, tests, tolerated rates."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Literal
 
 import numpy as np
 
-from flowernoise.analysis import statistics
+from flowernoise.analysis import stats
 from flowernoise.analysis.comparison.baselines import Baselines
-from flowernoise.analysis.comparison.evaluated import Cell, Group, Members
+from flowernoise.analysis.comparison.evaluated import CellKey, Group, Members
 from flowernoise.analysis.comparison.rates import Line, OfRates, Rates
-from flowernoise.analysis.statistics import Paired
+from flowernoise.analysis.stats import Paired
 from flowernoise.catalogue.losses import is_oracle
-from flowernoise.catalogue.metrics import Measured
+from flowernoise.catalogue.metrics import Measured, facts_of
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.store.setups import Setup
 
-SIGNIFICANT = 1 - statistics.LEVEL
+SIGNIFICANT = 1 - stats.LEVEL
 WITHOUT_STAR = SIGNIFICANT / 2  # the other half is −'s, which takes ☆ away as well
 _EQUAL = 1e-9  # means that differ by less are the same
 
@@ -46,19 +46,19 @@ class Judged:
     not corrected yet.
     """
 
-    values: dict[Cell, Value]
-    best: set[Cell]
-    tied: set[Cell]
-    against: dict[Cell, Paired]
+    values: dict[CellKey, Value]
+    best: set[CellKey]
+    tied: set[CellKey]
+    against: dict[CellKey, Paired]
     rates: dict[Line, OfRates]
 
 
-def contests(group: Group, cells: Iterable[Cell]) -> list[list[Cell]]:
+def contests(group: Group, cells: Iterable[CellKey]) -> list[list[CellKey]]:
     """Which cells compete for ★ and ☆ under each noise and setup, where there are several.
 
     What collapsed or failed does not, nor what is given the true transition matrix.
     """
-    conditions: dict[tuple[str, float, Setup], list[Cell]] = {}
+    conditions: dict[tuple[str, float, Setup], list[CellKey]] = {}
     for cell in cells:
         if group.cells[cell].rows:
             conditions.setdefault((cell.noise, cell.rate, cell.setup), []).append(cell)
@@ -70,7 +70,9 @@ def contests(group: Group, cells: Iterable[Cell]) -> list[list[Cell]]:
     return [rivals for rivals in fair if rivals]
 
 
-def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delta: float, rows_in_all: int) -> Judged:
+def judge(
+    group: Group, metric: Spec, shown: Sequence[CellKey], baseline: str, delta: float, rows_in_all: int
+) -> Judged:
     """Computes all that is shown of some cells of a group.
 
     Args:
@@ -79,35 +81,34 @@ def judge(group: Group, metric: Spec, shown: Sequence[Cell], baseline: str, delt
         delta: what a tolerated rate may cost, a share.
         rows_in_all: the contests of all groups, over which ☆ is corrected.
     """
-    properties = metric.entry.properties
-    measured: Measured = metric(group.answers)
-    bounds = properties["range"]
+    facts = facts_of(metric)
+    measured: Measured = metric(group.predictions)
+    bounds = facts.range
     setups = {cell.setup for cell in shown}
     alive = {cell: members for cell, members in group.cells.items() if members.rows and cell.setup in setups}
     values = measure(measured, alive, bounds)
     known = {cell: members for cell, members in alive.items() if values[cell].mean is not None}
-    sign = 1 if properties["better"] == "higher" else -1
     rivals = contests(group, [cell for cell in shown if cell in known])
-    best = _best(rivals, values, sign)
-    tied = _not_worse(measured, known, rivals, properties["better"], rows_in_all) - best
+    best = _best(rivals, values, facts.sign)
+    tied = _not_worse(measured, known, rivals, facts.better, rows_in_all) - best
     baselines = Baselines(known, shown, baseline)
     pairs = {cell: other for cell in shown if cell in known and (other := baselines.against(cell))}
     against = _tests(measured, known, pairs, bounds)
-    tolerable = (properties["better"], properties["unit"]) == ("higher", "share")
-    rates = Rates(measured, known, baselines, sign, bounds).of(shown, delta if tolerable else None, baseline)
+    tolerable = (facts.better, facts.unit) == ("higher", "share")
+    rates = Rates(measured, known, baselines, facts.sign, bounds).of(shown, delta if tolerable else None, baseline)
     return Judged(values, best, tied, against, rates)
 
 
-def measure(measured: Measured, cells: Mapping[Cell, Members], bounds: tuple[float, float]) -> dict[Cell, Value]:
+def measure(measured: Measured, cells: Mapping[CellKey, Members], bounds: tuple[float, float]) -> dict[CellKey, Value]:
     """Each cell's value; a mean that is no number is none."""
     of_runs = {cell: tuple(measured.values[members.rows].tolist()) for cell, members in cells.items()}
     means = {cell: math.fsum(values) / len(values) for cell, values in of_runs.items()}
     known = [cell for cell, mean in means.items() if np.isfinite(mean)]
     if measured.photos is None or measured.groups is None:
-        spans = [_clipped(statistics.over_seeds(of_runs[cell]), bounds) for cell in known]
+        spans = [_clipped(stats.over_seeds(of_runs[cell]), bounds) for cell in known]
     else:
         rows = [cells[cell].rows for cell in known]
-        spans = statistics.intervals(measured.photos, measured.groups, rows, generator(0, "intervals"), bounds)
+        spans = stats.intervals(measured.photos, measured.groups, rows, generator(0, "intervals"), bounds)
     found = {
         cell: Value(of_runs[cell], means[cell], *(span or (None, None)))
         for cell, span in zip(known, spans, strict=True)
@@ -119,9 +120,9 @@ def _clipped(span: tuple[float, float] | None, bounds: tuple[float, float]) -> t
     return span and (max(bounds[0], span[0]), min(bounds[1], span[1]))
 
 
-def _best(contests: Iterable[Sequence[Cell]], values: Mapping[Cell, Value], sign: int) -> set[Cell]:
+def _best(contests: Iterable[Sequence[CellKey]], values: Mapping[CellKey, Value], sign: int) -> set[CellKey]:
     """The best of each contest, by its mean."""
-    best: set[Cell] = set()
+    best: set[CellKey] = set()
     for rivals in contests:
         heights = [sign * (values[cell].mean or 0.0) for cell in rivals]
         best |= {cell for cell, height in zip(rivals, heights, strict=True) if height > max(heights) - _EQUAL}
@@ -130,16 +131,16 @@ def _best(contests: Iterable[Sequence[Cell]], values: Mapping[Cell, Value], sign
 
 def _not_worse(
     measured: Measured,
-    cells: Mapping[Cell, Members],
-    contests: Sequence[Sequence[Cell]],
+    cells: Mapping[CellKey, Members],
+    contests: Sequence[Sequence[CellKey]],
     better: Literal["higher", "lower"],
     rows_in_all: int,
-) -> set[Cell]:
+) -> set[CellKey]:
     """The cells not significantly worse than any other of their contest; none for metrics that are one number a run."""
     if measured.photos is None or measured.groups is None:
         return set()
     runs = [[dict(zip(cells[cell].seeds, cells[cell].rows, strict=True)) for cell in rivals] for rivals in contests]
-    found = statistics.worse_than_another(
+    found = stats.worse_than_another(
         measured.photos, measured.groups, runs, generator(0, "best"), better=better, rows_in_all=rows_in_all
     )
     return {
@@ -150,24 +151,22 @@ def _not_worse(
     }
 
 
-def _is_fair(cell: Cell, members: Members) -> bool:
+def _is_fair(cell: CellKey, members: Members) -> bool:
     return not (members.collapsed or members.failed or is_oracle(cell.loss))
 
 
 def _tests(
     measured: Measured,
-    cells: Mapping[Cell, Members],
-    pairs: Mapping[Cell, Cell],
+    cells: Mapping[CellKey, Members],
+    pairs: Mapping[CellKey, CellKey],
     bounds: tuple[float, float],
-) -> dict[Cell, Paired]:
+) -> dict[CellKey, Paired]:
     """Each cell tested against another over the seeds that both have; nothing for metrics that are one number a run."""
     if measured.photos is None or measured.groups is None:
         return {}
     rows = {cell: _common(cells[cell], cells[other]) for cell, other in pairs.items()}
     rows = {cell: pair for cell, pair in rows.items() if pair[0]}
-    found = statistics.paired_tests(
-        measured.photos, measured.groups, list(rows.values()), generator(0, "baseline"), bounds
-    )
+    found = stats.paired_tests(measured.photos, measured.groups, list(rows.values()), generator(0, "baseline"), bounds)
     return dict(zip(rows, found, strict=True))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from flowernoise.analysis import statistics
-from flowernoise.analysis.comparison.evaluated import Cell, Failure, Group
+from flowernoise.analysis import stats
+from flowernoise.analysis.comparison.evaluated import CellKey, Failure, Group
 from flowernoise.analysis.comparison.question import Question
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.store.records import CONTROL, Column, Provenance, RateInterval, Row, Tolerated
@@ -20,7 +20,7 @@ def of(
     names: Sequence[str],
     rows: Sequence[Row],
     tolerated: Sequence[Tolerated],
-    picked: Collection[Cell],
+    picked: Collection[CellKey],
     question: Question,
     better: str,
 ) -> list[str]:
@@ -84,7 +84,7 @@ def _collapsed(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def _failed(groups: Sequence[Group], picked: Collection[Cell]) -> Iterator[str]:
+def _failed(groups: Sequence[Group], picked: Collection[CellKey]) -> Iterator[str]:
     failures: list[Failure] = [each for group in groups for each in group.failures if each.cell in picked]
     if failures:
         first = failures[0]
@@ -111,7 +111,7 @@ def _few_photos(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
     notes = []
     for number, group in enumerate(groups):
         counts = group.dataset.counts[2]
-        named = zip(group.dataset.classes, counts, statistics.must_be_predicted(counts), strict=True)
+        named = zip(group.dataset.classes, counts, stats.must_be_predicted(counts), strict=True)
         few = [f"{name} {count}" for name, count, enough in named if not enough]
         if few:
             more = f" and {len(few) - FEW_NAMES} more" if len(few) > FEW_NAMES else ""
@@ -133,7 +133,7 @@ def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[st
     repeated = {
         ((row.dataset, row.condition), row.column): row for row in rows if len(row.values) > 2 and row.mean is not None
     }
-    fallen = statistics.fallen_runs({key: [sign * v for v in row.values] for key, row in repeated.items()})
+    fallen = stats.fallen_runs({key: [sign * v for v in row.values] for key, row in repeated.items()})
     counts: dict[tuple[int, Column], list[tuple[int, int]]] = {}
     for key, row in repeated.items():
         down = max(row.collapsed, fallen[key])
@@ -162,7 +162,7 @@ def _one_labelling(rows: Sequence[Row]) -> Iterator[str]:
             )
 
 
-def _provenance(groups: Sequence[Group], picked: Collection[Cell]) -> Iterator[str]:
+def _provenance(groups: Sequence[Group], picked: Collection[CellKey]) -> Iterator[str]:
     """Cells whose runs were made with different versions or devices."""
     mixed = [
         (cell, members.provenances)
@@ -191,7 +191,7 @@ def _different(provenances: Sequence[Provenance]) -> Iterator[str]:
             yield f"{key} {' and '.join(values)}"
 
 
-def _not_shown(groups: Sequence[Group], picked: Collection[Cell], question: Question) -> Iterator[str]:
+def _not_shown(groups: Sequence[Group], picked: Collection[CellKey], question: Question) -> Iterator[str]:
     """Ways of training that are there, but are not shown unless they are asked for."""
     if question.where:
         return

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from flowernoise.analysis.comparison.question import Choice
+from flowernoise.analysis.comparison.question import NameFilter
 from flowernoise.store.records import CONTROL, Column, Condition, Row, Tolerated
 
 
@@ -14,7 +14,13 @@ class Order:
     """In which order things are shown, as ``--sort-by``, ``--rows`` and ``--columns`` say."""
 
     def __init__(
-        self, rows: Sequence[Row], sort_by: str, baseline: str, better: str, chosen_rows: Choice, chosen_columns: Choice
+        self,
+        rows: Sequence[Row],
+        sort_by: str,
+        baseline: str,
+        better: str,
+        chosen_rows: NameFilter,
+        chosen_columns: NameFilter,
     ) -> None:
         self._sort_by, self._sign = sort_by, 1 if better == "higher" else -1
         self._chosen_rows = chosen_rows

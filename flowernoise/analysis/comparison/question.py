@@ -37,7 +37,7 @@ class Question:
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class NameFilter:
     """Names to show of several kinds, each kind in the order given; a kind without any is shown whole."""
 
     chosen: tuple[tuple[str, ...], ...]
@@ -51,7 +51,7 @@ class Choice:
         return self.chosen[kind].index(name) if self.chosen[kind] else 0
 
 
-def choose_rows(text: str | None, noises: Collection[str], rates: Collection[float]) -> Choice:
+def choose_rows(text: str | None, noises: Collection[str], rates: Collection[float]) -> NameFilter:
     """Reads ``--rows``: noise models, with or without their parameters, and rates.
 
     Raises:
@@ -63,7 +63,7 @@ def choose_rows(text: str | None, noises: Collection[str], rates: Collection[flo
 
 def choose_columns(
     text: str | None, losses_there: Collection[str], backbones: Collection[str], modes: Collection[str]
-) -> Choice:
+) -> NameFilter:
     """Reads ``--columns``: losses, backbones and modes, with or without their parameters.
 
     Raises:
@@ -90,7 +90,7 @@ def _as_rate(item: str) -> str:
         return item
 
 
-def _choice(option: str, items: Sequence[str], kinds: Sequence[tuple[Collection[str], Registry | None]]) -> Choice:
+def _choice(option: str, items: Sequence[str], kinds: Sequence[tuple[Collection[str], Registry | None]]) -> NameFilter:
     chosen: list[list[str]] = [[] for _ in kinds]
     for item in items:
         found = [_meant(item, there, registry) for there, registry in kinds]
@@ -101,7 +101,7 @@ def _choice(option: str, items: Sequence[str], kinds: Sequence[tuple[Collection[
             )
         for names, more in zip(chosen, found, strict=True):
             names += [name for name in more if name not in names]
-    return Choice(tuple(map(tuple, chosen)))
+    return NameFilter(tuple(map(tuple, chosen)))
 
 
 def _meant(item: str, there: Collection[str], registry: Registry | None) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise.analysis import statistics
+from flowernoise.analysis import stats
 from flowernoise.analysis.comparison.baselines import Baselines
-from flowernoise.analysis.comparison.evaluated import Cell, Members
-from flowernoise.analysis.statistics import RateEstimate
+from flowernoise.analysis.comparison.evaluated import CellKey, Members
+from flowernoise.analysis.stats import RateEstimate
 from flowernoise.catalogue.metrics import Measured
 from flowernoise.randomness import generator
 from flowernoise.store.records import CONTROL
@@ -43,7 +43,7 @@ class Rates:
     def __init__(
         self,
         measured: Measured,
-        cells: Mapping[Cell, Members],
+        cells: Mapping[CellKey, Members],
         baselines: Baselines,
         sign: int,
         bounds: tuple[float, float],
@@ -51,17 +51,17 @@ class Rates:
         self._measured, self._cells, self._baselines = measured, cells, baselines
         self._sign, self._bounds = sign, bounds
 
-    def of(self, shown: Sequence[Cell], delta: float | None, baseline: str) -> dict[Line, OfRates]:
+    def of(self, shown: Sequence[CellKey], delta: float | None, baseline: str) -> dict[Line, OfRates]:
         """What is known of each line among some cells, of those seen at several rates: one rate shows no course.
 
         ``delta`` is None where nothing is tolerated or not.
         """
-        lines: dict[Line, list[Cell]] = {}
+        lines: dict[Line, list[CellKey]] = {}
         for cell in shown:
             if cell.noise != CONTROL and cell in self._cells:
                 lines.setdefault(Line(cell.directory, cell.noise, cell.loss, cell.setup), []).append(cell)
         lines = {line: cells for line, cells in lines.items() if len(self._rated(cells)) > 1}
-        wanted: set[Cell] = {
+        wanted: set[CellKey] = {
             each
             for cells in lines.values()
             for cell in cells
@@ -82,16 +82,16 @@ class Rates:
                 found[line] = OfRates(tolerance, crossover, bool(tolerance and self._collapsed(cells, tolerance)))
         return found
 
-    def _means(self, cells: Sequence[Cell]) -> dict[Cell, Any]:
+    def _means(self, cells: Sequence[CellKey]) -> dict[CellKey, Any]:
         if self._measured.photos is None or self._measured.groups is None:
             return {}
         rows = [self._cells[cell].rows for cell in cells]
-        means = statistics.resampled_means(
+        means = stats.resampled_means(
             self._measured.photos, self._measured.groups, rows, generator(0, "intervals"), bounds=self._bounds
         )
         return dict(zip(cells, self._sign * means, strict=True))
 
-    def _tolerance(self, cells: Sequence[Cell], means: Mapping[Cell, Any], delta: float) -> RateEstimate | None:
+    def _tolerance(self, cells: Sequence[CellKey], means: Mapping[CellKey, Any], delta: float) -> RateEstimate | None:
         """None without the baseline's control, or where that has collapsed: nothing is near a classifier then."""
         cells = self._rated(cells)
         of_baseline = self._baselines.same_kind(_control(cells[0])) if cells else None
@@ -100,26 +100,26 @@ class Rates:
         own = means.get(_control(cells[0]))
         each = np.stack([means[cell] for cell in cells])
         rates = [self._cells[cell].realised_rate for cell in cells]
-        return statistics.tolerance(each, rates, means[of_baseline], own, delta)
+        return stats.tolerance(each, rates, means[of_baseline], own, delta)
 
-    def _crossover(self, cells: Sequence[Cell], means: Mapping[Cell, Any]) -> RateEstimate | None:
+    def _crossover(self, cells: Sequence[CellKey], means: Mapping[CellKey, Any]) -> RateEstimate | None:
         pairs = [(cell, self._baselines.same_kind(cell)) for cell in self._rated(cells)]
         both = [(cell, other) for cell, other in pairs if other is not None and other in means]
         if not both:
             return None
         own, others = (np.stack([means[pair[side]] for pair in both]) for side in (0, 1))
-        return statistics.crossover(own, others, [self._cells[cell].realised_rate for cell, _ in both])
+        return stats.crossover(own, others, [self._cells[cell].realised_rate for cell, _ in both])
 
-    def _rated(self, cells: Sequence[Cell]) -> list[Cell]:
+    def _rated(self, cells: Sequence[CellKey]) -> list[CellKey]:
         """Those under which some label is wrong."""
         return [cell for cell in cells if self._cells[cell].realised_rate > 0]
 
-    def _collapsed(self, cells: Sequence[Cell], tolerance: RateEstimate) -> bool:
+    def _collapsed(self, cells: Sequence[CellKey], tolerance: RateEstimate) -> bool:
         """Whether runs have collapsed at rates that are called tolerated."""
         most = {"exact": tolerance.point.rate, "at_least": np.inf}.get(tolerance.point.censoring) or 0.0
         members = [self._cells[cell] for cell in cells]
         return any(each.collapsed and each.realised_rate <= most for each in members)
 
 
-def _control(cell: Cell) -> Cell:
+def _control(cell: CellKey) -> CellKey:
     return cell._replace(noise=CONTROL, rate=0.0)

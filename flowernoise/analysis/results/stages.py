@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from flowernoise.catalogue.metrics import Answers, accuracy, balanced_accuracy, recalls
+from flowernoise.catalogue.metrics import RunPredictions, accuracy, balanced_accuracy, recalls
 from flowernoise.store.evaluations import Arrays
 from flowernoise.store.records import Comparison, Dataset, Draw, Evaluation, RunKey, Selection
 from flowernoise.store.setups import Setup
@@ -94,12 +94,12 @@ class EvaluateResult:
         classes, labels = self.evaluation.classes, self.arrays["test_labels"]
         predicted = self.arrays["predicted"][row : row + 1, column]
         share, recovered = (float(self.arrays[name][row, column]) for name in ("memorised", "recovered"))
-        answers = Answers(predicted, labels, classes, np.array([share]))
+        predictions = RunPredictions(predicted, labels, classes, np.array([share]))
         by_class = recalls(predicted, labels, len(classes))[0]
         return RunMetrics(
             selection=selection,
-            accuracy=float(accuracy(answers).values[0]),
-            balanced_accuracy=float(balanced_accuracy(answers).values[0]),
+            accuracy=float(accuracy(predictions).values[0]),
+            balanced_accuracy=float(balanced_accuracy(predictions).values[0]),
             recall={n: None if np.isnan(v) else float(v) for n, v in zip(classes, by_class, strict=True)},
             memorised=None if np.isnan(share) else share,
             recovered=None if np.isnan(recovered) else recovered,

@@ -9,7 +9,6 @@ from flowernoise.store.inventory import Litter
 from flowernoise.store.setups import Setup
 
 State = Literal["done", "partly", "there", "stale", "damaged", "unknown", "missing"]
-STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare", "plots", "preview", "report", "other")
 
 _NEEDED = ("prepare", "corrupt", "train", "evaluate")
 _STATES = {"partly": "partly done", "unknown": "not known"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from flowernoise.analysis.views.pictures import PictureKind
 from flowernoise.analysis.views.sheets import SheetKind
 from flowernoise.store.records import Selection
 from flowernoise.store.setups import Mode
@@ -15,7 +14,7 @@ from flowernoise.store.setups import Mode
 class PictureFile:
     """A picture's file, and whether it held just that already."""
 
-    kind: PictureKind
+    kind: str
     path: Path
     done_before: bool
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
-from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
 
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.store.records import CONTROL, Comparison, Row, Selection
 from flowernoise.store.setups import Mode, Setup, differing, named
 
-MOST_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
+MAX_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
 FEW = 5
 
 
@@ -55,8 +55,6 @@ class Chart:
     for; balanced accuracy goes with accuracy where the task is binary.
     """
 
-    kind: ClassVar[Literal["accuracy"]] = "accuracy"
-
     source: str
     classes: tuple[str, ...]
     test_counts: tuple[int, ...]
@@ -83,15 +81,6 @@ class Chart:
         return self.measures[0].cells
 
 
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """A chart's cells, seed by seed."""
-
-    kind: ClassVar[Literal["seeds"]] = "seeds"
-
-    chart: Chart
-
-
 def charts_of(result: Comparison, losses: Collection[str], noises: Collection[str]) -> Iterator[Chart]:
     """A chart for each setup of one directory's runs in which these losses have a value under these noises.
 
@@ -114,16 +103,14 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
     """
     [photos] = result.datasets
     cells = tuple(map(_cell, result.rows))
-    one_answer = 1 / sum(count > 0 for count in photos.test_counts)
-    chances = {"accuracy": photos.majority, "balanced_accuracy": one_answer, "auroc": 0.5, "mcc": 0.0}
-    measures = [Measure(result.metric, result.unit, result.better, chances.get(result.metric), cells)]
+    measures = [_measure(result.metric, photos.test_counts, cells)]
     beneath = [(cell, row.balanced) for cell, row in zip(cells, result.rows, strict=True) if row.balanced]
-    if beneath:
+    if beneath and (name := facts_of(result.metric).beneath):
         balanced = tuple(
             dataclasses.replace(cell, values=(), mean=below.mean, ci_low=below.ci_low, ci_high=below.ci_high)
             for cell, below in beneath
         )
-        measures.append(Measure("balanced_accuracy", "share", "higher", one_answer, balanced))
+        measures.append(_measure(name, photos.test_counts, balanced))
     return Chart(
         source=photos.source,
         classes=photos.classes,
@@ -137,13 +124,19 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
     )
 
 
+def _measure(metric: str, test_counts: Sequence[int], cells: tuple[ChartCell, ...]) -> Measure:
+    facts = facts_of(metric)
+    chance = facts.chance.of(test_counts) if facts.chance else None
+    return Measure(metric, facts.unit, facts.better, chance, cells)
+
+
 def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, ...]:
     """The losses that stand out among many, the baseline first: those best under some noise, then the best on average.
 
     All of them, where they are few. Otherwise losses that collapsed or failed anywhere stand back.
     """
     losses = sorted({row.loss for row in rows}, key=lambda loss: (loss != baseline, loss))
-    if len(losses) <= MOST_LINES:
+    if len(losses) <= MAX_LINES:
         return tuple(losses)
     sign = 1 if better == "higher" else -1
     noisy = {loss: [row for row in rows if row.loss == loss and row.noise != CONTROL] for loss in losses}

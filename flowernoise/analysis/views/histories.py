@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart
+from flowernoise.analysis.views.material import Material, NothingToDrawError
+from flowernoise.store import runs
+from flowernoise.store.records import Identity
 
 FOLLOWED = ("memorised", "test_accuracy", "val_accuracy")  # in each epoch
 
@@ -30,8 +32,6 @@ class History:
 class Histories:
     """The histories of a chart's runs, each with the hyper-parameters selected for it on noisy val."""
 
-    kind: ClassVar[Literal["memorisation"]] = "memorisation"
-
     chart: Chart
     train_photos: int
     val_photos: int
@@ -48,6 +48,45 @@ def history_of(noise: str, rate: float, loss: str, seeds: Sequence[Mapping[str, 
     """
     memorised, test_accuracy, val_accuracy = (_stacked([own[name] for own in seeds]) for name in FOLLOWED)
     return History(noise, rate, loss, memorised, test_accuracy, val_accuracy)
+
+
+def histories_of(material: Material) -> Iterator[tuple[str, Histories]]:
+    """The histories of each setup that keeps any.
+
+    Raises:
+        NothingToDrawError: there are none.
+        DamagedFileError: arrays that are not what was written.
+    """
+    train, val, _ = material.dataset.sizes
+    if not val:
+        raise NothingToDrawError("without a validation split (val 0) no history of epochs is kept")
+    found = False
+    for ending, chart in material.charts.items():
+        histories = _kept(material, chart)
+        if histories:
+            found = True
+            yield f"memorisation{ending}", Histories(chart, train, val, histories)
+    if not found:
+        raise NothingToDrawError(
+            "no history of runs on noisy labels: only heads on features keep one, and the control has no noise"
+        )
+
+
+def _kept(material: Material, chart: Chart) -> tuple[History, ...]:
+    """Of a chart's runs that have wrong labels and kept a history; each block is read once."""
+    layout, dataset = material.layout, material.dataset
+    cells = {Identity(cell.noise, cell.rate, cell.loss, chart.setup) for cell in chart.cells if cell.realised_rate > 0}
+    found: dict[tuple[str, float, str], list[dict[str, Floats]]] = {}
+    arrays: dict[str, runs.Arrays] = {}
+    for key, stored in runs.live(runs.blocks(layout, dataset.id)).items():
+        if key.identity not in cells or chart.mode != "features" or stored.run.failure:
+            continue
+        if stored.name not in arrays:
+            every = runs.read_head_predictions(layout, dataset, stored.block)
+            arrays[stored.name] = {name: every[f"history_{name}"] for name in FOLLOWED}
+        own = {name: values[stored.row].astype(float) for name, values in arrays[stored.name].items()}
+        found.setdefault((key.noise, key.rate, key.method), []).append(own)
+    return tuple(history_of(*cell, seeds) for cell, seeds in found.items())
 
 
 def _stacked(histories: Sequence[Floats]) -> Floats:

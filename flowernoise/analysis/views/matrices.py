@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from flowernoise.analysis.views.arrays import Counts, Floats, Labels
-from flowernoise.analysis.views.charts import Chart
-from flowernoise.store.records import Dataset, Draw
+from flowernoise.analysis.views.charts import Chart, ChartCell
+from flowernoise.analysis.views.material import Material, NothingToDrawError
+from flowernoise.analysis.views.pictures import slug
+from flowernoise.store import draws, evaluations
+from flowernoise.store.records import Dataset, Draw, DrawKey, Evaluation
+
+MAX_MATRICES = 3  # confusion matrices side by side unless more are asked for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,8 +30,6 @@ class Confusion:
 class Confusions:
     """Confusion matrices of runs that share a draw."""
 
-    kind: ClassVar[Literal["confusion"]] = "confusion"
-
     chart: Chart
     noise: str
     rate: float
@@ -38,8 +41,6 @@ class Confusions:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Transition:
     """A draw's transition matrices [true, observed]; ``nominal`` is None where the noise model has none."""
-
-    kind: ClassVar[Literal["transition"]] = "transition"
 
     source: str
     classes: tuple[str, ...]
@@ -76,3 +77,79 @@ def transition_of(dataset: Dataset, draw: Draw, nominal: Floats, realised: Float
         nominal=None if np.isnan(nominal).any() else nominal,
         realised=realised,
     )
+
+
+def confusions(material: Material) -> Iterator[tuple[str, Confusions]]:
+    """The confusion matrices of a draw of each noise model and setup.
+
+    Raises:
+        BadRequestError: no run of the rate and seed wanted.
+        DamagedFileError: arrays that are not what was written.
+    """
+    charts = material.charts
+    evaluation = evaluations.find(material.layout)
+    if evaluation is None:
+        raise NothingToDrawError(f"nothing is evaluated in {material.directory}; run `flowernoise evaluate` first")
+    keys, arrays = evaluation.keys, evaluations.read(material.layout, evaluation)
+    for ending, chart in charts.items():
+        cells = {(cell.noise, cell.rate, cell.loss): cell for cell in chart.cells}
+        evaluated = {
+            key: position
+            for position, (key, run) in enumerate(zip(keys, evaluation.runs, strict=True))
+            if not run.failure and key.setup == chart.setup and (key.noise, key.rate, key.method) in cells
+        }
+        for draw in material.chosen({key.draw for key in evaluated}, "run"):
+            of_draw = {key.method: key for key in evaluated if key.draw == draw}
+            there = [cells[draw.noise, draw.rate, loss] for loss in of_draw]
+            shown = _losses_shown(chart, there, every=bool(material.wanted.losses))
+            matrices = tuple(_matrix(chart, loss, evaluated[of_draw[loss]], evaluation, arrays) for loss in shown)
+            realised = cells[draw.noise, draw.rate, shown[0]].realised_rate
+            data = Confusions(chart, draw.noise, draw.rate, realised, draw.seed, matrices)
+            yield f"confusion-{_draw_name(draw)}{ending}", data
+
+
+def _losses_shown(chart: Chart, cells: Sequence[ChartCell], *, every: bool) -> list[str]:
+    """Losses whose confusion is shown: all if they are asked for or few, or the baseline and the best."""
+    losses = sorted((cell.loss for cell in cells), key=lambda loss: (loss != chart.baseline, loss))
+    if every or len(losses) <= MAX_MATRICES:
+        return losses
+    shown = [cell for cell in cells if cell.loss in chart.highlighted and cell.mean is not None]
+    sign = 1 if chart.measures[0].better == "higher" else -1
+    shown.sort(key=lambda cell: (cell.loss != chart.baseline, -sign * (cell.mean or 0.0)))
+    return [cell.loss for cell in shown[:2]] or losses[:1]
+
+
+def _matrix(chart: Chart, loss: str, position: int, evaluation: Evaluation, arrays: evaluations.Arrays) -> Confusion:
+    column = evaluation.selections.index(chart.select)
+    if not arrays["available"][position, column]:
+        column = evaluation.selections.index("last")
+    return confusion_of(
+        loss,
+        arrays["test_labels"],
+        arrays["predicted"][position, column],
+        len(evaluation.classes),
+        collapsed=bool(arrays["collapsed"][position, column]),
+    )
+
+
+def transitions(material: Material) -> Iterator[tuple[str, Transition]]:
+    """The transition matrices of a draw of each noise model.
+
+    Raises:
+        NothingToDrawError: nothing is drawn.
+        BadRequestError: no draw of the rate and seed wanted.
+        DamagedFileError: arrays that are not what was written.
+    """
+    drawn = draws.index(material.layout, material.dataset.id)
+    if not drawn:
+        raise NothingToDrawError(f"no draws in {material.directory}; run `flowernoise corrupt` first")
+    chosen = material.chosen(drawn, "draw")
+    labels = draws.read(material.layout, material.dataset, [drawn[key] for key in chosen])
+    for key in chosen:
+        own = labels[key]
+        matrices = own.transition_matrix, own.realised_transition_matrix
+        yield f"transition-{_draw_name(key)}", transition_of(material.dataset, drawn[key].draw, *matrices)
+
+
+def _draw_name(draw: DrawKey) -> str:
+    return f"{slug(draw.noise)}-{draw.rate:g}-seed{draw.seed}"

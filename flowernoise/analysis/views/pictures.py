@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import hashlib
+import re
 
-from flowernoise.analysis.views.charts import Chart, Spread
-from flowernoise.analysis.views.histories import Histories
-from flowernoise.analysis.views.matrices import Confusions, Transition
-
-PictureKind = Literal["accuracy", "memorisation", "confusion", "transition", "seeds"]
-PictureData = Chart | Histories | Confusions | Transition | Spread
+_MAX_NAME = 60  # characters of a spec in a file name
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """What one picture shows, and its file's name without suffix."""
+    """The kind of a picture, its file's name without suffix, and what it shows: the view that its kind draws."""
 
+    kind: str
     name: str
-    data: PictureData
-
-    @property
-    def kind(self) -> PictureKind:
-        """What kind of picture it is."""
-        return self.data.kind
+    data: object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,3 +24,15 @@ class Gallery:
 
     pictures: tuple[Picture, ...]
     notes: tuple[str, ...]
+
+
+def slug(spec: str) -> str:
+    """A spec as part of a file's name.
+
+    >>> slug("gce:q=0.5")
+    'gce-q-0.5'
+    """
+    plain = re.sub(r"[^\w.]+", "-", spec).strip("-")
+    if len(plain) <= _MAX_NAME:
+        return plain
+    return f"{plain[: _MAX_NAME - 9]}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"

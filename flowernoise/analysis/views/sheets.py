@@ -1,4 +1,4 @@
-"""Contact sheets: which photos they show, with which labels, and what a run answers to them."""
+"""Contact sheets: which photos they show, with which labels, and what a run predicts for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_NAME = 120  # characters of a file name, before its suffix
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SheetPhoto:
-    """A photo on a sheet: its true class, the label it was given, and what a run answers with which probability."""
+    """A photo on a sheet: its true class, the label it was given, and what a run predicts with which probability."""
 
     id: str
     pixels: Pixels
@@ -61,7 +61,7 @@ class ContactSheet:
 
     @property
     def wrong(self) -> int:
-        """Photos shown whose label is wrong, or on a sheet of mistakes whose answer is."""
+        """Photos shown whose label is wrong, or on a sheet of mistakes whose prediction is."""
         return sum(photo.true != (photo.given if photo.predicted is None else photo.predicted) for photo in self.photos)
 
     @property

@@ -6,34 +6,30 @@ measured, of how many photos and seeds, and in which unit, and can be read witho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+import pkgutil
 
-from flowernoise.analysis.views.charts import Chart, Spread
-from flowernoise.analysis.views.histories import Histories
-from flowernoise.analysis.views.matrices import Confusions, Transition
-from flowernoise.analysis.views.pictures import PictureData
-from flowernoise.show.plot import lines, matrices, sheet, strips
+from flowernoise.analysis.views.pictures import Picture
+from flowernoise.show.plot import sheet
+from flowernoise.show.plot.kinds import pictures
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):  # those that draw register what they draw
+    importlib.import_module(_module.name)
 
 
-def draw(data: PictureData, form: str = "png") -> bytes:
-    """The picture of some data, as ``png`` or ``svg``."""
+def draw(picture: Picture, form: str = "png") -> bytes:
+    """A picture as ``png`` or ``svg``."""
     with sheet.style():
-        return sheet.render(figure_of(data), form)
+        return sheet.render(pictures[picture.kind].function(picture.data), form)
 
 
-def figure_of(data: PictureData) -> Figure:
-    """The picture of some data, to be rendered in :func:`flowernoise.show.plot.sheet.style`."""
-    match data:
-        case Chart():
-            return lines.accuracy(data)
-        case Histories():
-            return lines.memorisation(data)
-        case Confusions():
-            return matrices.confusion(data)
-        case Transition():
-            return matrices.transition(data)
-        case Spread():
-            return strips.seeds(data.chart)
+def caption(picture: Picture) -> str:
+    """What stands under a picture in a report."""
+    text: str = pictures[picture.kind].properties["caption"](picture.data)
+    return text
+
+
+def alt(picture: Picture) -> str:
+    """What a picture tells those who cannot see it."""
+    text: str = pictures[picture.kind].properties["alt"](picture.data)
+    return text

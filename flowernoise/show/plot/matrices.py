@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats
-from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition
+from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition, confusions, transitions
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import sheet, subject
+from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.styles import COLLAPSED
 
 if TYPE_CHECKING:
@@ -18,15 +19,42 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIDE_BY_SIDE = 3
-_MOST_WRITTEN = 12  # classes whose cells have room for numbers
-_MOST_NAMED = 40  # classes that have room for their names
+_MAX_WRITTEN = 12  # classes whose cells have room for numbers
+_MAX_NAMED = 40  # classes that have room for their names
 _DARK = 0.65  # from this share on a cell's text is white
 _CELL = 0.62  # inches
 SHADES = "Blues"
 
 
+def _confusion_caption(data: Confusions) -> str:
+    condition = subject.condition_name(data.noise, data.rate)
+    true_class = label_words(data.chart.source).true_class
+    return (
+        f"Test photos by {true_class} and predicted class; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
+    )
+
+
+def _confusion_alt(data: Confusions) -> str:
+    parts = []
+    for matrix in data.matrices:
+        counts = np.array(matrix.counts)
+        right, total = int(np.trace(counts)), int(counts.sum())
+        off = counts - np.diag(np.diag(counts))
+        true, predicted = divmod(int(off.argmax()), len(off))
+        names = data.chart.classes
+        most = f", most often {names[true]} taken for {names[predicted]} ({off.max()})" if off.max() else ""
+        parts.append(f"{matrix.loss}: {right} of {total} right{most}")
+    return f"Confusion matrices. {'; '.join(parts)}."
+
+
+@picture(
+    confusions,
+    caption=_confusion_caption,
+    alt=_confusion_alt,
+    options=("select", "losses", "noise", "rate", "seed", "where"),
+)
 def confusion(data: Confusions) -> Figure:
-    """Test photos by true and predicted class, a panel a run: counts, and shares of each true class."""
+    """Test photos by true and predicted class, one panel per run: counts, and shares of each true class."""
     chart, words = data.chart, label_words(data.chart.source)
     columns = min(_SIDE_BY_SIDE, len(data.matrices))
     figure, grid = sheet.panels(-(-len(data.matrices) // columns), columns, _size(chart.classes))
@@ -59,6 +87,29 @@ def _of_run(matrix: Confusion, width: float) -> str:
     return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
 
 
+def _transition_caption(data: Transition) -> str:
+    true_class = label_words(data.source).true_class
+    condition = subject.condition_name(data.noise, data.rate)
+    return f"Transition matrix, from {true_class} to observed class of training labels; {condition}, seed {data.seed}."
+
+
+def _transition_alt(data: Transition) -> str:
+    realised = np.nan_to_num(np.array(data.realised, dtype=float))
+    off = realised - np.diag(np.diag(realised))
+    true, observed = divmod(int(off.argmax()), len(off))
+    names = data.classes
+    most = f"; most often {names[true]} becomes {names[observed]} ({subject.percent(off.max())})" if off.max() else ""
+    wrong = label_words(data.source).wrong
+    return f"Transition matrix: {subject.percent(data.realised_rate)} {wrong} training labels{most}."
+
+
+@picture(
+    transitions,
+    caption=_transition_caption,
+    alt=_transition_alt,
+    options=("noise", "rate", "seed"),
+    compared=False,
+)
 def transition(data: Transition) -> Figure:
     """P(observed label | true label) of a draw: as the noise model has it, and as it came out."""
     words = label_words(data.source)
@@ -98,15 +149,15 @@ def _transition_text(share: float, total: int, realised: bool) -> str:
 
 def _cells(classes: Sequence[str], written: str) -> str:
     """What cells say, or only show where there are too many for numbers."""
-    if len(classes) <= _MOST_WRITTEN:
+    if len(classes) <= _MAX_WRITTEN:
         return f"cells: {written}"
-    numbered = "" if len(classes) <= _MOST_NAMED else ", classes by number from 0"
+    numbered = "" if len(classes) <= _MAX_NAMED else ", classes by number from 0"
     return f"the darker, the larger the share of its row (white 0, darkest 100 %){numbered}"
 
 
 def _size(classes: Sequence[str]) -> tuple[float, float]:
     """Of a panel with its labels, in inches."""
-    if len(classes) > _MOST_WRITTEN:
+    if len(classes) > _MAX_WRITTEN:
         return 5.2, 5.3
     names = max(sheet.text_width(f"{name} (0000)", 9.0) for name in classes)
     return _side(classes) + names + 0.5, _side(classes) + 1.2
@@ -114,7 +165,7 @@ def _size(classes: Sequence[str]) -> tuple[float, float]:
 
 def _side(classes: Sequence[str]) -> float:
     """Of the square of cells, about."""
-    return max(len(classes) * _CELL, 1.7) if len(classes) <= _MOST_WRITTEN else 3.5
+    return max(len(classes) * _CELL, 1.7) if len(classes) <= _MAX_WRITTEN else 3.5
 
 
 def _matrix(
@@ -126,15 +177,15 @@ def _matrix(
     panel.imshow(shares, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="equal")
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0)
-    if count <= _MOST_WRITTEN:
+    if count <= _MAX_WRITTEN:
         for row, line in enumerate(texts):
             for column, text in enumerate(line):
                 colour = "white" if shares[row][column] > _DARK else sheet.INK
                 panel.text(column, row, text, ha="center", va="center", size=8.5, color=colour, linespacing=1.15)
-    ticks = range(count) if count <= _MOST_NAMED else range(0, count, -(-count // 20))
-    size = 9.0 if count <= _MOST_WRITTEN else 6.0
-    named = [classes[k] if count <= _MOST_NAMED else str(k) for k in ticks]
+    ticks = range(count) if count <= _MAX_NAMED else range(0, count, -(-count // 20))
+    size = 9.0 if count <= _MAX_WRITTEN else 6.0
+    named = [classes[k] if count <= _MAX_NAMED else str(k) for k in ticks]
     panel.set_xticks(
-        ticks, named, rotation=40 if count <= _MOST_NAMED else 0, ha="right", rotation_mode="anchor", size=size
+        ticks, named, rotation=40 if count <= _MAX_NAMED else 0, ha="right", rotation_mode="anchor", size=size
     )
     panel.set_yticks(ticks, [f"{name} ({totals[k]:,})" for k, name in zip(ticks, named, strict=True)], size=size)

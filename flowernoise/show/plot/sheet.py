@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
 Item = TypeVar("Item")
-Entry = tuple[Any, str]  # of a legend: an artist, or a tuple of them (which matplotlib's stubs leave out), and a text
+LegendEntry = tuple[
+    Any, str
+]  # of a legend: an artist, or a tuple of them (which matplotlib's stubs leave out), and a text
 FORMATS = ("png", "svg")
 INK, SOFT, FAINT, GRID = "#1a1a1a", "#4d4d4d", "#8c8c8c", "#e4e4e4"
 MARGIN = 0.14  # inches around everything
@@ -108,7 +110,7 @@ def remove(axes: Iterable[Axes]) -> None:
         panel.remove()
 
 
-def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[Entry] = ()) -> Figure:
+def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[LegendEntry] = ()) -> Figure:
     """Puts a head above the axes and makes the sheet higher by as much as it takes.
 
     Args:
@@ -151,7 +153,7 @@ def _lay_out(figure: Figure) -> None:
         panel.set_position((x, y, width, height))
 
 
-def _legend(figure: Figure, entries: Sequence[Entry], width: float) -> Legend:
+def _legend(figure: Figure, entries: Sequence[LegendEntry], width: float) -> Legend:
     """The legend with as many columns as fit side by side, read row by row."""
     for columns in range(len(entries), 0, -1):
         # matplotlib fills column by column, the first ones longer where they do not come out even.

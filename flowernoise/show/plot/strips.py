@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats
-from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
+from flowernoise.analysis.views.charts import ChartCell, Measure
+from flowernoise.analysis.views.curves import Spread, spreads
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show.plot import sheet, subject
-from flowernoise.show.plot.sheet import Entry
+from flowernoise.show.plot.kinds import picture
+from flowernoise.show.plot.sheet import LegendEntry
 from flowernoise.show.plot.styles import COLLAPSED, REFERENCE
 
 if TYPE_CHECKING:
@@ -23,8 +26,32 @@ _ROW, _HIGH_ROW = 0.23, 0.32  # inches; the latter of few losses
 _DOT, _BAND = "#0072B2", "#dcdcdc"
 
 
-def seeds(chart: Chart) -> Figure:
-    """A metric of every run: a panel a noise, a row a loss, a dot a seed, the mean as a stroke, its interval behind."""
+def _seeds_caption(spread: Spread) -> str:
+    return f"{subject.title(spread.chart.measures[0])} of every single seed; {subject.kind(spread.chart)}."
+
+
+def _seeds_alt(spread: Spread) -> str:
+    measure = spread.chart.measures[0]
+    cells = [cell for cell in measure.cells if len(cell.values) > 1]
+    if not cells:
+        return "Points of single seeds."
+    widest = max(cells, key=lambda cell: max(cell.values) - min(cell.values))
+    return (
+        f"A point for every seed of {len(cells)} cells; the widest spread is that of {widest.loss} under "
+        f"{subject.condition_name(widest.noise, widest.rate)}, from {subject.value(measure, min(widest.values))} to "
+        f"{subject.value(measure, max(widest.values))}."
+    )
+
+
+@picture(
+    spreads,
+    caption=_seeds_caption,
+    alt=_seeds_alt,
+    options=("metric", "select", "losses", "noise", "where"),
+)
+def seeds(spread: Spread) -> Figure:
+    """A metric of every run: one panel per noise, one row per loss, one dot per seed, their mean and its interval."""
+    chart = spread.chart
     measure = chart.measures[0]
     cells = measure.cells
     conditions = subject.conditions(cells)
@@ -47,7 +74,7 @@ def seeds(chart: Chart) -> Figure:
     _limit(panels[0], measure)
     return sheet.finish(
         figure,
-        f"{subject.readable(measure.name)} of every seed",
+        f"{facts_of(measure.name).title} of every seed",
         [
             *subject.facts(chart),
             subject.seeds(cells),
@@ -107,12 +134,12 @@ def _heights(count: int) -> Floats:
     return 0.62 * (np.array(halves) - np.mean(halves)) if count else np.zeros(0)
 
 
-def _legend(cells: Sequence[ChartCell]) -> list[Entry]:
+def _legend(cells: Sequence[ChartCell]) -> list[LegendEntry]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     dot = Line2D([], [], linestyle="", marker="o", ms=4.6, color=_DOT)
-    entries: list[Entry] = [(dot, "a seed")]
+    entries: list[LegendEntry] = [(dot, "a seed")]
     entries.append((Line2D([], [], linestyle="", marker="|", ms=13, mew=1.6, color="black"), "mean"))
     if any(cell.ci_low is not None for cell in cells):
         entries.append((Patch(color=_BAND), "95 % interval"))

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import CONTROL
 
 COLLAPSED = "collapsed: never predicts some class; no robustness"
 Condition = tuple[str, float]
+_MAX_LISTED = 6  # items in a sentence
 
 
-def readable(metric: str) -> str:
-    """A metric's name as people write it.
-
-    >>> readable("balanced_accuracy")
-    'balanced accuracy'
-    """
-    return metric.replace("_", " ")
+def title(measure: Measure) -> str:
+    """A metric's title as a sentence begins with it."""
+    name = facts_of(measure.name).title
+    return name[0].upper() + name[1:]
 
 
 def axis_label(measure: Measure) -> str:
     """A metric with its unit, and its direction where that is not the usual one."""
     unit = ", %" if measure.unit == "share" else ""
-    return readable(measure.name) + unit + (" (lower is better)" if measure.better == "lower" else "")
+    return facts_of(measure.name).title + unit + (" (lower is better)" if measure.better == "lower" else "")
 
 
 def scale(measure: Measure) -> float:
@@ -99,3 +98,15 @@ def percent(share: float) -> str:
     '24.9 %'
     """
     return f"{100 * share:.1f} %"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """The first few of some items, and how many more there are.
+
+    >>> listed(["ce 80.0 %", "mae 79.0 %"])
+    'ce 80.0 %, mae 79.0 %'
+    """
+    if not parts:
+        return "nothing"
+    more = [f"and {len(parts) - _MAX_LISTED} more"] if len(parts) > _MAX_LISTED else []
+    return ", ".join([*parts[:_MAX_LISTED], *more])

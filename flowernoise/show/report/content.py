@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 
 from flowernoise.analysis.views.reports import Report
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import cautions, compared, comparison, sentences
 from flowernoise.show.document import (
     Block,
     Bullets,
-    Column,
     Document,
     Facts,
     Grids,
@@ -19,6 +19,7 @@ from flowernoise.show.document import (
     Notes,
     Paragraph,
     Table,
+    TableColumn,
     Verbatim,
     cells,
     columns,
@@ -101,7 +102,7 @@ def _data(report: Report) -> Iterator[Block]:
     if noisy:
         stay, are = ("clean", "is") if label_words(dataset.request.source).are_clean else ("as given", "was made")
         yield Table(
-            (Column("noise"), *columns("rate", "seeds", "realised", numeric=True)),
+            (TableColumn("noise"), *columns("rate", "seeds", "realised", numeric=True)),
             tuple(cells(each.noise, f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
             f"Draws of noisy labels for train and val; test labels stay {stay}. Realised is the share of training "
             f"labels that {are} wrong in fact, over the seeds.",
@@ -130,7 +131,8 @@ def _results(result: Comparison) -> Iterator[Block]:
     yield Bullets(tuple(sentences.best(result)))
     words = compared.words(result)
     photos = f"on {words.test_photos(sum(result.datasets[0].test_counts))}"
-    judged_on = f"of the {words.wrong} training labels" if result.metric in sentences.OF_TRAINING_LABELS else photos
+    on_training_labels = facts_of(result.metric).of == "training"
+    judged_on = f"of the {words.wrong} training labels" if on_training_labels else photos
     title = f"{compared.measure(result)}; {compared.seeds(result)}, {judged_on}."
     yield Grids((dataclasses.replace(comparison.measured(result), title=title),))
     signs = compared.legend(result)

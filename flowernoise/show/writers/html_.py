@@ -11,7 +11,6 @@ from flowernoise.show.document import (
     Block,
     Bullets,
     Cell,
-    Column,
     Document,
     Facts,
     Figure,
@@ -20,6 +19,7 @@ from flowernoise.show.document import (
     Notes,
     Paragraph,
     Table,
+    TableColumn,
     Verbatim,
 )
 from flowernoise.show.writers import writer
@@ -150,11 +150,11 @@ def _table(table: Table, name: str) -> Iterator[str]:
     yield from (f'<p class="sub">{text(note)}</p>' for note in table.notes)
 
 
-def _set(column: Column) -> str:
+def _set(column: TableColumn) -> str:
     return ' class="number"' if column.numeric else ""
 
 
-def _head(column: Column) -> str:
+def _head(column: TableColumn) -> str:
     return f'<th scope="col"{_set(column)}>{text(column.name)}{_small(column.below)}</th>'
 
 

@@ -9,7 +9,6 @@ from flowernoise.show.document import (
     Block,
     Bullets,
     Cell,
-    Column,
     Document,
     Facts,
     Figure,
@@ -18,6 +17,7 @@ from flowernoise.show.document import (
     Notes,
     Paragraph,
     Table,
+    TableColumn,
     Verbatim,
 )
 from flowernoise.show.writers import writer
@@ -133,17 +133,17 @@ def _row(cells: Iterable[str]) -> str:
     return re.sub(r"^(?=[\[*])", "{}", " & ".join(cells)).join(("    ", " \\\\"))
 
 
-def _head(column: Column) -> str:
+def _head(column: TableColumn) -> str:
     return _stacked(escaped(column.name), column.below, "b", column)
 
 
-def _cell(cell: Cell, column: Column) -> str:
+def _cell(cell: Cell, column: TableColumn) -> str:
     text = escaped(cell.text)
     signs = "".join(f" {escaped(sign)}" for sign in (cell.drop, cell.verdict, cell.star) if sign)
     return _stacked((f"\\textbf{{{text}}}" if cell.strong and text else text) + signs, cell.below, "t", column)
 
 
-def _stacked(shown: str, below: str, side: str, column: Column) -> str:
+def _stacked(shown: str, below: str, side: str, column: TableColumn) -> str:
     if not below:
         return shown
     return f"\\stacked{{{side}}}{{{'r' if column.numeric else 'l'}}}{{{shown}}}{{{escaped(below)}}}"

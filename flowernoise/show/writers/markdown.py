@@ -10,7 +10,6 @@ from flowernoise.show.document import (
     Block,
     Bullets,
     Cell,
-    Column,
     Document,
     Facts,
     Figure,
@@ -19,6 +18,7 @@ from flowernoise.show.document import (
     Notes,
     Paragraph,
     Table,
+    TableColumn,
     Verbatim,
 )
 from flowernoise.show.writers import writer
@@ -94,7 +94,7 @@ def _row(texts: Iterator[str]) -> str:
     return f"| {' | '.join(texts)} |"
 
 
-def _head(column: Column) -> str:
+def _head(column: TableColumn) -> str:
     return escaped(column.name) + (f" ({escaped(column.below)})" if column.below else "")
 
 

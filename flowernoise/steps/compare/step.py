@@ -15,14 +15,14 @@ from flowernoise.analysis.comparison.assemble import assemble
 from flowernoise.analysis.comparison.evaluated import Directory, open_directory, read_groups
 from flowernoise.analysis.comparison.question import Question
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.metrics import metrics
+from flowernoise.catalogue.metrics import facts_of, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps.settings import CompareSettings, GateSettings
 from flowernoise.store import comparisons, evaluations, files
 from flowernoise.store.records import Comparison, KeptComparison, versions_of
 
-COMPUTED = 1  # raise it when the same answers give another comparison
+COMPUTED = 1  # raise it when the same predictions give another comparison
 RETRIES, PAUSE = 2, 0.1  # of reading what was evaluated, and seconds before each
 
 
@@ -81,7 +81,7 @@ def _found(opened: Sequence[Directory], settings: CompareSettings, progress: Pro
 def _made(opened: Sequence[Directory], settings: CompareSettings) -> KeptComparison | None:
     """What is compared now, and kept; None where something was evaluated anew meanwhile."""
     spec = metrics.parse(settings.metric)
-    groups, inputs = read_groups(opened, settings.select, spec.entry.properties["needs"])
+    groups, inputs = read_groups(opened, settings.select, facts_of(spec).needs)
     kept = KeptComparison(
         key=_key(opened, settings),
         evaluations=tuple(directory.evaluation for directory in opened),
@@ -124,7 +124,7 @@ def _question(settings: CompareSettings) -> Question:
 
 def _key(opened: Sequence[Directory], settings: CompareSettings) -> str:
     """Digest of all that a comparison depends on, names of directories among it where several are told apart."""
-    needs = metrics.parse(settings.metric).entry.properties["needs"]
+    needs = facts_of(settings.metric).needs
     of_each = [
         (
             files.digest_of(directory.dataset),

@@ -74,8 +74,8 @@ def _estimates(
     for draw in to_estimate:
         task = _task(work, draw, encoded, labels[draw], np.eye(work.num_classes))
         _train(work, finetuner, task, f"first stage on {draw}", announce, progress)
-        answers, classes = finetuner.answers(encoded), work.dataset.classes
-        estimates[draw] = matrices.estimate(draw, labels[draw].train_labels, answers, classes, progress)
+        predictions, classes = finetuner.predictions(encoded), work.dataset.classes
+        estimates[draw] = matrices.estimate(draw, labels[draw].train_labels, predictions, classes, progress)
     return estimates
 
 
@@ -105,9 +105,9 @@ def _tell_epoch(progress: Progress, name: str, epochs: int, epoch: int, loss: fl
     progress.note(f"{name}: epoch {epoch} of {epochs}, training loss {loss:.4f}")
 
 
-def _network(work: Plan, loss: Spec, count: int) -> finetune.Network:
+def _network(work: Plan, loss: Spec, count: int) -> finetune.FinetuneSetup:
     settings = work.settings
-    return finetune.Network(
+    return finetune.FinetuneSetup(
         build=work.backbone.build,
         image_size=work.dataset.request.image_size,
         num_classes=work.num_classes,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.catalogue import transition_matrix
-from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.losses import losses, needs_of
 from flowernoise.catalogue.transition_matrix import AnyLabels, Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
@@ -29,7 +29,7 @@ def pinned(spec: Spec) -> Spec:
     Raises:
         BadRequestError: the file cannot be read, or is not the one of the digest that the spec has.
     """
-    if spec.values.get("T", TRUE) in (TRUE, ESTIMATED):
+    if "T" not in spec.files:
         return spec
     values = dict(spec.values)
     transition_matrix.read_bytes(values["T"], _owner(spec), values["sha256"])
@@ -44,7 +44,7 @@ def check_files(specs: Iterable[Spec], num_classes: int) -> None:
         BadRequestError: a file without a stochastic matrix of as many classes as there are.
     """
     for spec in specs:
-        if spec.values.get("T", TRUE) not in (TRUE, ESTIMATED):
+        if "T" in spec.files:
             _from_file(spec, num_classes)
 
 
@@ -57,28 +57,28 @@ def to_estimate(specs: Mapping[str, Spec], keys: Iterable[RunKey]) -> list[DrawK
 def estimate(
     draw: DrawKey,
     labels: AnyLabels,
-    answers: np.ndarray[Any, np.dtype[np.floating[Any]]],
+    predictions: np.ndarray[Any, np.dtype[np.floating[Any]]],
     classes: Sequence[str],
     progress: Progress,
 ) -> Matrix:
-    """T of a draw, estimated from what a first-stage model answers to the training photos; a note names what it lacks.
+    """T of a draw, estimated from what a first-stage model predicts for training photos; a note names what it lacks.
 
-    NaN where the first stage diverged, so that an answer is no number.
+    NaN where the first stage diverged, so that a prediction is not a number.
 
     Args:
         draw: what is estimated, for the note.
         labels: observed labels [n].
-        answers: probabilities [n, c].
+        predictions: probabilities [n, c].
         classes: their names.
         progress: takes the note.
     """
-    if not np.isfinite(answers).all():
+    if not np.isfinite(predictions).all():
         return np.full((len(classes),) * 2, np.nan)
-    matrix, known = transition_matrix.estimated(labels, answers)
+    matrix, known = transition_matrix.estimated(labels, predictions)
     if not known.all():
         names = ", ".join(name for name, is_known in zip(classes, known, strict=True) if not is_known)
         progress.note(
-            f"T estimated on {draw}: the first stage answers {names} to fewer than {transition_matrix.MIN_PHOTOS} "
+            f"T estimated on {draw}: the first stage predicts {names} for fewer than {transition_matrix.MIN_PHOTOS} "
             "photos, so nothing can be said of their labels; T takes them as right"
         )
     return matrix
@@ -106,9 +106,7 @@ def of_runs(
 
 def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
     """Runs that cannot be trained, with the reason: T could not be estimated, or is inverted and has no inverse."""
-    inverting = {
-        name for name, spec in specs.items() if "inverse_transition_matrix" in spec.entry.properties.get("needs", ())
-    }
+    inverting = {name for name, spec in specs.items() if "inverse_transition_matrix" in needs_of(spec)}
     found = {}
     for key, matrix in matrices.items():
         if not np.isfinite(matrix).all():

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.analysis.results.stages import TrainResult
+from flowernoise.catalogue.losses import needs_of
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
@@ -121,7 +122,7 @@ def blocks(keys: Sequence[RunKey], losses: Mapping[str, Spec], most: int) -> Ite
     names = list(losses)
 
     def company(key: RunKey) -> tuple[int, bool]:
-        return key.seed, "peers" in losses[key.method].entry.properties.get("needs", ())
+        return key.seed, "peers" in needs_of(losses[key.method])
 
     ordered = sorted(keys, key=lambda key: (company(key), names.index(key.method)))
     for _, group in itertools.groupby(ordered, key=company):

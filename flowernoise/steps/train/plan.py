@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.catalogue.backbones import Backbone, backbones
-from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.losses import losses, needs_of
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.randomness import generator
@@ -38,7 +38,7 @@ from flowernoise.training import engine
 from flowernoise.training.engine import Engine, Extractor
 from flowernoise.training.tasks import LossGroup
 
-DIVERGED = "diverged: its loss exploded or its answers are not finite; try a smaller --learning-rate or --l2"
+DIVERGED = "diverged: its loss exploded or its predictions are not finite; try a smaller --learning-rate or --l2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,8 +183,7 @@ def loss_group(spec: Spec, count: int) -> LossGroup:
     """A loss as the trainers take it, for ``count`` neighbouring heads."""
     properties = spec.entry.properties
     parameters = tuple(sorted(spec.values.items()))
-    needs = tuple(properties.get("needs", ()))
-    return LossGroup(spec.entry.function, count, parameters, needs, properties.get("update"))
+    return LossGroup(spec.entry.function, count, parameters, needs_of(spec), properties.get("update"))
 
 
 # Streams of randomness, shared by all losses and draws of a seed, so that comparisons are paired.

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from flowernoise.analysis.results.upkeep import Checked, Problem
+from flowernoise.catalogue.metrics import USUAL
 from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
 from flowernoise.steps.verify import fits
-from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, photos, runs
+from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, photos, runs, stages
 from flowernoise.store.draws import StoredDraw
-from flowernoise.store.inventory import Entry, Fault, Inventory
+from flowernoise.store.inventory import Fault, Inventory, RecordEntry
 from flowernoise.store.inventory.kinds import (
     BLOCKS,
     COMPARISONS,
@@ -42,9 +43,6 @@ from flowernoise.store.records import (
     Predictions,
     RunBlock,
 )
-
-STAGES = ("prepare", "corrupt", "features", "train", "evaluate", "compare")
-_COUNTED_AS = {"answers": "train", "preset": "prepare"}  # of faults that have a way out of their own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +79,7 @@ class _Audit:
         self._truth: dict[str, np.ndarray[Any, Any]] | None = None  # None: photos that cannot be used
         self._drawn: dict[DrawKey, StoredDraw] = {}
         self._blocks: dict[str, RunBlock] = {}
-        self._answers: dict[str, np.ndarray[Any, Any]] = {}
+        self._predictions: dict[str, np.ndarray[Any, Any]] = {}
         self._evaluation: Evaluation | None = None
         self._arrays: evaluations.Arrays = {}
 
@@ -108,7 +106,7 @@ class _Audit:
         return Found(
             checked=tuple(
                 Checked(stage, self._records[stage], self._files[stage], self._bytes[stage])
-                for stage in STAGES
+                for stage in stages.CHECKED
                 if self._records[stage]
             ),
             problems=tuple(map(_problem, self._faults)),
@@ -121,11 +119,11 @@ class _Audit:
 
     # How things are read, and faults noted
 
-    def _each(self, kind: Kind[Body]) -> Iterator[Entry[Body]]:
+    def _each(self, kind: Kind[Body]) -> Iterator[RecordEntry[Body]]:
         """The records of a kind that can be read; what is wrong with others is listed."""
         for each in self._inventory.records(kind):
             self._advance(1)
-            self._records[_COUNTED_AS.get(kind.stage, kind.stage)] += 1
+            self._records[stages.counted_as(kind.stage)] += 1
             if isinstance(each, Fault):
                 self._faults.append(each)
             else:
@@ -133,19 +131,19 @@ class _Audit:
                 yield each
 
     def _count(self, kind: Kind[Any], path: Path) -> None:
-        stage = _COUNTED_AS.get(kind.stage, kind.stage)
+        stage = stages.counted_as(kind.stage)
         self._files[stage] += 1
         self._bytes[stage] += self._inventory.size(path)
 
     @contextlib.contextmanager
-    def _noting(self, path: Path, entry: Entry[Any]) -> Iterator[None]:
+    def _noting(self, path: Path, entry: RecordEntry[Any]) -> Iterator[None]:
         """Lists what the block raises about a file."""
         try:
             yield
         except FlowernoiseError as error:
             self._faults.append(Fault(path, entry.kind.stage, str(error), entry.path))
 
-    def _is_whole(self, entry: Entry[Any]) -> bool:
+    def _is_whole(self, entry: RecordEntry[Any]) -> bool:
         """Whether the files that a record names are intact; what is wrong with them is listed."""
         faults = [self._inventory.digest_fault(entry, ref) for ref in entry.refs]
         for ref, fault in zip(entry.refs, faults, strict=True):
@@ -163,7 +161,7 @@ class _Audit:
 
     # Stages
 
-    def _check_dataset(self, entry: Entry[Dataset]) -> None:
+    def _check_dataset(self, entry: RecordEntry[Dataset]) -> None:
         layout, dataset = self._layout, entry.body
         self._dataset = dataset
         if not self._is_whole(entry):
@@ -176,7 +174,7 @@ class _Audit:
                 pass
             self._truth = {split: photos.labels_of(index, split) for split in ("train", "val", "test")}
 
-    def _check_draws(self, entry: Entry[DrawBatch]) -> None:
+    def _check_draws(self, entry: RecordEntry[DrawBatch]) -> None:
         batch, blob = entry.body, self._inventory.blob(entry, entry.body.arrays)
         if not self._is_whole(entry) or not self._is_of_present("draws", batch):
             return
@@ -189,7 +187,7 @@ class _Audit:
                 fits.check_draw(draw, {name: array[row] for name, array in arrays.items()}, self._truth, blob)
                 self._drawn[draw.key] = StoredDraw(draw, batch, row)
 
-    def _check_features(self, entry: Entry[Features]) -> None:
+    def _check_features(self, entry: RecordEntry[Features]) -> None:
         path, features = entry.path, entry.body
         before = len(self._faults)
         with self._noting(path, entry):
@@ -204,7 +202,7 @@ class _Audit:
             text = f"{path}: the shards hold {count} photos, not the recorded {features.count}"
             self._faults.append(Fault(path, FEATURES.stage, text, path))
 
-    def _check_block(self, entry: Entry[RunBlock]) -> None:
+    def _check_block(self, entry: RecordEntry[RunBlock]) -> None:
         block, name = entry.body, entry.path.stem
         if not self._is_whole(entry) or not self._is_of_present("runs", block) or self._dataset is None:
             return
@@ -213,8 +211,8 @@ class _Audit:
             self._blocks[name] = block
         if block.mode == "features":
             with self._noting(self._inventory.blob(entry, block.arrays), entry):
-                arrays = runs.read_answers(self._layout, self._dataset, block)
-                self._answers[name] = arrays["test_probabilities"].argmax(axis=3)
+                arrays = runs.read_head_predictions(self._layout, self._dataset, block)
+                self._predictions[name] = arrays["test_probabilities"].argmax(axis=3)
 
     def _runs_without_draw(self) -> Iterator[str]:
         """A note on runs whose draw is not there."""
@@ -225,7 +223,7 @@ class _Audit:
                 "`flowernoise corrupt` draws them again"
             )
 
-    def _check_predictions(self, entry: Entry[Predictions]) -> None:
+    def _check_predictions(self, entry: RecordEntry[Predictions]) -> None:
         name = entry.path.name.removesuffix(runs.PREDICTIONS_SUFFIX)
         block = self._blocks.get(name)
         if not self._is_whole(entry) or block is None or self._dataset is None:
@@ -234,9 +232,9 @@ class _Audit:
             arrays = runs.find_predictions(self._layout, self._dataset, name, block)
             if arrays is None:
                 raise DamagedFileError(f"{entry.path} is of other weights than those of {name}.json")
-            self._answers[name] = arrays["test_probabilities"].argmax(axis=3)
+            self._predictions[name] = arrays["test_probabilities"].argmax(axis=3)
 
-    def _check_evaluation(self, entry: Entry[Evaluation]) -> None:
+    def _check_evaluation(self, entry: RecordEntry[Evaluation]) -> None:
         evaluation, blob = entry.body, self._inventory.blob(entry, entry.body.arrays)
         if not self._is_whole(entry):
             return
@@ -251,14 +249,14 @@ class _Audit:
                 self._notes.append("runs were added, changed or lost since the last `flowernoise evaluate`")
                 return
             predicted = self._arrays["predicted"]
-            fits.check_evaluation(entry, blob, predicted, self._blocks, self._drawn, self._answers)
+            fits.check_evaluation(entry, blob, predicted, self._blocks, self._drawn, self._predictions)
 
-    def _check_comparison(self, entry: Entry[KeptComparison]) -> None:
+    def _check_comparison(self, entry: RecordEntry[KeptComparison]) -> None:
         path, kept = entry.path, entry.body
         with self._noting(path, entry):
             first = kept.evaluations[0] if kept.evaluations else ""
             fits.check_name(path, comparisons.file_name(first, kept.key))
-            if self._evaluation is None or len(kept.evaluations) != 1 or kept.comparison.metric != "accuracy":
+            if self._evaluation is None or len(kept.evaluations) != 1 or kept.comparison.metric != USUAL:
                 return
             if first == evaluations.digest(self._layout):
                 fits.check_accuracies(path, kept.comparison, self._evaluation, self._arrays)

@@ -13,11 +13,11 @@ from flowernoise.errors import DamagedFileError
 from flowernoise.store import files, runs
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.evaluations import Arrays
-from flowernoise.store.inventory import Entry
+from flowernoise.store.inventory import RecordEntry
 from flowernoise.store.records import CONTROL, Comparison, Draw, DrawKey, Evaluation, Identity, RunBlock
 
 _EQUAL = 1e-9
-Answers = Mapping[str, np.ndarray[Any, Any]]  # block → class [run, selection, photo] predicted of the test photos
+Predictions = Mapping[str, np.ndarray[Any, Any]]  # block → class [run, selection, photo] predicted of the test photos
 
 
 def check_name(path: Path, expected: str) -> None:
@@ -51,7 +51,7 @@ def check_draw(draw: Draw, arrays: Arrays, truth: Arrays, blob: Path) -> None:
         raise DamagedFileError(f"{blob}: the labels of {draw.key} are not those that its record describes")
 
 
-def check_block(entry: Entry[RunBlock], image_size: int, drawn: Mapping[DrawKey, StoredDraw]) -> None:
+def check_block(entry: RecordEntry[RunBlock], image_size: int, drawn: Mapping[DrawKey, StoredDraw]) -> None:
     """Runs have the name of what they hold, were trained on photos of that size and on the labels of their draws.
 
     Raises:
@@ -68,14 +68,14 @@ def check_block(entry: Entry[RunBlock], image_size: int, drawn: Mapping[DrawKey,
 
 
 def check_evaluation(
-    entry: Entry[Evaluation],
+    entry: RecordEntry[Evaluation],
     blob: Path,
     predicted: np.ndarray[Any, Any],
     blocks: Mapping[str, RunBlock],
     drawn: Mapping[DrawKey, StoredDraw],
-    answers: Answers,
+    predictions: Predictions,
 ) -> None:
-    """An evaluation holds what the runs answer.
+    """An evaluation holds what the runs predict.
 
     Raises:
         DamagedFileError: it holds something else.
@@ -90,10 +90,10 @@ def check_evaluation(
         said = (run.failure, run.recency, evaluation.provenances[run.provenance])
         if said != (stored.run.failure, stored.block.recency, stored.block.provenance):
             raise DamagedFileError(f"{entry.path} says otherwise of {run.method} on {run.draw}")
-        if run.failure is None and stored.name in answers:
+        if run.failure is None and stored.name in predictions:
             columns = [evaluation.selections.index(selection) for selection in stored.block.selections]
-            if not np.array_equal(predicted[row, columns], answers[stored.name][stored.row]):
-                raise DamagedFileError(f"{blob} does not hold what {run.method} on {run.draw} answers")
+            if not np.array_equal(predicted[row, columns], predictions[stored.name][stored.row]):
+                raise DamagedFileError(f"{blob} does not hold what {run.method} on {run.draw} predicts")
 
 
 def check_accuracies(path: Path, comparison: Comparison, evaluation: Evaluation, arrays: Arrays) -> None:

@@ -29,8 +29,7 @@ from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Dataset, DrawKey, RunBlock, RunKey
 from flowernoise.store.setups import Setup
-
-_NO_PATHS = {"weights": ("imagenet", "none"), "T": ("true", "estimated"), "file": ("",)}
+from flowernoise.store.stages import STAGES
 
 
 def repair(layout: Layout, found: Found, progress: Progress) -> None:
@@ -46,14 +45,15 @@ def repair(layout: Layout, found: Found, progress: Progress) -> None:
 
     mend(("prepare",), lambda: _photos(layout, found.dataset, progress))
     mend(("corrupt",), lambda: _draws(layout, found, progress))
-    _quarantine(wrong, ("features", "compare", "preset", "answers", "evaluate"))  # features are made when needed
+    _quarantine(wrong)
     mend(("train",), lambda: _runs(layout, found, wrong, progress))
     mend(("answers", "evaluate", "train"), lambda: evaluate(layout.root, progress))
 
 
-def _quarantine(wrong: Iterable[Problem], stages: tuple[str, ...]) -> None:
+def _quarantine(wrong: Iterable[Problem]) -> None:
+    """Puts out of the way what is made again once it is needed."""
     for problem in wrong:
-        if problem.stage in stages:
+        if STAGES[problem.stage].on_demand:
             files.quarantine(Path(problem.path))
             files.quarantine(Path(problem.record))
 
@@ -147,6 +147,5 @@ def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, p
 
 def _names_no_file(spec: Spec) -> bool:
     """Whether none of a spec's parameters is the path of a file."""
-    plain = all(spec.values[key] in values for key, values in _NO_PATHS.items() if key in spec.values)
     inner = spec.values.get("backbone")
-    return plain and spec.name != "matrix" and (inner is None or _names_no_file(backbones.parse(inner)))
+    return not spec.files and (inner is None or _names_no_file(backbones.parse(inner)))

@@ -3,8 +3,8 @@
 :class:`Inventory` looks and changes nothing; :func:`clean` removes the temporary files that dead processes have left.
 """
 
-from flowernoise.store.inventory.kinds import Entry, Fault
+from flowernoise.store.inventory.kinds import Fault, RecordEntry
 from flowernoise.store.inventory.litter import Litter, abandoned, clean
 from flowernoise.store.inventory.look import Inventory
 
-__all__ = ["Entry", "Fault", "Inventory", "Litter", "abandoned", "clean"]
+__all__ = ["Fault", "Inventory", "Litter", "RecordEntry", "abandoned", "clean"]

@@ -17,7 +17,7 @@ from flowernoise.store.records import (
     Features,
     KeptComparison,
     Predictions,
-    Preset,
+    PresetRecord,
     RunBlock,
 )
 
@@ -50,14 +50,14 @@ BLOCKS = Kind("train", runs.KIND, RunBlock, lambda at: at.runs, lambda it: (it.a
 PREDICTIONS = Kind("answers", runs.PREDICTIONS_KIND, Predictions, lambda at: at.runs, lambda it: (it.arrays,))
 EVALUATION = Kind("evaluate", evaluations.KIND, Evaluation, lambda at: at.evaluation, lambda it: (it.arrays,))
 COMPARISONS = Kind("compare", comparisons.KIND, KeptComparison, lambda at: at.comparisons, lambda _: ())
-PRESET = Kind("preset", "preset", Preset, lambda at: at.preset, lambda _: ())
+PRESET = Kind("preset", "preset", PresetRecord, lambda at: at.preset, lambda _: ())
 
 NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, BLOCKS, PREDICTIONS, EVALUATION)  # these name files
 ALL: tuple[Kind[Any], ...] = (*NAMING, COMPARISONS, PRESET)
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry(Generic[Body]):
+class RecordEntry(Generic[Body]):
     """A record that can be read."""
 
     kind: Kind[Body]

@@ -12,22 +12,15 @@ from typing import Literal
 
 from flowernoise.safe import atomic
 from flowernoise.store import files
+from flowernoise.store.inventory.kinds import NAMING
 from flowernoise.store.layout import Layout
+from flowernoise.store.stages import STAGES, counted_as
 
 LitterKind = Literal["temporary", "set aside", "unreferenced"]  # as `status --json` names them
 
-_FOLDERS = {
-    "photos": "prepare",
-    "draws": "corrupt",
-    "features": "features",
-    "runs": "train",
-    "comparisons": "compare",
-    "plots": "plots",
-    "preview": "preview",
-    "report": "report",
-}
-_ROOT_FILES = {"dataset": "prepare", "preset": "prepare", "evaluation": "evaluate", "report": "report"}
-_WITH_BLOBS = ("prepare", "corrupt", "features", "train", "evaluate")
+_FOLDERS = {folder: stage.name for stage in STAGES.values() for folder in stage.folders}
+_ROOT_FILES = {file: stage.name for stage in STAGES.values() for file in stage.files}
+_WITH_BLOBS = {counted_as(kind.stage) for kind in NAMING}
 _BLOB = re.compile(r"(?P<stem>.+)-[0-9a-f]{16}\.\w+")
 
 

@@ -24,9 +24,9 @@ from flowernoise.store.inventory.kinds import (
     PREDICTIONS,
     PRESET,
     Body,
-    Entry,
     Fault,
     Kind,
+    RecordEntry,
 )
 from flowernoise.store.inventory.litter import Litter, kind_of, listed, stage_of
 from flowernoise.store.layout import Layout
@@ -105,16 +105,16 @@ class Inventory:
         """How many records there are."""
         return sum(len(self.paths(kind)) for kind in ALL)
 
-    def records(self, kind: Kind[Body]) -> Iterator[Entry[Body] | Fault]:
+    def records(self, kind: Kind[Body]) -> Iterator[RecordEntry[Body] | Fault]:
         """The records of a kind in the order of their paths: what each says, or what is wrong with it."""
         for path in self.paths(kind):
             if path not in self._read:
                 self._read[path] = _read(kind, path)
             yield self._read[path]
 
-    def entries(self, kind: Kind[Body]) -> list[Entry[Body]]:
+    def entries(self, kind: Kind[Body]) -> list[RecordEntry[Body]]:
         """The records of a kind that can be read."""
-        return [each for each in self.records(kind) if isinstance(each, Entry)]
+        return [each for each in self.records(kind) if isinstance(each, RecordEntry)]
 
     def only(self, kind: Kind[Body]) -> Body | None:
         """The one record of a kind; None where it is not there or cannot be read."""
@@ -140,13 +140,13 @@ class Inventory:
 
     # What records name
 
-    def blob(self, entry: Entry[Any], ref: FileRef) -> Path:
+    def blob(self, entry: RecordEntry[Any], ref: FileRef) -> Path:
         """Path of a file that a record names; that of the record where the name leads elsewhere."""
         with contextlib.suppress(DamagedFileError):
             return files.checked_path(self._folder(entry), ref)
         return entry.path
 
-    def size_faults(self, entry: Entry[Any]) -> list[Fault]:
+    def size_faults(self, entry: RecordEntry[Any]) -> list[Fault]:
         """The files that a record names and that are missing or of another size; none is opened."""
         faults = []
         for ref in entry.refs:
@@ -158,7 +158,7 @@ class Inventory:
                 faults.append(Fault(self.blob(entry, ref), entry.kind.stage, text, entry.path))
         return faults
 
-    def digest_fault(self, entry: Entry[Any], ref: FileRef) -> Fault | None:
+    def digest_fault(self, entry: RecordEntry[Any], ref: FileRef) -> Fault | None:
         """What is wrong with a file that a record names, every byte checked."""
         try:
             files.check_blob(self._folder(entry), ref)
@@ -176,10 +176,10 @@ class Inventory:
                 found += [] if stale else self.size_faults(entry)
         return found
 
-    def _folder(self, entry: Entry[Any]) -> Path:
+    def _folder(self, entry: RecordEntry[Any]) -> Path:
         return self.layout.photos if entry.kind is DATASET else entry.path.parent
 
-    def _name(self, entry: Entry[Any], ref: FileRef) -> str:
+    def _name(self, entry: RecordEntry[Any], ref: FileRef) -> str:
         """Name below the root of a file that a record names."""
         folder = self._folder(entry).relative_to(self.layout.root).as_posix()
         return ref.name if folder == "." else f"{folder}/{ref.name}"
@@ -196,7 +196,7 @@ class Inventory:
         kept, unread = self.unfinished_shards(), set()
         for kind in NAMING:
             for each in self.records(kind):
-                if isinstance(each, Entry):
+                if isinstance(each, RecordEntry):
                     kept |= {self._name(each, ref) for ref in each.refs}
                 else:
                     unread.add(each.path.relative_to(self.layout.root).as_posix())
@@ -204,8 +204,8 @@ class Inventory:
         return [Litter(name, kind, size) for name, size, kind in kinds if kind]
 
 
-def _read(kind: Kind[Body], path: Path) -> Entry[Body] | Fault:
+def _read(kind: Kind[Body], path: Path) -> RecordEntry[Body] | Fault:
     try:
-        return Entry(kind, path, files.read_record(path, kind.kind, kind.body))
+        return RecordEntry(kind, path, files.read_record(path, kind.kind, kind.body))
     except FlowernoiseError as error:
         return Fault(path, kind.stage, str(error), path, ours=not isinstance(error, OtherVersionError))

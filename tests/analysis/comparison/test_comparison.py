@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from flowernoise.analysis import statistics
-from flowernoise.analysis.comparison.evaluated import Cell, Group, Members
+from flowernoise.analysis import stats
+from flowernoise.analysis.comparison.evaluated import CellKey, Group, Members
 from flowernoise.analysis.comparison.judge import judge
 from flowernoise.catalogue import presets
-from flowernoise.catalogue.metrics import Answers, metrics
+from flowernoise.catalogue.metrics import RunPredictions, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress, Silent
 from flowernoise.show import comparison, writers
@@ -28,7 +28,7 @@ from flowernoise.store.records import (
     DatasetRequest,
     Evaluation,
     KeptComparison,
-    Preset,
+    PresetRecord,
     Provenance,
     RunBlock,
     RunKey,
@@ -163,7 +163,7 @@ def test_a_row_holds_the_mean_of_its_seeds_and_the_drop_below_its_own_losses_con
 def test_one_seed_gets_wilsons_interval_and_a_note(tmp_path):
     result = compared(write(tmp_path, TWO_LOSSES[:2]))
     row = row_of(result, "none", "ce")
-    assert (row.ci_low, row.ci_high) == statistics.wilson(90, 100)
+    assert (row.ci_low, row.ci_high) == stats.wilson(90, 100)
     assert any(note.startswith("one seed") for note in result.notes)
 
 
@@ -225,7 +225,7 @@ def test_memorised_has_t_intervals_within_what_a_share_can_be(tmp_path):
     made = [Made("symmetric", 0.4, "ce", 90, seed=seed, memorised=share) for seed, share in enumerate((0.01, 0.0, 0.2))]
     row = row_of(compared(write(tmp_path, made), metric="memorised"), "symmetric", "ce")
     assert row.ci_low == 0.0
-    assert row.ci_high == pytest.approx(statistics.over_seeds([0.01, 0.0, 0.2])[1])
+    assert row.ci_high == pytest.approx(stats.over_seeds([0.01, 0.0, 0.2])[1])
 
 
 def test_memorised_is_nothing_where_no_label_is_wrong_and_lower_is_best(tmp_path):
@@ -330,7 +330,7 @@ def preset_directory(tmp_path, dataset_id="photos") -> Path:
         *[Made("uniform", 0.1, "mae", 80, seed=seed, collapsed=seed == 0) for seed in range(3)],
     ]
     root = write(tmp_path, made, a_dataset(BINARY, (80, 20), val=0))
-    files.write_record(Layout(root).preset, "preset", Preset("seed", dataset_id))
+    files.write_record(Layout(root).preset, "preset", PresetRecord("seed", dataset_id))
     return root
 
 
@@ -405,8 +405,8 @@ def test_intervals_of_a_cell_are_those_of_the_statistics(tmp_path):
     row = row_of(compared(write(tmp_path, TWO_LOSSES)), "symmetric", "ce")
     labels = np.repeat(np.arange(5), 20)
     predicted = np.stack([np.where(np.arange(100) < right, labels, (labels + 1) % 5) for right in (70, 80)])
-    measured = metrics.parse("accuracy")(Answers(predicted, labels, FIVE, np.zeros(2)))
-    [(low, high)] = statistics.intervals(measured.photos, measured.groups, [[0, 1]], np.random.default_rng(0))
+    measured = metrics.parse("accuracy")(RunPredictions(predicted, labels, FIVE, np.zeros(2)))
+    [(low, high)] = stats.intervals(measured.photos, measured.groups, [[0, 1]], np.random.default_rng(0))
     assert (row.ci_low, row.ci_high) == pytest.approx((low, high), abs=0.03)
 
 
@@ -523,9 +523,11 @@ def judged_by(name: str, wrong: dict[str, int]) -> dict[str, tuple[float, bool]]
     labels = np.repeat(np.arange(5), 20)
     predicted = np.stack([np.where(np.arange(100) < many, (labels + 1) % 5, labels) for many in wrong.values()] * 5)
     sure = np.where(np.eye(5)[predicted] > 0, 0.9, 0.025)
-    answers = Answers(predicted, labels, FIVE, wrong_share(predicted, labels), 1 - wrong_share(predicted, labels), sure)
+    answers = RunPredictions(
+        predicted, labels, FIVE, wrong_share(predicted, labels), 1 - wrong_share(predicted, labels), sure
+    )
     cells = {
-        Cell(0, "symmetric", 0.4, loss, a_setup()): Members(
+        CellKey(0, "symmetric", 0.4, loss, a_setup()): Members(
             rows=list(range(place, 5 * len(wrong), len(wrong))), seeds=[0, 1, 2, 3, 4], failed=0, realised_rate=0.4,
             collapsed=0, recency=1, provenances=()
         )
@@ -545,7 +547,7 @@ def test_the_star_follows_the_direction_of_the_metric(name):
     """Fewer wrong answers are better by every metric; the calibration error is lowest where 10 % are wrong."""
     found = judged_by(name, {"ce": 30, "gce": 10, "mae": 60})
     assert {loss for loss, (_, best) in found.items() if best} == {"gce"}
-    choose = min if metrics.parse(name).entry.properties["better"] == "lower" else max
+    choose = min if metrics.parse(name).entry.properties["facts"].better == "lower" else max
     assert choose(found, key=lambda loss: found[loss][0]) == "gce"
 
 
@@ -954,7 +956,7 @@ def test_what_was_kept_and_is_broken_or_foreign_is_computed_again_with_a_note(tm
     if harm == "truncated":
         path.write_bytes(whole[:-10])
     elif harm == "of another kind":
-        files.write_record(path, "preset", Preset("seed", "photos"))
+        files.write_record(path, "preset", PresetRecord("seed", "photos"))
     else:
         kept = files.read_record(path, comparisons.KIND, KeptComparison)
         files.write_record(path, comparisons.KIND, msgspec.structs.replace(kept, key="0" * 64))

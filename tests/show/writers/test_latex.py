@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowernoise.show.comparison import document
-from flowernoise.show.document import Bullets, Cell, Column, Document, Facts, Table
+from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn
 from flowernoise.show.writers import latex
 
 
@@ -36,7 +36,9 @@ def test_every_row_of_a_table_has_a_cell_for_each_column(comparison):
 
 
 def test_facts_before_a_table_are_its_caption_and_other_facts_a_paragraph():
-    table = Table((Column("name"), Column("n", numeric=True)), ((Cell("[a]"), Cell("1")),), "title", notes=("note",))
+    table = Table(
+        (TableColumn("name"), TableColumn("n", numeric=True)), ((Cell("[a]"), Cell("1")),), "title", notes=("note",)
+    )
     text = latex.latex(Document((Facts(("50 %",)), Facts(("b",)), table, Facts(("alone",)), Bullets(("item",)))))
     assert r"\caption{title; 50 \%; b; note.}" in text
     assert "\nalone\n" in text
@@ -46,7 +48,7 @@ def test_facts_before_a_table_are_its_caption_and_other_facts_a_paragraph():
 
 def test_a_row_that_begins_with_a_bracket_or_star_is_no_argument_of_the_row_before():
     rows = ((Cell("[a]"),), (Cell("*b"),), (Cell("c"),))
-    text = latex.latex(Document((Table((Column("name"),), rows),)))
+    text = latex.latex(Document((Table((TableColumn("name"),), rows),)))
     assert [line.strip() for line in text.splitlines() if line.endswith(r" \\")] == [
         r"name \\", r"{}[a] \\", r"{}*b \\", r"c \\",
     ]  # fmt: skip

@@ -15,7 +15,6 @@ from flowernoise.show.comparison import document
 from flowernoise.show.document import (
     Bullets,
     Cell,
-    Column,
     Document,
     Facts,
     Figure,
@@ -24,6 +23,7 @@ from flowernoise.show.document import (
     Paragraph,
     Records,
     Table,
+    TableColumn,
     Verbatim,
 )
 from flowernoise.show.writers import markdown
@@ -66,7 +66,11 @@ def test_a_format_is_a_choice_of_the_command_line_and_writes_every_block(form):
     assert writer.name == form
     assert all(Path(f"x{suffix}").suffix == suffix for suffix in writer.suffixes)
     table = Table(
-        (Column("h1"), Column("h2", "h3")), ((Cell("c1"), Cell("c2")),), "t1", (Cell("c3"), Cell("c4")), ("n1",)
+        (TableColumn("h1"), TableColumn("h2", "h3")),
+        ((Cell("c1"), Cell("c2")),),
+        "t1",
+        (Cell("c3"), Cell("c4")),
+        ("n1",),
     )
     blocks = (Heading("b1", "b1"), Paragraph("b2"), Facts(("b3",), strong=True), Bullets(("b4",)), Notes(("b5",)))
     more = (Verbatim(("b6",)), Figure("b.svg", "image/svg+xml", b"", "alt", "b7"), table)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowernoise.analysis.statistics.common import AT_ONCE, Floats, Integers, weights_of_groups
-from flowernoise.analysis.statistics.student import student_two_sided
+from flowernoise.analysis.stats.common import AT_ONCE, Floats, Integers, weights_of_groups
+from flowernoise.analysis.stats.student import student_two_sided
 
 _NULL_DRAWS = 2000  # tables without differences that the observed one is held against
 _IN_CACHE = 1 << 16  # numbers of an array that are worked on at once; measured best

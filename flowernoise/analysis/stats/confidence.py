@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flowernoise.analysis.statistics.common import (
+from flowernoise.analysis.stats.common import (
     RESAMPLES,
     SAME,
     SHARE,
@@ -17,8 +17,8 @@ from flowernoise.analysis.statistics.common import (
     Z,
     are_right_or_wrong,
 )
-from flowernoise.analysis.statistics.resampling import percentiles
-from flowernoise.analysis.statistics.student import student_quantile
+from flowernoise.analysis.stats.resampling import percentiles
+from flowernoise.analysis.stats.student import student_quantile
 
 
 def wilson(successes: float, trials: int) -> tuple[float, float]:

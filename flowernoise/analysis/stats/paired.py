@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from flowernoise.analysis.statistics.common import (
+from flowernoise.analysis.stats.common import (
     AT_ONCE,
     FLOOR,
     RESAMPLES,
@@ -22,8 +22,8 @@ from flowernoise.analysis.statistics.common import (
     variance_over_photos,
     weights_of_groups,
 )
-from flowernoise.analysis.statistics.resampling import percentiles
-from flowernoise.analysis.statistics.student import student_two_sided
+from flowernoise.analysis.stats.resampling import percentiles
+from flowernoise.analysis.stats.student import student_two_sided
 
 
 @dataclasses.dataclass(frozen=True)

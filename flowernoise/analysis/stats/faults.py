@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from flowernoise.analysis.statistics.common import FLOOR, Booleans, Integers
+from flowernoise.analysis.stats.common import FLOOR, Booleans, Integers
 
 Key = tuple[Hashable, Hashable]
 UNLIKELY = 0.001  # a run loses a class where chance explains that in fewer runs

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flowernoise.analysis.statistics.common import (
+from flowernoise.analysis.stats.common import (
     AT_ONCE,
     LEVEL,
     RESAMPLES,
@@ -20,7 +20,7 @@ from flowernoise.analysis.statistics.common import (
     crossed_variance,
     weights_of_groups,
 )
-from flowernoise.analysis.statistics.student import student_quantile
+from flowernoise.analysis.stats.student import student_quantile
 
 
 def resampled_means(

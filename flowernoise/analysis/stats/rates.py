@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowernoise.analysis.statistics.common import SAME, Floats
-from flowernoise.analysis.statistics.resampling import middle
+from flowernoise.analysis.stats.common import SAME, Floats
+from flowernoise.analysis.stats.resampling import middle
 
 DELTA = 0.02  # how much accuracy a tolerated rate may cost
 _BELOW = -1.0  # stands for a rate below the first; ±∞ for what lies beyond all rates

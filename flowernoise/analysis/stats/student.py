@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise.analysis.statistics.common import FLOOR, LEVEL, Floats, Z
+from flowernoise.analysis.stats.common import FLOOR, LEVEL, Floats, Z
 
 
 def student_quantile(freedom: Any) -> Floats:
