@@ -14,8 +14,10 @@ from flowernoise.options import Given, Option, Settings, command
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
+    ExportSettings,
     GateSettings,
     PlotSettings,
+    PredictSettings,
     PrepareSettings,
     PreviewSettings,
     RemoveSettings,
@@ -257,6 +259,24 @@ def report(settings: ReportSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_report(step.report(place.artifacts, settings, session.progress))
+
+
+@command(app)
+def export(settings: ExportSettings, place: Place, output: Output) -> None:
+    """Write a run as one Keras model, from photos to probabilities, that loads without this program."""
+    import flowernoise.steps.export as step
+
+    with output.session() as session:
+        session.show_export(step.export(place.artifacts, settings, session.progress))
+
+
+@command(app)
+def predict(settings: PredictSettings, output: Output) -> None:
+    """Ask an exported model about photos; the answers are CSV. Nothing in the model's file is run."""
+    import flowernoise.steps.predict as step
+
+    with output.session() as session:
+        session.show_predict(step.predict(settings, session.progress))
 
 
 @command(app)

@@ -11,6 +11,7 @@ from typing import TextIO
 from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
+from flowernoise.analysis.results.models import ExportResult, PredictResult
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
 from flowernoise.analysis.results.status import Status
 from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
@@ -19,7 +20,7 @@ from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
 from flowernoise.progress import Progress, Silent
 from flowernoise.safe.atomic import write_output
-from flowernoise.show import comparison, status, summaries, writers
+from flowernoise.show import comparison, models, status, summaries, writers
 from flowernoise.show.document import Document
 from flowernoise.show.progress import Terminal
 from flowernoise.show.writers import table
@@ -160,6 +161,20 @@ class Session:
                 f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {result.directory} cannot be trusted: "
                 f"{', '.join(paths[:3])}{more}; {way_out}"
             )
+
+    def show_export(self, result: ExportResult) -> None:
+        """The paths of the model and of its classes, and how it differs from the run."""
+        if result.done_before:
+            self.progress.note("export: done already, nothing touched")
+        self._show(models.exported(result))
+
+    def show_predict(self, result: PredictResult) -> None:
+        """CSV with a line per photo; exit code 3 if some cannot be read, 1 if all."""
+        self._show(models.predicted(result), "json" if self._json else "csv")
+        if result.unreadable:
+            (path, why), count = result.unreadable[0], len(result.unreadable) + len(result.photos)
+            error = PartlyFailedError if result.photos else FlowernoiseError
+            raise error(f"{len(result.unreadable)} of {count} photos have no answer; the first, {path}, {why}")
 
     def show_remove(self, result: RemoveResult) -> None:
         """What was removed, or would be."""
