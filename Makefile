@@ -26,7 +26,7 @@ docs: demo ## The README's pictures, from the demo
 seed: $(VENV)/.installed ## The first experiment as its author meant it: tf_flowers, ResNet50 from ImageNet (downloads)
 	$(RUN) tf_flowers --preset seed --artifacts $(ARTIFACTS)/seed
 
-quick: $(VENV)/.developing ## Lint, types and the tests that your change concerns, in a minute; FILES="a.py b.py" or BASE=main say which
+quick: $(VENV)/.developing ## Lint, types and the tests your change concerns, in a minute; FILES="a.py b.py" or BASE=main say which
 	$(BIN)/python -m tests.quick --base $(BASE) $(FILES)
 
 test: $(VENV)/.developing ## The tests (what CI runs)

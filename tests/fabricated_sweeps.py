@@ -16,11 +16,11 @@ from flowernoise.store.records import (
     Dataset,
     DatasetRequest,
     Evaluation,
-    Mode,
     RunBlock,
     RunKey,
     Selection,
 )
+from flowernoise.store.setups import Mode
 from tests.fabricated import a_block, a_run, a_setup, evaluated
 
 SELECTIONS: tuple[Selection, ...] = ("selected", "last", "oracle")

@@ -153,7 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if tests := concerned(files):
             first = ",".join(sorted(names))
             options = ("-n", "2", "-q", "-m", "not slow", "--hypothesis-profile", "quick", "-p", "tests.quick")
-            code |= _run("pytest", *options, f"--until={until}", f"--first={first}", *tests)
+            ended = _run("pytest", *options, f"--until={until}", f"--first={first}", *tests)
+            code |= 0 if ended == pytest.ExitCode.NO_TESTS_COLLECTED else ended  # all of them are slow
         else:
             sys.stdout.write("No test mirrors what changed.\n")
         said, _ = types.communicate()

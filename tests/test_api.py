@@ -28,6 +28,12 @@ def test_importing_the_package_and_corrupting_labels_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_what_is_public_is_listed_and_there():
+    public = [name for name in dir(flowernoise) if not name.startswith("_")]
+    assert public == ["Artifacts", "corrupt_labels", "estimate_transition_matrix", "loss"]
+    assert all(getattr(flowernoise, name).__doc__ for name in public)
+
+
 def test_there_is_nothing_else():
     with pytest.raises(AttributeError, match="has no attribute 'losses'"):
         flowernoise.losses  # noqa: B018

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
 from flowernoise.store import claims, feature_cache
+from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
@@ -81,6 +85,8 @@ def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
 def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     """Features of all photos [photo, dimension], from the cache or extracted now; what is damaged is made again.
 
+    Other processes that need the same features share the extraction, shard by shard.
+
     Raises:
         DamagedFileError: photos that are not what was prepared.
     """
@@ -89,9 +95,13 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     found = _find(work, key, progress)
     if found is not None:
         return found
-    with claims.exclusive(work.layout, f"features {feature_cache.name_of(key)} of {work.backbone_spec}", progress):
-        found = _find(work, key, progress)
-        return feature_cache.read(work.layout, _extract(work, key, progress)) if found is None else found
+    extraction = _Shards(work, progress)
+    while True:
+        with claims.claimed(work.layout, progress, extraction.choose) as held:
+            extraction.extract_units(held)
+        if not extraction.holders:
+            return feature_cache.read(work.layout, extraction.finished())
+        claims.wait_for(extraction.holders)
 
 
 def _find(work: FeatureWork, key: FeaturesKey, progress: Progress) -> FeatureArray | None:
@@ -103,26 +113,71 @@ def _find(work: FeatureWork, key: FeaturesKey, progress: Progress) -> FeatureArr
         return None
 
 
-def _extract(work: FeatureWork, key: FeaturesKey, progress: Progress) -> Features:
-    extraction = feature_cache.Extraction(work.layout, key, len(work.index))
-    shards = {start: extraction.existing(start) for start in extraction.starts()}
-    archive = Archive(work.layout.photos, work.dataset.archive)
-    description = f"extracting features · {work.backbone_spec} · {work.extractor}"
-    model = _network(work) if None in shards.values() else None
-    with progress.task(description, len(work.index), "photos") as advance:
-        for start, shard in shards.items():
-            chunk = work.index[start : start + feature_cache.SHARD]
-            if shard is not None:
-                advance(len(chunk))
+class _Shards:
+    """The shards of an extraction, beside other processes that make the same one.
+
+    Attributes:
+        start: first photo of the shard that this process has claimed; None if none is free.
+        holders: claims of others on shards that are missing.
+    """
+
+    def __init__(self, work: FeatureWork, progress: Progress) -> None:
+        self.start: int | None = None
+        self.holders: dict[Path, Claim] = {}
+        self._work, self._progress, self._key = work, progress, work.key
+        self._extraction = feature_cache.Extraction(work.layout, self._key, len(work.index))
+        found = {start: self._extraction.existing(start) for start in self._extraction.starts()}
+        self._there = {start: shard for start, shard in found.items() if shard is not None}
+
+    def choose(self, others: Others) -> Claim | None:
+        """Claims the first shard that is missing and that nobody else has claimed."""
+        name = f"features {feature_cache.name_of(self._key)} of {self._work.backbone_spec}"
+        holder_of = {shard: lock for lock, each in others.items() if each.work == name for shard in each.makes}
+        self.start, self.holders = None, {}
+        for start in self._extraction.starts():
+            shard = f"{start:08}"
+            if start in self._there:
                 continue
-            array = features.extract(model, archive.read(chunk), key.image_size, advance)
-            if not np.isfinite(array).all():
-                raise FlowernoiseError(
-                    f"backbone {work.backbone_spec} gives features that are not finite; its weights may be damaged, "
-                    "use others or another --backbone"
-                )
-            shards[start] = extraction.write(start, array)
-    return extraction.finish(tuple(shard for shard in shards.values() if shard is not None))
+            if shard in holder_of:
+                self.holders[holder_of[shard]] = others[holder_of[shard]]
+            elif (made := self._extraction.existing(start)) is not None:  # by another process meanwhile
+                self._there[start] = made
+            else:
+                self.start = start
+                return Claim(name, makes={shard: ""})
+        return None
+
+    def extract_units(self, held: Held) -> None:
+        """Extracts the shard that is claimed, claims the next, and so on until none is free."""
+        if self.start is None:
+            return
+        work, model = self._work, _network(self._work)
+        archive = Archive(work.layout.photos, work.dataset.archive)
+        description = f"extracting features · {work.backbone_spec} · {work.extractor}"
+        with self._progress.task(description, len(work.index), "photos") as advance:
+            advance(sum(map(len, map(self._photos, self._there))))
+            while self.start is not None:
+                photos = archive.read(self._photos(self.start))
+                array = features.extract(model, photos, self._key.image_size, advance)
+                if not np.isfinite(array).all():
+                    raise FlowernoiseError(
+                        f"backbone {work.backbone_spec} gives features that are not finite; its weights may be "
+                        "damaged, use others or another --backbone"
+                    )
+                self._there[self.start] = self._extraction.write(self.start, array)
+                held.change(self.choose)
+
+    def finished(self) -> Features:
+        """The record of all shards, which the first process that has them writes."""
+        shards = tuple(self._there[start] for start in self._extraction.starts())
+        with contextlib.suppress(DamagedFileError):
+            found = feature_cache.find(self._work.layout, self._key)
+            if found is not None and found.shards == shards:
+                return found
+        return self._extraction.finish(shards)
+
+    def _photos(self, start: int) -> Sequence[IndexedPhoto]:
+        return self._work.index[start : start + feature_cache.SHARD]
 
 
 def _network(work: FeatureWork) -> Any:

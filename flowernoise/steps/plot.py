@@ -11,9 +11,9 @@ from flowernoise.analysis.views.pictures import Gallery, Picture
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.registry import Entry
+from flowernoise.show import formats
 from flowernoise.show import plot as show_plot
 from flowernoise.show.plot import kinds
-from flowernoise.show.plot.sheet import FORMATS
 from flowernoise.steps.compare import compare
 from flowernoise.steps.settings import CompareSettings, PlotSettings
 from flowernoise.store import artifacts, datasets, files
@@ -94,8 +94,8 @@ def _found(kind: Entry, material: Material) -> list[Picture]:
 def _format(settings: PlotSettings) -> str:
     """The format asked for, by name or by the output's suffix."""
     suffix = settings.output.suffix.removeprefix(".").lower() if settings.output else ""
-    if suffix not in FORMATS:
-        return settings.format or FORMATS[0]
+    if suffix not in formats.PICTURES:
+        return settings.format or formats.PICTURES[0]
     if settings.format not in (None, suffix):
         raise BadRequestError(f"--output {settings.output} is no file of --format {settings.format}")
     return suffix

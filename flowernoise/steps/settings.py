@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.options import Option, Settings
 from flowernoise.registry import Between, Registry, format_value
 from flowernoise.safe import paths
-from flowernoise.show.writers import FORMATS
+from flowernoise.show import formats
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
 MAX_DRAWS = 1_000_000
@@ -24,13 +25,12 @@ _Photos = Between(1, 100_000_000)
 _SinglePrecision = Between(1e-37, 3e38)  # beyond, it has 0 or infinity
 
 
-def _registry(kind: str) -> Callable[[], Registry]:
+def _registry(module: str, name: str) -> Callable[[], Registry]:
     """Finds a registry once it is needed: importing those takes a tenth of a second."""
 
     def find() -> Registry:
-        from flowernoise.steps.list import REGISTRIES
-
-        return REGISTRIES[kind]
+        registry: Registry = getattr(importlib.import_module(f"flowernoise.{module}"), name)
+        return registry
 
     return find
 
@@ -83,7 +83,7 @@ def _grid_or_fixed(grid: tuple[float, ...], fixed: float) -> str:
 
 # Options of several commands
 
-Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("metrics"))]
+Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("catalogue.metrics", "metrics"))]
 Select = Annotated[
     Literal["selected", "last", "oracle"] | None,
     Option(
@@ -157,7 +157,7 @@ class CorruptSettings(Settings):
 
     noise: Annotated[
         tuple[str, ...],
-        Option("Noise model: {names}; may be repeated.", registry=_registry("noise")),
+        Option("Noise model: {names}; may be repeated.", registry=_registry("catalogue.noise", "noise_models")),
     ] = ("symmetric",)
     rates: Annotated[
         tuple[float, ...],
@@ -199,14 +199,14 @@ class TrainSettings(Settings):
         Option(
             "Loss: {names}, with parameters as in gce:q=0.5; may be repeated.",
             names=("--loss",),
-            registry=_registry("losses"),
+            registry=_registry("catalogue.losses", "losses"),
         ),
     ] = ("ce", "mae")
     backbone: Annotated[
         str,
         Option(
             "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
-            registry=_registry("backbones"),
+            registry=_registry("catalogue.backbones", "backbones"),
         ),
     ] = "resnet50"
     mode: Annotated[
@@ -285,7 +285,9 @@ class CompareSettings(Settings):
 
     metric: Metric = "accuracy"
     select: Select = None
-    baseline: Annotated[str, Option("The loss to compare with.", registry=_registry("losses"))] = "ce"
+    baseline: Annotated[str, Option("The loss to compare with.", registry=_registry("catalogue.losses", "losses"))] = (
+        "ce"
+    )
     sort_by: Annotated[
         Literal["noise", "rate", "loss", "mean", "drop"],
         Option(
@@ -338,7 +340,8 @@ class TableSettings(Settings):
     """How a comparison is shown, and where."""
 
     format: Annotated[
-        str | None, Option("Form of the output.", default="that of the suffix of --output, else table", choices=FORMATS)
+        str | None,
+        Option("Form of the output.", default="that of the suffix of --output, else table", choices=formats.DOCUMENTS),
     ] = None
     output: Annotated[Path | None, Option("Write there instead of to stdout.", check=_check_file)] = None
 
@@ -359,7 +362,7 @@ class PlotSettings(Settings):
             metavar="[KIND]",
             default="all that the data allow",
             argument=True,
-            registry=_registry("pictures"),
+            registry=_registry("show.plot.kinds", "pictures"),
         ),
     ] = None
     metric: Metric = "accuracy"
@@ -372,7 +375,7 @@ class PlotSettings(Settings):
     rate: Annotated[float | None, Option("Nominal rate of matrices.", default="the highest")] = None
     seed: Annotated[int | None, Option("Seed of matrices.", default="the lowest")] = None
     where: Where = ()
-    format: Annotated[Literal["png", "svg"] | None, Option("Form of the pictures.", default="png")] = None
+    format: Annotated[str | None, Option("Form of the pictures.", default="png", choices=formats.PICTURES)] = None
     output: Annotated[
         Path | None,
         Option(

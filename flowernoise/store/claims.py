@@ -43,14 +43,15 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         work: name of the work; ``train``, ``prepare`` and so on.
         request: digest of what is asked for; equal requests are the same work.
-        runs: of ``train``, the runs that it makes: digest of the run's key → digest of the labels it is trained on.
+        makes: of work that is shared out in units, what it makes at present: of ``train``, digest of a run's key →
+            digest of the labels it is trained on; of ``features …``, the shard.
         setup: of ``train``, how they are trained.
         recency: of ``train``, that of the runs.
     """
 
     work: str
     request: str = ""
-    runs: dict[str, str] = {}
+    makes: dict[str, str] = {}
     setup: Setup | None = None
     recency: int = 0
     process: int = msgspec.field(default_factory=os.getpid)
@@ -62,6 +63,7 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Others = Mapping[Path, Claim]
+Choose = Callable[[Others], Claim | None]
 
 
 @contextlib.contextmanager
@@ -76,7 +78,7 @@ def exclusive(layout: Layout, work: str, progress: Progress) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def claimed(layout: Layout, progress: Progress, choose: Callable[[Others], Claim | None]) -> Iterator[None]:
+def claimed(layout: Layout, progress: Progress, choose: Choose) -> Iterator[Held]:
     """Holds a claim for the block; waits first for those that must end before.
 
     Args:
@@ -88,32 +90,57 @@ def claimed(layout: Layout, progress: Progress, choose: Callable[[Others], Claim
     """
     held = _take(layout, progress, choose)
     try:
-        yield
+        yield held
     finally:
-        if held is not None:
-            _release(*held)
+        held.release()
 
 
-def wait_for(lock: Path) -> None:
-    """Waits until the process that holds a claim's lock has released it or is gone."""
-    while lock.exists():
-        probe = _try(lock)
-        if probe is not None:
-            _release(lock, probe)
-            return
+class Held:
+    """A claim that is held, or nothing where there is none or nothing can be locked."""
+
+    def __init__(self, layout: Layout, lock: Path | None = None, held: BaseFileLock | None = None) -> None:
+        self._layout, self._lock, self._held = layout, lock, held
+
+    def change(self, choose: Choose) -> None:
+        """Claims something else in place of what is held, which is given up where ``choose`` wants nothing."""
+        with _gate(self._layout) as locked:
+            claim = choose(_living(self._layout, but=self._lock) if locked else {})
+            if claim is not None and self._lock is not None:
+                files.write_plain(self._lock.with_suffix(".json"), msgspec.json.encode(claim))
+        if claim is None:
+            self.release()
+
+    def release(self) -> None:
+        """Gives up what is held."""
+        if self._lock is not None and self._held is not None:
+            _release(self._lock, self._held)
+        self._lock = self._held = None
+
+
+def wait_for(others: Others) -> None:
+    """Waits until one of the claims has become another or has ended, if only because its process is gone."""
+    while others and all(_stands(lock, claim) for lock, claim in others.items()):
         time.sleep(POLL)
 
 
-def _take(
-    layout: Layout, progress: Progress, choose: Callable[[Others], Claim | None]
-) -> tuple[Path, BaseFileLock] | None:
+def _stands(lock: Path, claim: Claim) -> bool:
+    if not lock.exists():
+        return False
+    probe = _try(lock)
+    if probe is not None:
+        _release(lock, probe)
+        return False
+    return _read(lock) == claim
+
+
+def _take(layout: Layout, progress: Progress, choose: Choose) -> Held:
     told: set[Path] = set()
     while True:
         with _gate(layout) as locked:
             others = _living(layout) if locked else {}
             claim = choose(others)
             if claim is None or not locked:
-                return None
+                return Held(layout)
             before = _that_comes_first(layout, claim, others)
             if before is None:
                 inventory.clean(layout)
@@ -121,7 +148,7 @@ def _take(
         if before not in told:
             progress.note(f"waiting for {others[before]} in {layout.root}")
             told.add(before)
-        wait_for(before)
+        wait_for({before: others[before]})
 
 
 @contextlib.contextmanager
@@ -139,20 +166,26 @@ def _gate(layout: Layout) -> Iterator[bool]:
         yield locked
 
 
-def _living(layout: Layout) -> dict[Path, Claim]:
-    """Claims of living processes, by their locks; what the dead have left is removed."""
+def _living(layout: Layout, but: Path | None = None) -> dict[Path, Claim]:
+    """Claims of living processes, by their locks, without one's own; what the dead have left is removed."""
     found = {}
     for lock in sorted(layout.locks.glob("*.lock")):
-        if lock.name == GATE or not _can_be_a_lock(lock):
+        if lock == but or lock.name == GATE or not _can_be_a_lock(lock):
             continue
         probe = _try(lock)
         if probe is not None:
             _release(lock, probe)
             continue
-        # Released in this moment, or none of ours.
-        with contextlib.suppress(FlowernoiseError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            found[lock] = msgspec.json.decode(files.read_plain(lock.with_suffix(".json")), type=Claim)
+        if (claim := _read(lock)) is not None:
+            found[lock] = claim
     return found
+
+
+def _read(lock: Path) -> Claim | None:
+    """The claim beside a lock; None where it was released in this moment, or is none of ours."""
+    with contextlib.suppress(FlowernoiseError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(files.read_plain(lock.with_suffix(".json")), type=Claim)
+    return None
 
 
 def _can_be_a_lock(path: Path) -> bool:
@@ -177,17 +210,17 @@ def _try(lock: Path) -> BaseFileLock | None:
     return probe
 
 
-def _hold(layout: Layout, claim: Claim) -> tuple[Path, BaseFileLock] | None:
+def _hold(layout: Layout, claim: Claim) -> Held:
     lock = layout.locks / f"{claim.work.partition(' ')[0]}-{claim.process}-{secrets.token_hex(4)}.lock"
     held = _try(lock)
     if held is None:
-        return None
+        return Held(layout)
     try:
         files.write_plain(lock.with_suffix(".json"), msgspec.json.encode(claim))
     except BaseException:
         _release(lock, held)
         raise
-    return lock, held
+    return Held(layout, lock, held)
 
 
 def _release(lock: Path, held: BaseFileLock) -> None:
@@ -213,7 +246,9 @@ def _that_comes_first(layout: Layout, ours: Claim, others: Others) -> Path | Non
 
 
 def _verdict(ours: Claim, theirs: Claim) -> Verdict:
-    if ours.work == theirs.work == "train":  # they share out their runs
+    if ours.work == theirs.work == "train":
+        return "beside"
+    if ours.work == theirs.work and ours.makes and theirs.makes:  # units of the same work
         return "beside"
     if ours.work == theirs.work:
         return "wait" if ours.request == theirs.request else "refuse"

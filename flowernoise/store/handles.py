@@ -22,16 +22,20 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
+MAX_KEPT = 2**29  # bytes of predictions in memory
+
+
 class Reader:
     """Reads the arrays of a data set's draws and runs, each checked; a batch of draws is read once.
 
-    Of runs the last block is kept: its predictions may be large, and its runs are mostly looked at one after another.
+    Of runs the blocks used last are kept, up to :data:`MAX_KEPT`: a block holds one seed, and runs come by noise and
+    rate, so one that goes through them comes back to each block many times.
     """
 
     def __init__(self, layout: Layout, dataset: Dataset) -> None:
         self.layout, self.dataset = layout, dataset
         self._batches: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-        self._block: tuple[str, runs.Arrays | None] | None = None
+        self._blocks: dict[str, runs.Arrays] = {}  # by digest, the one used last at the end
 
     def labels(self, batch: DrawBatch, row: int) -> DrawnLabels:
         """The labels of a draw.
@@ -50,9 +54,17 @@ class Reader:
         Raises:
             DamagedFileError: not what was written.
         """
-        if self._block is None or self._block[0] != block.arrays.sha256:
-            self._block = block.arrays.sha256, runs.predictions_of(self.layout, self.dataset, name, block)
-        return self._block[1]
+        digest = block.arrays.sha256
+        arrays = self._blocks.pop(digest, None) or runs.predictions_of(self.layout, self.dataset, name, block)
+        if arrays is not None:  # last in the order; None may change with the next evaluation
+            self._blocks[digest] = arrays
+        while len(self._blocks) > 1 and sum(map(_size, self._blocks.values())) > MAX_KEPT:
+            del self._blocks[next(iter(self._blocks))]
+        return arrays
+
+
+def _size(arrays: runs.Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder that the program makes there."""
-        made = (self.photos, self.features, self.draws, self.runs, self.comparisons, self.locks)
-        return (*made, self.preview, self.plots, self.root / "report")
+        made = (self.photos, self.features, self.draws, self.first_stages, self.runs, self.comparisons)
+        return (*made, self.locks, self.preview, self.plots, self.root / "report")
 
     @property
     def dataset(self) -> Path:
@@ -43,6 +43,11 @@ class Layout:
     def draws(self) -> Path:
         """Folder of draws, in batches."""
         return self.root / "draws"
+
+    @property
+    def first_stages(self) -> Path:
+        """Folder of what models that are trained before a run hand on to it."""
+        return self.root / "first_stages"
 
     @property
     def runs(self) -> Path:

@@ -16,6 +16,7 @@ from flowernoise.store import files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import BlockHead, Dataset, Predictions, Provenance, Run, RunBlock, RunKey
 from flowernoise.store.setups import Setup
+from flowernoise.store.watch import Watch
 
 KIND = "runs"
 PREDICTIONS_KIND = "predictions"
@@ -74,6 +75,11 @@ def blocks(
     return _of_dataset(layout, dataset, lambda path: files.read_record(path, KIND, RunBlock), on_damage)
 
 
+def watch(layout: Layout, on_damage: Callable[[Path, DamagedFileError], None]) -> Watch[RunBlock]:
+    """The blocks of all data sets that are there, and those that are added."""
+    return Watch(layout.runs, _is_record, lambda path: files.read_record(path, KIND, RunBlock), on_damage)
+
+
 def heads(layout: Layout, dataset: str) -> dict[str, BlockHead]:
     """What tells the blocks of a data set from others, by name; of many runs a fraction of the work of :func:`blocks`.
 
@@ -110,7 +116,11 @@ def _of_dataset(
 
 def records_in(folder: Path) -> list[Path]:
     """Paths of the records of blocks in a folder, in order."""
-    return sorted(path for path in folder.glob("*.json") if not path.name.endswith(PREDICTIONS_SUFFIX))
+    return sorted(path for path in folder.glob("*.json") if _is_record(path.name))
+
+
+def _is_record(name: str) -> bool:
+    return name.endswith(".json") and not name.endswith(PREDICTIONS_SUFFIX)
 
 
 def live(found: Mapping[str, RunBlock]) -> dict[RunKey, StoredRun]:

@@ -47,7 +47,7 @@ STAGES: Mapping[str, StageFacts] = MappingProxyType(
             StageFacts("features", ("features",), way_out="it is extracted again once it is needed", on_demand=True),
             StageFacts(
                 "train",
-                ("runs",),
+                ("first_stages", "runs"),
                 way_out="`flowernoise train` with the same options makes its runs again",
                 needed=True,
             ),
@@ -72,6 +72,7 @@ STAGES: Mapping[str, StageFacts] = MappingProxyType(
                 on_demand=True,
                 within="prepare",
             ),
+            StageFacts("first stages", way_out="it is trained again once it is needed", on_demand=True, within="train"),
             StageFacts(  # of fine-tuned runs
                 "answers", way_out="`flowernoise evaluate` makes it again", on_demand=True, within="train"
             ),

@@ -129,7 +129,7 @@ def chosen(histories: Histories, keys: Keys) -> np.ndarray:
 
 def histories_of(work: Plan, draws: Sequence[DrawKey], photos: np.ndarray) -> dict[str, np.ndarray]:
     """Histories of one seed's draws with all losses, arrays [draw, loss, grid point, epoch]."""
-    grid, losses, epochs = work.settings.grid, list(work.losses.values()), work.settings.epochs
+    grid, losses, epochs = work.settings.grid, [method.loss for method in work.methods.values()], work.settings.epochs
     split = np.array([photo.split for photo in work.index])
     train, val, test = (photos[split == name] for name in SPLITS)
     test_labels = labels_of(work.index, "test")
@@ -165,7 +165,7 @@ def trained(work: Plan, seeds: int, repeat: int, *, perturbation: float, control
         photos = (photos * (1 + perturbation * noise)).astype(np.float32)
     noises = sorted({(draw.noise, draw.rate) for draw in work.drawn if control or draw.noise != CONTROL})
     runs_a_block = max(1, 2 * recommended_heads(photos.shape[1], work.num_classes) // len(work.settings.grid))
-    size = max(1, runs_a_block // len(work.losses))
+    size = max(1, runs_a_block // len(work.methods))
     by_seed = []
     for seed in range(seeds):
         draws = [DrawKey(noise, rate, seed) for noise, rate in noises]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from flowernoise.training.tasks import HeadsTask
 
 
 def useless_locks(seconds: float) -> None:
@@ -35,6 +41,42 @@ def slow_training(seconds: float) -> None:
         yield from plain(*arguments, **more)
 
     heads.train_heads = slowly
+
+
+def logged_training(seconds: float, log: str) -> None:
+    """Every block of heads takes some seconds more, and is a line in a file: its process, and a digest of its task."""
+    from flowernoise.training import heads
+
+    slow_training(seconds)
+    slow = heads.train_heads
+
+    def logged(task: HeadsTask, **more: Any) -> Iterator[Any]:
+        parts = (task.labels, task.other_features, task.learning_rates, task.order, task.transition_matrices)
+        names = [(group.function.__name__, group.heads, group.parameters) for group in task.losses]
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts) + repr(names).encode())
+        with Path(log).open("a") as file:
+            file.write(f"{os.getpid()} {digest.hexdigest()}\n")
+        return slow(task, **more)
+
+    heads.train_heads = logged  # type: ignore[assignment]
+
+
+def logged_extraction(seconds: float, photos: int, log: str) -> None:
+    """Every shard holds a few photos, takes some seconds more, and is a line in a file as in ``logged_training``."""
+    from flowernoise.store import feature_cache
+    from flowernoise.training import features
+
+    feature_cache.SHARD = photos
+    plain = features.extract
+
+    def logged(model: Any, encoded: Iterable[bytes], *more: Any) -> Any:
+        data = list(encoded)
+        with Path(log).open("a") as file:
+            file.write(f"{os.getpid()} {hashlib.sha256(b''.join(data)).hexdigest()}\n")
+        time.sleep(seconds)
+        return plain(model, data, *more)
+
+    features.extract = logged
 
 
 def little_memory(megabytes: int, outside: str) -> None:

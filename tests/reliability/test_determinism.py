@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowernoise.store import datasets, runs
-from flowernoise.store.layout import Layout
+from flowernoise.store.artifacts import Artifacts
 from tests.reliability import integrity
 from tests.reliability.command_server import Warm, warm
 from tests.reliability.fakes import write_photos
@@ -63,15 +62,7 @@ def test_the_same_command_gives_the_same_bytes(
 
 def answers(artifacts: Path) -> dict[str, np.ndarray]:
     """What each run answers to the test photos after its last epoch."""
-    layout = Layout(artifacts)
-    dataset = datasets.need(layout)
-    found = {}
-    for stored in runs.live(runs.blocks(layout, dataset.id)).values():
-        column = stored.block.selections.index("last")
-        found[str(stored.key)] = runs.read_head_predictions(layout, dataset, stored.block)["test_probabilities"][
-            stored.row, column
-        ]
-    return found
+    return {str(run.key): run.probabilities("test", select="last") for run in Artifacts(artifacts).runs()}
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from flowernoise.analysis.views.curves import Spread
 from flowernoise.analysis.views.histories import Histories, History
 from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition
 from flowernoise.analysis.views.pictures import Picture
-from flowernoise.show import plot
+from flowernoise.show import formats, plot
 from flowernoise.show.plot import sheet, styles, subject
 from flowernoise.show.plot.kinds import pictures
 from tests.fabricated import a_setup
@@ -364,7 +364,7 @@ def test_an_svg_is_xml_and_its_text_has_units_and_numbers_of_photos(made, kind):
     assert not re.search(rb"20\d\d-\d\d-\d\d", drawn)
 
 
-@pytest.mark.parametrize("form", plot.sheet.FORMATS)
+@pytest.mark.parametrize("form", formats.PICTURES)
 def test_each_drawing_is_the_same_bytes(made, form):
     picture = picture_of("confusion", made("five_losses"))
     assert len({plot.draw(picture, form) for _ in range(6)}) == 1

@@ -19,6 +19,7 @@ from flowernoise.steps import features, noise_inputs
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.store import datasets, draws, feature_cache, photos
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import DrawKey
 from flowernoise.training import out_of_fold
@@ -48,14 +49,11 @@ def asked(noise="symmetric", rates=(0.5,), seeds=1):
 
 def labels_of(directory):
     """All draws' arrays, by key."""
-    layout = Layout(directory)
-    dataset = datasets.need(layout)
-    return draws.read(layout, dataset, draws.index(layout, dataset.id).values())
+    return {draw.key: draw.labels for draw in Artifacts(directory).draws()}
 
 
 def truth(directory, split="train"):
-    layout = Layout(directory)
-    return photos.labels_of(photos.read_index(layout.photos, datasets.need(layout).index), split)
+    return Artifacts(directory).labels(split)
 
 
 def contents(directory):

@@ -59,14 +59,14 @@ def test_the_estimate_of_T_is_nearer_than_that_from_a_single_photo(  # noqa: N80
     artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command(artifacts, "corrupt", "--noise", "pairflip", "--noise", "uniform", "--rates", "0.2,0.4", "--seeds", "3")
-    estimate, found = matrices.estimate, []
+    handed_on, found = matrices.handed_on, []
 
-    def recorded(draw, labels, answers, classes, progress):
-        T = estimate(draw, labels, answers, classes, progress)
+    def recorded(stage, draw, labels, answers, classes, progress):
+        T = handed_on(stage, draw, labels, answers, classes, progress)
         found.append((draw, T, of_one_photo(answers)))
         return T
 
-    monkeypatch.setattr(matrices, "estimate", recorded)
+    monkeypatch.setattr(matrices, "handed_on", recorded)
     train(artifacts, TrainSettings(losses=("forward",), backbone="efficientnet_lite0", batch_size=64), Silent())
     errors = {}
     for draw, *estimates in found:

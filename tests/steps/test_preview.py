@@ -23,6 +23,7 @@ from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.preview import PreviewSettings, preview, sheets
 from flowernoise.store import datasets, draws, photos, runs
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import Choice, DrawKey, RunBlock, RunKey
@@ -153,24 +154,22 @@ def test_the_most_confident_mistakes_are_those_of_a_plain_search(count, classes,
 
 
 def test_every_sheet_shows_the_same_training_photos_with_the_labels_of_its_draw(drawn):
-    layout = Layout(drawn)
-    dataset = datasets.need(layout)
-    train = [photo for photo in photos.read_index(layout.photos, dataset.index) if photo.split == "train"]
+    held = Artifacts(drawn)
+    train = [photo for photo in held.photos if photo.split == "train"]
     rows = {photo.id: row for row, photo in enumerate(train)}
-    stored = draws.index(layout, dataset.id)
-    labels = draws.read(layout, dataset, stored.values())
+    by_key = {draw.key: draw for draw in held.draws()}
     clean, *others = made(drawn, seeds=2)
     assert (clean.kind, clean.wrong, len(clean.photos)) == ("clean", 0, 24)
     assert [photo.given for photo in clean.photos] == [train[rows[photo.id]].label for photo in clean.photos]
     assert len(others) == 8
     for sheet in others:
-        key = DrawKey(sheet.noise, sheet.rate, sheet.seed)
+        draw = by_key[DrawKey(sheet.noise, sheet.rate, sheet.seed)]
         assert [photo.id for photo in sheet.photos] == [photo.id for photo in clean.photos]
         assert all(a.pixels is b.pixels for a, b in zip(sheet.photos, clean.photos, strict=True))
-        flipped = [bool(labels[key].train_flipped[rows[photo.id]]) for photo in sheet.photos]
+        flipped = [bool(draw.train_flipped[rows[photo.id]]) for photo in sheet.photos]
         assert [caption.marked for caption in contact_sheet.captions(sheet)] == flipped
         assert sheet.wrong == sum(flipped)
-        assert sheet.realised_rate == stored[key].draw.realised_rate
+        assert sheet.realised_rate == draw.realised_rate
     assert sum(sheet.wrong for sheet in others) > 20
 
 

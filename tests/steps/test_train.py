@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from flowernoise.catalogue.backbones import Backbone, backbones
+from flowernoise.catalogue.losses import losses
+from flowernoise.catalogue.methods import method_of
 from flowernoise.errors import BadRequestError, OtherVersionError
 from flowernoise.progress import Silent
 from flowernoise.registry import Registry
@@ -299,7 +301,7 @@ def test_an_interrupted_sweep_goes_on_at_the_block_and_gives_the_same_bits(
     shutil.copytree(prepared, whole)
     settings = dataclasses.replace(ONE_POINT, memory=1e-9)
     train(whole, settings, Silent())
-    write, written = plan.write_block, []
+    write, written = runs.write, []
 
     def write_two(*block: object) -> None:
         if len(written) == 2:
@@ -308,7 +310,7 @@ def test_an_interrupted_sweep_goes_on_at_the_block_and_gives_the_same_bits(
         write(*block)
 
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "write_block", write_two)
+        patch.setattr(runs, "write", write_two)
         with pytest.raises(KeyboardInterrupt):
             train(prepared, settings, Silent())
     result = train(prepared, settings, Silent())
@@ -380,12 +382,13 @@ def test_a_class_of_which_nothing_can_be_said_is_named_in_a_note() -> None:
     from flowernoise.steps.train import matrices
 
     notes, draw = Notes(), DrawKey("symmetric", 0.2, 0)
+    [stage] = method_of(losses.parse("forward")).stages
     answers = np.repeat([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]], 20, axis=0)
-    T = matrices.estimate(draw, np.repeat([0, 1, 2], [16, 8, 16]), answers, ("daisy", "roses", "tulips"), notes)
+    T = matrices.handed_on(stage, draw, np.repeat([0, 1, 2], [16, 8, 16]), answers, ("daisy", "roses", "tulips"), notes)
     np.testing.assert_allclose(T, [[0.8, 0.2, 0], [0, 1, 0], [0, 0.2, 0.8]], atol=0.06)
     assert [line for line in notes.lines if "roses" in line and "daisy" not in line and str(draw) in line]
-    assert matrices.estimate(draw, np.zeros(40, int), answers * np.nan, ("a", "b", "c"), notes).shape == (3, 3)
-    assert np.isnan(matrices.estimate(draw, np.zeros(40, int), answers * np.nan, ("a", "b", "c"), notes)).all()
+    assert matrices.handed_on(stage, draw, np.zeros(40, int), answers * np.nan, ("a", "b", "c"), notes).shape == (3, 3)
+    assert np.isnan(matrices.handed_on(stage, draw, np.zeros(40, int), answers * np.nan, ("a", "b", "c"), notes)).all()
     assert len(notes.lines) == 1
 
 
@@ -571,7 +574,7 @@ def another(
     held = threading.Event()
 
     def work() -> None:
-        with claims.claimed(Layout(directory), Silent(), lambda _: Claim("train", runs=runs_claimed, **said)):
+        with claims.claimed(Layout(directory), Silent(), lambda _: Claim("train", makes=runs_claimed, **said)):
             held.set()
             before_the_end()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from flowernoise.analysis.results.upkeep import VerifyResult
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
+from flowernoise.steps.status import status
 from flowernoise.steps.verify import verify
 from flowernoise.store import evaluations, files, runs
 from flowernoise.store.layout import Layout
@@ -280,6 +283,24 @@ def test_repair_touches_nothing_outside_whatever_a_record_names(victim: Victim, 
     assert str(record) in {problem.path for problem in verified(victim).problems}
     verified(victim, mend=True)
     assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("folder", ["runs", "mine"])
+def test_a_folder_that_cannot_be_listed_is_named_if_it_is_ours(
+    victim: Victim, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (victim.root / "mine").mkdir()
+    whole = os.scandir
+
+    def refused(path: Path) -> Any:
+        if Path(path) == victim.root / folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    text = f"cannot read {victim.root / folder}: Permission denied"
+    assert (text in [problem.text for problem in verified(victim).problems]) == (folder == "runs")
+    assert text in status(victim.root).problems
 
 
 # Repair and what is shown

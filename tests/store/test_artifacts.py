@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import astuple
 
 from flowernoise.errors import BadRequestError, DamagedFileError, ExitCode, FlowernoiseError
 from flowernoise.progress import Silent
 from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.settings import CorruptSettings
-from flowernoise.store import artifacts, claims, datasets, files, runs
+from flowernoise.store import artifacts, claims, datasets, files, handles, runs
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
+from flowernoise.store.records import Choice, RunKey
+from tests.fabricated import a_block, a_run, a_setup
 
 FOLDERS = [folder.name for folder in Layout(Path()).folders]
 
@@ -139,6 +142,18 @@ def test_a_run_answers_what_was_stored(finished: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(("kept", "reads"), [(handles.MAX_KEPT, 2), (0, 6)])
+def test_each_block_is_read_once_while_there_is_room(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, kept: int, reads: int
+) -> None:
+    read, whole = [], runs.predictions_of
+    monkeypatch.setattr(runs, "predictions_of", lambda *given: (read.append(given[2]), whole(*given))[1])
+    monkeypatch.setattr(handles, "MAX_KEPT", kept)
+    for run in Artifacts(finished).runs():  # by noise and rate: three times seed 0, then 1
+        run.probabilities()
+    assert (len(read), len(set(read))) == (reads, 2)
+
+
 def test_results_are_a_row_a_run_with_the_accuracy_of_its_answers(finished: Path) -> None:
     held = Artifacts(finished)
     rows = held.results(select="last")
@@ -212,6 +227,35 @@ def test_what_is_added_later_is_seen_and_damage_is_raised(finished: Path, tmp_pa
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DamagedFileError, match="holds"):
         held.draws()[0].train_labels  # noqa: B018
+
+
+def test_what_a_network_predicts_is_there_once_it_was_evaluated_and_of_a_failed_run_never(
+    finished: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(finished, tmp_path / "copy"))
+    held = Artifacts(root)
+    drawn, setup = held.draws(seed=0)[0], a_setup(mode="finetune", image_size=16)
+    made = [a_run(RunKey(*astuple(drawn.key), "gce", setup), drawn.draw.labels, (Choice(0.001, 0.0, 5),))]
+    runs.write(held.layout, a_block(held.dataset.id, made, setup), {"weights": np.zeros(3)})
+    [run] = held.runs(mode="finetune")
+    assert not run.is_evaluated
+    with pytest.raises(
+        BadRequestError, match="gce on none at 0, seed 0 is a fine-tuned network; `flowernoise evaluate`"
+    ):
+        run.probabilities()
+    arrays = {
+        "test_probabilities": np.full((1, 1, 10, 5), 0.2, dtype=np.float32),
+        "val_probabilities": np.full((1, 1, 10, 5), 0.2, dtype=np.float32),
+        "train_predicted": np.zeros((1, 1, 40), dtype=np.uint8),
+    }
+    runs.write_predictions(held.layout, run.name, run.block, arrays, run.block.provenance)
+    assert (run.usual, run.is_evaluated, run.probabilities().shape, run.history) == ("last", True, (10, 5), {})
+    failed = [a_run(RunKey(*astuple(drawn.key), "sce", setup), drawn.draw.labels, (), "diverged")]
+    runs.write(held.layout, a_block(held.dataset.id, failed, setup), {"weights": np.ones(3)})
+    [run] = held.runs(loss="sce")
+    assert (run.failure, run.choices, run.is_evaluated) == ("diverged", {}, False)
+    with pytest.raises(BadRequestError, match="training sce on none at 0, seed 0 failed: diverged"):
+        run.predicted("train")
 
 
 def test_looking_loads_no_tensorflow_and_writes_nothing(finished: Path) -> None:

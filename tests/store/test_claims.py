@@ -20,7 +20,7 @@ from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
 from flowernoise.progress import Silent
 from flowernoise.safe import atomic
 from flowernoise.store import claims, files
-from flowernoise.store.claims import Claim, Others
+from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.layout import Layout
 from tests.timing import assert_in_time, may_be_late
 
@@ -89,7 +89,7 @@ def names(layout: Layout) -> set[str]:
 
 def claim(
     layout: Layout, work: str, request: str = "", progress: Silent | None = None
-) -> contextlib.AbstractContextManager[None]:
+) -> contextlib.AbstractContextManager[Held]:
     return claims.claimed(layout, progress or Silent(), lambda _: Claim(work, request))
 
 
@@ -227,16 +227,16 @@ def test_what_may_go_on_beside_what(theirs: tuple[str, str], ours: tuple[str, st
 
 
 def test_training_goes_on_beside_training_and_sees_its_runs(layout: Layout, holder: Holder) -> None:
-    holder("train", runs={"a": "1"})
+    holder("train", makes={"a": "1"})
     seen: list[dict[str, str]] = []
 
     def choose(others: Others) -> Claim:
-        seen.extend(each.runs for each in others.values())
-        return Claim("train", runs={"b": "2"})
+        seen.extend(each.makes for each in others.values())
+        return Claim("train", makes={"b": "2"})
 
     with at_most(20), claims.claimed(layout, Silent(), choose):
         assert seen == [{"a": "1"}]
-        assert sorted(str(each.runs) for each in held_by(layout)) == ["{'a': '1'}", "{'b': '2'}"]
+        assert sorted(str(each.makes) for each in held_by(layout)) == ["{'a': '1'}", "{'b': '2'}"]
 
 
 @pytest.mark.parametrize(("work", "request_"), [("prepare", "of other photos"), ("train", ""), ("evaluate", "")])
@@ -276,6 +276,50 @@ def test_of_many_processes_one_works_at_a_time(layout: Layout, holder: Holder) -
         thread.join(60)
     assert sorted(order) == sorted(process.pid for process in processes)
     assert names(layout) == {GATE}
+
+
+# Work that is shared out in units
+
+
+def test_a_claim_that_is_held_can_change(layout: Layout) -> None:
+    with claims.claimed(layout, Silent(), lambda _: Claim("train", makes={"a": "1"})) as held:
+        seen: list[Others] = []
+        held.change(lambda others: seen.append(others) or Claim("train", makes={"b": "1"}))  # type: ignore[func-returns-value]
+        assert seen == [{}]  # one's own claim is not another's
+        assert [each.makes for each in held_by(layout)] == [{"b": "1"}]
+        held.change(lambda _: None)
+        assert held_by(layout) == []
+    assert names(layout) == {GATE}
+
+
+def test_who_waits_for_a_unit_goes_on_when_its_process_is_at_another(layout: Layout) -> None:
+    """A process holds its lock from its first unit to its last, which may take hours."""
+    with claims.claimed(layout, Silent(), lambda _: Claim("train", makes={"a": "1"})) as held:
+        [(lock, claim)] = claims._living(layout).items()
+        timer = threading.Timer(0.3, held.change, (lambda _: Claim("train", makes={"b": "1"}),))
+        timer.start()
+        with at_most(20):
+            claims.wait_for({lock: claim})
+        timer.join()
+        assert [each.makes for each in held_by(layout)] == [{"b": "1"}]
+
+
+def test_of_several_claims_the_first_to_end_ends_the_wait(layout: Layout, holder: Holder) -> None:
+    processes = [holder("train", makes={name: "1"}) for name in "ab"]
+    others = claims._living(layout)
+    timer = threading.Timer(0.3, release, (processes[1],))
+    timer.start()
+    with at_most(20):
+        claims.wait_for(others)
+    timer.join()
+    assert len(held_by(layout)) == 1
+
+
+def test_units_of_the_same_features_are_made_beside_each_other(layout: Layout, holder: Holder) -> None:
+    holder("features of resnet50", makes={"00000000": ""})
+    ours = Claim("features of resnet50", makes={"00000256": ""})
+    with at_most(20), claims.claimed(layout, Silent(), lambda _: ours):
+        assert len(held_by(layout)) == 2
 
 
 # The dead
@@ -336,10 +380,10 @@ def test_waiting_for_a_claim_that_nobody_holds_ends_at_once(layout: Layout) -> N
     layout.locks.mkdir(parents=True)
     lock = layout.locks / "train-1-0123abcd.lock"
     with at_most(20):
-        claims.wait_for(lock)  # not there
+        claims.wait_for({lock: Claim("train")})  # not there
         lock.touch()
         lock.with_suffix(".json").touch()
-        claims.wait_for(lock)
+        claims.wait_for({lock: Claim("train")})
     assert names(layout) == set()
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.safe import atomic
 from flowernoise.store import files
-from flowernoise.store.files import Declared, FileRef
+from flowernoise.store.files import Declared, FileRef, records
 
 
 class Basket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,7 +147,7 @@ def test_records_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 def test_records_of_another_schema_name_both_schemas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "SCHEMA", 7)
+    monkeypatch.setattr(records, "SCHEMA", 7)
     files.write_record(tmp_path / "a.json", "basket", BASKET)
     monkeypatch.undo()
     with pytest.raises(OtherVersionError, match="has schema 7, this flowernoise reads 3") as caught:
@@ -595,11 +595,11 @@ def test_a_record_over_the_limit_is_neither_written_nor_read(tmp_path: Path, mon
     path = tmp_path / "a.json"
     files.write_record(path, "basket", BASKET)
     size = path.stat().st_size
-    monkeypatch.setattr(files, "MAX_RECORD", size)
+    monkeypatch.setattr(records, "MAX_RECORD", size)
     assert files.read_record(path, "basket", Basket) == BASKET
     files.write_record(path, "basket", BASKET)
     before = contents(tmp_path)
-    monkeypatch.setattr(files, "MAX_RECORD", size - 1)
+    monkeypatch.setattr(records, "MAX_RECORD", size - 1)
     with pytest.raises(DamagedFileError, match=f"{size:,} bytes are over {size - 1:,}"):
         files.read_record(path, "basket", Basket)
     with pytest.raises(FlowernoiseError, match=f"cannot write .*: {size:,} bytes are over {size - 1:,}; use several"):

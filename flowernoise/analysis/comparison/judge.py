@@ -117,7 +117,7 @@ def measure(measured: Measured, cells: Mapping[CellKey, Members], bounds: tuple[
 
 
 def _clipped(span: tuple[float, float] | None, bounds: tuple[float, float]) -> tuple[float, float] | None:
-    return span and (max(bounds[0], span[0]), min(bounds[1], span[1]))
+    return span and (float(max(bounds[0], span[0])), float(min(bounds[1], span[1])))  # 0 and 0.0 are kept differently
 
 
 def _best(contests: Iterable[Sequence[CellKey]], values: Mapping[CellKey, Value], sign: int) -> set[CellKey]:

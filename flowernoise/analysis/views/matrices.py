@@ -11,7 +11,8 @@ from flowernoise.analysis.views.arrays import Counts, Floats, Labels
 from flowernoise.analysis.views.charts import Chart, ChartCell
 from flowernoise.analysis.views.material import Material, NothingToDrawError
 from flowernoise.analysis.views.pictures import slug
-from flowernoise.store import draws, evaluations
+from flowernoise.store import evaluations
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.records import Dataset, Draw, DrawKey, Evaluation
 
 MAX_MATRICES = 3  # confusion matrices side by side unless more are asked for
@@ -140,15 +141,13 @@ def transitions(material: Material) -> Iterator[tuple[str, Transition]]:
         BadRequestError: no draw of the rate and seed wanted.
         DamagedFileError: arrays that are not what was written.
     """
-    drawn = draws.index(material.layout, material.dataset.id)
+    drawn = {draw.key: draw for draw in Artifacts(material.directory).draws()}
     if not drawn:
         raise NothingToDrawError(f"no draws in {material.directory}; run `flowernoise corrupt` first")
-    chosen = material.chosen(drawn, "draw")
-    labels = draws.read(material.layout, material.dataset, [drawn[key] for key in chosen])
-    for key in chosen:
-        own = labels[key]
+    for key in material.chosen(drawn, "draw"):
+        own = drawn[key]
         matrices = own.transition_matrix, own.realised_transition_matrix
-        yield f"transition-{_draw_name(key)}", transition_of(material.dataset, drawn[key].draw, *matrices)
+        yield f"transition-{_draw_name(key)}", transition_of(material.dataset, own.draw, *matrices)
 
 
 def _draw_name(draw: DrawKey) -> str:

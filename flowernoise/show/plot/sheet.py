@@ -22,7 +22,6 @@ Item = TypeVar("Item")
 LegendEntry = tuple[
     Any, str
 ]  # of a legend: an artist, or a tuple of them (which matplotlib's stubs leave out), and a text
-FORMATS = ("png", "svg")
 INK, SOFT, FAINT, GRID = "#1a1a1a", "#4d4d4d", "#8c8c8c", "#e4e4e4"
 MARGIN = 0.14  # inches around everything
 TITLE, TITLES, FACTS = 12.0, 10.0, 9.0  # points: of the sheet, of panels, under the title

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import itertools
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
-from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.catalogue.transition_matrix import Matrix
-from flowernoise.progress import Progress
+from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
-from flowernoise.steps.train import matrices, plan
+from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
+from flowernoise.steps.train.units import Array, Given, TrainedRuns
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import Choice, DrawKey, Run, RunKey
 from flowernoise.training import finetune
@@ -25,72 +25,75 @@ NOTHING = finetune.Trained([], np.zeros(0, dtype=np.float32))
 LONG = 120.0  # seconds; fine-tuning that will take longer is announced
 
 
-def finetune_runs(work: Plan, missing: Sequence[RunKey], progress: Progress) -> TrainResult:
-    """Fine-tunes runs, loss by loss (a network is built and compiled once for each), in the order of seeds."""
-    started = time.perf_counter()
-    encoded = list(work.archive.read(work.split("train")))
-    labels = work.labels(missing)
-    to_estimate = matrices.to_estimate(work.losses, missing)
-    photos_in_all = (len(missing) + len(to_estimate)) * work.settings.epochs * len(encoded)
-    announce = _announcer(work, photos_in_all, progress)
-    with finetune.precision(work.engine.training_precision):
-        estimates = _estimates(work, to_estimate, encoded, labels, announce, progress)
-        of_runs = matrices.of_runs(work.losses, labels, estimates, missing)
-        failures = matrices.failures(work.losses, of_runs)
-        for key, failure in failures.items():
-            _keep(work, key, NOTHING, failure)
-        order = sorted(of_runs.keys() - failures, key=lambda key: (list(work.losses).index(key.method), key.seed, key))
-        number = itertools.count(1)
-        for loss, keys in itertools.groupby(order, key=lambda key: key.method):
-            finetuner = finetune.Finetuner(_network(work, work.losses[loss], len(encoded)))
-            for key in keys:
-                name = f"run {next(number)} of {len(order)}, {key.method} on {key.draw}"
-                task = _task(work, key.draw, encoded, labels[key.draw], of_runs[key])
-                _keep(work, key, _train(work, finetuner, task, name, announce, progress))
-    return TrainResult(
-        trained=len(missing),
-        done_before=0,
-        failed=(),
-        setup=work.setup,
-        engine=work.engine,
-        training_seconds=time.perf_counter() - started,
-        photos_trained=photos_in_all - len(failures) * work.settings.epochs * len(encoded),
-    )
+class ByFinetuning:
+    """Fine-tunes units of one run each; a network is built and compiled anew for each loss.
 
+    Args:
+        todo: the runs that are missing when it begins.
+        stages: how many first stages are.
+    """
 
-def _estimates(
-    work: Plan,
-    to_estimate: Sequence[DrawKey],
-    encoded: Sequence[bytes],
-    labels: Mapping[DrawKey, DrawnLabels],
-    announce: OnBatch,
-    progress: Progress,
-) -> dict[DrawKey, Matrix]:
-    """Transition matrices estimated from networks that were fine-tuned with cross-entropy first."""
-    if not to_estimate:
-        return {}
-    finetuner = finetune.Finetuner(_network(work, matrices.FIRST_STAGE, len(encoded)))
-    estimates = {}
-    for draw in to_estimate:
-        task = _task(work, draw, encoded, labels[draw], np.eye(work.num_classes))
-        _train(work, finetuner, task, f"first stage on {draw}", announce, progress)
-        predictions, classes = finetuner.predictions(encoded), work.dataset.classes
-        estimates[draw] = matrices.estimate(draw, labels[draw].train_labels, predictions, classes, progress)
-    return estimates
+    def __init__(self, work: Plan, todo: Sequence[RunKey], stages: int, progress: Progress) -> None:
+        self._work, self._progress = work, progress
+        self._encoded = list(work.archive.read(work.split("train")))
+        self._number = {key: number for number, key in enumerate(todo, 1)}
+        photos_in_all = (len(todo) + stages) * work.settings.epochs * len(self._encoded)
+        self._announce = _announcer(work, photos_in_all, progress)
+        self._built: tuple[Spec, finetune.Finetuner] | None = None
 
+    def showing(self, runs: int) -> AbstractContextManager[Advance]:  # noqa: ARG002 - each run has a bar of its own
+        """Shows nothing beyond the runs themselves."""
+        return contextlib.nullcontext(lambda _: None)
 
-def _train(
-    work: Plan,
-    finetuner: finetune.Finetuner,
-    task: finetune.FinetuneTask,
-    name: str,
-    announce: OnBatch,
-    progress: Progress,
-) -> finetune.Trained:
-    description = f"fine-tuning · {name} · {work.engine.device}"
-    with progress.task(description, task.order.size, "photos") as advance:
-        on_epoch = functools.partial(_tell_epoch, progress, name, work.settings.epochs)
-        return finetuner.train(task, _both(advance, announce), on_epoch)
+    def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
+        """Fine-tunes the run of a unit, unless it cannot be trained."""
+        [key] = keys
+        failure, trained = given.failures.get(key), NOTHING
+        if failure is None:
+            name = f"run {self._number.get(key, 1)} of {len(self._number)}, {key.method} on {key.draw}"
+            loss = self._work.methods[key.method].loss
+            _, trained = self._finetuned(loss, key.draw, given.labels[key.draw], given.matrices[key], name)
+        run = Run(
+            draw=key.draw,
+            method=key.method,
+            labels=self._work.drawn[key.draw].draw.labels,
+            choices=(Choice(*self._work.settings.grid[0], self._work.settings.epochs),),
+            failure=failure or (plan.DIVERGED if trained.diverged else None),
+        )
+        return TrainedRuns((run,), finetune.named(trained.weights), ONLY_LAST)
+
+    def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
+        """Probabilities [draw, photo, class] of the training photos, by a network that is fine-tuned for each draw."""
+        identity, predictions = np.eye(self._work.num_classes), []
+        with finetune.precision(self._work.engine.training_precision):
+            for draw in draws:
+                finetuner, _ = self._finetuned(loss, draw, labels[draw], identity, f"first stage on {draw}")
+                predictions.append(finetuner.predictions(self._encoded))
+        return np.stack(predictions)
+
+    def _finetuned(
+        self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix, name: str
+    ) -> tuple[finetune.Finetuner, finetune.Trained]:
+        work, epochs, count = self._work, self._work.settings.epochs, len(self._encoded)
+        task = finetune.FinetuneTask(
+            encoded=self._encoded,
+            labels=drawn.train_labels,
+            order=plan.batch_order(draw.seed, epochs, count),
+            initial_kernel=plan.initial_kernel(draw.seed, work.backbone.num_features, work.num_classes),
+            transition_matrix=matrix,
+            peer_order=plan.peer_order(draw.seed, epochs, count),
+        )
+        with finetune.precision(work.engine.training_precision):
+            finetuner = self._finetuner(loss)
+            description = f"fine-tuning · {name} · {work.engine.device}"
+            with self._progress.task(description, task.order.size, "photos") as advance:
+                on_epoch = functools.partial(_tell_epoch, self._progress, name, epochs)
+                return finetuner, finetuner.train(task, _both(advance, self._announce), on_epoch)
+
+    def _finetuner(self, loss: Spec) -> finetune.Finetuner:
+        if self._built is None or self._built[0] != loss:
+            self._built = (loss, finetune.Finetuner(_network(self._work, loss, len(self._encoded))))
+        return self._built[1]
 
 
 def _both(advance: Callable[[int], None], announce: OnBatch) -> OnBatch:
@@ -118,30 +121,6 @@ def _network(work: Plan, loss: Spec, count: int) -> finetune.FinetuneSetup:
         learning_rate=settings.grid[0][0],
         l2=settings.grid[0][1],
     )
-
-
-def _task(
-    work: Plan, draw: DrawKey, encoded: Sequence[bytes], drawn: DrawnLabels, matrix: Matrix
-) -> finetune.FinetuneTask:
-    return finetune.FinetuneTask(
-        encoded=encoded,
-        labels=drawn.train_labels,
-        order=plan.batch_order(draw.seed, work.settings.epochs, len(encoded)),
-        initial_kernel=plan.initial_kernel(draw.seed, work.backbone.num_features, work.num_classes),
-        transition_matrix=matrix,
-        peer_order=plan.peer_order(draw.seed, work.settings.epochs, len(encoded)),
-    )
-
-
-def _keep(work: Plan, key: RunKey, trained: finetune.Trained, failure: str | None = None) -> None:
-    run = Run(
-        draw=key.draw,
-        method=key.method,
-        labels=work.drawn[key.draw].draw.labels,
-        choices=(Choice(*work.settings.grid[0], work.settings.epochs),),
-        failure=failure or (plan.DIVERGED if trained.diverged else None),
-    )
-    plan.write_block(work, [run], finetune.named(trained.weights), ONLY_LAST)
 
 
 def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> OnBatch:

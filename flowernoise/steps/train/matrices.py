@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.catalogue import transition_matrix
-from flowernoise.catalogue.losses import losses, needs_of
+from flowernoise.catalogue.methods import FirstStage, Method
 from flowernoise.catalogue.transition_matrix import AnyLabels, Matrix
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
@@ -17,9 +17,9 @@ from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import DrawKey, RunKey
 from flowernoise.training import tasks
 
-TRUE, ESTIMATED = "true", "estimated"
-FIRST_STAGE = losses.parse("ce")
+TRUE = "true"
 SINGULAR = "its transition matrix cannot be inverted: the labels say nothing about some classes"
+Handed = Mapping[tuple[str, DrawKey], Matrix]  # what first stages have handed on, by their names and draws
 NO_ESTIMATE = "the first stage, which estimates its transition matrix, diverged; try a smaller --learning-rate or --l2"
 
 
@@ -48,25 +48,21 @@ def check_files(specs: Iterable[Spec], num_classes: int) -> None:
             _from_file(spec, num_classes)
 
 
-def to_estimate(specs: Mapping[str, Spec], keys: Iterable[RunKey]) -> list[DrawKey]:
-    """Draws for which a run's loss wants an estimated matrix, in order and each once."""
-    wanted = (key.draw for key in keys if specs[key.method].values.get("T") == ESTIMATED)
-    return sorted(set(wanted))
-
-
-def estimate(
+def handed_on(
+    stage: FirstStage,
     draw: DrawKey,
     labels: AnyLabels,
     predictions: np.ndarray[Any, np.dtype[np.floating[Any]]],
     classes: Sequence[str],
     progress: Progress,
 ) -> Matrix:
-    """T of a draw, estimated from what a first-stage model predicts for training photos; a note names what it lacks.
+    """What a first stage on a draw hands on; a note names the classes of which it says nothing.
 
-    NaN where the first stage diverged, so that a prediction is not a number.
+    NaN where the stage diverged, so that a prediction is not a number.
 
     Args:
-        draw: what is estimated, for the note.
+        stage: which.
+        draw: on which labels it was trained, for the note.
         labels: observed labels [n].
         predictions: probabilities [n, c].
         classes: their names.
@@ -74,7 +70,7 @@ def estimate(
     """
     if not np.isfinite(predictions).all():
         return np.full((len(classes),) * 2, np.nan)
-    matrix, known = transition_matrix.estimated(labels, predictions)
+    matrix, known = stage.hand_on(labels, predictions)
     if not known.all():
         names = ", ".join(name for name, is_known in zip(classes, known, strict=True) if not is_known)
         progress.note(
@@ -85,28 +81,28 @@ def estimate(
 
 
 def of_runs(
-    specs: Mapping[str, Spec],
+    methods: Mapping[str, Method],
     labels: Mapping[DrawKey, DrawnLabels],
-    estimates: Mapping[DrawKey, Matrix],
+    handed: Handed,
     keys: Iterable[RunKey],
 ) -> dict[RunKey, Matrix]:
     """The matrix of each run; that of the draw for losses that do not ask for one.
 
     Args:
-        specs: the losses by name.
+        methods: by name.
         labels: of every draw.
-        estimates: of the draws that :func:`to_estimate` names.
+        handed: what first stages have handed on.
         keys: the runs.
 
     Raises:
         BadRequestError: a file without a stochastic matrix of as many classes as there are.
     """
-    return {key: _of_run(specs[key.method], key.draw, labels[key.draw], estimates) for key in keys}
+    return {key: _of_run(methods[key.method], key.draw, labels[key.draw], handed) for key in keys}
 
 
-def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
+def failures(methods: Mapping[str, Method], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
     """Runs that cannot be trained, with the reason: T could not be estimated, or is inverted and has no inverse."""
-    inverting = {name for name, spec in specs.items() if "inverse_transition_matrix" in needs_of(spec)}
+    inverting = {name for name, method in methods.items() if "inverse_transition_matrix" in method.needs}
     found = {}
     for key, matrix in matrices.items():
         if not np.isfinite(matrix).all():
@@ -116,13 +112,12 @@ def failures(specs: Mapping[str, Spec], matrices: Mapping[RunKey, Matrix]) -> di
     return found
 
 
-def _of_run(spec: Spec, draw: DrawKey, drawn: DrawnLabels, estimates: Mapping[DrawKey, Matrix]) -> Matrix:
-    choice = spec.values.get("T", TRUE)
-    if choice == TRUE:
+def _of_run(method: Method, draw: DrawKey, drawn: DrawnLabels, handed: Handed) -> Matrix:
+    if method.stages:
+        return handed[method.stages[-1].name, draw]
+    if method.loss.values.get("T", TRUE) == TRUE:
         return _true(drawn)
-    if choice == ESTIMATED:
-        return estimates[draw]
-    return _from_file(spec, len(drawn.realised_transition_matrix))
+    return _from_file(method.loss, len(drawn.realised_transition_matrix))
 
 
 def _from_file(spec: Spec, num_classes: int) -> Matrix:

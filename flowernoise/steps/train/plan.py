@@ -11,6 +11,7 @@ import numpy as np
 
 from flowernoise.catalogue.backbones import Backbone, backbones
 from flowernoise.catalogue.losses import losses, needs_of
+from flowernoise.catalogue.methods import Method, method_of
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.randomness import generator
@@ -19,7 +20,7 @@ from flowernoise.safe import images
 from flowernoise.steps.features import FeatureWork, settled
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices
-from flowernoise.store import datasets, draws, files, runs
+from flowernoise.store import datasets, draws, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
@@ -28,10 +29,7 @@ from flowernoise.store.records import (
     Dataset,
     DrawKey,
     Provenance,
-    Run,
-    RunBlock,
     RunKey,
-    Selection,
 )
 from flowernoise.store.setups import Setup
 from flowernoise.training import engine
@@ -53,10 +51,8 @@ class Plan:
     backbone: Backbone
     engine: Engine
     feature_work: FeatureWork
-    losses: Mapping[str, Spec]
+    methods: Mapping[str, Method]
     drawn: Mapping[DrawKey, StoredDraw]
-    generation: int = 1
-    recency: int = 1
     checked: set[str] = dataclasses.field(default_factory=set)  # blocks whose bytes were found intact
 
     @property
@@ -93,6 +89,12 @@ class Plan:
     def extractor(self) -> Extractor:
         """What extracts features; in fine-tuning, what trains."""
         return self.feature_work.extractor
+
+    @property
+    def provenance(self) -> Provenance:
+        """What makes the results."""
+        extractor = "" if self.settings.mode == "finetune" else f"{self.extractor.name}, {self.extractor.device}"
+        return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
     def split(self, name: str) -> list[IndexedPhoto]:
         """The photos of a split."""
@@ -139,7 +141,7 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
         backbone=backbone,
         engine=described,
         feature_work=settled(feature_work, progress),
-        losses={str(spec): spec for spec in specs},
+        methods={str(spec): method_of(spec) for spec in specs},
         drawn=drawn,
     )
 
@@ -147,11 +149,11 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
 def asked(plan: Plan) -> list[RunKey]:
     """Runs that are asked for: every draw with every loss, but for a control restricted to some losses."""
     restricted = plan.settings.control_losses
-    allowed = set(plan.losses) if restricted is None else {str(matrices.pinned(losses.parse(t))) for t in restricted}
+    allowed = set(plan.methods) if restricted is None else {str(matrices.pinned(losses.parse(t))) for t in restricted}
     return [
         RunKey(draw.noise, draw.rate, draw.seed, loss, plan.setup)
         for draw in plan.drawn
-        for loss in plan.losses
+        for loss in plan.methods
         if draw.noise != CONTROL or loss in allowed
     ]
 
@@ -159,24 +161,6 @@ def asked(plan: Plan) -> list[RunKey]:
 def is_done(plan: Plan, stored: runs.StoredRun | None) -> bool:
     """Whether a run is there, trained on the labels that are drawn now."""
     return stored is not None and stored.run.labels == plan.drawn[stored.run.draw].draw.labels
-
-
-def write_block(
-    plan: Plan, trained: Sequence[Run], arrays: dict[str, np.ndarray[Any, Any]], selections: tuple[Selection, ...]
-) -> None:
-    """Keeps runs that were trained together."""
-    extractor = "" if plan.settings.mode == "finetune" else f"{plan.extractor.name}, {plan.extractor.device}"
-    block = RunBlock(
-        dataset=plan.dataset.id,
-        setup=plan.setup,
-        selections=selections,
-        runs=tuple(trained),
-        arrays=files.NOT_WRITTEN,
-        generation=plan.generation,
-        recency=plan.recency,
-        provenance=Provenance(plan.engine.versions, plan.engine.backend, plan.engine.device, extractor),
-    )
-    runs.write(plan.layout, block, arrays)
 
 
 def loss_group(spec: Spec, count: int) -> LossGroup:

@@ -1,24 +1,27 @@
-"""The step itself: find what is missing, share it out with other processes, train it, tell what failed."""
+"""The step itself: claim a unit that is missing, train it, write it, until nothing is missing; tell what failed."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+import time
 from pathlib import Path
 
 from flowernoise.analysis.results.stages import TrainResult
-from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
+from flowernoise.catalogue.methods import FirstStage
 from flowernoise.progress import Progress
 from flowernoise.steps.settings import TrainSettings
-from flowernoise.steps.train import by_finetuning, on_features, plan
+from flowernoise.steps.train import matrices, plan
+from flowernoise.steps.train.by_finetuning import ByFinetuning
+from flowernoise.steps.train.on_features import OnFeatures
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.restored import Restored
-from flowernoise.store import artifacts, claims, datasets, files, runs
-from flowernoise.store.claims import Claim, Others
-from flowernoise.store.records import RunBlock, RunKey
-from flowernoise.store.runs import StoredRun
-
-TRAINERS = {"features": on_features.train_heads, "finetune": by_finetuning.finetune_runs}
+from flowernoise.steps.train.sweep import Sweep
+from flowernoise.steps.train.units import Given, TrainedRuns, Unit, UnitTrainer
+from flowernoise.store import artifacts, claims, files, first_stages, runs
+from flowernoise.store.claims import Held
+from flowernoise.store.draws import DrawnLabels
+from flowernoise.store.first_stages import FirstStageRecord, Outcome
+from flowernoise.store.records import DrawKey, RunBlock, RunKey
+from flowernoise.training.blocks import Array
 
 
 def train(
@@ -26,7 +29,8 @@ def train(
 ) -> TrainResult:
     """Trains the runs (draws × losses) that are asked for and not there; other settings make other runs.
 
-    Runs that another process is training are left to it, and waited for.
+    Other processes that are asked for the same runs share them, unit by unit; what they have begun is left to them, and
+    waited for.
 
     Args:
         restored: of the runs that are asked for, those to look at; all if None.
@@ -38,114 +42,117 @@ def train(
     """
     work = plan.make(artifacts.opened(artifacts_directory), settings, progress)
     asked = [key for key in plan.asked(work) if restored is None or key in restored.keys]
-    result = TrainResult(0, 0, (), work.setup, work.engine)
-    own: set[RunKey] = set()
-    there = _intact(work, asked, progress)
-    while missing := _missing(work, asked, there):
-        if own & set(missing):
-            raise FlowernoiseError(
-                f"another process replaces what was trained in {work.layout.root}; let it end, then run this again"
-            )
-        share = _Share(work, asked, restored, progress)
-        with claims.claimed(work.layout, progress, share.choose):
-            if share.own:
-                trained = TRAINERS[settings.mode](share.work, share.own, progress)
-                result = result.with_more(trained)
-                runs.remove_superseded(work.layout, work.dataset.id)
-        own.update(share.own)
-        if not share.own:
-            for lock in share.holders:
-                claims.wait_for(lock)
-        there = _intact(work, asked, progress)
-    failed = tuple((key, failure) for key in asked if (failure := there[key].run.failure))
-    return dataclasses.replace(result, done_before=len(asked) - result.trained, failed=failed)
+    sweep = Sweep(work, asked, restored.recency if restored else None, progress)
+    training = _Training(work, sweep, progress)
+    while sweep.missing():
+        with claims.claimed(work.layout, progress, sweep.choose) as held:
+            if sweep.unit is not None:
+                training.train_units(held)
+        if sweep.holders:
+            claims.wait_for(sweep.holders)
+            sweep.look()
+    return training.result(asked)
 
 
-class _Share:
-    """This process' share of the missing runs: those that no other living process is training."""
+class _Training:
+    """This process's part of a sweep."""
 
-    def __init__(self, work: Plan, asked: Sequence[RunKey], restored: Restored | None, progress: Progress) -> None:
-        self.work = work
-        self.own: list[RunKey] = []
-        self.holders: list[Path] = []
-        self._asked, self._restored, self._progress = asked, restored, progress
+    def __init__(self, work: Plan, sweep: Sweep, progress: Progress) -> None:
+        self._work, self._sweep, self._progress = work, sweep, progress
+        self._trainer: UnitTrainer | None = None
+        self._labels: dict[DrawKey, DrawnLabels] = {}
+        self._trained = self._photos_trained = 0
+        self._feature_seconds = self._training_seconds = 0.0
 
-    def choose(self, others: Others) -> Claim | None:
-        """Claims the runs that are missing now and not claimed by others.
+    def train_units(self, held: Held) -> None:
+        """Trains the unit that is claimed, claims the next, and so on until nothing is free."""
+        trainer, sweep = self._made(), self._sweep
+        with trainer.showing(len(sweep.missing())) as advance:
+            while (unit := sweep.unit) is not None:
+                started, done = time.perf_counter(), sweep.done
+                if unit.stage is None:
+                    self._train_runs(trainer, unit)
+                else:
+                    self._train_stage(trainer, unit, unit.stage)
+                self._training_seconds += time.perf_counter() - started
+                sweep.note_written(unit)
+                held.change(sweep.choose)
+                advance(sweep.done - done)
+        if sweep.has_superseded:
+            runs.remove_superseded(self._work.layout, self._work.dataset.id)
 
-        Raises:
-            BadRequestError: another process trains one of them on other labels, or the photos were replaced.
-        """
-        work = self.work
-        present = datasets.find(work.layout)
-        if present is None or present.id != work.dataset.id:
-            raise BadRequestError(
-                f"the photos in {work.layout.root} were replaced meanwhile; run `flowernoise corrupt`"
-            )
-        there = _intact(work, self._asked, self._progress)
-        missing = {files.digest_of(key)[:16]: key for key in _missing(work, self._asked, there)}
-        made = {digest: work.drawn[key.draw].draw.labels for digest, key in missing.items()}
-        self.holders = [lock for lock, claim in others.items() if claim.runs.keys() & missing.keys()]
-        for lock in self.holders:
-            _refuse_other_labels(work, others[lock], missing, made)
-        taken = {digest for lock in self.holders for digest in others[lock].runs}
-        self.own = [key for digest, key in missing.items() if digest not in taken]
-        superseded = [there[key].block.generation for key in self.own if key in there]
-        generation = max(superseded, default=0) + 1
-        self.work = dataclasses.replace(work, generation=generation, recency=self._recency(others))
-        runs_claimed = {digest: made[digest] for digest in missing if digest not in taken}
-        if not self.own:
-            return None
-        return Claim("train", runs=runs_claimed, setup=work.setup, recency=self.work.recency)
+    def result(self, asked: list[RunKey]) -> TrainResult:
+        """What was trained here, and what of all that was asked for failed."""
+        work = self._work
+        on_features = self._trainer is not None and work.settings.mode == "features"
+        return TrainResult(
+            trained=self._trained,
+            done_before=len(asked) - self._trained,
+            failed=self._sweep.failures(),
+            setup=work.setup,
+            engine=work.engine,
+            extractor=work.extractor if on_features else None,
+            feature_seconds=self._feature_seconds,
+            training_seconds=self._training_seconds,
+            photos_trained=self._photos_trained if work.settings.mode == "finetune" else 0,
+        )
 
-    def _recency(self, others: Others) -> int:
-        if self._restored:
-            return self._restored.recency
-        there = runs.blocks(self.work.layout, self.work.dataset.id, on_damage=lambda _path, _error: None)
-        trained = [(block.recency, block.setup) for block in there.values()]
-        claimed = [(claim.recency, claim.setup) for claim in others.values() if claim.setup]
-        return runs.next_recency([*trained, *claimed], self.work.setup)
+    def _made(self) -> UnitTrainer:
+        if self._trainer is None:
+            started, work, missing = time.perf_counter(), self._work, self._sweep.missing()
+            self._labels = work.labels(missing)
+            if work.settings.mode == "finetune":
+                self._trainer = ByFinetuning(work, missing, self._sweep.missing_stages(), self._progress)
+            else:
+                self._trainer = OnFeatures(work, self._progress)
+                self._feature_seconds = time.perf_counter() - started
+        return self._trainer
 
+    def _train_runs(self, trainer: UnitTrainer, unit: Unit) -> None:
+        work, labels = self._work, self._labels_of(unit)
+        of_runs = matrices.of_runs(work.methods, labels, self._sweep.handed, unit.keys)
+        failures = matrices.failures(work.methods, of_runs)
+        trained = trainer.train(unit.keys, Given(labels, of_runs, failures))
+        block = _block(work, trained, self._sweep.generation(unit), self._sweep.recency)
+        runs.write(work.layout, block, trained.arrays)
+        self._trained += len(unit.keys)
+        self._count_photos(len(unit.keys) - len(failures))
 
-def _refuse_other_labels(work: Plan, claim: Claim, missing: dict[str, RunKey], made: dict[str, str]) -> None:
-    for digest in claim.runs.keys() & missing.keys():
-        if claim.runs[digest] != made[digest]:
-            key = missing[digest]
-            raise BadRequestError(
-                f"{claim} is training {key.method} on other labels of {key.draw} in {work.layout.root}; wait for its "
-                "end, or give another directory with --artifacts"
-            )
+    def _train_stage(self, trainer: UnitTrainer, unit: Unit, stage: FirstStage) -> None:
+        work, labels = self._work, self._labels_of(unit)
+        predictions = trainer.predictions(stage.loss, [key.draw for key in unit.keys], labels)
+        outcomes = [
+            self._outcome(stage, key.draw, labels[key.draw], predicted)
+            for key, predicted in zip(unit.keys, predictions, strict=True)
+        ]
+        record = FirstStageRecord(work.dataset.id, work.setup, stage.name, tuple(outcomes), work.provenance)
+        first_stages.write(work.layout, record)
+        self._count_photos(len(unit.keys))
 
+    def _outcome(self, stage: FirstStage, draw: DrawKey, drawn: DrawnLabels, predictions: Array) -> Outcome:
+        work = self._work
+        classes = work.dataset.classes
+        matrix = matrices.handed_on(stage, draw, drawn.train_labels, predictions, classes, self._progress)
+        return Outcome(draw, work.drawn[draw].draw.labels, first_stages.rows(matrix))
 
-def _missing(work: Plan, asked: Sequence[RunKey], there: dict[RunKey, StoredRun]) -> list[RunKey]:
-    return [key for key in asked if not plan.is_done(work, there.get(key))]
+    def _labels_of(self, unit: Unit) -> dict[DrawKey, DrawnLabels]:
+        """The labels of a unit's draws; all that is missing is read at once, as a file holds many draws."""
+        if any(key.draw not in self._labels for key in unit.keys):
+            self._labels |= self._work.labels(unit.keys)
+        return self._labels
 
-
-def _intact(work: Plan, asked: Sequence[RunKey], progress: Progress) -> dict[RunKey, StoredRun]:
-    """The runs that are there; blocks that are not what was written are named and set aside."""
-    layout = work.layout
-
-    def quarantine(path: Path, error: DamagedFileError) -> None:
-        progress.note(f"{error}; set aside as {path.name}.damaged, its runs are trained again")
-        files.quarantine(path)
-
-    found = runs.blocks(layout, work.dataset.id, on_damage=quarantine)
-    wanted = set(asked)
-    for name, block in list(found.items()):
-        if not wanted.isdisjoint(block.keys) and (damage := _damage(work, name, block)):
-            progress.note(f"{damage}; set aside, its runs are trained again")
-            runs.quarantine(layout, name, block)
-            del found[name]
-    return runs.live(found)
+    def _count_photos(self, models: int) -> None:
+        self._photos_trained += models * self._work.settings.epochs * self._work.dataset.sizes[0]
 
 
-def _damage(work: Plan, name: str, block: RunBlock) -> DamagedFileError | None:
-    """What is wrong with a block's arrays, every byte checked once in a command."""
-    if name in work.checked:
-        return None
-    try:
-        runs.check(work.layout, block)
-    except DamagedFileError as error:
-        return error
-    work.checked.add(name)
-    return None
+def _block(work: Plan, trained: TrainedRuns, generation: int, recency: int) -> RunBlock:
+    return RunBlock(
+        dataset=work.dataset.id,
+        setup=work.setup,
+        selections=trained.selections,
+        runs=trained.runs,
+        arrays=files.NOT_WRITTEN,
+        generation=generation,
+        recency=recency,
+        provenance=work.provenance,
+    )

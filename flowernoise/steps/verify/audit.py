@@ -27,6 +27,7 @@ from flowernoise.store.inventory.kinds import (
     DRAWS,
     EVALUATION,
     FEATURES,
+    FIRST_STAGES,
     PREDICTIONS,
     PRESET,
     Body,
@@ -93,6 +94,8 @@ class _Audit:
             self._check_draws(batch)
         for features in self._each(FEATURES):
             self._check_features(features)
+        for _ in self._each(FIRST_STAGES):
+            pass
         for block in self._each(BLOCKS):
             self._check_block(block)
         for predictions in self._each(PREDICTIONS):

@@ -3,8 +3,9 @@
 :class:`Inventory` looks and changes nothing; :func:`clean` removes the temporary files that dead processes have left.
 """
 
-from flowernoise.store.inventory.kinds import Fault, RecordEntry
-from flowernoise.store.inventory.litter import Litter, abandoned, clean
-from flowernoise.store.inventory.look import Inventory
-
-__all__ = ["Fault", "Inventory", "Litter", "RecordEntry", "abandoned", "clean"]
+from flowernoise.store.inventory.kinds import Fault as Fault
+from flowernoise.store.inventory.kinds import RecordEntry as RecordEntry
+from flowernoise.store.inventory.litter import Litter as Litter
+from flowernoise.store.inventory.litter import abandoned as abandoned
+from flowernoise.store.inventory.litter import clean as clean
+from flowernoise.store.inventory.look import Inventory as Inventory

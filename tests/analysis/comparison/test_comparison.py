@@ -12,9 +12,9 @@ from scipy.stats import binomtest
 
 from flowernoise.analysis import stats
 from flowernoise.analysis.comparison.evaluated import CellKey, Group, Members
-from flowernoise.analysis.comparison.judge import judge
+from flowernoise.analysis.comparison.judge import judge, measure
 from flowernoise.catalogue import presets
-from flowernoise.catalogue.metrics import RunPredictions, metrics
+from flowernoise.catalogue.metrics import Measured, RunPredictions, facts_of, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress, Silent
 from flowernoise.show import comparison, writers
@@ -536,6 +536,16 @@ def judged_by(name: str, wrong: dict[str, int]) -> dict[str, tuple[float, bool]]
     group = Group((0,), a_dataset(), answers, cells, "last", "last", 0, [])
     judged = judge(group, metrics.parse(name), list(cells), "ce", 0.02, 1)
     return {cell.loss: (judged.values[cell].mean, cell in judged.best) for cell in cells}
+
+
+@pytest.mark.parametrize("name", ["memorised", "recovered", "ece", "accuracy"])
+def test_intervals_that_are_cut_off_at_the_metrics_range_are_kept_as_numbers_like_others(name):
+    """0 and 0.0 are written differently: a kept comparison that holds the former is refused when it is read."""
+    cell = CellKey(0, "symmetric", 0.4, "ce", a_setup())
+    members = Members([0, 1], [0, 1], 0, 0.4, 0, 1, ())
+    [value] = measure(Measured(np.array([0.0, 1.0])), {cell: members}, facts_of(name).range).values()
+    assert (value.low, value.high) == (0, 1)
+    assert (type(value.low), type(value.high)) == (float, float)
 
 
 def wrong_share(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""What is prepared, drawn and extracted, as records say it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import msgspec
+
+from flowernoise import __version__
+from flowernoise.store.files import FileRef
+
+SPLITS = ("train", "val", "test")
+CONTROL = "none"
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Versions of flowernoise and of packages, by name.
+
+    >>> list(versions_of("numpy"))
+    ['flowernoise', 'numpy']
+    """
+    return {"flowernoise": __version__, **{name: importlib.metadata.version(name) for name in packages}}
+
+
+class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``prepare`` was asked for; equal requests are the same work."""
+
+    source: str
+    data_dir: str | None
+    positive: str | None
+    sizes: tuple[int, int, int] | None
+    image_size: int
+    seed: int
+
+
+class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that is no readable photo, and why."""
+
+    path: str
+    reason: str
+
+
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Classes, splits and photos.
+
+    Args:
+        id: digest of classes, image size, and every photo's id, label and split; everything downstream depends on it.
+        counts: photos of each class (columns) in train, val and test (rows).
+        archive: TAR of the encoded photos, named by their ids.
+        index: CSV with a row a photo: id, split, label, class, path, offset and size in the archive.
+        identical: groups of paths that hold photos of equal pixels under one class; that with the smallest id is kept.
+        contradictory: groups of paths that hold photos of equal pixels under several classes; dropped.
+        versions: of the packages that read the photos.
+    """
+
+    id: str
+    request: DatasetRequest
+    source_fingerprint: str | None
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    found: int
+    archive: FileRef
+    index: FileRef
+    identical: tuple[tuple[str, ...], ...]
+    contradictory: tuple[tuple[str, ...], ...]
+    unreadable: tuple[Unreadable, ...]
+    versions: dict[str, str] = {}
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Photos in train, val and test."""
+        train, val, test = (sum(row) for row in self.counts)
+        return train, val, test
+
+    @property
+    def majority(self) -> float:
+        """Accuracy of always answering the most frequent class of the test split."""
+        return max(self.counts[2]) / sum(self.counts[2])
+
+
+class PresetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The preset that ``run`` was asked for, and the data set that it prepared."""
+
+    name: str
+    dataset: str
+
+
+class DrawKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
+    """Identity of a draw."""
+
+    noise: str
+    rate: float
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.noise} at {self.rate:g}, seed {self.seed}"
+
+
+class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One noisy labelling of train and val.
+
+    Args:
+        labels: digest of the observed labels, train then val.
+        realised_rate: share of training labels that are wrong.
+        realised_rate_val: the same for val; null where val is empty.
+        realised_rate_by_class: of the training labels of each true class; null for a class with no photo.
+    """
+
+    key: DrawKey
+    labels: str
+    realised_rate: float
+    realised_rate_val: float | None
+    realised_rate_by_class: tuple[float | None, ...]
+
+
+class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Draws that were made together; row i of each array belongs to ``draws[i]``.
+
+    Arrays: train_labels, train_flipped, val_labels, val_flipped; transition_matrix and realised_transition_matrix
+    [draw, true, observed], the former NaN where the noise model has none. ``versions`` are of the packages that drew.
+    """
+
+    dataset: str
+    draws: tuple[Draw, ...]
+    arrays: FileRef
+    versions: dict[str, str] = {}
+
+
+class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that features depend on."""
+
+    photos: str
+    image_size: int
+    decoding: str
+    backbone: str
+    weights: str
+    engine: str
+    device: str
+    precision: str
+
+
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cached features of photos, in shards of consecutive photos."""
+
+    key: FeaturesKey
+    count: int
+    dimension: int
+    shards: tuple[FileRef, ...]

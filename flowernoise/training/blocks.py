@@ -1,0 +1,87 @@
+"""A block of heads: one unit of work of mode ``features``, a pure function from features and labels to what is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from flowernoise.training import heads
+from flowernoise.training.features import FeatureArray
+from flowernoise.training.selection import Selector, Truth
+from flowernoise.training.tasks import HeadsTask, LossGroup
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SplitFeatures:
+    """Features [photos, d] of the three splits; all blocks of a sweep share them."""
+
+    train: FeatureArray
+    val: FeatureArray
+    test: FeatureArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """R runs of one seed that are trained together, each at every point of the grid.
+
+    Attributes:
+        truth: labels of the R runs, and those of the test photos.
+        num_classes: c.
+        losses: neighbouring runs with the same loss in a group, in the order of the runs; ``heads`` counts runs.
+        grid: learning rate and L2 of each point.
+        order: as in ``HeadsTask``, as the next ones are.
+        batch_size: of training.
+        optimizer: Adam or SGD.
+        transition_matrices: of each run [R, c, c].
+        peer_order: as in ``HeadsTask``.
+    """
+
+    truth: Truth
+    num_classes: int
+    losses: Sequence[LossGroup]
+    grid: Sequence[tuple[float, float]]
+    order: Array
+    batch_size: int
+    optimizer: Literal["adam", "sgd"]
+    transition_matrices: Array
+    peer_order: Array
+
+
+def train_block(photos: SplitFeatures, block: Block) -> Selector:
+    """Trains a block; what the selections took of every run, of all epochs where there is a validation split."""
+    grid, runs = block.grid, len(block.truth.train_labels)
+    task = HeadsTask(
+        train_features=photos.train,
+        other_features=np.concatenate([photos.val, photos.test]),
+        labels=block.truth.train_labels,
+        labelling=np.repeat(np.arange(runs), len(grid)),
+        num_classes=block.num_classes,
+        losses=[dataclasses.replace(group, heads=group.heads * len(grid)) for group in block.losses],
+        learning_rates=np.tile([rate for rate, _ in grid], runs),
+        l2=np.tile([l2 for _, l2 in grid], runs),
+        order=block.order,
+        batch_size=block.batch_size,
+        optimizer=block.optimizer,
+        transition_matrices=np.repeat(block.transition_matrices, len(grid), axis=0),
+        peer_order=block.peer_order,
+    )
+    selector = Selector(block.truth, len(grid), len(block.order))
+    for outputs in heads.train_heads(task, history=bool(len(photos.val))):
+        selector.update(outputs.epoch, outputs.probabilities, outputs.predicted, outputs.training_loss)
+    return selector
+
+
+def predictions_for_training_photos(photos: SplitFeatures, block: Block) -> Array:
+    """Probabilities [R, n, c] of the training photos, by what the first selection takes of each run.
+
+    The photos take the place of the test photos, so the selection does not see their true labels.
+    """
+    nothing = np.zeros(len(photos.train), dtype=np.int64)
+    asked = dataclasses.replace(block, truth=dataclasses.replace(block.truth, test_labels=nothing))
+    selector = train_block(dataclasses.replace(photos, test=photos.train), asked)
+    return selector.arrays()["test_probabilities"][:, 0]
