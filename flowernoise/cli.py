@@ -272,7 +272,7 @@ def export(settings: ExportSettings, place: Place, output: Output) -> None:
 
 @command(app)
 def predict(settings: PredictSettings, output: Output) -> None:
-    """Ask an exported model about photos; the answers are CSV. Nothing in the model's file is run."""
+    """Predict the classes of photos with an exported model, as CSV. Nothing in the model's file is run."""
     import flowernoise.steps.predict as step
 
     with output.session() as session:

@@ -174,7 +174,7 @@ class Session:
         if result.unreadable:
             (path, why), count = result.unreadable[0], len(result.unreadable) + len(result.photos)
             error = PartlyFailedError if result.photos else FlowernoiseError
-            raise error(f"{len(result.unreadable)} of {count} photos have no answer; the first, {path}, {why}")
+            raise error(f"{len(result.unreadable)} of {count} photos have no prediction; the first, {path}, {why}")
 
     def show_remove(self, result: RemoveResult) -> None:
         """What was removed, or would be."""

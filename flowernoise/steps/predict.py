@@ -1,4 +1,4 @@
-"""``predict``: what an exported model answers to photos."""
+"""``predict``: what an exported model predictions to photos."""
 
 from __future__ import annotations
 
@@ -44,26 +44,20 @@ def predict(settings: PredictSettings, progress: Progress) -> PredictResult:
     model = _model(settings.model, file, about)
     found: list[Predicted] = []
     unreadable: list[tuple[str, str]] = []
-    readable: list[str] = []
-
-    def decoded() -> Iterator[Pixels]:
-        for batch in _batches(settings.photos):
-            pixels = list(zip(batch, pool.map(lambda path: _decoded(path, about.image_size), batch), strict=True))
-            unreadable.extend((str(path), each) for path, each in pixels if isinstance(each, str))
-            of_batch = [(str(path), each) for path, each in pixels if not isinstance(each, str)]
-            readable.extend(path for path, _ in of_batch)
-            advance(len(batch) - len(of_batch))
-            if of_batch:
-                yield np.stack([each for _, each in of_batch])
-
     with (
         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
         progress.task("predicting", len(settings.photos), "photos") as advance,
     ):
-        for answers in classifier.answers(model, decoded()):
-            paths = readable[len(found) :]
-            found += [_predicted(path, row, about) for path, row in zip(paths, answers, strict=True)]
-            advance(len(answers))
+        for batch in _batches(settings.photos):
+            decoded = list(
+                zip(map(str, batch), pool.map(_decoded, batch, itertools.repeat(about.image_size)), strict=True)
+            )
+            unreadable += [(path, each) for path, each in decoded if isinstance(each, str)]
+            readable = [(path, each) for path, each in decoded if not isinstance(each, str)]
+            if readable:
+                predictions = classifier.predictions(model, np.stack([pixels for _, pixels in readable]))
+                found += [_predicted(path, row, about) for (path, _), row in zip(readable, predictions, strict=True)]
+            advance(len(batch))
     return PredictResult(about.classes, tuple(found), tuple(unreadable), settings.probabilities)
 
 
@@ -90,9 +84,9 @@ def _decoded(path: Path, size: int) -> Pixels | str:
         return f"cannot be read: {error}"
 
 
-def _predicted(path: str, answers: np.ndarray[Any, np.dtype[np.float32]], about: About) -> Predicted:
-    best = int(answers.argmax())
-    probabilities = tuple(float(str(value)) for value in answers)  # the shortest decimals of float32
+def _predicted(path: str, predictions: np.ndarray[Any, np.dtype[np.float32]], about: About) -> Predicted:
+    best = int(predictions.argmax())
+    probabilities = tuple(float(str(value)) for value in predictions)  # the shortest decimals of float32
     return Predicted(path, about.classes[best], probabilities[best], probabilities)
 
 
@@ -114,8 +108,7 @@ def _model(path: Path, file: KerasFile, about: About) -> Any:
     if biases and biases[0].shape != (len(about.classes),):
         beside = exported.about_path(path).name
         raise BadRequestError(
-            f"{path} answers {biases[0].size} classes, but {beside} names {len(about.classes)}; they are not of the "
-            "same export"
+            f"{path} has {biases[0].size} classes, but {beside} names {len(about.classes)}; they are not of one export"
         )
     try:
         classifier.fill(model, file.arrays)

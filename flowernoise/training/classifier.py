@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,8 @@ def fill(model: Any, arrays: Mapping[str, Sequence[Array]]) -> None:
         layer.set_weights(arrays[name])
 
 
-def answers(model: Any, batches: Iterable[Pixels]) -> Iterator[Array]:
-    """Probabilities [n, c] float32 of each batch of at most 32 decoded photos [n, size, size, 3]."""
-    model.compile(jit_compile=engine.jit_compile())
-    for pixels in batches:
-        yield np.asarray(model.predict_on_batch(inference.filled(pixels, BATCH)), dtype=np.float32)[: len(pixels)]
+def predictions(model: Any, pixels: Pixels) -> Array:
+    """Probabilities [n, c] float32 of at most 32 decoded photos [n, size, size, 3]."""
+    if not model.compiled:
+        model.compile(jit_compile=engine.jit_compile())
+    return np.asarray(model.predict_on_batch(inference.filled(pixels, BATCH)), dtype=np.float32)[: len(pixels)]

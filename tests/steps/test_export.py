@@ -236,7 +236,7 @@ def test_models_of_others_are_refused(model: Path, photos: list[Path], tmp_path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda about: about["classes"].pop(), "answers 5 classes, but model.json names 4"),
+        (lambda about: about["classes"].pop(), "has 5 classes, but model.json names 4"),
         (lambda about: about.update(backbone="resnet50"), "it has other layers than resnet50 with a softmax head"),
         (lambda about: about.update(backbone="resnet51"), "unknown backbone 'resnet51'"),
         (lambda about: about.update(image_size=10**9), "lacks classes, or an image size"),
@@ -292,7 +292,7 @@ def test_the_commands(root: Path, photos: list[Path], tmp_path: Path) -> None:
     assert header.startswith("path,predicted,probability,probability_dandelion,")
     assert line.startswith('"a,b.png",')
     assert shown.stderr.splitlines()[-1] == (
-        "error: 1 of 2 photos have no answer; the first, missing.png, cannot be read: No such file or directory"
+        "error: 1 of 2 photos have no prediction; the first, missing.png, cannot be read: No such file or directory"
     )
     plain = json.loads(flowernoise("predict", "model.keras", "a,b.png", "--json", cwd=tmp_path).stdout)
     assert [each["path"] for each in plain["photos"]] == ["a,b.png"]

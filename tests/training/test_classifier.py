@@ -15,15 +15,15 @@ def backbone(size: int) -> keras.Model:
     return keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="pool")(x))
 
 
-def test_it_answers_what_the_classifier_of_fine_tuning_does() -> None:
+def test_it_predictions_what_the_classifier_of_fine_tuning_does() -> None:
     rng = np.random.default_rng(0)
     logits, model = finetune.build_classifier(backbone, 8, 3), classifier.build(backbone, 8, 3)
     weights = [rng.normal(size=array.shape) for array in logits.get_weights()]
     logits.set_weights(weights)
     model.set_weights(weights)
     batches = [rng.integers(0, 256, (photos, 8, 8, 3), dtype=np.uint8) for photos in (32, 5)]
-    found = list(classifier.answers(model, batches))
-    assert [answers.shape for answers in found] == [(32, 3), (5, 3)]
+    found = [classifier.predictions(model, batch) for batch in batches]
+    assert [predictions.shape for predictions in found] == [(32, 3), (5, 3)]
     expected = softmax(logits.predict(np.concatenate(batches).astype("float32"), verbose=0), axis=1)
     np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-6)
 

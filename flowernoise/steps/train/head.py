@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.steps import features
 from flowernoise.steps.settings import TrainSettings
-from flowernoise.steps.train import on_features, plan
+from flowernoise.steps.train import matrices, plan
+from flowernoise.steps.train.on_features import OnFeatures
 from flowernoise.steps.train.plan import Plan
 from flowernoise.store.artifacts import Artifacts
+from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.handles import RunHandle
-from flowernoise.store.records import Choice
+from flowernoise.store.records import Choice, DrawKey, RunKey
 from flowernoise.training import heads
 from flowernoise.training.tasks import HeadsTask
 
@@ -47,16 +50,17 @@ def train_again(held: Artifacts, run: RunHandle, choice: Choice, progress: Progr
     _refuse_others(work, run)
     extracted = features.cached(work.feature_work, progress)
     split = np.array([photo.split for photo in work.index])
-    labels = work.labels([run.key])[run.key.draw].train_labels
-    group = plan.loss_group(work.losses[run.loss], 1)
-    epochs, count = run.block.setup.epochs, len(labels)
+    labels = work.labels([run.key])
+    observed = labels[run.key.draw].train_labels
+    group = plan.loss_group(work.methods[run.loss].loss, 1)
+    epochs, count = run.block.setup.epochs, len(observed)
     # What a loss is told of the training's progress depends on all of its epochs; else those after the chosen one are
     # left out.
     trained = epochs if "progress" in group.needs else choice.epoch
     task = HeadsTask(
         train_features=extracted[split == "train"],
         other_features=extracted[split == "test"],
-        labels=labels[None],
+        labels=observed[None],
         labelling=np.array([0]),
         num_classes=work.num_classes,
         losses=[group],
@@ -65,7 +69,7 @@ def train_again(held: Artifacts, run: RunHandle, choice: Choice, progress: Progr
         order=plan.batch_order(run.seed, epochs, count)[:trained],
         batch_size=work.settings.batch_size,
         optimizer=work.settings.optimizer,
-        transition_matrices=_matrix(work, run, extracted, progress)[None],
+        transition_matrices=_matrix(work, run.key, labels, progress)[None],
         peer_order=plan.peer_order(run.seed, epochs, count)[:trained],
     )
     *_, outputs = (
@@ -106,6 +110,11 @@ def _refuse_others(work: Plan, run: RunHandle) -> None:
         )
 
 
-def _matrix(work: Plan, run: RunHandle, extracted: Array, progress: Progress) -> Matrix:
-    """The transition matrix that the loss is given."""
-    return on_features._data(work, [run.key], extracted, progress).matrices[run.key]
+def _matrix(work: Plan, key: RunKey, labels: Mapping[DrawKey, DrawnLabels], progress: Progress) -> Matrix:
+    """The transition matrix that the loss is given; what first stages hand on is made again, too."""
+    handed: dict[tuple[str, DrawKey], Matrix] = {}
+    for stage in work.methods[key.method].stages:
+        [predictions] = OnFeatures(work, progress).predictions(stage.loss, [key.draw], labels)
+        observed, classes = labels[key.draw].train_labels, work.dataset.classes
+        handed[stage.name, key.draw] = matrices.handed_on(stage, key.draw, observed, predictions, classes, progress)
+    return matrices.of_runs(work.methods, labels, handed, [key])[key]
