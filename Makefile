@@ -19,7 +19,8 @@ demo: $(VENV)/.installed ## The first experiment and a 5-class sweep on drawn ph
 	$(RUN) synthetic --backbone efficientnet_lite0 --noise symmetric --rates 0.2,0.4,0.6 --seeds 5 \
 	  --loss ce --loss mae --epochs 15 --artifacts $(ARTIFACTS)/demo
 
-docs: demo ## The README's pictures, from the demo
+docs: demo ## The pages that are made from the code, and the README's pictures, from the demo
+	$(BIN)/python docs/generate.py
 	$(BIN)/flowernoise report --quiet --artifacts $(ARTIFACTS)/demo
 	cp $(ARTIFACTS)/demo/report/accuracy.svg $(ARTIFACTS)/demo/report/draw-symmetric-0.6-seed0.jpg docs/
 

@@ -12,11 +12,11 @@ import numpy as np
 from flowernoise.catalogue import transition_matrix as matrices
 from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import NEEDS, losses, needs_of
-from flowernoise.catalogue.noise import check_inputs, expected_rate, is_rated, noise_models
+from flowernoise.catalogue.noise import check_inputs, expected_rate, from_matrix, is_rated, noise_models, stream_name
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
-from flowernoise.registry import Spec
+from flowernoise.registry import Spec, did_you_mean
 from flowernoise.store.artifacts import Artifacts as Artifacts
 from flowernoise.training import out_of_fold, tasks
 
@@ -46,7 +46,7 @@ class CorruptedLabels:
 
 def corrupt_labels(
     labels: Any,
-    noise: str,
+    noise: Any,
     *,
     rate: float | None = None,
     seed: int = 0,
@@ -58,12 +58,14 @@ def corrupt_labels(
     """Draws noisy labels; the same arguments give the same labels, those that ``flowernoise corrupt`` draws for train.
 
     Args:
-        labels: true labels [n], whole numbers from 0; left as they are.
-        noise: spec of a noise model, such as ``symmetric`` or ``annotators:label=majority``.
+        labels: true labels [n], whole numbers from 0 or names of classes; left as they are.
+        noise: spec of a noise model, such as ``symmetric`` or ``annotators:label=majority``; or T[i, j] = P(observed j
+            | true i) as an array [c, c] whose rows sum to 1.
         rate: 0 … 1; left out for models that take none (``matrix:T.csv``).
         seed: another seed, another draw.
         num_classes: c; the largest label + 1 if None.
-        class_names: of the classes, for ``asymmetric:pairs=…``; their numbers if None.
+        class_names: of the classes, for ``asymmetric:pairs=…``; their numbers if None. Where labels are names, these
+            give the order of the classes; alphabetical if None.
         features: [n, d], for ``instance``.
         probabilities: a clean model's predictions [n, c] for examples that it was not trained on, for ``boundary``, and
             for ``asymmetric`` without pairs.
@@ -75,15 +77,22 @@ def corrupt_labels(
     >>> draw = flowernoise.corrupt_labels([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], "symmetric", rate=0.3)
     >>> draw.labels.tolist(), int(draw.flipped.sum())
     ([1, 1, 2, 0, 1, 0, 0, 1, 1, 0], 3)
+    >>> flowernoise.corrupt_labels(["rose", "tulip"] * 5, [[0.8, 0.2], [0, 1]]).labels.tolist().count("tulip")
+    6
     """
+    named = np.asarray(labels)
+    if named.dtype.kind in "UO":
+        labels, class_names = _numbered(named, class_names)
+        num_classes = len(class_names) if num_classes is None else num_classes
     true, c = _checked_labels(labels, num_classes)
-    spec = noise_models.parse(noise)
+    T = None if isinstance(noise, str) else matrices.checked(noise, c, "noise")
+    spec = noise_models.parse(noise if T is None else "matrix:array")
     request = NoiseRequest(
         labels=true,
         num_classes=c,
         rate=_checked_rate(rate, spec),
-        generator=generator(seed, "draw", str(spec), "train"),
-        shared=generator(seed, "draw", str(spec), "shared"),
+        generator=generator(seed, "draw", stream_name(spec), "train"),
+        shared=generator(seed, "draw", stream_name(spec), "shared"),
         class_names=None if class_names is None else _checked_names(class_names, c),
         features=None if features is None else _checked_rows("features", features, len(true), None),
     )
@@ -93,11 +102,10 @@ def corrupt_labels(
             request, probabilities=predictions, confusion=out_of_fold.confusion(predictions, true)
         )
     check_inputs(spec, request)
-    noisy = spec(request)
+    noisy = spec(request) if T is None else from_matrix(request, T)
     flipped = noisy.labels != true
-    given = np.asarray(labels).dtype
     return CorruptedLabels(
-        labels=noisy.labels.astype(given if np.can_cast(np.min_scalar_type(c - 1), given) else np.int64),
+        labels=_as_given(noisy.labels, named, class_names, c),
         flipped=flipped,
         transition_matrix=noisy.transition_matrix,
         realised_transition_matrix=matrices.realised(true, noisy.labels, c),
@@ -301,6 +309,32 @@ def _checked_labels(labels: Any, num_classes: int | None) -> tuple[np.ndarray[An
     if least < 0 or most >= c:
         raise BadRequestError(f"labels go from {least} to {most}; {c} classes are numbered from 0 to {c - 1}")
     return array.astype(np.int64), c
+
+
+def _numbered(labels: np.ndarray[Any, Any], class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
+    """The numbers of labels that are names, and the names of the classes."""
+    given = labels.ravel().tolist()
+    if not given or labels.ndim != 1 or not all(isinstance(label, str) for label in given):
+        raise BadRequestError("labels must be whole numbers or names of classes, in one dimension, at least one")
+    names = sorted(set(given)) if class_names is None else list(class_names)
+    numbers = {name: number for number, name in enumerate(names)}
+    unknown = next((label for label in given if label not in numbers), None)
+    if unknown is not None:
+        raise BadRequestError(
+            f"label {unknown!r} is not in class_names{did_you_mean(unknown, names)}; these are {', '.join(names)}"
+        )
+    return [numbers[label] for label in given], names
+
+
+def _as_given(
+    labels: np.ndarray[Any, Any], given: np.ndarray[Any, Any], class_names: Sequence[str] | None, num_classes: int
+) -> np.ndarray[Any, Any]:
+    """Class numbers in the form of the labels that were given: names, or numbers of their type if that has room."""
+    if given.dtype.kind in "UO":
+        names: np.ndarray[Any, Any] = np.array(class_names, dtype=object if given.dtype.kind == "O" else None)
+        return np.asarray(names[labels])
+    fits = np.can_cast(np.min_scalar_type(num_classes - 1), given.dtype)
+    return labels.astype(given.dtype if fits else np.int64)
 
 
 def _checked_rate(rate: float | None, spec: Spec) -> float:

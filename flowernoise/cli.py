@@ -10,7 +10,7 @@ import typer
 
 from flowernoise import __version__
 from flowernoise.errors import BadRequestError
-from flowernoise.options import Given, Option, Settings, command
+from flowernoise.options import Given, Option, Settings, by_group, command
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
@@ -29,8 +29,11 @@ from flowernoise.steps.settings import (
 if TYPE_CHECKING:
     from flowernoise.show.session import Session
 
+STUDY, LOOK, KEEP = "Study what mislabelling does", "Look at it", "Keep a directory in order"
+
 app = typer.Typer(
     name="flowernoise",
+    cls=by_group((STUDY, LOOK, KEEP)),
     help=(
         "What does mislabelling do to an image classifier, how much can it take, and which loss should it be trained "
         "with?\n\nThe stages are prepare → corrupt → train → evaluate → compare, over one artifacts directory; run "
@@ -150,43 +153,79 @@ def _implied(given: Given) -> Given:
     return implied | ({"noise": ()} if "import_" in given else {})
 
 
-@command(app)
+@command(
+    app,
+    group=STUDY,
+    examples=(
+        "flowernoise prepare ./photos",
+        "flowernoise prepare ./photos --positive roses -a binary",
+    ),
+)
 def prepare(settings: PrepareSettings, place: Place, output: Output) -> None:
-    """Take photos from a source, set duplicates apart, split them into train, val and test."""
+    """Split photos into train, val and test. Photos with equal pixels are kept once."""
     import flowernoise.steps.prepare as step
 
     with output.session() as session:
         session.show_prepare(step.prepare(place.artifacts, settings, session.progress))
 
 
-@command(app, implied=_implied)
+@command(
+    app,
+    group=STUDY,
+    examples=(
+        "flowernoise corrupt --noise symmetric --noise pairflip --rates 0.2,0.4",
+        "flowernoise corrupt --export labels.csv",
+    ),
+    implied=_implied,
+)
 def corrupt(settings: CorruptSettings, place: Place, output: Output) -> None:
-    """Draw noisy labels for train and val; the control (no noise) of every seed is always there."""
+    """Draw noisy labels for train and val. Every seed also has a control, without noise."""
     import flowernoise.steps.corrupt as step
 
     with output.session() as session:
         session.show_corrupt(step.corrupt(place.artifacts, settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=STUDY,
+    examples=(
+        "flowernoise train --backbone efficientnet_lite0 --loss ce --loss gce:q=0.5",
+        "flowernoise train --backbone efficientnet_lite0 --learning-rate 1e-3 --l2 0 --epochs 15",
+    ),
+)
 def train(settings: TrainSettings, place: Place, output: Output) -> None:
-    """Train a model for every draw and loss: heads on cached features, or the whole network."""
+    """Train a model for every draw and loss. Heads on cached features, or the whole network."""
     import flowernoise.steps.train as step
 
     with output.session() as session:
         session.show_train(step.train(place.artifacts, settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=STUDY,
+    examples=(
+        "flowernoise evaluate",
+        "flowernoise evaluate --json",
+    ),
+)
 def evaluate(place: Place, output: Output) -> None:
-    """Measure every run on the test split."""
+    """Measure every run on the test photos."""
     import flowernoise.steps.evaluate as step
 
     with output.session() as session:
         session.show_evaluate(step.evaluate(place.artifacts, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=STUDY,
+    examples=(
+        "flowernoise compare --rows symmetric,0.4 --columns mae,ce",
+        "flowernoise compare --metric balanced_accuracy --format csv --output table.csv",
+    ),
+)
 def compare(
     directories: CompareDirectories,
     settings: CompareSettings,
@@ -195,7 +234,7 @@ def compare(
     place: Place,
     output: Output,
 ) -> None:
-    """Show the accuracies: one row per noise model and rate, one column per loss; several directories share a table."""
+    """Show the table of losses under noise. One row per noise model and rate; several directories share a table."""
     import flowernoise.steps.compare as step
 
     form = _form(table, output)
@@ -205,7 +244,16 @@ def compare(
         session.show_comparison(result, form, table.output, missed)
 
 
-@command(app, without=("where",), implied=_implied)
+@command(
+    app,
+    group=STUDY,
+    examples=(
+        "flowernoise run ./photos --backbone efficientnet_lite0 --epochs 15",
+        "flowernoise run ./photos --backbone efficientnet_lite0 --noise pairflip --rates 0.4 --loss ce --loss sce",
+    ),
+    without=("where",),
+    implied=_implied,
+)
 def run(
     preset: PresetSettings,
     prepare: PrepareSettings,
@@ -216,7 +264,7 @@ def run(
     place: Place,
     output: Output,
 ) -> None:
-    """Do all five stages in order and show the table."""
+    """Do all five stages and show the table."""
     import flowernoise.steps.run as step
 
     form = _form(table, output)
@@ -225,81 +273,145 @@ def run(
         session.show_run(step.run(place.artifacts, settings, session.progress), form, table.output)
 
 
-@command(app, "list")
+@command(
+    app,
+    "list",
+    group=LOOK,
+    examples=(
+        "flowernoise list losses",
+        "flowernoise list noise instance",
+    ),
+)
 def list_(settings: ListSettings, output: Output) -> None:
-    """List what there is to pick: sources, noise models, backbones, losses, metrics, pictures."""
+    """List what you can choose. Sources, noise models, backbones, losses, metrics and pictures."""
     import flowernoise.steps.list as step
 
     with output.session() as session:
         session.show_list(step.list_things(settings.kind, settings.name), in_full=settings.name is not None)
 
 
-@command(app)
+@command(
+    app,
+    group=LOOK,
+    examples=(
+        "flowernoise plot accuracy --output curve.svg",
+        "flowernoise plot confusion --noise symmetric --rate 0.4",
+    ),
+)
 def plot(settings: PlotSettings, place: Place, output: Output) -> None:
-    """Draw pictures of what was compared, trained and drawn, such as curves of accuracy and confusion matrices."""
+    """Draw charts and matrices. Accuracy against the rate, memorisation, confusion, transitions, spread over seeds."""
     import flowernoise.steps.plot as step
 
     with output.session() as session:
         session.show_plot(step.plot(place.artifacts, settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=LOOK,
+    examples=(
+        "flowernoise preview --photos 12",
+        "flowernoise preview --noise symmetric --rates 0.4 --output sheets",
+    ),
+)
 def preview(settings: PreviewSettings, place: Place, output: Output) -> None:
-    """Draw contact sheets: photos with their labels, with those of draws, and what runs get wrong."""
+    """Draw contact sheets of labelled photos. As given, as corrupted, and as runs get them wrong."""
     import flowernoise.steps.preview as step
 
     with output.session() as session:
         session.show_preview(step.preview(place.artifacts, settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=LOOK,
+    examples=(
+        "flowernoise report",
+        "flowernoise report --metric balanced_accuracy --output elsewhere",
+    ),
+)
 def report(settings: ReportSettings, place: Place, output: Output) -> None:
-    """Write all that came out on one page, report.html, and the same in report.md with its pictures in report/."""
+    """Write all results on one page, report.html. The same is in report.md, with its pictures in report/."""
     import flowernoise.steps.report as step
 
     with output.session() as session:
         session.show_report(step.report(place.artifacts, settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=LOOK,
+    examples=(
+        "flowernoise export --loss mae --noise symmetric --rate 0.4 --seed 0",
+        "flowernoise export --loss ce --seed 0 --output control.keras",
+    ),
+)
 def export(settings: ExportSettings, place: Place, output: Output) -> None:
-    """Write a run as one Keras model, from photos to probabilities, that loads without this program."""
+    """Write a run as one Keras model. From photos to probabilities, it works without this program."""
     import flowernoise.steps.export as step
 
     with output.session() as session:
         session.show_export(step.export(place.artifacts, settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=LOOK,
+    examples=(
+        "flowernoise predict model.keras photos/daisy/00.jpg photos/roses/00.jpg",
+        "flowernoise predict model.keras photos/daisy/00.jpg --probabilities --json",
+    ),
+)
 def predict(settings: PredictSettings, output: Output) -> None:
-    """Predict the classes of photos with an exported model, as CSV. Nothing in the model's file is run."""
+    """Predict the classes of photos, as CSV. The model is one that export wrote; nothing in its file is run."""
     import flowernoise.steps.predict as step
 
     with output.session() as session:
         session.show_predict(step.predict(settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=KEEP,
+    examples=(
+        "flowernoise remove --where loss=mae,rate=0.6",
+        "flowernoise remove --where loss=mae,rate=0.6 --yes",
+    ),
+)
 def remove(settings: RemoveSettings, place: Place, output: Output) -> None:
-    """List the runs that --where picks and, with --yes, remove them. Draws, features and photos stay."""
+    """Remove the runs that --where picks. Without --yes they are only listed. Draws, features and photos stay."""
     import flowernoise.steps.remove as step
 
     with output.session() as session:
         session.show_remove(step.remove(place.artifacts, settings, session.progress))
 
 
-@command(app)
+@command(
+    app,
+    group=KEEP,
+    examples=(
+        "flowernoise verify",
+        "flowernoise verify --repair",
+    ),
+)
 def verify(settings: VerifySettings, place: Place, output: Output) -> None:
-    """Check every file of an artifacts directory, from the table to the photos; exit 1 if anything is wrong."""
+    """Check every file of a directory. From the table to the photos; exit 1 if anything is wrong."""
     import flowernoise.steps.verify as step
 
     with output.session() as session:
         session.show_verify(step.verify(place.artifacts, session.progress, mend=settings.repair))
 
 
-@command(app)
+@command(
+    app,
+    group=KEEP,
+    examples=(
+        "flowernoise status",
+        "flowernoise status --check",
+    ),
+)
 def status(settings: StatusSettings, place: Place, output: Output) -> None:
-    """Show what is in an artifacts directory, what is stale or missing, and which command comes next."""
+    """Show what is done and what comes next. Stale, missing and left-over files are named."""
     import flowernoise.steps.status as step
 
     with output.session() as session:

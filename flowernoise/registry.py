@@ -258,7 +258,7 @@ class Registry:
         entry = self[name]
         values = {key: parameter.default for key, parameter in entry.parameters.items()}
         given: set[str] = set()
-        for position, part in enumerate(rest.split(",") if rest else []):
+        for position, part in enumerate(_parts(rest, entry)):
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals:
                 if position or entry.unkeyed is None:
@@ -274,6 +274,18 @@ class Registry:
         if missing:
             raise BadRequestError(f"{self.kind} {name} needs {missing[0]}, as in {name}:{missing[0]}=…")
         return Spec(entry, types.MappingProxyType(values))
+
+
+def _parts(rest: str, entry: Entry) -> list[str]:
+    """What stands between the commas of a spec, but for those in the text that needs no key, such as a class's name."""
+    parts = rest.split(",") if rest else []
+    unkeyed = entry.parameters.get(entry.unkeyed or "")
+    if unkeyed is None or unkeyed.type is not str or not parts:
+        return parts
+    if "=" in parts[0] and parts[0].partition("=")[0].strip() != unkeyed.name:
+        return parts
+    end = next((place for place, part in enumerate(parts) if place and "=" in part), len(parts))
+    return [",".join(parts[:end]), *parts[end:]]
 
 
 def format_value(value: Any) -> str:

@@ -23,8 +23,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SECONDS = 45.0  # after these no test begins; the last one and the report have the rest of the minute
 STRUCTURE = "tests/test_structure.py::test_every_module_imports_only_what_lies_below_it"
-DOCUMENTS = "tests/test_readme.py"
-NAMED = f"{DOCUMENTS}::test_everything_that_can_be_picked_is_named"
+DOCUMENTS = "tests/test_docs.py"
+NAMED = f"{DOCUMENTS}::test_made_pages_are_fresh"
 ELSEWHERE = ("benchmarks", "reliability")  # folders of tests that mirror no module and take minutes
 HUNK = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", flags=re.MULTILINE)
 
@@ -41,7 +41,7 @@ def concerned(files: Iterable[Path], root: Path = ROOT) -> list[str]:
             if (root / file).exists():
                 doctests[str(file)] = None
             tests |= dict.fromkeys(_mirrors(file, root) or _importers(file, root))
-            if file.parts[1] == "catalogue":  # its names stand in the README
+            if file.parts[1] == "catalogue":  # pages of docs/ are made from it
                 tests[NAMED] = None
         elif file.parts[0] == "tests":
             tests |= dict.fromkeys(_of_a_test_file(file, root))

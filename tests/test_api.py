@@ -124,6 +124,46 @@ def test_bad_arguments_are_named(arguments, problem):
     assert "\n" not in str(raised.value)
 
 
+def test_a_transition_matrix_may_be_an_array():
+    T = [[0.9, 0.1, 0], [0, 1, 0], [0.5, 0, 0.5]]
+    labels = np.arange(300) % 3
+    draw = flowernoise.corrupt_labels(labels, np.array(T))
+    np.testing.assert_array_equal(draw.transition_matrix, T)
+    np.testing.assert_allclose(draw.realised_transition_matrix, T)
+    assert draw.rate == pytest.approx(0.2)
+    np.testing.assert_array_equal(draw.labels, flowernoise.corrupt_labels(labels, T).labels)
+    assert (draw.labels != flowernoise.corrupt_labels(labels, T, seed=1).labels).any()
+
+
+@pytest.mark.parametrize("as_array", [list, np.array, lambda labels: np.array(labels, dtype=object)])
+def test_labels_may_be_names(as_array):
+    numbers = np.arange(60) % 3
+    names = as_array([["tulip", "rose", "daisy"][number] for number in numbers])
+    draw = flowernoise.corrupt_labels(names, "pairflip", rate=0.5, class_names=["tulip", "rose", "daisy"])
+    by_number = flowernoise.corrupt_labels(numbers, "pairflip", rate=0.5)
+    assert draw.labels.tolist() == [["tulip", "rose", "daisy"][number] for number in by_number.labels]
+    assert flowernoise.corrupt_labels(names, "asymmetric:pairs=rose/tulip", rate=1.0).realised_rate == 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "noise", "settings", "problem"),
+    [
+        (
+            ["rose", "tulp"],
+            "symmetric",
+            {"class_names": ["rose", "tulip"]},
+            r"'tulp' is not in class_names \(did you mean tu",
+        ),
+        (["rose", None], "symmetric", {}, "labels must be whole numbers or names of classes"),
+        ([0, 1], [[0.5, 0.5]], {}, "noise is 1 × 2, where 2 classes need 2 × 2"),
+        ([0, 1], np.eye(2), {"rate": 0.5}, "takes no rate"),
+    ],
+)
+def test_names_and_matrices_that_do_not_fit_are_named(labels, noise, settings, problem):
+    with pytest.raises(BadRequestError, match=problem):
+        flowernoise.corrupt_labels(labels, noise, **settings)
+
+
 # --- loss ------------------------------------------------------------------------------------------------------------
 
 

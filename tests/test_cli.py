@@ -422,6 +422,19 @@ def test_noise_that_needs_features_takes_them_from_the_cache_of_train(finished: 
     assert mtimes(tmp_path / "copy" / "features") == before
 
 
+def test_noise_that_needs_features_takes_the_backbone_of_the_run_and_says_so(tmp_path: Path) -> None:
+    noise = ("--noise", "instance", "--noise", "symmetric", "--rates", "0.4", "--seeds", "1", "--loss", "ce")
+    done = flowernoise(
+        "run", "synthetic:photos=40,size=32", *TINY, *TRAINED, *noise, "--json", "--artifacts", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    assert {row["noise"] for row in json.loads(done.stdout)["rows"]} == {
+        "none",
+        "symmetric",
+        "instance:backbone=efficientnet_lite0:weights=none",
+    }
+
+
 def test_list_shows_everything_and_one_thing_in_full() -> None:
     everything = flowernoise("list").stdout
     assert all(entry.name in everything for registry in REGISTRIES.values() for entry in registry)

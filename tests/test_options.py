@@ -72,7 +72,13 @@ class Plate(Settings):
 def baked(*words: str, env: dict[str, str] | None = None) -> tuple[Cake, Plate]:
     app, made = typer.Typer(add_completion=False, rich_markup_mode=None), []
 
-    @options.command(app, without=("recipe",), implied=lambda given: {"baker": "Ann", "layers": 5} if given else {})
+    @options.command(
+        app,
+        group="Bake",
+        examples=("bake", "bake --layers 2"),
+        without=("recipe",),
+        implied=lambda given: {"baker": "Ann", "layers": 5} if given else {},
+    )
     def bake(cake: Cake, plate: Plate) -> None:
         """Bake a cake."""
         made.append((cake, plate))

@@ -72,7 +72,7 @@ def tree(tmp_path: Path) -> Path:
         ),
         ("tests/helper.py", ["tests/catalogue/test_losses.py"]),
         ("tests/show/golden/table.txt", ["tests/show/test_table.py"]),
-        ("README.md", ["tests/test_readme.py"]),
+        ("README.md", ["tests/test_docs.py"]),
         ("LICENSE", []),
     ],
 )

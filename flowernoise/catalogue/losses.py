@@ -18,8 +18,10 @@ import functools
 import math
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
+from flowernoise.catalogue import softmax
+from flowernoise.catalogue.softmax import Tensor, ops
 from flowernoise.registry import Between, FilePath, Registry, Spec
 
 losses = Registry("loss", "losses")
@@ -78,20 +80,6 @@ def is_oracle(spec: str) -> bool:
     return losses.parse(spec).values.get("T") == "true"
 
 
-Tensor = Any  # a tensor of the Keras backend in use; inputs may be NumPy arrays
-
-
-class _LazyOps:
-    """``keras.ops``, imported when first used: Keras takes seconds to import, the list of losses should not."""
-
-    def __getattr__(self, name: str) -> Any:
-        import keras
-
-        return getattr(keras.ops, name)
-
-
-ops = _LazyOps()
-
 MatrixSource = Annotated[str, FilePath(instead=("estimated", "true"))]
 Weight = Annotated[float, Between(0)]
 Share = Annotated[float, Between(0, 1)]
@@ -110,7 +98,7 @@ def ce(y_true: Tensor, logits: Tensor) -> Tensor:
     >>> round(float(ce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     2.127
     """
-    return -_log_p_y(y_true, logits)
+    return -softmax.log_p_y(y_true, logits)
 
 
 @losses.register()
@@ -124,7 +112,7 @@ def mae(y_true: Tensor, logits: Tensor) -> Tensor:
     >>> round(float(mae([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     1.762
     """
-    return 2 * _rest(y_true, logits)
+    return 2 * softmax.rest(y_true, logits)
 
 
 @losses.register()
@@ -148,7 +136,7 @@ def gce(
     >>> round(float(gce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     1.106
     """
-    log_p_y = _log_p_y(y_true, logits)
+    log_p_y = softmax.log_p_y(y_true, logits)
     if k > 0:
         log_p_y = ops.relu(log_p_y - math.log(k)) + math.log(k)
     return -ops.expm1(q * log_p_y) / q
@@ -167,7 +155,7 @@ def rce(y_true: Tensor, logits: Tensor, *, A: LogOfZero = -4.0) -> Tensor:
     >>> round(float(rce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     3.523
     """
-    return -A * _rest(y_true, logits)
+    return -A * softmax.rest(y_true, logits)
 
 
 @losses.register()
@@ -198,8 +186,8 @@ def nce(y_true: Tensor, logits: Tensor) -> Tensor:
     >>> round(float(nce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     0.944
     """
-    log_p = _log_p(logits)
-    return _pick(y_true, log_p) / ops.sum(log_p, axis=-1)
+    log_p = softmax.log_p(logits)
+    return softmax.pick(y_true, log_p) / ops.sum(log_p, axis=-1)
 
 
 @losses.register()
@@ -247,7 +235,7 @@ def focal(y_true: Tensor, logits: Tensor, *, gamma: Weight = 2.0) -> Tensor:
     >>> round(float(focal([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     1.65
     """
-    return _pick(y_true, _focal_of_each(logits, gamma))
+    return softmax.pick(y_true, softmax.focal_of_each(logits, gamma))
 
 
 @losses.register()
@@ -263,8 +251,8 @@ def normalised_focal(y_true: Tensor, logits: Tensor, *, gamma: Weight = 0.5) -> 
     >>> round(float(normalised_focal([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     0.979
     """
-    each = _focal_of_each(logits, gamma)
-    return _pick(y_true, each) / ops.sum(each, axis=-1)
+    each = softmax.focal_of_each(logits, gamma)
+    return softmax.pick(y_true, each) / ops.sum(each, axis=-1)
 
 
 @losses.register()
@@ -280,7 +268,7 @@ def taylor(y_true: Tensor, logits: Tensor, *, t: Annotated[int, Between(1, 100)]
     >>> round(float(taylor([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     1.269
     """
-    rest = _rest(y_true, logits)
+    rest = softmax.rest(y_true, logits)
     value = ops.zeros_like(rest)
     for order in range(t, 0, -1):
         value = rest * (value + 1 / order)
@@ -302,9 +290,9 @@ def bootstrap_soft(y_true: Tensor, logits: Tensor, *, beta: Share = 0.95) -> Ten
     >>> round(float(bootstrap_soft([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     2.039
     """
-    log_p = _log_p(logits)
+    log_p = softmax.log_p(logits)
     entropy = -ops.sum(ops.exp(log_p) * log_p, axis=-1)
-    return -beta * _pick(y_true, log_p) + (1 - beta) * entropy
+    return -beta * softmax.pick(y_true, log_p) + (1 - beta) * entropy
 
 
 @losses.register()
@@ -320,9 +308,9 @@ def bootstrap_hard(y_true: Tensor, logits: Tensor, *, beta: Share = 0.8) -> Tens
     >>> round(float(bootstrap_hard([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     1.727
     """
-    log_p = _log_p(logits)
+    log_p = softmax.log_p(logits)
     answer = ops.one_hot(ops.argmax(log_p, axis=-1), log_p.shape[-1], dtype=log_p.dtype)
-    return -beta * _pick(y_true, log_p) - (1 - beta) * _pick(answer, log_p)
+    return -beta * softmax.pick(y_true, log_p) - (1 - beta) * softmax.pick(answer, log_p)
 
 
 @losses.register()
@@ -339,8 +327,8 @@ def label_smoothing(y_true: Tensor, logits: Tensor, *, epsilon: Share = 0.1) -> 
     >>> round(float(label_smoothing([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     2.027
     """
-    log_p = _log_p(logits)
-    return -(1 - epsilon) * _pick(y_true, log_p) - epsilon / log_p.shape[-1] * ops.sum(log_p, axis=-1)
+    log_p = softmax.log_p(logits)
+    return -(1 - epsilon) * softmax.pick(y_true, log_p) - epsilon / log_p.shape[-1] * ops.sum(log_p, axis=-1)
 
 
 @losses.register()
@@ -359,8 +347,8 @@ def bi_tempered(
     >>> round(float(bi_tempered([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     1.453
     """
-    log_p = _log_p(logits) if t2 == 1 else _tempered_log_p(logits, t2)
-    log_p_y = _pick(y_true, log_p)
+    log_p = softmax.log_p(logits) if t2 == 1 else softmax.tempered_log_p(logits, t2)
+    log_p_y = softmax.pick(y_true, log_p)
     tempered_log = log_p_y if t1 == 1 else ops.expm1((1 - t1) * log_p_y) / (1 - t1)
     return -tempered_log - (1 - ops.sum(ops.exp((2 - t1) * log_p), axis=-1)) / (2 - t1)
 
@@ -379,7 +367,7 @@ def js(y_true: Tensor, logits: Tensor, *, pi: Annotated[float, Between(0, 1, ope
     >>> round(float(js([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     1.452
     """
-    log_p_y = _log_p_y(y_true, logits)
+    log_p_y = softmax.log_p_y(y_true, logits)
     p_y, rest = ops.exp(log_p_y), -ops.expm1(log_p_y)
     log_1_minus_pi = math.log1p(-pi)
     # log(m_y / p_y) = log(1 − π + π / p_y), accurate for small π and finite for small p_y
@@ -409,7 +397,7 @@ def agce(
     >>> round(float(agce([[0.0, 1.0]], [[2.0, 0.0]])[0]), 3)
     0.842
     """
-    log_p_y = _log_p_y(y_true, logits)
+    log_p_y = softmax.log_p_y(y_true, logits)
     return ((a + 1) ** q - (a + ops.exp(log_p_y)) ** q) / q
 
 
@@ -456,10 +444,12 @@ def forward(
     1.261
     """
     del T, sha256
-    log_p = _log_p(logits)
-    from_each = _pick(ops.expand_dims(ops.cast(y_true, log_p.dtype), -2), ops.cast(transition_matrix, log_p.dtype))
+    log_p = softmax.log_p(logits)
+    from_each = softmax.pick(
+        ops.expand_dims(ops.cast(y_true, log_p.dtype), -2), ops.cast(transition_matrix, log_p.dtype)
+    )
     possible = from_each > 0
-    log_from_each = ops.where(possible, ops.log(ops.where(possible, from_each, 1.0)), _IMPOSSIBLE)
+    log_from_each = ops.where(possible, ops.log(ops.where(possible, from_each, 1.0)), softmax.LOG_OF_ZERO)
     return -ops.logsumexp(log_p + log_from_each, axis=-1)
 
 
@@ -486,16 +476,16 @@ def backward(
     2.127
     """
     del T, sha256
-    log_p = _log_p(logits)
+    log_p = softmax.log_p(logits)
     inverse = ops.cast(inverse_transition_matrix, log_p.dtype)
     weights = ops.sum(ops.expand_dims(ops.cast(y_true, log_p.dtype), -1) * inverse, axis=-2)
-    return -_pick(weights, log_p)
+    return -softmax.pick(weights, log_p)
 
 
 def elr_targets(targets: Tensor, logits: Tensor, *, beta: float, lam: float) -> Tensor:
     """The new targets of ``elr``: β t + (1 − β) p, with p clamped to [1e-4, 1 − 1e-4] and made to sum to 1."""
     del lam
-    p = _clamped_p(logits)
+    p = softmax.clamped_p(logits)
     return beta * ops.cast(targets, p.dtype) + (1 - beta) * p / ops.sum(p, axis=-1, keepdims=True)
 
 
@@ -515,7 +505,7 @@ def elr(y_true: Tensor, logits: Tensor, targets: Tensor, *, beta: Share = 0.7, l
     -0.844
     """
     del beta
-    p = _clamped_p(logits)
+    p = softmax.clamped_p(logits)
     agreement = ops.sum(ops.cast(targets, p.dtype) * p, axis=-1)
     return ce(y_true, logits) + lam * ops.log(1 - agreement)
 
@@ -554,7 +544,7 @@ def peer(
 
 def _bounded_ce(y_true: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy that stays below −log 1e-5."""
-    return -ops.log(ops.exp(_log_p_y(y_true, logits)) + 1e-5)
+    return -ops.log(ops.exp(softmax.log_p_y(y_true, logits)) + 1e-5)
 
 
 def _risen(progress: Tensor, start: float, full: float) -> Tensor:
@@ -562,73 +552,3 @@ def _risen(progress: Tensor, start: float, full: float) -> Tensor:
     if full <= start:
         return ops.cast(progress >= full, progress.dtype)
     return ops.clip((progress - start) / (full - start), 0, 1)
-
-
-_IMPOSSIBLE = -1e9  # stands for log 0 where −inf would make gradients NaN
-
-
-def _log_p(logits: Tensor) -> Tensor:
-    """Log-probabilities [n, c]."""
-    return ops.log_softmax(_at_least_float32(logits), axis=-1)
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    values = ops.convert_to_tensor(values)
-    return values if "float64" in str(values.dtype) else ops.cast(values, "float32")
-
-
-def _pick(y_true: Tensor, values: Tensor) -> Tensor:
-    """Σ_k y_k · values_k: the observed label's value."""
-    return ops.sum(ops.cast(y_true, values.dtype) * values, axis=-1)
-
-
-def _log_p_y(y_true: Tensor, logits: Tensor) -> Tensor:
-    """Log-probability of the observed label, [n]."""
-    return _pick(y_true, _log_p(logits))
-
-
-def _rest(y_true: Tensor, logits: Tensor) -> Tensor:
-    """1 − p_y, without cancellation where p_y is near 1."""
-    return -ops.expm1(_log_p_y(y_true, logits))
-
-
-def _focal_of_each(logits: Tensor, gamma: float) -> Tensor:
-    """Focal loss of every label, [n, c]; (1 − p)^γ by its logarithm, as its own gradient is infinite at p = 1."""
-    log_p = _log_p(logits)
-    top = ops.one_hot(ops.argmax(log_p, axis=-1), log_p.shape[-1], dtype="bool")
-    log_rest_of_top = ops.logsumexp(ops.where(top, _IMPOSSIBLE, log_p), axis=-1, keepdims=True)
-    log_rest = ops.where(top, log_rest_of_top, ops.log1p(-ops.where(top, 0.0, ops.exp(log_p))))
-    return -ops.exp(gamma * log_rest) * log_p
-
-
-def _clamped_p(logits: Tensor) -> Tensor:
-    return ops.clip(ops.exp(_log_p(logits)), 1e-4, 1 - 1e-4)
-
-
-def _tempered_log_p(logits: Tensor, t: float) -> Tensor:
-    """Log of the tempered softmax, t > 1.
-
-    The normaliser λ comes from the paper's fixed-point iteration and is polished by Newton's method. Its gradient is
-    known, dλ/dlogits = p^t / Σ p^t, so none is taken through the iterations.
-    """
-    logits = _at_least_float32(logits)
-    logits = logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
-
-    def log_exp_t(x: Tensor) -> Tensor:
-        return ops.log1p((1 - t) * x) / (1 - t)
-
-    fixed = ops.stop_gradient(logits)
-    scaled = fixed
-    for _ in range(5):
-        log_total = ops.logsumexp(log_exp_t(scaled), axis=-1, keepdims=True)
-        scaled = fixed * ops.exp((1 - t) * log_total)
-    log_total = ops.logsumexp(log_exp_t(scaled), axis=-1, keepdims=True)
-    normaliser = ops.expm1((t - 1) * log_total) / (t - 1)
-    for _ in range(6):
-        log_p = log_exp_t(fixed - normaliser)
-        slope = ops.sum(ops.exp(t * log_p), axis=-1, keepdims=True)
-        normaliser = normaliser + (ops.sum(ops.exp(log_p), axis=-1, keepdims=True) - 1) / slope
-
-    escort = ops.softmax(t * log_exp_t(fixed - normaliser), axis=-1)
-    normaliser = normaliser + ops.sum(escort * (logits - fixed), axis=-1, keepdims=True)
-    return log_exp_t(logits - normaliser)

@@ -12,6 +12,10 @@ What a model says about itself where it is registered:
 
 from __future__ import annotations
 
+import collections
+import re
+from collections.abc import Collection
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 import numpy as np
@@ -38,7 +42,7 @@ from flowernoise.catalogue.labelling import (
     vote_matrix,
     with_mean,
 )
-from flowernoise.catalogue.transition_matrix import Labels
+from flowernoise.catalogue.transition_matrix import Labels, Matrix
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Between, FilePath, Registry, Spec
 
@@ -63,6 +67,48 @@ def needs_of(spec: Spec) -> tuple[str, ...]:
 def is_rated(spec: Spec) -> bool:
     """Whether a noise model takes rates, or knows itself how many labels are wrong."""
     return bool(spec.entry.properties.get("rated", True))
+
+
+def on_backbone(text: str, backbone: str) -> str:
+    """The spec of a noise model that looks at photos through a backbone, with this one unless it names its own.
+
+    >>> on_backbone("instance", "efficientnet_lite0"), on_backbone("symmetric", "efficientnet_lite0")
+    ('instance:backbone=efficientnet_lite0', 'symmetric')
+    >>> on_backbone("instance:backbone=resnet50", "efficientnet_lite0")
+    'instance:backbone=resnet50'
+    """
+    spec = noise_models.parse(text)
+    names_one = re.search(r"[:,]\s*backbone\s*=", text)
+    if names_one or "," in backbone or "backbone" not in spec.values or not needs_of(spec):
+        return text
+    return str(Spec(spec.entry, {**spec.values, "backbone": backbone}))
+
+
+def stream_name(spec: Spec) -> str:
+    """What a noise model's random streams are told apart by: its spec but for the name that a user gave it."""
+    return str(Spec(spec.entry, {**spec.values, "name": ""}) if "name" in spec.values else spec)
+
+
+def shown_names(texts: Collection[str]) -> dict[str, str]:
+    """What to call noise models: the name given, else the file's, else the spec; and the spec where two are alike.
+
+    >>> shown_names(["symmetric", "observed:a/worst.csv,sha256=1f", "observed:b.csv,name=human,sha256=2e"]).values()
+    dict_values(['symmetric', 'worst', 'human'])
+    """
+    names = {text: _shown_name(text) for text in texts}
+    taken = collections.Counter(names.values())
+    return {
+        text: name if taken[name] == 1 and name not in ("none", "control") else text for text, name in names.items()
+    }
+
+
+def _shown_name(text: str) -> str:
+    try:
+        values = noise_models.parse(text).values
+    except BadRequestError:  # from a version that knows more, or the control
+        return text
+    file = values.get("file")
+    return str(values.get("name") or (PurePath(file).stem if file else text))
 
 
 def check_inputs(spec: Spec, request: NoiseRequest) -> None:
@@ -204,7 +250,12 @@ def asymmetric(
 
 @noise_models.register(rated=False, unkeyed="file")
 def matrix(
-    request: NoiseRequest, *, file: Annotated[str, FilePath()], sha256: str = "", count: Count = "exact"
+    request: NoiseRequest,
+    *,
+    file: Annotated[str, FilePath()],
+    name: str = "",  # noqa: ARG001 (for tables)
+    sha256: str = "",
+    count: Count = "exact",
 ) -> NoisyLabels:
     """Any transition matrix, from a file.
 
@@ -213,7 +264,9 @@ def matrix(
 
     Args:
         request: what is to be corrupted; its rate is not used.
-        file: CSV (c rows of c numbers) or JSON (a list of c lists).
+        file: CSV (c rows of c numbers; class names may head columns and rows, and are checked), JSON (a list of c
+            lists) or NumPy's ``.npy``.
+        name: what tables and pictures call it; the file's name without its suffix if empty.
         sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
         count: ``exact`` makes round(Σ n_i (1 − T_ii)) labels wrong, in each class its share up to one label;
             ``bernoulli`` draws each label on its own.
@@ -226,7 +279,19 @@ def matrix(
 
     Example: ``flowernoise corrupt --noise matrix:T.csv``
     """
-    T = transition_matrix.read(file, request.num_classes, sha256=sha256, owner="noise model matrix")
+    T = transition_matrix.read(
+        file, request.num_classes, sha256=sha256, owner="noise model matrix", class_names=request.class_names
+    )
+    return from_matrix(request, T, count)
+
+
+def from_matrix(request: NoiseRequest, T: Matrix, count: Count = "exact") -> NoisyLabels:
+    """What :func:`matrix` draws, of a transition matrix that is there as an array.
+
+    >>> request = NoiseRequest(np.zeros(10, int), 2, 0.0, np.random.default_rng(0))
+    >>> int(from_matrix(request, np.array([[0.7, 0.3], [0.0, 1.0]])).labels.sum())
+    3
+    """
     if count == "bernoulli":
         return NoisyLabels(draw_from_rows(request.labels, T, request.generator), T)
     per_class = np.bincount(request.labels, minlength=len(T))
@@ -369,6 +434,8 @@ def observed(
     *,
     file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
     field: str = "",  # noqa: ARG001
+    name: str = "",  # noqa: ARG001
+    partial: bool = False,  # noqa: ARG001
     sha256: str = "",  # noqa: ARG001
 ) -> NoisyLabels:
     """The labels that people really gave: no ``--rates``, the same for all seeds, no nominal T.
@@ -377,10 +444,13 @@ def observed(
 
     Args:
         request: what is to be corrupted; its rate is not used.
-        file: CSV with a header: ``id`` (a photo's id, or its path in the source) and ``label`` or ``observed_label``
-            (a class by name), a row for each photo of train and val; rows of test photos are passed over, and so are
-            other columns. What ``corrupt --export`` writes is such a file.
+        file: CSV with a header: ``path`` (or ``id``) and ``label`` or ``observed_label`` (a class by name), a row for
+            each photo of train and val; rows of test photos are passed over, and so are other columns. A path is that
+            in the source, or an absolute one, or the file's name where it is the only one. What ``corrupt --export``
+            writes is such a file.
         field: name of the source's field, such as ``worse_label``.
+        name: what tables and pictures call it; the file's name without its suffix if empty.
+        partial: the file has rows for some photos, and the others keep their label.
         sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
 
     Source: as in Wei et al., Learning with Noisy Labels Revisited: A Study Using Real-World Human Annotations,

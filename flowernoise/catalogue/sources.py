@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 import errno
@@ -19,12 +18,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+from flowernoise.catalogue import photo_folders
+from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
 from flowernoise.safe import downloads
-from flowernoise.safe.streams import printable
+from flowernoise.safe.paths import name_of
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
 DOWNLOAD_RETRIES = 0  # TFDS would try for minutes, also after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
@@ -172,30 +172,37 @@ def tfds(context: SourceContext, *, name: str) -> Source:
 def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
     """A directory of your own with one folder a class (JPEG, PNG, WebP, BMP; folders may be nested).
 
+    Photos are known by their content; HEIC is read where ``flowernoise[heic]`` is installed. Whatever else is there is
+    left out and named: hidden files, links out of the directory, artifacts directories, and what is not a photo.
+
     Example: ``flowernoise prepare ./photos``
     """
     root = Path(path)
     if not _is_directory(root):
         raise BadRequestError(f"{path} is not a directory; give one with a folder of photos for each class")
     try:
-        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        listing = [(label, file) for label, name in enumerate(names) for file in _image_files(root / name)]
+        found = photo_folders.scan(root)
     except OSError as error:
         raise FlowernoiseError(f"cannot read {path}: {error.strerror}") from error
-    counts = collections.Counter(label for label, _ in listing)
-    classes = [name for label, name in enumerate(names) if counts[label]]
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise BadRequestError(f"{path} needs at least two folders with photos ({' '.join(SUFFIXES)}); there is {found}")
-    labels = {name: label for label, name in enumerate(classes)}
+    if len(found.classes) < 2:
+        there = f"only {found.classes[0]!r}" if found.classes else "none"
+        raise BadRequestError(
+            f"{path} needs at least two folders with photos; there is {there}{_left_out(found.passed_over)}"
+        )
 
     def photos() -> Iterator[Photo]:
-        for index, file in listing:
-            yield Photo(
-                printable(file.relative_to(root).as_posix()), labels[names[index]], functools.partial(_read, file)
-            )
+        for name, label, file in found.photos:
+            yield Photo(name, label, functools.partial(_read, file))
 
-    return Source(tuple(printable(name) for name in classes), len(listing), photos)
+    return Source(found.classes, len(found.photos), photos)
+
+
+def _left_out(passed_over: tuple[PassedOver, ...]) -> str:
+    """The first things that a directory without classes has instead, to end an error with."""
+    if not passed_over:
+        return ""
+    shown = "; ".join(f"{each.path} is {each.reason} ({each.way_out})" for each in passed_over[:3])
+    return f"; left out: {shown}{f'; and {len(passed_over) - 3} more' if len(passed_over) > 3 else ''}"
 
 
 @sources.register(makes_labels=True)
@@ -232,12 +239,21 @@ def synthetic(
 
 def fingerprint(spec: Spec) -> str | None:
     """A text that changes when the photos of a directory do; None for sources that do not change by themselves."""
+    found = _scanned(spec)
+    return None if found is None else "\n".join(_state(file) for _, _, file in found.photos)
+
+
+def passed_over(spec: Spec) -> tuple[PassedOver, ...]:
+    """What lies in a directory of photos and is not taken, by path; nothing for other sources."""
+    found = _scanned(spec)
+    return () if found is None else found.passed_over
+
+
+def _scanned(spec: Spec) -> photo_folders.PhotoFolder | None:
     if spec.name != "folder":
         return None
-    root = Path(spec.values["path"])
     try:
-        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        return "\n".join(_state(file) for name in names for file in _image_files(root / name))
+        return photo_folders.scan(Path(spec.values["path"]))
     except OSError:
         return None
 
@@ -253,21 +269,9 @@ def _is_directory(path: Path) -> bool:
 def _state(file: Path) -> str:
     try:
         status = file.stat()
-        return f"{printable(str(file))} {status.st_size} {status.st_mtime_ns}"
+        return f"{name_of(file)} {status.st_size} {status.st_mtime_ns}"
     except OSError as error:  # such as a link that leads nowhere: unreadable, but no reason to overlook the others
-        return f"{printable(str(file))} {error.strerror}"
-
-
-def _image_files(directory: Path) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(directory, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    return sorted(found)
-
-
-def _refuse(error: OSError) -> None:
-    raise error
+        return f"{name_of(file)} {error.strerror}"
 
 
 def _read(file: Path) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 import stat
@@ -128,32 +129,77 @@ def _likeliest_weight(counts: Matrix, means: Matrix) -> float:
     return max(_WEIGHTS, key=log_likelihood)
 
 
-def read(file: str, num_classes: int | None, *, owner: str, sha256: str = "") -> Matrix:
+def read(
+    file: str, num_classes: int | None, *, owner: str, sha256: str = "", class_names: Sequence[str] | None = None
+) -> Matrix:
     """A transition matrix [c, c] from a file.
 
     Args:
-        file: CSV (c rows of c numbers), or JSON (a list of c lists) if its name ends so.
+        file: CSV (c rows of c numbers; names of classes may head the columns, the rows or both), JSON (a list of c
+            lists) or NumPy's ``.npy``, by the end of its name.
         num_classes: c; any if None.
         owner: who wants it, for messages.
         sha256: start of the file's digest, if it is to be that very file.
+        class_names: what the file's names must be, in this order; they are not looked at if None.
 
     Raises:
-        BadRequestError: it cannot be read, is another file, or does not hold a stochastic matrix of c classes.
+        BadRequestError: it cannot be read, is another file, does not hold a stochastic matrix of c classes, or names
+            other classes.
     """
     data = read_bytes(file, owner, sha256, MAX_MATRIX)
+    named: list[list[str]] = []
     try:
-        text = data.decode("utf-8-sig")
-        is_json = file.lower().endswith(".json")
-        rows = _json_rows(text) if is_json else _csv_rows(text)
+        if file.lower().endswith(".npy"):
+            rows = _npy(data)
+        elif file.lower().endswith(".json"):
+            rows = _json_rows(data.decode("utf-8-sig"))
+        else:
+            rows, named = _csv_rows(data.decode("utf-8-sig"), class_names or ())
         T = np.array(rows, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, EOFError, csv.Error) as error:
         reason = str(error)[:_LONGEST_REASON]
         raise BadRequestError(f"{owner}: {file} does not hold rows of equally many numbers ({reason})") from error
+    for names in named:
+        if class_names is not None and names != list(class_names):
+            raise BadRequestError(
+                f"{owner}: {file} names the classes {', '.join(names)[:_LONGEST_REASON]!r}, where the data set has "
+                f"{', '.join(class_names)!r}, in this order"
+            )
     return checked(T, num_classes, f"{owner}: {file}")
 
 
-def _csv_rows(text: str) -> list[list[float]]:
-    return [[number(cell) for cell in row] for row in csv.reader(text.splitlines()) if row]
+def _npy(data: bytes) -> Any:
+    """An array of real numbers; one of objects, which could run code, is refused."""
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise ValueError("not an array of real numbers")
+    return array
+
+
+def _csv_rows(text: str, class_names: Sequence[str]) -> tuple[list[list[float]], list[list[str]]]:
+    """The numbers, and the names at the head of the columns and of the rows, where there are some.
+
+    >>> _csv_rows(",a,b\\na,0.9,0.1\\nb,0,1", ())
+    ([[0.9, 0.1], [0.0, 1.0]], [['a', 'b'], ['a', 'b']])
+    """
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+    longer = len(class_names) + 1 if class_names else None  # classes may be called 0 and 1
+    has_head = bool(rows) and (not _is_number(rows[0][-1]) or len(rows) == longer)
+    head = rows.pop(0) if has_head else []
+    has_row_names = bool(rows) and (not _is_number(rows[-1][0]) or len(rows[-1]) == longer)
+    named = [head[has_row_names and len(head) == len(rows[-1]) :]] if has_head else []
+    if has_row_names:
+        named.append([row[0] for row in rows])
+        rows = [row[1:] for row in rows]
+    return [[number(cell) for cell in row] for row in rows], named
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        number(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _json_rows(text: str) -> Any:

@@ -10,6 +10,7 @@ Two photos are the same if their pixels are: upright, RGB, at full size. The byt
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import hashlib
 import io
 import re
@@ -25,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+HEIC = "HEIC"  # read where the extra is installed
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535  # JPEG's own limit; the others' decoders keep whole rows, and resizing whole columns
 MAX_BYTES = 195_000_000  # 48 megapixels of three colours; JPEGs are decoded at a fraction of their size
@@ -60,7 +62,53 @@ _TEXTS = (*_COMPRESSED_TEXTS, b"tEXt", b"eXIf")
 # Bytes a pixel takes while it is decoded and made RGB or grey; measured.
 _BYTES = {"1": 2, "L": 1, "LA": 5, "P": 5, "RGB": 4}
 _OTHER_BYTES = 8
+_HEIC_BYTES = 14.0
 _WEBP_BYTES = {False: 15.5, True: 18.0}  # by whether it is lossless: Pillow decodes all of them as animations
+
+
+# How files begin. WebP's and BMP's first bytes alone would be found in texts and sounds, too.
+_BEGINNINGS = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    ("BMP", re.compile(rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("AVIF", re.compile(rb".{4}ftyp(avif|avis|.{8,24}avif)", re.DOTALL)),
+    (HEIC, re.compile(rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
+    ("JPEG XL", re.compile(rb"\xff\x0a|\0{3}\x0cJXL \r\n\x87\n")),
+    ("JPEG 2000", re.compile(rb"\0{3}\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
+)
+
+
+def format_of(start: bytes) -> str | None:
+    """The format of a photo by its first 64 bytes, whatever its name; None where it is not a photo that is known here.
+
+    >>> format_of(b"\\xff\\xd8\\xff\\xe0"), format_of(b"\\0\\0\\0\\x18ftypheic"), format_of(b"a text")
+    ('JPEG', 'HEIC', None)
+    """
+    return next((name for name, beginning in _BEGINNINGS if beginning.match(start)), None)
+
+
+@functools.cache
+def readable_formats() -> tuple[str, ...]:
+    """The formats that :func:`decode` takes: HEIC, too, where its extra is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, HEIC)
+
+
+def way_out_of(form: str) -> str:
+    """What to do about a photo in a format that is not read.
+
+    >>> way_out_of("GIF")
+    'save it as JPEG or PNG'
+    """
+    extra = "pip install 'flowernoise[heic]', or " if form == HEIC else ""
+    return f"{extra}save it as JPEG or PNG"
 
 
 class UnreadablePhotoError(ValueError):
@@ -75,7 +123,7 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
     """Decodes a photo and resizes the whole of it to a square.
 
     Args:
-        encoded: JPEG, PNG, WebP or BMP.
+        encoded: JPEG, PNG, WebP or BMP, or HEIC where its extra is installed.
         size: side of the square in pixels.
 
     Returns:
@@ -100,7 +148,7 @@ def digest_of_pixels(encoded: bytes, size: int) -> str:
     large to be decoded whole is digested as :func:`decode` decodes it before it is made a square.
 
     Args:
-        encoded: JPEG, PNG, WebP or BMP.
+        encoded: JPEG, PNG, WebP or BMP, or HEIC where its extra is installed.
         size: side of the square that :func:`decode` is to make of it, in pixels.
 
     Returns:
@@ -126,11 +174,18 @@ def _readable(encoded: bytes, size: int, side: int, finish: Callable[[Image.Imag
     try:
         return _decoded(encoded, size, side, finish, alone=False)
     except UnidentifiedImageError:
-        raise UnreadablePhotoError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
+        raise UnreadablePhotoError(_why_unidentified(encoded)) from None
     except UnreadablePhotoError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they meet
         raise UnreadablePhotoError(str(error) or type(error).__name__) from error
+
+
+def _why_unidentified(encoded: bytes) -> str:
+    form, formats = format_of(encoded[:64]), readable_formats()
+    if form is not None and form not in formats:
+        return f"a photo in {form}, which is not read; {way_out_of(form)}"
+    return f"no {', '.join(formats[:-1])} or {formats[-1]} image"
 
 
 # All large photos in this one thread: each thread that decodes one keeps much of its memory afterwards.
@@ -150,7 +205,7 @@ def _decoded(encoded: bytes, size: int, side: int, finish: Callable[[Image.Image
     if len(encoded) > LARGE_BYTES and not alone:
         return _one_large.submit(lambda: _decoded(encoded, size, side, finish, alone=True)).result()
     shown, about = _inspect(encoded)
-    with Image.open(io.BytesIO(shown), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(shown), formats=_openers()) as image:
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
             most = f"{MAX_PIXELS:,}, or a side over {MAX_SIDE:,}"
             raise UnreadablePhotoError(f"{image.width} × {image.height} pixels are over {most}")
@@ -166,6 +221,11 @@ def _decoded(encoded: bytes, size: int, side: int, finish: Callable[[Image.Image
             return _one_large.submit(lambda: _decoded(encoded, size, side, finish, alone=True)).result()
         pixels = _grey_or_rgb(image)
         return finish(pixels if turn is None else pixels.transpose(turn))
+
+
+def _openers() -> tuple[str, ...]:
+    """The formats as Pillow calls them."""
+    return tuple("HEIF" if form == HEIC else form for form in readable_formats())
 
 
 def _square(image: Image.Image, size: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
@@ -184,7 +244,8 @@ def _digest(image: Image.Image) -> str:
 
 def _bytes_decoded(image: Image.Image, size: int, lossless: bool, *, turned: bool) -> float:
     """Memory that decoding, turning and resizing take: whole images, and one that is resized in width alone."""
-    each = _WEBP_BYTES[lossless] if image.format == "WEBP" else _BYTES.get(image.mode, _OTHER_BYTES)
+    of_format = {"WEBP": _WEBP_BYTES[lossless], "HEIF": _HEIC_BYTES}
+    each = of_format.get(str(image.format), _BYTES.get(image.mode, _OTHER_BYTES))
     each += 4 * turned
     return each * image.width * image.height + 4 * size * max(image.size)
 
@@ -297,7 +358,7 @@ def _raw_profile(data: bytes, *, is_compressed: bool) -> bytes:
 
 def _orientation(info: Mapping[Any, Any], about: _About) -> int:
     """How the photo lies, 1 to 8, by EXIF or else XMP; 1 where neither says so. WebP's are in Pillow's ``info``."""
-    exif, xmp = about.exif or info.get("exif", b""), about.xmp or info.get("xmp", b"")
+    exif, xmp = about.exif or info.get("exif") or b"", about.xmp or info.get("xmp") or b""
     try:
         found = _exif_orientation(exif.removeprefix(b"Exif\0\0"))
     except struct.error:  # damaged EXIF around an intact photo

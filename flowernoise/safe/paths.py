@@ -1,10 +1,29 @@
-"""Whether a file can be written where a user wants it, told before any work is done for it."""
+"""What files are called whatever the locale, and whether one can be written where a user wants it."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
+
+from flowernoise.safe.streams import printable
+
+
+def as_utf8(name: str) -> str:
+    """A name of the file system read as UTF-8, whatever encoding Python takes names to be in; else locales would tell.
+
+    >>> as_utf8("roses")
+    'roses'
+    """
+    try:
+        return os.fsencode(name).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # text that the locale cannot write, so not from the file system
+        return name
+
+
+def name_of(path: str | Path) -> str:
+    """A path as it is shown and kept: the same under every locale, on one line, with escapes where it needs them."""
+    return printable(as_utf8(str(path)))
 
 
 def why_no_file(path: Path) -> str | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.sources import LabelWords, label_words
 from flowernoise.store.records import (
     CONTROL,
     Beneath,
     Column,
     Comparison,
+    Condition,
     Rate,
     RateInterval,
     Row,
@@ -18,6 +22,18 @@ from flowernoise.store.setups import differing, named
 
 BEST, TIED, ORACLE, BETTER, WORSE, COLLAPSED, DROP, RISE = "★", "☆", "†", "+", "−", "✗", "↓", "↑"
 Value = Row | Beneath
+
+
+def with_names(result: Comparison) -> Comparison:
+    """The comparison with noise models called as people read them; data keep the specs, with digests of files."""
+    names = shown_names(list(dict.fromkeys(noise for noise, _ in result.conditions)))
+    replace = msgspec.structs.replace
+    return replace(
+        result,
+        conditions=tuple(Condition(names[noise], rate) for noise, rate in result.conditions),
+        rows=tuple(replace(row, noise=names.get(row.noise, row.noise)) for row in result.rows),
+        tolerated=tuple(replace(line, noise=names.get(line.noise, line.noise)) for line in result.tolerated),
+    )
 
 
 def number(value: float, unit: str) -> str:

@@ -38,7 +38,7 @@ _LONG_NAME = 24  # columns of text
 def document(result: Comparison) -> Document:
     """A comparison as people and programs read it."""
     return Document(
-        blocks=tuple(_blocks(result)),
+        blocks=tuple(_blocks(compared.with_names(result))),
         title=f"Label noise: {', '.join(dict.fromkeys(photos.name for photos in result.datasets))}",
         data=plain.data(result),
         records=plain.records(result),

@@ -53,6 +53,8 @@ class Session:
             self._report_set_apart(result.dataset)
             if not label_words(dataset.request.source).are_clean:
                 self.progress.note("labels are taken as given, in test too; noise is counted as added to them")
+        for note in summaries.left_out(result.passed_over):
+            self.progress.note(note)
         self._report_stale(result)
         self._show(summaries.prepared(result))
 

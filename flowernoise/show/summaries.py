@@ -13,6 +13,8 @@ from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
+from flowernoise.catalogue.noise import shown_names
+from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show.document import Bullets, Cell, Document, Table, TableColumn, Verbatim, cells, columns
 from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
@@ -20,12 +22,28 @@ from flowernoise.store.setups import differing, setting, settings
 from flowernoise.store.stages import counted_as
 
 MAX_RUNS = 40
+MAX_LEFT_OUT = 5
 
 
 def prepared(result: PrepareResult) -> Document:
     """Photos of each class in each split."""
     data = {"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(result.dataset)}
+    data["passed_over"] = msgspec.to_builtins(result.passed_over)
     return Document((photos_by_class(result.dataset),), data=data)
+
+
+def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
+    """A line for each reason why files and folders of a source were left out, with the first of them and the way out.
+
+    >>> list(left_out([PassedOver("roses/notes.txt", "not a photo", "leave it, or save it as JPEG if it is one")]))
+    ['1 left out, not a photo: roses/notes.txt; leave it, or save it as JPEG if it is one']
+    """
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for each in passed_over:
+        reasons.setdefault((each.reason, each.way_out), []).append(each.path)
+    for (reason, way_out), paths in reasons.items():
+        more = f" and {len(paths) - MAX_LEFT_OUT:,} more" if len(paths) > MAX_LEFT_OUT else ""
+        yield f"{len(paths):,} left out, {reason}: {', '.join(paths[:MAX_LEFT_OUT])}{more}; {way_out}"
 
 
 def photos_by_class(dataset: Dataset) -> Table:
@@ -48,11 +66,11 @@ def corrupted(result: CorruptResult) -> Document:
     conditions: dict[tuple[str, float], list[Draw]] = {}
     for draw in result.draws:
         conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
-    rows = []
+    rows, names = [], shown_names(list(dict.fromkeys(noise for noise, _ in conditions)))
     for (noise, rate), members in conditions.items():
         realised = _span([draw.realised_rate for draw in members])
         val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
-        rows.append(cells(_noise(noise), f"{rate:g}", realised, _span(val) if val else "–", str(len(members))))
+        rows.append(cells(_noise(names[noise]), f"{rate:g}", realised, _span(val) if val else "–", str(len(members))))
     heads = columns("rate", f"{wrong} in train", f"{wrong} in val", "seeds", numeric=True)
     draws = [msgspec.to_builtins(draw) for draw in result.draws]
     data = {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}

@@ -15,7 +15,7 @@ from flowernoise.catalogue.labelling import NoisyLabels
 from flowernoise.catalogue.noise import expected_rate, is_rated, noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.registry import Spec
+from flowernoise.registry import Spec, format_value
 from flowernoise.steps.noise_inputs import NoiseInputs, settled
 from flowernoise.steps.settings import DEFAULT_RATES, CorruptSettings
 from flowernoise.store import artifacts, claims, datasets, draws, files
@@ -40,6 +40,7 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     inputs = NoiseInputs(layout, dataset, progress)
     asked = requested(settings, [settled(spec) for spec in specs], lambda spec: _own_rate(spec, inputs))
     there = _intact(layout, dataset, lambda _batch, _error: None)
+    _refuse_alike([*there, *asked])
     missing = [key for key in asked if key not in there]
     if missing:
         with claims.exclusive(layout, "corrupt", progress):
@@ -97,8 +98,8 @@ def _specs(settings: CorruptSettings) -> list[Spec]:
     settings.check()
     specs = [noise_models.parse(text) for text in settings.noise]
     if settings.import_ is not None:
-        given = types.MappingProxyType({"file": str(settings.import_), "field": "", "sha256": ""})
-        specs.append(Spec(noise_models["observed"], given))
+        given = {"file": str(settings.import_), "field": "", "name": "", "sha256": "", "partial": settings.partial}
+        specs.append(Spec(noise_models["observed"], types.MappingProxyType(given)))
     wants_rates = settings.rates != DEFAULT_RATES and any(rate > 0 for rate in settings.rates)
     if specs and wants_rates and not any(is_rated(spec) for spec in specs):
         raise BadRequestError(
@@ -122,6 +123,18 @@ def requested(
         rates = [rate for rate in settings.rates if rate > 0] if is_rated(spec) else [own_rate(spec)]
         asked.update((DrawKey(str(spec), rate, seed), spec) for rate, seed in itertools.product(rates, seeds))
     return asked
+
+
+def _refuse_alike(keys: Sequence[DrawKey]) -> None:
+    """Refuses a rate that tables print as another of the same noise, whose rows could not be told apart."""
+    printed: dict[tuple[str, str], float] = {}
+    for key in keys:
+        before = printed.setdefault((key.noise, f"{key.rate:g}"), key.rate)
+        if before != key.rate:
+            raise BadRequestError(
+                f"--rates {format_value(key.rate)}: tables print it as {key.rate:g}, like the rate "
+                f"{format_value(before)} of the same noise; leave one out"
+            )
 
 
 def _own_rate(spec: Spec, inputs: NoiseInputs) -> float:

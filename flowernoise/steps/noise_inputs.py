@@ -13,7 +13,7 @@ from flowernoise.catalogue import transition_matrix
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import ce
-from flowernoise.catalogue.noise import needs_of
+from flowernoise.catalogue.noise import needs_of, stream_name
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.randomness import generator
@@ -74,8 +74,8 @@ class NoiseInputs:
             labels=self.truth[split],
             num_classes=len(self.dataset.classes),
             rate=rate,
-            generator=generator(seed, "draw", str(spec), split),
-            shared=generator(seed, "draw", str(spec), "shared"),
+            generator=generator(seed, "draw", stream_name(spec), split),
+            shared=generator(seed, "draw", stream_name(spec), "shared"),
             class_names=self.dataset.classes,
             **{need: self._supply(need, spec, split) for need in needs_of(spec)},
         )
@@ -133,9 +133,12 @@ class NoiseInputs:
             raise BadRequestError(
                 "noise model observed needs a file or a field, as in observed:labels.csv or observed:field=worse_label"
             )
+        if field and spec.values["partial"]:
+            raise BadRequestError("noise model observed: partial is for a file, not for a field of the source")
         if field:
             return dict(source_fields.read(dataset, self.index, field))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
         groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
         dropped = {path for group in groups for path in group}
-        return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped))
+        partial = spec.values["partial"]
+        return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped, partial=partial))

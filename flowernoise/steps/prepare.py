@@ -15,12 +15,12 @@ from typing import IO
 import numpy as np
 
 from flowernoise.analysis.results.stages import PrepareResult
-from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source
+from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, passed_over
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, did_you_mean
 from flowernoise.safe import atomic, images
-from flowernoise.safe.streams import printable
+from flowernoise.safe.paths import as_utf8, name_of
 from flowernoise.steps.settings import PrepareSettings
 from flowernoise.store import artifacts, claims, datasets, files, photos
 from flowernoise.store.layout import Layout
@@ -52,8 +52,12 @@ def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Prog
         BadRequestError: an unknown source or class, or more photos asked for than there are.
         FlowernoiseError: the source cannot be reached or read.
     """
-    layout = artifacts.opened(artifacts_directory)
     spec = parse_source(settings.source)
+    result = _prepared(artifacts.opened(artifacts_directory), spec, settings, progress)
+    return dataclasses.replace(result, passed_over=passed_over(spec))
+
+
+def _prepared(layout: Layout, spec: Spec, settings: PrepareSettings, progress: Progress) -> PrepareResult:
     request = _request(spec, settings)
     mark = fingerprint(spec)
     source_fingerprint = None if mark is None else files.digest(mark.encode())
@@ -118,8 +122,9 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
     if any(size is not None for size in asked):
         train, val, test = (size or 0 for size in asked)
         sizes = (train, val, test)
-    data_dir = None if settings.data_dir is None else printable(str(settings.data_dir))
-    return DatasetRequest(printable(str(spec)), data_dir, settings.positive, sizes, settings.image_size, settings.seed)
+    data_dir = None if settings.data_dir is None else name_of(settings.data_dir)
+    positive = None if settings.positive is None else as_utf8(settings.positive)
+    return DatasetRequest(name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed)
 
 
 def _take(

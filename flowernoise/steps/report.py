@@ -151,7 +151,7 @@ def _commands(
 def _sweep(
     layout: Layout, dataset: Dataset, drawn: Iterable[DrawKey], live: Sequence[StoredRun], settings: ReportSettings
 ) -> str:
-    """The options of the one ``run`` that makes the same again, as a TOML file; empty where it takes several commands."""
+    """The options of the one ``run`` that makes the same again, as a TOML file; empty where it takes several."""
     drawings, trainings, preset = list(_drawings(drawn)), _trainings(live), _preset(layout, dataset)
     if len(drawings) != 1 or len(trainings) != 1:
         return ""

@@ -9,6 +9,8 @@ from pathlib import Path
 from flowernoise.analysis import where
 from flowernoise.analysis.results.stages import RunResult
 from flowernoise.catalogue import presets
+from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.noise import on_backbone
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps.compare import compare
@@ -43,12 +45,19 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
         presets.named(settings.preset)
     prepared = prepare(artifacts_directory, settings.prepare, progress)
     _remember(artifacts.opened(artifacts_directory), settings.preset, prepared.dataset.id)
-    corrupted = corrupt(artifacts_directory, settings.corrupt, progress)
+    corrupted = corrupt(artifacts_directory, _on_backbone(settings), progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
     shown = dataclasses.replace(settings.compare, where=(where.of_setup(trained.setup),))
     compared = compare([artifacts_directory], shown, progress)
     return RunResult(prepared, corrupted, trained, evaluated, compared)
+
+
+def _on_backbone(settings: RunSettings) -> CorruptSettings:
+    """What is corrupted, by noise models that look at photos through the backbone that is trained on."""
+    backbone = str(backbones.parse(settings.train.backbone))
+    noise = tuple(on_backbone(text, backbone) for text in settings.corrupt.noise)
+    return dataclasses.replace(settings.corrupt, noise=noise)
 
 
 def _remember(layout: Layout, preset: str | None, dataset: str) -> None:

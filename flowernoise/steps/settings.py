@@ -168,15 +168,18 @@ class CorruptSettings(Settings):
     import_: Annotated[
         Path | None,
         Option(
-            "Noisy labels of your own: a CSV file with id (or path) and label. Alone, no other noise is drawn.",
+            "Noisy labels of your own: a CSV file with path (or id) and label. Alone, no other noise is drawn.",
         ),
     ] = None
+    partial: Annotated[bool, Option("The file of --import has some photos; the others keep their label.")] = False
     export: Annotated[Path | None, Option("Write the noisy draws' labels there, as a CSV file.", check=_check_file)] = (
         None
     )
 
     def check_together(self) -> None:
-        """Refuses more draws than are taken."""
+        """Refuses more draws than are taken, and --partial without a file."""
+        if self.partial and self.import_ is None:
+            raise BadRequestError("--partial is for the file of --import; give that, too")
         draws = self.seeds * max(1, len(self.rates)) * max(1, len(self.noise))
         if draws > MAX_DRAWS:
             raise BadRequestError(

@@ -26,6 +26,7 @@ from flowernoise.store.records import DrawKey
 DRAW_COLUMNS = ("noise", "rate", "seed")
 COLUMNS = ("id", "path", "split", "clean_label", "observed_label", "flipped", *DRAW_COLUMNS)
 LABEL_COLUMNS = ("observed_label", "label")
+PHOTO_COLUMNS = ("id", "path")
 NOISY_SPLITS = ("train", "val")
 
 Labels = np.ndarray[Any, np.dtype[np.int64]]
@@ -62,16 +63,24 @@ def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
 
 
 def read(
-    data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], dropped: Collection[str] = ()
+    data: bytes,
+    name: str,
+    index: Sequence[IndexedPhoto],
+    classes: Sequence[str],
+    dropped: Collection[str] = (),
+    *,
+    partial: bool = False,
 ) -> dict[str, Labels]:
     """Observed labels of train and val, in the order of the index.
 
     Args:
-        data: a CSV file with a header: ``id`` (a photo's id, or its path) and ``observed_label`` or ``label``.
+        data: a CSV file with a header: ``id`` or ``path``, and ``observed_label`` or ``label``. A photo is named by its
+            id, its path in the source, an absolute path that ends so, or its file's name where only one has it.
         name: of the file, for messages.
         index: the photos; those of test may have rows, which are passed over.
         classes: names of the classes.
         dropped: paths that may have rows, too, as ``prepare`` knows them but dropped them.
+        partial: photos without a row keep their label.
 
     Raises:
         BadRequestError: names the line and what is wrong with it, or a photo that has no row.
@@ -79,13 +88,13 @@ def read(
     given = _given(data, name, index, classes, dropped)
     noisy = [photo for photo in index if photo.split in NOISY_SPLITS]
     missing = [photo for photo in noisy if photo.id not in given]
-    if missing:
+    if missing and not partial:
         raise BadRequestError(
             f"{name} has no label for {len(missing)} of the {len(noisy)} photos of train and val, "
-            f"such as {missing[0].path}; every one needs a row"
+            f"such as {missing[0].path}; every one needs a row, unless --partial lets the others keep their label"
         )
     return {
-        split: np.array([given[photo.id] for photo in noisy if photo.split == split], dtype=np.int64)
+        split: np.array([given.get(photo.id, photo.label) for photo in noisy if photo.split == split], dtype=np.int64)
         for split in NOISY_SPLITS
     }
 
@@ -94,19 +103,16 @@ def _given(
     data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], dropped: Collection[str]
 ) -> dict[str, int]:
     """Labels by id."""
-    photos = {photo.path: photo for photo in index} | {photo.id: photo for photo in index}
+    names = _Names(index, dropped)
     numbers = {label: number for number, label in enumerate(classes)}
-    passed_over = set(dropped)
     given: dict[str, int] = {}
     draws: dict[str, tuple[str | None, ...]] = {}
-    for line, row, label in _rows(data, name):
-        id = row["id"]
-        if id not in photos:
-            if id in passed_over:
-                continue
-            raise BadRequestError(f"{name}, line {line}: no photo of this data set has the id or path {id!r}")
-        photo = photos[id]
-        if photo.split not in NOISY_SPLITS:
+    for line, row, id, label in _rows(data, name):
+        try:
+            photo = names.photo(id)
+        except LookupError as error:
+            raise BadRequestError(f"{name}, line {line}: {error}") from error
+        if photo is None or photo.split not in NOISY_SPLITS:
             continue
         draw = tuple(row.get(column) for column in DRAW_COLUMNS)
         if photo.id in given:
@@ -121,15 +127,47 @@ def _given(
     return given
 
 
-def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str], str]]:
-    """Line number, cells and label of each row."""
+class _Names:
+    """What people call the photos of a data set."""
+
+    def __init__(self, index: Sequence[IndexedPhoto], dropped: Collection[str]) -> None:
+        self._known: dict[str, IndexedPhoto | None] = dict.fromkeys(dropped)
+        self._known |= {photo.path: photo for photo in index}
+        self._by_file: dict[str, list[str]] = {}
+        for path in self._known:
+            self._by_file.setdefault(path.rpartition("/")[2], []).append(path)
+        self._known |= {photo.id: photo for photo in index}
+
+    def photo(self, name: str) -> IndexedPhoto | None:
+        """The photo of an id, a path or a file's name; None for one that ``prepare`` dropped.
+
+        Raises:
+            LookupError: says that no photo is called so, or several are.
+        """
+        if name in self._known:
+            return self._known[name]
+        parts = name.replace("\\", "/").split("/")
+        for start in range(len(parts) - 1):  # an absolute path, or one from elsewhere: its end is that in the source
+            if (end := "/".join(parts[start:])) in self._known:
+                return self._known[end]
+        same = self._by_file.get(name, [])
+        if len(same) > 1:
+            raise LookupError(f"{len(same)} photos are called {name!r}, such as {same[0]} and {same[1]}; give the path")
+        if not same:
+            raise LookupError(f"no photo of this data set has the id or path {name!r}")
+        return self._known[same[0]]
+
+
+def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str], str, str]]:
+    """Line number, cells, photo and label of each row."""
     try:
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header = reader.fieldnames or ()
         column = next((column for column in LABEL_COLUMNS if column in header), None)
-        if "id" not in header or column is None:
+        key = next((column for column in PHOTO_COLUMNS if column in header), None)
+        if key is None or column is None:
             raise BadRequestError(
-                f"{name} needs a header with id and observed_label (or label); its first line is "
+                f"{name} needs a header with path (or id) and label (or observed_label); its first line is "
                 f"{','.join(header)[:80]!r}"
             )
         if len(set(header)) < len(header):
@@ -138,6 +176,6 @@ def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str], str]]:
         for row in reader:
             if None in row or None in row.values():
                 raise BadRequestError(f"{name}, line {reader.line_num}: not {len(header)} cells as in the header")
-            yield reader.line_num, row, row[column]
+            yield reader.line_num, row, row[key], row[column]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadRequestError(f"{name} is not a CSV file in UTF-8: {error}") from error

@@ -122,4 +122,6 @@ def in_order(photos: Iterable[IndexedPhoto]) -> list[IndexedPhoto]:
 
 
 def _suffix(encoded: bytes) -> str:
+    if encoded[4:8] == b"ftyp":
+        return ".heic"
     return next((suffix for magic, suffix in _SUFFIXES if encoded.startswith(magic)), "")

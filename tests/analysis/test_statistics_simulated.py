@@ -112,7 +112,7 @@ def test_luck_of_seeds_makes_no_difference_between_equal_losses(seeds, photos, l
 
 
 def test_two_seeds_are_too_few_to_know_their_luck():
-    """Up to 9 % false positives, as the README says; three keep to 5."""
+    """Up to 9 % false positives, as docs/statistics.md says; three keep to 5."""
     first, second = two_losses(2000, 2, 500, luck=0.3, random=1)
     assert share("false positives, 2 seeds, 500 photos, luck 0.3", paired(first, second) <= 0.05)[0] < 0.12
 

@@ -288,6 +288,12 @@ def test_recall_of_no_class_lists_the_classes_and_suggests_the_nearest():
         metrics.parse("recall:rose")(given)
 
 
+def test_recall_of_a_class_with_a_comma_can_be_asked_for():
+    given = RunPredictions(np.array([[0, 1, 1]]), np.array([0, 0, 1]), ("rose, wild", "a=b, c"))
+    assert metrics.parse("recall:rose, wild")(given).values == [0.5]
+    assert metrics.parse("recall:label=a=b, c")(given).values == [1.0]
+
+
 def test_recall_needs_a_class():
     with pytest.raises(BadRequestError, match="recall needs label"):
         metrics.parse("recall")

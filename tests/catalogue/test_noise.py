@@ -437,7 +437,8 @@ def test_json_files_spaces_blank_lines_and_byte_order_marks(tmp_path):
         ("1\n", "is 1 × 1, where 2 classes need 2 × 2"),
         ("0.5,0.5,0\n0,1,0\n0,0,1\n", "is 3 × 3, where 2 classes need 2 × 2"),
         ("0.5,0.5\n1\n", "does not hold rows of equally many numbers"),
-        ("a,b\n0,1\n", "does not hold rows of equally many numbers"),
+        ("a,b\n0,1\n", "is 1 × 2, where 2 classes need 2 × 2"),
+        ("a,1\n0,x\n", "does not hold rows of equally many numbers"),
         ("", "where 2 classes need 2 × 2"),
     ],
 )

@@ -125,3 +125,55 @@ def test_labels_without_noise_give_the_identity():
     true = np.repeat(np.arange(4), 50)
     estimate, _ = transition_matrix.estimated(true, 0.9 * np.eye(4)[true] + 0.025)
     np.testing.assert_allclose(estimate, np.eye(4), atol=1e-6)
+
+
+NAMED = {
+    "heads": "rose,tulip\n0.9,0.1\n0,1\n",
+    "heads and rows": ",rose,tulip\nrose,0.9,0.1\ntulip,0,1\n",
+    "a word in the corner": "true,rose,tulip\nrose,0.9,0.1\ntulip,0,1\n",
+    "heads one short": "rose,tulip\nrose,0.9,0.1\ntulip,0,1\n",
+    "rows": "rose,0.9,0.1\ntulip,0,1\n",
+    "nothing": "0.9,0.1\n0,1\n",
+}
+
+
+@pytest.mark.parametrize("text", NAMED.values(), ids=NAMED)
+def test_class_names_may_head_columns_and_rows_and_are_checked(tmp_path, text):
+    path = tmp_path / "T.csv"
+    path.write_text(text)
+
+    def read(class_names):
+        return transition_matrix.read(str(path), 2, owner="noise", class_names=class_names)
+
+    np.testing.assert_array_equal(read(("rose", "tulip")), [[0.9, 0.1], [0, 1]])
+    np.testing.assert_array_equal(read(None), [[0.9, 0.1], [0, 1]])
+    if "rose" in text:
+        with pytest.raises(
+            BadRequestError,
+            match=r"names the classes 'rose, tulip', where the data set has 'tulip, rose', in this order",
+        ):
+            read(("tulip", "rose"))
+
+
+def test_classes_may_be_called_by_numbers(tmp_path):
+    path = tmp_path / "T.csv"
+    for text in ("0,1\n1,0\n0,1\n", ",0,1\n0,1,0\n1,0,1\n"):
+        path.write_text(text)
+        T = transition_matrix.read(str(path), 2, owner="noise", class_names=("0", "1"))
+        np.testing.assert_array_equal(T, np.eye(2))
+    path.write_text("0,1\n1,0\n")
+    T = transition_matrix.read(str(path), 2, owner="noise", class_names=("0", "1"))
+    np.testing.assert_array_equal(T, [[0, 1], [1, 0]])
+
+
+def test_a_matrix_may_be_numpys(tmp_path):
+    np.save(tmp_path / "T.npy", np.array([[0.9, 0.1], [0, 1]]))
+    T = transition_matrix.read(str(tmp_path / "T.npy"), 2, owner="noise")
+    np.testing.assert_array_equal(T, [[0.9, 0.1], [0, 1]])
+    for bad in (np.array([["a", "b"]]), np.array([[1j]]), np.array([[True]]), np.array([[None]], dtype=object)):
+        np.save(tmp_path / "T.npy", bad)
+        with pytest.raises(BadRequestError, match=r"T\.npy does not hold rows of equally many numbers"):
+            transition_matrix.read(str(tmp_path / "T.npy"), 2, owner="noise")
+    (tmp_path / "T.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(BadRequestError, match=r"T\.npy"):
+        transition_matrix.read(str(tmp_path / "T.npy"), 2, owner="noise")

@@ -65,10 +65,27 @@ def test_each_format_gives_its_colours_where_they_are(form: str, options: dict[s
     assert corners(pixels) == [RED, LIME, BLUE, WHITE]
 
 
-@pytest.mark.parametrize("form", ["GIF", "TIFF", "PPM", "ICO"])
-def test_other_formats_are_refused_even_where_pillow_reads_them(form: str) -> None:
+@pytest.mark.parametrize("form", ["PPM", "ICO"])
+def test_formats_that_are_unknown_here_are_refused_even_where_pillow_reads_them(form: str) -> None:
     with pytest.raises(UnreadablePhotoError, match="no JPEG, PNG, WEBP or BMP image"):
         decode(encoded(four_colours(), form), 8)
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "AVIF"])
+def test_formats_that_are_not_read_are_named_with_the_way_out(form: str) -> None:
+    with pytest.raises(UnreadablePhotoError, match=f"a photo in {form}, which is not read; save it as JPEG or PNG"):
+        decode(encoded(four_colours(), form), 8)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic_is_read_upright_where_its_extra_is_installed(orientation: int) -> None:
+    pytest.importorskip("pillow_heif", reason="the extra flowernoise[heic] is not installed")
+    assert "HEIC" in images.readable_formats()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = decode(encoded(four_colours(), "HEIF", quality=100, exif=exif.tobytes()), 16).astype(int)
+    expected = {1: [RED, LIME, BLUE, WHITE], 6: [BLUE, RED, WHITE, LIME]}[orientation]
+    assert all(abs(np.subtract(*pair)).max() < 40 for pair in zip(corners(pixels), expected, strict=True))
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])

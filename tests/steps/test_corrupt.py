@@ -2,10 +2,12 @@
 
 import csv
 import dataclasses
+import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,9 @@ from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import DrawKey
 from flowernoise.training import out_of_fold
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+CIFAR10N = Path(os.environ.get("FLOWERNOISE_TEST_CIFAR10N", SHARED / "cifar10n"))
 
 
 class Listening(Silent):
@@ -528,6 +533,73 @@ def test_labels_of_ones_own_may_go_by_path(artifacts, tmp_path):
     result = corrupt(artifacts, CorruptSettings(noise=(f"observed:{path}",), seeds=1), Silent())
     drawn = labels_of(artifacts)[result.draws[-1].key]
     assert set(drawn.train_labels) == set(drawn.val_labels) == {1}
+
+
+def command(*arguments):
+    called = [sys.executable, "-m", "flowernoise", *map(str, arguments)]
+    return subprocess.run(called, capture_output=True, text=True, check=False)
+
+
+def test_labels_of_some_photos_are_imported_and_the_others_keep_theirs(artifacts, photo_folder, tmp_path):
+    index = photos.read_index(Layout(artifacts).photos, datasets.need(Layout(artifacts)).index)
+    first = next(photo for photo in index if photo.split == "train" and photo.label != 1)
+    (tmp_path / "own.csv").write_text(f"path,label\n{photo_folder / first.path},roses\n")
+    done = command("corrupt", "-a", artifacts, "--import", tmp_path / "own.csv", "--partial", "--seeds", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["draws"][-1]["realised_rate"] == 1 / 18
+    without = command("corrupt", "-a", artifacts, "--import", tmp_path / "own.csv", "--seeds", 1)
+    assert without.returncode == 2
+    assert "every one needs a row, unless --partial lets the others keep their label" in without.stderr
+    alone = command("corrupt", "-a", artifacts, "--partial")
+    assert (alone.returncode, alone.stderr) == (2, "error: --partial is for the file of --import; give that, too\n")
+
+
+def test_rates_that_tables_cannot_tell_apart_are_refused_also_beside_those_that_are_drawn(artifacts):
+    message = (
+        "error: --rates 0.2000000001: tables print it as 0.2, like the rate 0.2 of the same noise; leave one out\n"
+    )
+    done = command("corrupt", "-a", artifacts, "--rates", "0.2,0.2000000001")
+    assert (done.returncode, done.stderr) == (2, message)
+    assert not (artifacts / "draws").exists()
+    assert command("corrupt", "-a", artifacts, "--rates", "0.2,0.20", "--seeds", 1).returncode == 0
+    later = command("corrupt", "-a", artifacts, "--rates", "0.2000000001")
+    assert (later.returncode, later.stderr) == (2, message)
+
+
+@pytest.mark.skipif(
+    not CIFAR10N.is_dir(), reason=f"{CIFAR10N} is not there: the labels that people gave are not shared"
+)
+def test_labels_that_people_gave_are_imported_by_path(tmp_path):
+    directory, own = tmp_path / "artifacts", tmp_path / "own.csv"
+    prepare(directory, PrepareSettings(source=str(CIFAR10N / "photos"), image_size=32), Silent())
+    with (CIFAR10N / "labels.csv").open(newline="") as file:
+        given = [(row["path"], row["worse_label"]) for row in csv.DictReader(file)]
+    own.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in given))
+    result = corrupt(directory, CorruptSettings(noise=(), import_=own, seeds=1), Silent())
+    assert 0.3 < result.draws[-1].realised_rate < 0.5  # 40.2 % of the worst of three labels, says the paper
+
+
+def test_labels_of_a_file_go_by_its_name_or_one_that_is_given_and_by_their_digest_in_json(artifacts, tmp_path):
+    index = photos.read_index(Layout(artifacts).photos, datasets.need(Layout(artifacts)).index)
+    for name in ("worst", "best"):
+        (tmp_path / f"{name}.csv").write_text("path,label\n" + "".join(f"{photo.path},roses\n" for photo in index))
+    noise = [f"observed:{tmp_path}/worst.csv", f"observed:{tmp_path}/best.csv,name=human"]
+    called = ["corrupt", "-a", artifacts, "--seeds", 1, "--noise", noise[0], "--noise", noise[1]]
+    shown = command(*called)
+    assert shown.returncode == 0, shown.stderr
+    assert [line.split()[0] for line in shown.stdout.splitlines() if "0.66" in line] == ["worst", "human"]
+    assert "sha256" not in shown.stdout
+    keys = [draw["key"]["noise"] for draw in json.loads(command(*called, "--json").stdout)["draws"]]
+    assert keys[0] == "none"
+    assert re.fullmatch(rf"observed:{tmp_path}/worst\.csv,sha256=[0-9a-f]{{12}}", keys[1])
+    assert re.fullmatch(rf"observed:{tmp_path}/best\.csv,name=human,sha256=[0-9a-f]{{12}}", keys[2])
+
+
+def test_a_name_changes_no_number(artifacts, tmp_path):
+    (tmp_path / "T.csv").write_text("0.5,0.5,0\n0,1,0\n0,0,1\n")
+    plain, named = (f"matrix:{tmp_path}/T.csv", f"matrix:{tmp_path}/T.csv,name=pairs")
+    result = corrupt(artifacts, CorruptSettings(noise=(plain, named), seeds=1), Silent())
+    assert result.draws[1].labels == result.draws[2].labels
 
 
 def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flowernoise.analysis.results.stages import PrepareResult
+from flowernoise.catalogue import photo_folders
 from flowernoise.errors import BadRequestError, ExitCode, FlowernoiseError
 from flowernoise.progress import Advance
 from flowernoise.steps.prepare import PrepareSettings, apportion, prepare, set_duplicates_apart, split
@@ -317,6 +318,72 @@ def as_png(file: Path, copy: Path) -> None:
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     called = [sys.executable, "-m", "flowernoise", *map(str, arguments)]
     return subprocess.run(called, capture_output=True, text=True, timeout=120, check=False)
+
+
+def prepared(place: Workplace, *arguments: str, **environment: str) -> tuple[dict[str, object], str]:
+    """What the real command prints as JSON, and its notes."""
+    called = [sys.executable, "-m", "flowernoise", "prepare", str(place.folder), "--image-size", "8", "--json"]
+    done = subprocess.run(
+        [*called, "--artifacts", str(place.artifacts), *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), " ".join(done.stderr.split())  # lines as wide as they come
+
+
+def test_an_artifacts_directory_among_the_photos_never_becomes_a_class(place: Workplace) -> None:
+    place.artifacts = place.folder / "artifacts"
+    prepared(place)
+    place_in = place.artifacts / "preview" / "sheet.png"
+    place_in.parent.mkdir()
+    shutil.copy(place.folder / "roses" / "00.jpg", place_in)
+    for arguments in ((), ("--seed", "1")):
+        told, notes = prepared(place, *arguments)
+        assert told["classes"] == ["daisy", "roses", "tulips"]
+        assert [each["path"] for each in told["passed_over"]] == ["artifacts/"]  # type: ignore[attr-defined]
+        assert "1 left out, an artifacts directory of flowernoise: artifacts/; keep it beside the photos" in notes
+
+
+def test_what_is_left_out_is_said_and_listed_also_where_all_is_done(place: Workplace) -> None:
+    (place.folder / "roses" / "00.jpg").rename(place.folder / "roses" / "00.jfif")
+    (place.folder / "lilies").mkdir()
+    for k in range(7):
+        (place.folder / "daisy" / f"{k}.gif").write_bytes(b"GIF89a")
+    for done_before in (False, True):
+        told, notes = prepared(place)
+        assert (told["done_before"], told["found"]) == (done_before, 36)
+        assert len(told["passed_over"]) == 8  # type: ignore[arg-type]
+        assert {"path": "lilies/", "reason": "an empty folder", "way_out": "put photos into it, or remove it"} in told[
+            "passed_over"
+        ]  # type: ignore[operator]
+        assert "7 left out, a photo in GIF, which is not read: daisy/0.gif, daisy/1.gif" in notes
+        assert "daisy/4.gif and 2 more; save it as JPEG or PNG" in notes
+
+
+def test_the_locale_does_not_change_a_data_set(place: Workplace, tmp_path: Path) -> None:
+    (place.folder / "tulips").rename(place.folder / "tülips")
+    found = []
+    for number, locale in enumerate(({"PYTHONUTF8": "1"}, {"PYTHONUTF8": "0", "LC_ALL": "C"})):
+        place.artifacts = tmp_path / f"artifacts {number}"
+        told, _ = prepared(place, "--positive", "tülips", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="utf-8", **locale)
+        found.append({key: told[key] for key in ("id", "classes", "request", "index", "source_fingerprint")})
+    assert found[0] == found[1]
+    assert found[0]["classes"] == ["not tülips", "tülips"]
+
+
+def test_class_folders_that_differ_in_case_alone_are_a_bad_request(place: Workplace) -> None:
+    shutil.copytree(place.folder / "roses", place.folder / "Roses")
+    assert "'Roses' and 'roses' differ in nothing but upper and lower case; rename or merge them" in refusal(place)
+
+
+@pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason=f"{REAL_PHOTOS} is not there: the flower photos are not shared")
+def test_nothing_is_left_out_of_the_flower_photos() -> None:
+    found = photo_folders.scan(REAL_PHOTOS)
+    assert (len(found.photos), found.passed_over) == (len(list(REAL_PHOTOS.rglob("*.jpg"))), ())
 
 
 def test_no_photo_is_in_train_and_test_in_other_bytes(place: Workplace) -> None:

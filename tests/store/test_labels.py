@@ -55,6 +55,35 @@ def test_paths_byte_order_marks_other_columns_and_line_ends():
     assert set(found["train"]) == {1}
 
 
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        lambda photo: photo.path,
+        lambda photo: photo.id,
+        lambda photo: photo.path.removeprefix("folder/"),
+        lambda photo: f"./{photo.path}",
+        lambda photo: f"/home/ada/{photo.path}",
+        lambda photo: "C:\\photos\\" + photo.path.replace("/", "\\"),
+    ],
+)
+@pytest.mark.parametrize("header", ["path,label", "id,observed_label"])
+def test_photos_may_go_by_path_absolute_path_file_name_or_id(header, spelt):
+    lines = [header, *(f'"{spelt(photo)}","{CLASSES[1]}"' for photo in INDEX)]
+    assert set(read("\n".join(lines))["train"]) == {1}
+
+
+def test_a_file_name_that_several_photos_have_is_refused_by_name():
+    index = [IndexedPhoto(f"{k:064x}", "train", 0, f"{name}/1.jpg") for k, name in enumerate("ab")]
+    with pytest.raises(BadRequestError, match=r"line 2: 2 photos are called '1.jpg', such as a/1.jpg and b/1.jpg"):
+        labels.read(b"path,label\n1.jpg,daisy\n", "labels.csv", index, CLASSES)
+
+
+def test_partial_labels_leave_the_others_as_they_are():
+    found = read(f'path,label\n"{INDEX[1].path}","{CLASSES[0]}"\n', partial=True)
+    assert found["train"].tolist() == [INDEX[0].label, 0, *(photo.label for photo in INDEX[2:5])]
+    assert found["val"].tolist() == [photo.label for photo in INDEX[5:7]]
+
+
 def test_rows_of_test_photos_and_of_photos_set_aside_are_passed_over():
     extra = f"{INDEX[-1].id},whatever\ndropped.jpg,daisy\n"
     assert read(rows() + extra, dropped=["dropped.jpg"])["val"].tolist() == [0, 0]
@@ -63,8 +92,8 @@ def test_rows_of_test_photos_and_of_photos_set_aside_are_passed_over():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", r"needs a header with id and observed_label \(or label\); its first line is ''"),
-        ("id,class\n", "needs a header with id"),
+        ("", r"needs a header with path \(or id\) and label \(or observed_label\); its first line is ''"),
+        ("id,class\n", "needs a header with path"),
         (rows() + "abc,daisy\n", "line 9: no photo of this data set has the id or path 'abc'"),
         (rows() + f"{INDEX[2].path!s},daisy\n", "line 9: not 2 cells as in the header"),
         (rows() + f"{INDEX[2].id},daisy\n", "line 9: photo 0+2 has a label already$"),

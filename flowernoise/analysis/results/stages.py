@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from flowernoise.catalogue.metrics import RunPredictions, accuracy, balanced_accuracy, recalls
+from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.store.evaluations import Arrays
 from flowernoise.store.records import Comparison, Dataset, Draw, Evaluation, RunKey, Selection
 from flowernoise.store.setups import Setup
@@ -15,11 +16,12 @@ from flowernoise.training.engine import Engine, Extractor
 
 @dataclasses.dataclass(frozen=True)
 class PrepareResult:
-    """The data set that is now there, and whether it was there already."""
+    """The data set that is now there, whether it was there already, and what of its source was left out."""
 
     dataset: Dataset
     done_before: bool
     stale: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

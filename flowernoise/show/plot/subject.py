@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
 from flowernoise.catalogue.metrics import facts_of
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import CONTROL
 
@@ -52,7 +53,8 @@ def short_names(specs: Sequence[str]) -> dict[str, str]:
     >>> short_names(["instance:backbone=resnet50", "symmetric"])
     {'instance:backbone=resnet50': 'instance', 'symmetric': 'symmetric'}
     """
-    names = [spec.partition(":")[0] for spec in specs]
+    called = shown_names(specs)
+    names = [spec.partition(":")[0] if called[spec] == spec else called[spec] for spec in specs]
     return {spec: name if names.count(name) == 1 else spec for spec, name in zip(specs, names, strict=True)}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flowernoise.analysis.views.reports import Report
 from flowernoise.catalogue.metrics import facts_of
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.sources import label_words
 from flowernoise.show import cautions, compared, comparison, sentences
 from flowernoise.show.document import (
@@ -35,6 +36,7 @@ SWEEP = "report.toml"  # the file with which one run makes all again
 
 def document(report: Report) -> Document:
     """A report as plain blocks; sections that have nothing to say are left out."""
+    report = dataclasses.replace(report, comparison=compared.with_names(report.comparison))
     sections = (
         ("In short", _in_short(report)),
         ("What was asked", _asked(report)),
@@ -101,10 +103,11 @@ def _data(report: Report) -> Iterator[Block]:
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
     if noisy:
+        names = shown_names(list(dict.fromkeys(each.noise for each in noisy)))
         stay, are = ("clean", "is") if label_words(dataset.request.source).are_clean else ("as given", "was made")
         yield Table(
             (TableColumn("noise"), *columns("rate", "seeds", "realised", numeric=True)),
-            tuple(cells(each.noise, f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
+            tuple(cells(names[each.noise], f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
             f"Draws of noisy labels for train and val; test labels stay {stay}. Realised is the share of training "
             f"labels that {are} wrong in fact, over the seeds.",
         )

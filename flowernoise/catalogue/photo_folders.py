@@ -1,0 +1,199 @@
+"""A directory of photos, one folder a class: what is taken from it, what is left out, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from flowernoise.errors import BadRequestError
+from flowernoise.safe import images
+from flowernoise.safe.paths import as_utf8, name_of
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+# How the record of `prepare` begins: the folder that holds it is an artifacts directory.
+_RECORD, _RECORD_START = "dataset.json", re.compile(rb'\{"schema": \d+, "kind": "dataset"')
+_START = 64  # bytes of a file that tell what it is
+
+_HIDDEN = ("hidden", "rename it without the dot if it belongs to the photos")
+_ARTIFACTS = ("an artifacts directory of flowernoise", "keep it beside the photos, with --artifacts")
+_BESIDE = ("beside the class folders", "move it into one if it is a photo to use")
+_EMPTY = ("an empty folder", "put photos into it, or remove it")
+_NO_PHOTOS = ("a folder without photos, so not a class", "put photos into it, or remove it")
+_NO_PHOTO = ("not a photo", "leave it, or save it as JPEG or PNG if it is one")
+_LEADS_OUT = ("a link out of the source", "put a copy in its place")
+_LEADS_NOWHERE = ("a link that leads nowhere", "remove it, or put the photo in its place")
+_LINKED_FOLDER = ("a link to a folder of the source, whose photos are taken where they are", "remove it")
+
+
+@dataclasses.dataclass(frozen=True)
+class PassedOver:
+    """A file or folder that was left out, why, and what to do about it; the path of a folder ends in a slash."""
+
+    path: str
+    reason: str
+    way_out: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoFolder:
+    """What a directory holds.
+
+    Args:
+        classes: names of the classes.
+        photos: path in the source, label and file of each photo, by class and path.
+        passed_over: everything else, by path.
+    """
+
+    classes: tuple[str, ...]
+    photos: tuple[tuple[str, int, Path], ...]
+    passed_over: tuple[PassedOver, ...]
+
+
+def scan(root: Path) -> PhotoFolder:
+    """Looks through a directory. Photos are known by their content, where their suffix does not tell.
+
+    Raises:
+        BadRequestError: it is an artifacts directory, or two of its classes have names that can be taken for the same.
+        OSError: it cannot be listed.
+    """
+    if _is_artifacts_directory(root):
+        raise BadRequestError(f"{root} is an artifacts directory of flowernoise; give the folder with your photos")
+    look = _Look(root)
+    of_classes = sorted(look.classes().items(), key=lambda item: as_utf8(item[0]))
+    names = [name for name, _ in of_classes]
+    _refuse_equal(root, names)
+    photos = [
+        (look.name(file), label, file)
+        for label, (_, files) in enumerate(of_classes)
+        for file in sorted(files, key=lambda file: as_utf8(str(file)).split("/"))
+    ]
+    passed_over = sorted(look.passed_over, key=lambda each: each.path)
+    return PhotoFolder(tuple(map(name_of, names)), tuple(photos), tuple(passed_over))
+
+
+class _Look:
+    """A look at everything below a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._real = root, os.path.realpath(root)
+        self.passed_over: list[PassedOver] = []
+
+    def name(self, path: Path) -> str:
+        """A path as it is shown and kept, relative to the source."""
+        return name_of(path.relative_to(self._root))
+
+    def classes(self) -> dict[str, list[Path]]:
+        """The photos of each folder that has some."""
+        found: dict[str, list[Path]] = {}
+        for entry in _listed(self._root):
+            why = self._why_not(entry)
+            if why is None and not _is_folder(entry):
+                why = _BESIDE
+            if why is not None:
+                self._pass_over(entry, why)
+            elif files := self._photos(entry):
+                found[entry.name] = files
+            else:
+                self._pass_over(entry, _NO_PHOTOS if _listed(Path(entry.path)) else _EMPTY)
+        return found
+
+    def _photos(self, folder: os.DirEntry[str]) -> list[Path]:
+        """The photos below a folder."""
+        photos: list[Path] = []
+        for entry in _listed(Path(folder.path)):
+            why = self._why_not(entry)
+            if why is not None:
+                self._pass_over(entry, why)
+            elif not _is_folder(entry):
+                photos.append(Path(entry.path))
+            elif _listed(Path(entry.path)):
+                photos += self._photos(entry)
+            else:
+                self._pass_over(entry, _EMPTY)
+        return photos
+
+    def _why_not(self, entry: os.DirEntry[str]) -> tuple[str, str] | None:
+        """Why an entry is left out, and what to do about it; None for folders to look into, and for photos."""
+        if entry.name.startswith("."):
+            return _HIDDEN
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path)
+            if os.path.commonpath([target, self._real]) != self._real:
+                return _LEADS_OUT
+            if _is_folder(entry):
+                return _LINKED_FOLDER
+        if _is_folder(entry):
+            return _ARTIFACTS if _is_artifacts_directory(Path(entry.path)) else None
+        if entry.name.lower().endswith(SUFFIXES):
+            return None
+        if entry.is_symlink() and not Path(entry.path).exists():
+            return _LEADS_NOWHERE
+        return _why_no_photo(entry) if Path(entry.path).parent != self._root else _BESIDE
+
+    def _pass_over(self, entry: os.DirEntry[str], why: tuple[str, str]) -> None:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        self.passed_over.append(PassedOver(self.name(Path(entry.path)) + "/" * is_folder, *why))
+
+
+def _why_no_photo(entry: os.DirEntry[str]) -> tuple[str, str] | None:
+    """Why a file is not taken for a photo, by its content; None where it is one."""
+    form = images.format_of(_start(Path(entry.path))) if entry.is_file() else None
+    if form is None:
+        return _NO_PHOTO
+    if form in images.readable_formats():
+        return None
+    return f"a photo in {form}, which is not read", images.way_out_of(form)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _start(file: Path) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(_START)
+    except OSError:
+        return b""
+
+
+def _is_artifacts_directory(folder: Path) -> bool:
+    return _RECORD_START.match(_start(folder / _RECORD)) is not None
+
+
+def _refuse_equal(root: Path, names: Sequence[str]) -> None:
+    """Refuses classes that would be one where names are written, normalised or compared in another way."""
+    seen: dict[str, str] = {}
+    for name in names:
+        key = _normal(_normal(name_of(name)).casefold())
+        if key in seen:
+            raise BadRequestError(
+                f"{root}: the class folders {as_utf8(seen[key])!a} and {as_utf8(name)!a} "
+                f"{_how_equal(name_of(seen[key]), name_of(name))}; rename or merge them"
+            )
+        seen[key] = name
+
+
+def _how_equal(one: str, other: str) -> str:
+    if one == other:
+        return "are written alike, as one of them is not UTF-8 or not printable"
+    if _normal(one) == _normal(other):
+        return "are the same letters in different Unicode forms"
+    return "differ in nothing but upper and lower case"
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
