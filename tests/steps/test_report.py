@@ -237,7 +237,7 @@ def test_one_run_with_the_file_prepares_draws_and_trains_the_same_again(gathered
 
 
 def test_what_takes_several_runs_has_no_file(artifacts):
-    corrupt(artifacts, CorruptSettings(noise=("asymmetric:pairs=daisy/roses",), rates=(0.1,), seeds=1), Silent())
+    corrupt(artifacts, CorruptSettings(noise=("pairflip",), rates=(0.1,), seeds=1), Silent())
     gathered = gather(artifacts, ReportSettings(), Silent())
     assert gathered.sweep == ""
     assert "report.toml" not in render(gathered)
