@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowernoise.analysis import where
-from flowernoise.catalogue.metrics import metrics
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.errors import BadRequestError
 from flowernoise.store.records import Comparison, Row
 from flowernoise.store.setups import differing, named, setting
@@ -47,7 +47,7 @@ def missed(
 
 
 def _check_limits(metric: str, wanted: dict[str, float]) -> None:
-    low, high = metrics.parse(metric).entry.properties["range"]
+    low, high = facts_of(metric).range
     for option, limit in wanted.items():
         if not low <= limit <= high:
             share = f"; {limit:g} % is {limit / 100:g}" if high == 1 and 1 < limit <= 100 else ""
