@@ -14,7 +14,10 @@ from flowernoise.options import Given, Option, Settings, by_group, command
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
+    ExportSettings,
+    GateSettings,
     PlotSettings,
+    PredictSettings,
     PrepareSettings,
     PreviewSettings,
     RemoveSettings,
@@ -124,6 +127,19 @@ class VerifySettings(Settings):
     repair: Annotated[bool, Option("Set aside what is damaged and make again what can be made again.")] = False
 
 
+@dataclasses.dataclass(frozen=True)
+class StatusSettings(Settings):
+    """What ``status`` does beside looking."""
+
+    check_all: Annotated[
+        bool,
+        Option(
+            "Exit 4 unless all is sound, and prepare, corrupt, train (of what compare shows) and evaluate are done.",
+            names=("--check",),
+        ),
+    ] = False
+
+
 @app.callback()
 def root(
     context: typer.Context,
@@ -227,7 +243,12 @@ def evaluate(place: Place, output: Output) -> None:
     ),
 )
 def compare(
-    directories: CompareDirectories, settings: CompareSettings, table: TableSettings, place: Place, output: Output
+    directories: CompareDirectories,
+    settings: CompareSettings,
+    gate: GateSettings,
+    table: TableSettings,
+    place: Place,
+    output: Output,
 ) -> None:
     """Show the table of losses under noise. One row per noise model and rate; several directories share a table."""
     import flowernoise.steps.compare as step
@@ -235,7 +256,8 @@ def compare(
     form = _form(table, output)
     with output.session() as session:
         result = step.compare(directories.directories or [place.artifacts], settings, session.progress)
-        session.show_comparison(result, form, table.output)
+        missed = step.missed(result, settings, gate)
+        session.show_comparison(result, form, table.output, missed)
         if not directories.directories:
             session.suggest(place.next_command)
 
@@ -337,6 +359,38 @@ def report(settings: ReportSettings, place: Place, output: Output) -> None:
 
 @command(
     app,
+    group=LOOK,
+    examples=(
+        "flowernoise export --loss mae --noise symmetric --rate 0.4 --seed 0",
+        "flowernoise export --loss ce --seed 0 --output control.keras",
+    ),
+)
+def export(settings: ExportSettings, place: Place, output: Output) -> None:
+    """Write a run as one Keras model. From photos to probabilities, it works without this program."""
+    import flowernoise.steps.export as step
+
+    with output.session() as session:
+        session.show_export(step.export(place.artifacts, settings, session.progress))
+
+
+@command(
+    app,
+    group=LOOK,
+    examples=(
+        "flowernoise predict model.keras photos/daisy/00.jpg photos/roses/00.jpg",
+        "flowernoise predict model.keras photos/daisy/00.jpg --probabilities --json",
+    ),
+)
+def predict(settings: PredictSettings, output: Output) -> None:
+    """Predict the classes of photos, as CSV. The model is one that export wrote; nothing in its file is run."""
+    import flowernoise.steps.predict as step
+
+    with output.session() as session:
+        session.show_predict(step.predict(settings, session.progress))
+
+
+@command(
+    app,
     group=KEEP,
     examples=(
         "flowernoise remove --where loss=mae,rate=0.6",
@@ -372,15 +426,15 @@ def verify(settings: VerifySettings, place: Place, output: Output) -> None:
     group=KEEP,
     examples=(
         "flowernoise status",
-        "flowernoise status --json",
+        "flowernoise status --check",
     ),
 )
-def status(place: Place, output: Output) -> None:
+def status(settings: StatusSettings, place: Place, output: Output) -> None:
     """Show what is done and what comes next. Stale, missing and left-over files are named."""
     import flowernoise.steps.status as step
 
     with output.session() as session:
-        session.show_status(step.status(place.artifacts))
+        session.show_status(step.status(place.artifacts), check=settings.check_all)
 
 
 def _form(table: TableSettings, output: Output) -> str:

@@ -16,6 +16,7 @@ class ExitCode(enum.IntEnum):
     COULD_NOT = 1
     BAD_REQUEST = 2
     PARTLY_FAILED = 3
+    GATE_MISSED = 4
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -44,3 +45,9 @@ class PartlyFailedError(FlowernoiseError):
     """Some runs of a sweep failed; the rest is kept."""
 
     exit_code = ExitCode.PARTLY_FAILED
+
+
+class GateMissedError(FlowernoiseError):
+    """All was done, but what was found is not as good or as complete as asked."""
+
+    exit_code = ExitCode.GATE_MISSED

@@ -16,20 +16,26 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
+import math
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Between, Registry, format_value, read, refuse
+from flowernoise.registry import Between, Registry, did_you_mean, format_value, read, refuse
+from flowernoise.safe import toml
 
 if TYPE_CHECKING:
     import typer
     from typer.core import TyperCommand, TyperGroup
 
 MAX_NUMBERS = 1000  # in a list such as that of --rates
+_NOT_IN_FILES = ("config", "debug")  # the latter is looked for before a file is read
+_TOML_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+_MAX_SHOWN = 60  # characters of a value
 Given = dict[str, Any]
 Kind = TypeVar("Kind", bound="Settings")
 
@@ -96,6 +102,11 @@ class Field:
         return self.name.upper() if self.option.argument else self.names[-1]
 
     @property
+    def key(self) -> str:
+        """What a file for ``--config`` calls it."""
+        return self.name if self.option.argument else self.names[-1].lstrip("-")
+
+    @property
     def metavar(self) -> str:
         """What the help shows for a value."""
         usual = {int: "N", float: "X[,X…]" if self.many else "X", str: "SPEC", Path: "FILE"}
@@ -114,13 +125,42 @@ class Field:
             return self._read_list(given)
         return tuple(self._read(text, self.label) for text in given) if self.many else self._read(given, self.label)
 
+    def read_toml(self, value: Any) -> Any:
+        """The value that one of a TOML file stands for; a single value also stands for a list of one.
+
+        Raises:
+            BadRequestError: a value of another type, or one that the field does not take.
+        """
+        if not self.many:
+            found = self._read_toml(value)
+        elif value == []:
+            raise BadRequestError(f"{self.key} is an empty list; leave it out for the default")
+        else:
+            many = value if isinstance(value, list) else [value]
+            if self.is_list:
+                self._refuse_many(len(many), f"{self.key}")
+            read = [self._read_toml(each) for each in many]
+            found = tuple(dict.fromkeys(read) if self.is_list else read)
+        self.check(found)
+        return found
+
+    def _read_toml(self, value: Any) -> Any:
+        kind = str if self.type is Path else self.type
+        fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+        if not fits or (kind is float and not _is_finite(value)):
+            raise BadRequestError(f"{self.key} = {_shown(value)} is not {_TOML_WORDS[kind]}")
+        if self.type is Path:
+            return self._read(value, self.key)
+        return kind(value)
+
+    def _refuse_many(self, count: int, owner: str) -> None:
+        if count > MAX_NUMBERS:
+            raise BadRequestError(f"{owner}: {count:,} numbers are too many; at most {MAX_NUMBERS:,}")
+
     def _read_list(self, text: str) -> tuple[Any, ...]:
         """Reads ``0.1,0.3``; each number once, in the order given."""
         parts = text.split(",")
-        if len(parts) > MAX_NUMBERS:
-            raise BadRequestError(
-                f"{self.label} {text[:40]}…: {len(parts):,} numbers are too many; at most {MAX_NUMBERS:,}"
-            )
+        self._refuse_many(len(parts), f"{self.label} {text[:40]}…")
         return tuple(dict.fromkeys(self._read(part.strip(), f"{self.label} {text!r}:") for part in parts))
 
     def _read(self, text: str, owner: str) -> Any:
@@ -177,6 +217,16 @@ class Field:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Where options are read from that are not on the command line; every command takes it."""
+
+    config: Annotated[
+        Path | None,
+        Option("A TOML file of options, as in rates = [0.2, 0.4]; options on the command line win."),
+    ] = None
+
+
 def fields_of(kind: type[Settings]) -> tuple[Field, ...]:
     """The fields of settings that are options."""
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -216,6 +266,62 @@ def given(kinds: Collection[type[Settings]], values: Mapping[str, Any]) -> Given
     }
 
 
+def configured(fields: Iterable[Field], path: Path, command: str) -> Given:
+    """The options in a TOML file: ``learning-rate = [1e-3]`` stands for ``--learning-rate 1e-3``.
+
+    Raises:
+        BadRequestError: a file that cannot be read, a key that is not an option, or a value that it does not take.
+    """
+    known = {field.key: field for field in fields if field.name not in _NOT_IN_FILES}
+    found: Given = {}
+    for key, value in toml.read(path).items():
+        if isinstance(value, dict):
+            raise BadRequestError(
+                f"{path}: [{key}] is a section; options are written without sections, as in epochs = 5"
+            )
+        if key not in known:
+            raise BadRequestError(
+                f"{path}: {key!r} is not an option of {command}{did_you_mean(key, known)}; "
+                f"`flowernoise {command} --help` shows all"
+            )
+        try:
+            found[known[key].name] = known[key].read_toml(value)
+        except BadRequestError as error:
+            raise BadRequestError(f"{path}: {error}") from None
+    return found
+
+
+def as_toml(kinds: Collection[type[Settings]], given: Mapping[str, Any]) -> str:
+    """Options as a TOML file, a line each, that ``--config`` reads back; None is left out.
+
+    >>> as_toml((Config,), {"config": Path("a")})
+    'config = "a"\\n'
+    """
+    fields = [field for kind in kinds for field in fields_of(kind) if given.get(field.name) is not None]
+    return "".join(f"{field.key} = {_toml(given[field.name])}\n" for field in fields)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, (bool, int, float)):
+        return format_value(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def _shown(value: Any) -> str:
+    """A value of a TOML file in a message."""
+    text = _toml(value) if isinstance(value, (bool, str)) else str(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
 def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
     """Settings from the values that are given of them, checked; the rest keeps its default.
 
@@ -249,10 +355,13 @@ def command(
     def register(function: Callable[..., None]) -> Callable[..., None]:
         hints = typing.get_type_hints(function)
         kinds = {argument: kind for argument, kind in hints.items() if argument != "return"}
-        fields = {f.name: f for kind in kinds.values() for f in fields_of(kind) if f.name not in without}
+        every = (*kinds.values(), Config)
+        fields = {f.name: f for kind in every for f in fields_of(kind) if f.name not in without}
 
         def run(**values: Any) -> None:
-            found = given(kinds.values(), values)
+            found = given(every, values)
+            if "config" in found:
+                found = configured(fields.values(), found["config"], name or function.__name__) | found
             found = implied(found) | found
             function(**{argument: made(kind, found) for argument, kind in kinds.items()})
 

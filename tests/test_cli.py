@@ -120,6 +120,31 @@ def test_each_stage_says_that_it_is_done_and_touches_nothing(finished: Path) -> 
     assert mtimes(finished) == before
 
 
+SWEEP = f"""
+source = "synthetic:photos=40,size=32"
+train = 20
+val = 10
+test = 10
+image-size = 32
+rates = [0.4]
+seeds = 2
+backbone = "{TRAINED[1]}"
+epochs = 2
+"""
+
+
+def test_a_file_of_options_is_the_sweep_and_each_stage_takes_its_own(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    before = mtimes(finished / "runs")
+    done = flowernoise("run", "--config", "sweep.toml", "-a", str(finished), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "run: done already" in done.stderr
+    assert mtimes(finished / "runs") == before
+    (tmp_path / "train.toml").write_text(f'backbone = "{TRAINED[1]}"\nepochs = 3\nartifacts = "{finished}"\n')
+    stage = flowernoise("train", "--config", "train.toml", "--epochs", "2", cwd=tmp_path)
+    assert (stage.returncode, "train: done already" in stage.stderr) == (0, True)
+
+
 def test_nothing_that_is_done_imports_tensorflow(finished: Path) -> None:
     for stage in (("corrupt", "--rates", "0.4", "--seeds", "2"), ("train", *TRAINED), ("evaluate",), ("compare",)):
         code = (
@@ -178,6 +203,15 @@ def test_output_goes_to_a_file(finished: Path, tmp_path: Path) -> None:
     assert target.read_text().startswith("directory,metric,")
 
 
+def test_a_missed_gate_is_one_line_after_the_table_and_exits_4(finished: Path) -> None:
+    table = flowernoise("compare", "-a", str(finished)).stdout
+    held = flowernoise("compare", "-a", str(finished), "--fail-under", "0", "--fail-under-low", "0")
+    assert (held.returncode, held.stdout, held.stderr) == (0, table, "")
+    missed = flowernoise("compare", "-a", str(finished), "--fail-under", "1")
+    assert (missed.returncode, missed.stdout, missed.stderr.count("\n")) == (4, table, 1)
+    assert "which misses --fail-under 1; 4 of the 4 matching cells miss it" in missed.stderr
+
+
 def test_a_pipe_gets_no_escape_codes_and_no_progress(finished: Path) -> None:
     shown = flowernoise("compare", "-a", str(finished))
     assert "\x1b" not in shown.stdout + shown.stderr
@@ -226,6 +260,9 @@ BAD = [
     (("compare", "--select", "best"), "best"),
     (("compare", "--sort-by", "luck"), "luck"),
     (("compare", "--baseline", "xe"), "unknown loss 'xe'"),
+    (("compare", "--fail-under", "85"), "--fail-under 85: accuracy lies between 0 and 1; 85 % is 0.85"),
+    (("compare", "--fail-under", "nan"), "'nan' is not a finite number"),
+    (("compare", "--fail-under", "0.5", "--where", "rate=0.3"), "no run has rate=0.3; there are: 0, 0.4"),
     (("plot", "acuracy"), "did you mean accuracy?"),
     (("plot", "--loss", "maee"), "did you mean mae?"),
     (("plot", "--loss", "gce"), "there are: ce, mae"),
@@ -236,6 +273,9 @@ BAD = [
     (("plot", "--format", "jpeg"), "jpeg"),
     (("run", "--preset", "sed"), "did you mean seed?"),
     (("run", "--no-such-option"), "--no-such-option"),
+    (("run", "--config", "no-such.toml"), "no-such.toml"),
+    (("run", "--config", "{unknown_key}"), "'rate' is not an option of run (did you mean rates?)"),
+    (("train", "--config", "{wrong_type}"), 'epochs = "2" is not a whole number'),
     (("no-such-command",), "no-such-command"),
 ]
 
@@ -249,6 +289,7 @@ def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
         "not_stochastic": "0.3,0.2,0.2,0.2,0.2\n" + 4 * "0.2,0.2,0.2,0.2,0.2\n",
         "two_classes": "0.9,0.1\n0.2,0.8\n",
     }
+    files |= {"unknown_key": "rate = [0.4]\n", "wrong_type": 'epochs = "2"\n'}
     for name, content in files.items():
         (tmp_path / f"{name}.csv").write_text(content)
     paths = {name: str(tmp_path / f"{name}.csv") for name in files}

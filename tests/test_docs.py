@@ -70,6 +70,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(place)
         run(command)
         run("flowernoise corrupt --export drawn.csv")
+        run("flowernoise export --loss ce --seed 0 --quiet")
     header, *rows = (place / "drawn.csv").read_text(encoding="utf-8").splitlines()
     of_one_draw = [row for row in rows if row.endswith("symmetric,0.4,0")]
     (place / "mine.csv").write_text("\n".join([header, *of_one_draw]) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseErr
 from flowernoise.randomness import generator
 from flowernoise.registry import FilePath, Registry
 from flowernoise.safe import downloads
-from flowernoise.safe.hdf5 import longest_text, plain_texts, refuse_foreign
+from flowernoise.safe.hdf5 import refuse_foreign, stored_layers
 from flowernoise.safe.torch_pickle import read_state
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ RESNET50_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_WEIGHT_BYTES = 320 << 20  # ResNet50 with its classifier and what Adam keeps of each weight takes 308 MB
-MAX_LAYERS, MAX_ARRAYS = 1000, 16  # in a file, in a layer; ResNet50 has 177, and 4
 # Random weights come from one fixed seed, or no feature cache would ever be of use.
 RANDOM_SEED = 0
 RANDOM_DIGEST = f"none:seed={RANDOM_SEED}"
@@ -125,6 +124,22 @@ def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> 
         return Backbone("efficientnet_lite0", RANDOM_DIGEST, 224, 1280, partial(_build_lite0, load=_randomise))
     load = partial(_load_lite0, path=lite0_weight_file())
     return Backbone("efficientnet_lite0", LITE0_SHA256, 224, 1280, partial(_build_lite0, load=load))
+
+
+def unweighted(text: str) -> Backbone:
+    """The network of a spec with random weights, for who sets its own; no weight file is looked for.
+
+    Raises:
+        BadRequestError: there is no such backbone.
+
+    >>> unweighted("resnet50:weights=imagenet").weights_digest
+    'none:seed=0'
+    """
+    entry = backbones[text.partition(":")[0]]
+    backbone: Backbone = backbones.parse(
+        f"{entry.name}:weights=none" if "weights" in entry.parameters else entry.name
+    )()
+    return backbone
 
 
 # Finding the weights ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -214,23 +229,13 @@ def _build_resnet50(image_size: int, *, load: Callable[[keras.Model], None]) -> 
 
     # Preprocessing and the last layer stay in float32 under mixed precision: 0 to 255 is coarse in float16.
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = _reversed_channels(name="rgb_to_bgr", dtype="float32")(images)
+    x = keras.ops.flip(images, axis=-1)  # to blue, green, red; no layer of our own, so that plain Keras loads it
     x = keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="minus_means", dtype="float32")(x)
     x = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x).output
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
     model = keras.Model(images, features, name="resnet50")
     load(model)
     return model
-
-
-def _reversed_channels(**settings: Any) -> keras.layers.Layer:
-    import keras
-
-    class ReversedChannels(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
-        def call(self, images: Any) -> Any:
-            return keras.ops.flip(images, axis=-1)
-
-    return ReversedChannels(**settings)
 
 
 # EfficientNet-Lite0 ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,39 +362,13 @@ def _load_hdf5(model: keras.Model, *, path: Path, sha256: str) -> None:
             raise DamagedFileError(f"{path} changed while it was in use; run the command again")
         with h5py.File(io.BytesIO(content), "r") as file:
             refuse_foreign(file, len(content))
-            _set_weights(model, _stored_layers(file, longest_text(content)), path)
+            _set_weights(model, stored_layers(file, content), path)
     except FlowernoiseError:
         raise
     # On a damaged file HDF5 raises nearly anything: OSError, RuntimeError, KeyError, ValueError, …
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise DamagedFileError(f"{path} cannot be read ({reason}); fetch or save the weight file again") from error
-
-
-def _stored_layers(file: h5py.File, longest: int) -> dict[str, list[h5py.Dataset]]:
-    """Layer name → its arrays in the order of ``layer.weights``, of every layer that has any."""
-    root = file.get("model_weights", file)
-    if "layer_names" in root.attrs:
-        names = plain_texts(root, "layer_names", most=MAX_LAYERS, longest=longest)
-        stored = {name: _older_arrays(root[name], longest) for name in names}
-    else:
-        stored = {}
-        file.visititems(partial(_store_variables, stored, longest))
-    return {name: arrays for name, arrays in stored.items() if arrays}
-
-
-def _older_arrays(layer: h5py.Group, longest: int) -> list[h5py.Dataset]:
-    return [layer[name] for name in plain_texts(layer, "weight_names", most=MAX_ARRAYS, longest=longest)]
-
-
-def _store_variables(stored: dict[str, list[h5py.Dataset]], longest: int, path: str, item: Any) -> None:
-    """Keras 3 keeps a layer's arrays as …/vars/0, 1, …, with the layer's name as an attribute."""
-    parent, _, last = path.rpartition("/")
-    if last == "vars":
-        name = parent.rpartition("/")[2]
-        if "name" in item.attrs:
-            (name,) = plain_texts(item, "name", most=1, longest=longest)
-        stored[name] = [item[key] for key in sorted(item, key=int)]
 
 
 def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], path: Path) -> None:

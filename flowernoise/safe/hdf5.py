@@ -7,6 +7,7 @@ The reasons are one line and name the item, not the file; callers put the file's
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 MAX_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
 MAX_DEPTH = 50
 MAX_TEXT = 64 << 20  # bytes of an attribute
+MAX_LAYERS, MAX_ARRAYS = 1000, 16  # in a file of Keras, in a layer; ResNet50 has 177, and 4
 _NUMBERS = "biuf"  # kinds of NumPy types: truth values, integers, floats
 
 
@@ -138,3 +140,37 @@ def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[s
         raise ValueError(f"{item.name} has the attribute {attribute}, which is no list of few short texts")
     texts = np.atleast_1d(item.attrs[attribute]).tolist() if count else []
     return [text.decode() if isinstance(text, bytes) else text for text in texts]
+
+
+def stored_layers(file: Any, content: bytes) -> dict[str, list[Any]]:
+    """The data sets of every layer in a weight file of Keras, by the layer's name, in the order of ``layer.weights``.
+
+    Args:
+        file: an open ``h5py.File`` that :func:`refuse_foreign` lets pass.
+        content: its bytes.
+
+    Raises:
+        ValueError: names that are no short texts.
+    """
+    root, longest = file.get("model_weights", file), longest_text(content)
+    if "layer_names" in root.attrs:
+        names = plain_texts(root, "layer_names", most=MAX_LAYERS, longest=longest)
+        stored = {name: _older_arrays(root[name], longest) for name in names}
+    else:
+        stored = {}
+        file.visititems(functools.partial(_store_variables, stored, longest))
+    return {name: arrays for name, arrays in stored.items() if arrays}
+
+
+def _older_arrays(layer: Any, longest: int) -> list[Any]:
+    return [layer[name] for name in plain_texts(layer, "weight_names", most=MAX_ARRAYS, longest=longest)]
+
+
+def _store_variables(stored: dict[str, list[Any]], longest: int, path: str, item: Any) -> None:
+    """Keras 3 keeps a layer's arrays as …/vars/0, 1, …, with the layer's name as an attribute."""
+    parent, _, last = path.rpartition("/")
+    if last == "vars":
+        name = parent.rpartition("/")[2]
+        if "name" in item.attrs:
+            (name,) = plain_texts(item, "name", most=1, longest=longest)
+        stored[name] = [item[key] for key in sorted(item, key=int)]

@@ -11,15 +11,16 @@ from typing import TextIO
 from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
+from flowernoise.analysis.results.models import ExportResult, PredictResult
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
 from flowernoise.analysis.results.status import Status
 from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
 from flowernoise.catalogue.sources import label_words
-from flowernoise.errors import FlowernoiseError, PartlyFailedError
+from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
 from flowernoise.progress import Progress
 from flowernoise.safe.atomic import write_output
-from flowernoise.show import comparison, status, summaries, writers
+from flowernoise.show import comparison, models, status, summaries, writers
 from flowernoise.show.document import Document
 from flowernoise.show.progress import Quiet, Terminal
 from flowernoise.show.writers import table
@@ -129,14 +130,16 @@ class Session:
             self.progress.note("plot: done already, nothing touched")
         self._show(summaries.drawn(result))
 
-    def show_comparison(self, result: Comparison, form: str, output: Path | None) -> None:
-        """The table, in the requested form."""
+    def show_comparison(self, result: Comparison, form: str, output: Path | None, missed: str | None = None) -> None:
+        """The table, in the requested form; exit code 4 if it misses a gate, for the reason given."""
         document = comparison.document(result)
         if output is not None:
             write_output(output, writers.named(form).write(document).encode())
             self.progress.note(f"written to {output}")
         else:
             self._show(document, form)
+        if missed:
+            raise GateMissedError(missed)
 
     def show_preview(self, result: PreviewResult) -> None:
         """One row per contact sheet: its file, how many photos it shows, and how many of them are wrong."""
@@ -149,9 +152,11 @@ class Session:
             self.progress.note(f"the font of the sheets lacks some letters, so they write {', '.join(renamed)}")
         self._show(summaries.previewed(result))
 
-    def show_status(self, result: Status) -> None:
-        """One row per stage, and the command that comes next."""
+    def show_status(self, result: Status, *, check: bool = False) -> None:
+        """One row per stage, and what comes next; with ``check`` exit code 4 unless everything is sound and done."""
         self._show(status.document(result))
+        if check and result.shortcomings:
+            raise GateMissedError(status.shortcomings(result))
 
     def show_verify(self, result: VerifyResult) -> None:
         """How much was checked, with a line for each thing wrong or made again; an error if anything is wrong."""
@@ -168,6 +173,20 @@ class Session:
                 f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {result.directory} cannot be trusted: "
                 f"{', '.join(paths[:3])}{more}; {way_out}"
             )
+
+    def show_export(self, result: ExportResult) -> None:
+        """The paths of the model and of its classes, and how it differs from the run."""
+        if result.done_before:
+            self.progress.note("export: done already, nothing touched")
+        self._show(models.exported(result))
+
+    def show_predict(self, result: PredictResult) -> None:
+        """CSV with a line per photo; exit code 3 if some cannot be read, 1 if all."""
+        self._show(models.predicted(result), "json" if self._json else "csv")
+        if result.unreadable:
+            (path, why), count = result.unreadable[0], len(result.unreadable) + len(result.photos)
+            error = PartlyFailedError if result.photos else FlowernoiseError
+            raise error(f"{len(result.unreadable)} of {count} photos have no prediction; the first, {path}, {why}")
 
     def show_remove(self, result: RemoveResult) -> None:
         """What was removed, or would be."""

@@ -13,6 +13,7 @@ from flowernoise.store.setups import differing, named, settings
 from flowernoise.store.stages import STAGES
 
 MAX_NAMES = 4  # losses by name
+MAX_SHORTCOMINGS = 3  # in a line
 MAX_LINES = 5  # problems, or files of a kind of litter, by name
 _TONES: Mapping[str, Tone] = {"stale": "warn", "partly": "warn", "unknown": "warn", "damaged": "bad"}
 _LITTER = {
@@ -20,6 +21,13 @@ _LITTER = {
     "set aside": ("damaged file", "set aside"),
     "unreferenced": ("file", "that no record names"),
 }
+
+
+def shortcomings(result: Status) -> str:
+    """What is wrong or missing, in one line."""
+    first, more = result.shortcomings[:MAX_SHORTCOMINGS], len(result.shortcomings) - MAX_SHORTCOMINGS
+    others = f"; and {more} more" if more > 0 else ""
+    return f"{result.directory} is not sound and done: {'; '.join(first)}{others}"
 
 
 def document(result: Status) -> Document:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from flowernoise.options import as_toml, fields_of
 from flowernoise.registry import format_value
+from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
 from flowernoise.store.inventory import Fault
 from flowernoise.store.records import CONTROL, DatasetRequest, DrawKey
 from flowernoise.store.setups import Setup
@@ -62,3 +65,23 @@ def training_options(setup: Setup) -> list[str]:
     words += ["--epochs", str(setup.epochs), "--batch-size", str(setup.batch_size), "--optimizer", setup.optimizer]
     words += ["--learning-rate", ",".join(map(format_value, setup.learning_rates))]
     return [*words, "--l2", ",".join(map(format_value, setup.l2))]
+
+
+def as_file(words: Sequence[str]) -> str:
+    """The options of a ``run`` as a TOML file for ``--config``.
+
+    >>> print(as_file(["synthetic", "--rates", "0.2,0.4", "--loss", "ce", "--loss", "mae"]), end="")
+    source = "synthetic"
+    rates = [0.2, 0.4]
+    loss = ["ce", "mae"]
+    """
+    kinds = (PrepareSettings, CorruptSettings, TrainSettings, CompareSettings)
+    fields = {field.names[-1]: field for kind in kinds for field in fields_of(kind)}
+    source, *options = words
+    given: dict[str, Any] = {"source": source}
+    for option, text in zip(options[::2], options[1::2], strict=True):
+        field = fields[option]
+        repeated = field.many and not field.is_list
+        read = field.read((text,) if repeated else text)
+        given[field.name] = (*given.get(field.name, ()), *read) if repeated else read
+    return as_toml(kinds, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -79,6 +80,7 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
         provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
         digests=tuple(_digests(layout, dataset, drawn)),
+        sweep=_sweep(layout, dataset, drawn, live, settings),
     )
 
 
@@ -131,10 +133,10 @@ def _commands(
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
     prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset = files.read_record(layout.preset, "preset", PresetRecord) if layout.preset.exists() else None
-    if preset and preset.dataset == dataset.id and len(drawings) == len(trainings) == 1:
+    preset = _preset(layout, dataset)
+    if preset and len(drawings) == len(trainings) == 1:
         [(how, _)] = trainings
-        yield _command("run", *prepared, "--preset", preset.name, *drawings[0], *how)
+        yield _command("run", *prepared, "--preset", preset, *drawings[0], *how)
     else:
         yield _command("prepare", *prepared)
         yield from (_command("corrupt", *words) for words in drawings)
@@ -144,6 +146,27 @@ def _commands(
     chosen = ["--select", settings.select] if settings.select else []
     chosen += [word for text in settings.where for word in ("--where", text)]
     yield _command("report", "--metric", settings.metric, *chosen)
+
+
+def _sweep(
+    layout: Layout, dataset: Dataset, drawn: Iterable[DrawKey], live: Sequence[StoredRun], settings: ReportSettings
+) -> str:
+    """The options of the one ``run`` that makes the same again, as a TOML file; empty where it takes several."""
+    drawings, trainings, preset = list(_drawings(drawn)), _trainings(live), _preset(layout, dataset)
+    if len(drawings) != 1 or len(trainings) != 1:
+        return ""
+    [(how, losses)] = trainings
+    words = [*_prepared(dataset.request), *drawings[0], *how, "--metric", settings.metric]
+    words += ["--select", settings.select] if settings.select else []
+    # The losses are the preset's, and so are those of its control.
+    words += [] if preset else [word for loss in losses for word in ("--loss", loss)]
+    return (f"preset = {json.dumps(preset)}\n" if preset else "") + commands.as_file(words)
+
+
+def _preset(layout: Layout, dataset: Dataset) -> str | None:
+    """The preset that the data set was prepared for."""
+    preset = files.read_record(layout.preset, "preset", PresetRecord) if layout.preset.exists() else None
+    return preset.name if preset and preset.dataset == dataset.id else None
 
 
 def _command(*words: str) -> str:

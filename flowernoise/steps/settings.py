@@ -59,6 +59,12 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"cannot be written: {problem}")
 
 
+def _check_model_file(path: Path) -> None:
+    if path.suffix != ".keras":
+        raise ValueError("must end in .keras, or Keras does not load it")
+    _check_file(path)
+
+
 def _check_directory(path: Path) -> None:
     if problem := paths.why_no_directory(path):
         raise ValueError(f"cannot be written to: {problem}")
@@ -319,6 +325,20 @@ class CompareSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class GateSettings(Settings):
+    """What every cell that ``where`` picks must reach, in the metric's own unit; None asks for nothing."""
+
+    fail_under: Annotated[
+        float | None,
+        Option("Exit 4 if the mean of a cell that --where picks is worse than this, as in 0.8."),
+    ] = None
+    fail_under_low: Annotated[
+        float | None,
+        Option("The same for the worse end of the 95 % interval."),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class TableSettings(Settings):
     """How a comparison is shown, and where."""
 
@@ -423,6 +443,38 @@ class ReportSettings(Settings):
         Path | None,
         Option("Write there.", metavar="DIR", default="the artifacts directory", check=_check_directory),
     ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings(Settings):
+    """Which run is made a Keras model, and where to; ``noise`` None means the control."""
+
+    loss: Annotated[str | None, Option("Loss of the run.", default="the only one")] = None
+    noise: Annotated[str | None, Option("Noise model whose labels it learnt.", default="none, the control")] = None
+    rate: Annotated[float | None, Between(0, 1), Option("Nominal rate of that noise.", default="the only one")] = None
+    seed: Annotated[int | None, Option("Seed of the run.", default="the only one")] = None
+    where: Where = ()
+    select: Select = None
+    output: Annotated[
+        Path,
+        Option("The model; its classes are named beside it, in a .json file.", check=_check_model_file),
+    ] = Path("model.keras")
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictSettings(Settings):
+    """Which photos a model is asked about."""
+
+    model: Annotated[
+        Path | None, Option("A model that `flowernoise export` wrote.", metavar="MODEL", argument=True)
+    ] = None
+    photos: Annotated[tuple[Path, ...], Option("Photos.", metavar="PHOTOS...", argument=True)] = ()
+    probabilities: Annotated[bool, Option("Show the probabilities of all classes, too.")] = False
+
+    def check_together(self) -> None:
+        """Refuses to predict without a model or photos."""
+        if self.model is None or not self.photos:
+            raise BadRequestError("give a model and photos, as in flowernoise predict model.keras photo.jpg")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from flowernoise.training.program import Answers, Data, batches_of, data_of, pro
 from flowernoise.training.tasks import EpochOutputs, HeadsTask
 
 
-def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutputs]:
+def train_heads(task: HeadsTask, *, history: bool = False, weights: bool = False) -> Iterator[EpochOutputs]:
     """Trains the heads; yields their outputs after every epoch, or only after the last.
 
     Results repeat bit for bit on one machine. A head's neighbours, the size of the block and the number of threads
@@ -26,6 +26,7 @@ def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutp
     Args:
         task: the heads, their data and settings.
         history: outputs after every epoch rather than after the last.
+        weights: outputs hold the heads' weights, too.
 
     >>> from flowernoise.catalogue.losses import ce
     >>> from flowernoise.training.tasks import LossGroup
@@ -41,7 +42,7 @@ def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutp
     import keras
 
     asked, task = task.num_heads, _filled_up(task)
-    program = program_of(tuple(task.losses), task.num_classes, task.held, task.optimizer, history)
+    program = program_of(tuple(task.losses), task.num_classes, task.held, task.optimizer, history, weights)
     data = Data(*map(keras.ops.convert_to_tensor, data_of(task)))
     batches = {name: keras.ops.convert_to_tensor(rows) for name, rows in batches_of(task).items()}
     answers = Answers(*map(keras.ops.convert_to_numpy, program(data, batches)))
@@ -52,7 +53,15 @@ def train_heads(task: HeadsTask, *, history: bool = False) -> Iterator[EpochOutp
             probabilities=answers.probabilities[index, :asked],
             predicted=answers.predicted[index, :asked],
             training_loss=answers.loss_sum[index, :asked] / np.float32(len(task.train_features)),
+            kernels=_by_head(answers.kernel[index], task.held)[:asked] if weights else None,
+            biases=_by_head(answers.bias[index, :, None], task.held)[:asked, 0] if weights else None,
         )
+
+
+def _by_head(rows: np.ndarray, held: int) -> np.ndarray:
+    """Rows [K·held, d] as [K, d, c]; of two classes, the second one's are the first one's negative."""
+    by_head = rows.reshape(-1, held, rows.shape[1]).transpose(0, 2, 1)
+    return np.concatenate([by_head, -by_head], axis=2) if held == 1 else by_head
 
 
 def _filled_up(task: HeadsTask) -> HeadsTask:

@@ -54,6 +54,8 @@ class Answers(NamedTuple):
     probabilities: Tensor  # [A, K, m, c]
     predicted: Tensor  # [A, K, n]
     loss_sum: Tensor  # [A, K]
+    kernel: Tensor  # [A, K·held, d], or empty where weights are not asked for
+    bias: Tensor  # [A, K·held], likewise
 
 
 def data_of(task: HeadsTask) -> Data:
@@ -118,7 +120,9 @@ def batches_of(task: HeadsTask) -> dict[str, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=64)
-def program_of(groups: tuple[LossGroup, ...], num_classes: int, held: int, optimizer: str, history: bool) -> Any:
+def program_of(
+    groups: tuple[LossGroup, ...], num_classes: int, held: int, optimizer: str, history: bool, weights: bool
+) -> Any:
     """The compiled training: ``program(data, batches)`` → answers after every epoch, or after the last.
 
     One program for all epochs: the state stays where it is, rather than being copied in and out for each.
@@ -139,11 +143,11 @@ def program_of(groups: tuple[LossGroup, ...], num_classes: int, held: int, optim
         def train_and_answer(index: Tensor, carried: tuple[_State, Answers]) -> tuple[_State, Answers]:
             state, answers = carried
             state = ops.fori_loop(index * steps, (index + 1) * steps, step, state)
-            new = _answers(state, data, num_classes, held)
+            new = _answers(state, data, num_classes, held, weights)
             return state, Answers(*(_written(all_, index, one) for all_, one in zip(answers, new, strict=True)))
 
         start = _initial_state(groups, num_classes, optimizer, data)
-        blank = _answers(start, data, num_classes, held)
+        blank = _answers(start, data, num_classes, held, weights)
         none = Answers(*(ops.zeros((times, *one.shape), one.dtype) for one in blank))
         answers: Answers = ops.fori_loop(0, times, train_and_answer, (start, none))[1]
         return answers
@@ -151,9 +155,10 @@ def program_of(groups: tuple[LossGroup, ...], num_classes: int, held: int, optim
     return compiled(program)
 
 
-def _answers(state: _State, data: Data, num_classes: int, held: int) -> Answers:
+def _answers(state: _State, data: Data, num_classes: int, held: int, weights: bool) -> Answers:
     from keras import ops
 
+    shown = None if weights else 0
     return Answers(
         probabilities=ops.softmax(_logits(state.kernel, state.bias, data.others, held), axis=-1),
         predicted=ops.cast(
@@ -161,6 +166,8 @@ def _answers(state: _State, data: Data, num_classes: int, held: int) -> Answers:
             str(np.min_scalar_type(num_classes - 1)),
         ),
         loss_sum=state.loss_sum,
+        kernel=state.kernel[:shown],
+        bias=state.bias[:shown],
     )
 
 

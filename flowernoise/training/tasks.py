@@ -146,12 +146,16 @@ class EpochOutputs:
         probabilities: [K, m, c] float32, for ``other_features``; not finite for a head that diverged.
         predicted: [K, n] uint8 (uint16 above 256 classes), class of each training photo.
         training_loss: [K] float32, mean over the epoch's batches before each step, as ``fit`` reports it, without L2.
+        kernels: [K, d, c] float32, where they are asked for.
+        biases: [K, c] float32, likewise.
     """
 
     epoch: int
     probabilities: np.ndarray
     predicted: np.ndarray
     training_loss: np.ndarray
+    kernels: np.ndarray | None = None
+    biases: np.ndarray | None = None
 
 
 def invertible(transition_matrices: np.ndarray) -> np.ndarray:

@@ -8,12 +8,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from flowernoise import options
 from flowernoise.analysis.views.reports import Report
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
@@ -24,6 +26,7 @@ from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.report import ReportSettings, gather, report
+from flowernoise.steps.settings import CompareSettings, TrainSettings
 from flowernoise.steps.status import status
 from flowernoise.store import datasets, draws, files, runs
 from flowernoise.store.layout import Layout
@@ -39,6 +42,7 @@ from flowernoise.training.selection import ALL
 from tests.fabricated import a_block, a_run, a_setup
 
 EVIL = "<script>alert(1)"
+SETTINGS_OF_RUN = (PrepareSettings, CorruptSettings, TrainSettings, CompareSettings)
 CLASSES = (EVIL, "daisy", "a|b & c")
 
 
@@ -115,6 +119,7 @@ def only_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     paths = [folder / "report.html", folder / "report.md", *sorted((folder / "report").iterdir())]
+    paths.append(folder / "report.toml")
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -216,6 +221,28 @@ def test_the_command_of_training_names_every_setting(gathered):
     )
 
 
+def test_one_run_with_the_file_prepares_draws_and_trains_the_same_again(gathered, made, tmp_path):
+    (tmp_path / "report.toml").write_text(gathered.sweep)
+    assert tomllib.loads(gathered.sweep)["learning-rate"] == [0.001, 0.01]
+    settings = options.configured(
+        [field for kind in SETTINGS_OF_RUN for field in options.fields_of(kind)], tmp_path / "report.toml", "run"
+    )
+    again, dataset = tmp_path / "again", datasets.need(Layout(made))
+    prepare(again, options.made(PrepareSettings, settings), Silent())
+    assert datasets.need(Layout(again)).id == dataset.id
+    corrupt(again, options.made(CorruptSettings, settings), Silent())
+    assert draws.index(Layout(again), dataset.id).keys() == draws.index(Layout(made), dataset.id).keys()
+    wanted = options.made(TrainSettings, settings)
+    assert (wanted.losses, wanted.epochs, wanted.l2) == (("ce", "mae"), 3, (0.0,))
+
+
+def test_what_takes_several_runs_has_no_file(artifacts):
+    corrupt(artifacts, CorruptSettings(noise=("pairflip",), rates=(0.1,), seeds=1), Silent())
+    gathered = gather(artifacts, ReportSettings(), Silent())
+    assert gathered.sweep == ""
+    assert "report.toml" not in render(gathered)
+
+
 def test_a_preset_is_one_command(artifacts):
     layout = Layout(artifacts)
     files.write_record(layout.preset, "preset", PresetRecord("seed", datasets.need(layout).id))
@@ -223,6 +250,8 @@ def test_a_preset_is_one_command(artifacts):
     assert first.startswith("flowernoise run ")
     assert "--preset seed --noise pairflip --noise symmetric --rates 0.2,0.4 --seeds 2 --backbone resnet50" in first
     assert "--loss" not in first
+    sweep = tomllib.loads(gather(artifacts, ReportSettings(), Silent()).sweep)
+    assert (sweep["preset"], sweep["rates"], "loss" in sweep) == ("seed", [0.2, 0.4], False)
     assert last == "flowernoise report --metric accuracy"
 
 

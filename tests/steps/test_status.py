@@ -536,6 +536,39 @@ def test_the_command_shows_a_row_a_stage_and_what_comes_next(layout):
     assert contents(layout.root) == before
 
 
+def test_what_is_sound_and_done_passes_the_check_whatever_lies_beside_it(layout):
+    assert status(layout.root).shortcomings == ()
+    (layout.draws / TEMPORARY).write_bytes(b"12")
+    earlier = [key._replace(setup=a_setup(epochs=3)) for key in keys_of("mae", draws=DRAWS[:3])]
+    train(layout, earlier, name="earlier", recency=0)
+    evaluate(layout)
+    (layout.root / "report.html").write_bytes(b"of something else")
+    assert status(layout.root).shortcomings == ()
+    passed = flowernoise("-a", str(layout.root), "--check")
+    assert (passed.returncode, passed.stderr) == (0, "")
+
+
+def test_the_check_names_what_is_wrong_or_missing_and_exits_4(tmp_path, layout):
+    empty = flowernoise("-a", str(tmp_path / "none"), "--check")
+    assert empty.returncode == 4
+    assert empty.stdout.startswith("nothing in ")
+    assert empty.stderr == (
+        f"error: {tmp_path / 'none'} is not sound and done: prepare is missing; corrupt is missing; train is missing; "
+        "and 1 more\n"
+    )
+    (layout.runs / "block.json").write_text("{}")
+    broken = flowernoise("-a", str(layout.root), "--check", "--json")
+    assert (broken.returncode, json.loads(broken.stdout)["schema"], broken.stderr.count("\n")) == (4, 1, 1)
+    assert "block.json is damaged" in broken.stderr
+
+
+def test_runs_that_the_table_lacks_are_a_shortcoming(layout):
+    corrupt(layout, [DrawKey("pairflip", 0.4, 0)], name="more")
+    assert status(layout.root).shortcomings == ("ce lacks 1 of its runs", "mae lacks 1 of its runs")
+    train(layout, keys_of("ce", "mae", draws=[DrawKey("pairflip", 0.4, 0)]), name="more")
+    assert status(layout.root).shortcomings == ("evaluate is stale",)
+
+
 def test_the_command_gives_one_json_object(layout):
     (layout.root / "draws" / TEMPORARY).write_bytes(b"12")
     shown = json.loads(flowernoise("-a", str(layout.root), "--json").stdout)

@@ -326,6 +326,21 @@ def test_recommended_heads_is_a_positive_number(num_features, num_classes):
     assert recommended_heads(num_features, num_classes) >= 1
 
 
+@pytest.mark.parametrize(("num_classes", "zeros"), [(2, True), (2, False), (3, True)])
+def test_weights_give_the_answers_after_every_epoch(num_classes, zeros):
+    task = make_task(num_classes=num_classes, **({"initial_kernel": None} if zeros else {}))
+    for outputs, without in zip(
+        train_heads(task, history=True, weights=True), train_heads(task, history=True), strict=True
+    ):
+        assert (without.kernels, without.biases) == (None, None)
+        np.testing.assert_array_equal(outputs.probabilities, without.probabilities)
+        assert outputs.kernels is not None
+        assert outputs.biases is not None
+        assert outputs.kernels.shape == (6, 12, num_classes)
+        logits = task.other_features @ outputs.kernels + outputs.biases[:, None]
+        np.testing.assert_allclose(softmax(logits, axis=-1), outputs.probabilities, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

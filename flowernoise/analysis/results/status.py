@@ -10,6 +10,9 @@ from flowernoise.store.setups import Setup
 
 State = Literal["done", "partly", "there", "stale", "damaged", "unknown", "missing"]
 
+_NEEDED = ("prepare", "corrupt", "train", "evaluate")
+_STATES = {"partly": "partly done", "unknown": "not known"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -101,3 +104,20 @@ class Status:
     def bytes(self) -> int:
         """Size of everything."""
         return sum(stage.bytes for stage in self.stages)
+
+    @property
+    def shortcomings(self) -> tuple[str, ...]:
+        """What keeps it from being sound and done, up to the evaluation of what ``compare`` shows by default.
+
+        Pictures, reports, litter, and what belongs to replaced photos do not count.
+        """
+        states = {stage.name: stage.state for stage in self.stages}
+        sufficient = {name: ("done", "partly") if name == "train" else ("done",) for name in _NEEDED}
+        undone = [
+            f"{name} is {_STATES.get(states[name], states[name])}"
+            for name in _NEEDED
+            if states[name] not in sufficient[name]
+        ]
+        # Training is partly done where runs that are shown are missing, and where some that are not shown are stale.
+        lacking = [f"{count.loss} lacks {count.lacking} of its runs" for count in self.runs if count.lacking]
+        return (*self.problems, *undone, *lacking)

@@ -24,8 +24,9 @@ class DrawnCondition:
 class Report:
     """What a report is written from.
 
-    ``passed_over`` says of which kinds there is no picture, and why; ``commands`` make the same again; ``provenance``
-    is what made the runs, each once; ``digests`` are what equal results have in common, by what they are of.
+    ``passed_over`` says of which kinds there is no picture, and why; ``commands`` make the same again; ``sweep`` is
+    a TOML file with which one ``run`` does, empty where it takes several; ``provenance`` is what made the runs, each
+    once; ``digests`` are what equal results have in common, by what they are of.
     """
 
     dataset: Dataset
@@ -37,6 +38,7 @@ class Report:
     commands: tuple[str, ...]
     provenance: tuple[Provenance, ...]
     digests: tuple[tuple[str, str], ...]
+    sweep: str = ""
 
 
 def conditions_of(drawn: Iterable[Draw]) -> Iterator[DrawnCondition]:

@@ -31,6 +31,7 @@ from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset
 
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
 MAX_SENTENCES = 10  # on differences; more are a table
+SWEEP = "report.toml"  # the file with which one run makes all again
 
 
 def document(report: Report) -> Document:
@@ -204,6 +205,8 @@ def _cautions(report: Report) -> Iterator[Block]:
 def _reproduce(report: Report) -> Iterator[Block]:
     yield Paragraph("In an empty directory, with the versions below:")
     yield Verbatim(tuple(report.commands), shell=True)
+    if report.sweep:
+        yield Paragraph(f"Or, with the options in {SWEEP}: flowernoise run --config {SWEEP}")
     seeds = sorted({row.seeds for row in report.comparison.rows if row.seeds})
     if seeds:
         yield Paragraph(

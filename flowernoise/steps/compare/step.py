@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from flowernoise import __version__
+from flowernoise.analysis.comparison import gate
 from flowernoise.analysis.comparison.assemble import assemble
 from flowernoise.analysis.comparison.evaluated import Directory, open_directory, read_groups
 from flowernoise.analysis.comparison.question import Question
@@ -17,7 +18,7 @@ from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.metrics import facts_of, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps.settings import CompareSettings
+from flowernoise.steps.settings import CompareSettings, GateSettings
 from flowernoise.store import comparisons, evaluations, files
 from flowernoise.store.records import Comparison, KeptComparison, versions_of
 
@@ -64,6 +65,16 @@ def compare_or_find(
     names = tuple(str(directory.path) for directory in opened)
     notes = (*_stale(opened, kept.inputs), *kept.comparison.notes)
     return msgspec.structs.replace(kept.comparison, directories=names, notes=notes), found is not None
+
+
+def missed(comparison: Comparison, settings: CompareSettings, wanted: GateSettings) -> str | None:
+    """Why a comparison made with these settings misses the gate; None if it does not.
+
+    Raises:
+        BadRequestError: as :func:`flowernoise.analysis.comparison.gate.missed`.
+    """
+    limits = dataclasses.asdict(wanted)
+    return gate.missed(comparison, settings.where, **limits)
 
 
 def _found(opened: Sequence[Directory], settings: CompareSettings, progress: Progress) -> KeptComparison | None:

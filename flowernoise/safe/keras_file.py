@@ -1,0 +1,147 @@
+"""Keras model files (``.keras``) of unknown makers: what layers they name, and arrays; nothing in them is run.
+
+Keras builds a model from such a file by importing what the file names. Here our own code builds the model; the file's
+layers are only compared with its layers, and arrays are taken from the file once it is known to hold nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+import stat
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowernoise.errors import BadRequestError
+from flowernoise.safe.atomic import reason
+from flowernoise.safe.hdf5 import refuse_foreign, stored_layers
+
+METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+MAX_BYTES = 320 << 20  # of a file; ResNet50 takes 95 MB
+MAX_CONFIG = 4 << 20
+_END, _END_BYTES, _END_64_BYTES = b"PK\x05\x06", 22, 20
+_MAX_DIRECTORY = 1 << 12  # bytes of a ZIP file's list of contents; ours takes 200
+_STAMP = "1980-01-01@00:00:00"  # of a file whose bytes depend on what is in it alone
+_SHARED = re.compile(rb'("shared_object_id": )(\d+)')
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KerasFile:
+    """Class and name of each layer, in order, and the arrays of those that have any, by name."""
+
+    layers: tuple[tuple[str, str], ...]
+    arrays: Mapping[str, list[Array]]
+
+
+def read(path: Path) -> KerasFile:
+    """What a model file holds.
+
+    Raises:
+        BadRequestError: it cannot be read, is not of the form in which :func:`write` writes, or holds more than arrays
+            of finite numbers.
+    """
+    content = _content(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(_listed(content))) as archive:
+            config = json.loads(_member(archive, CONFIG, MAX_CONFIG))
+            weights = _member(archive, WEIGHTS, len(content))
+        return KerasFile(_layers(config), _arrays(weights))
+    # On a damaged file zipfile, json and h5py raise nearly anything: BadZipFile, RecursionError, RuntimeError, …
+    except Exception as error:
+        first = (str(error) or type(error).__name__).partition("\n")[0]
+        raise BadRequestError(f"{path} is not a model that `flowernoise export` wrote: {first}") from error
+
+
+def write(model: Any) -> bytes:
+    """A model as a ``.keras`` file, of which equal models give equal bytes.
+
+    Args:
+        model: a Keras model.
+    """
+    import keras
+
+    plain = io.BytesIO()
+    with tempfile.TemporaryDirectory(prefix="flowernoise-") as folder:
+        saved = Path(folder, "model.keras")
+        keras.saving.save_model(model, saved)
+        with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(plain, "w") as fixed:
+            for name in (METADATA, CONFIG, WEIGHTS):
+                fixed.writestr(zipfile.ZipInfo(name), _FIXES.get(name, bytes)(archive.read(name)))
+    return plain.getvalue()
+
+
+def _undated(metadata: bytes) -> bytes:
+    return json.dumps({**json.loads(metadata), "date_saved": _STAMP}).encode()
+
+
+def _renumbered(config: bytes) -> bytes:
+    """Objects that several layers share have addresses for numbers; they are numbered as they come."""
+    numbers: dict[bytes, int] = {}
+    return _SHARED.sub(lambda found: b"%s%d" % (found[1], numbers.setdefault(found[2], len(numbers))), config)
+
+
+_FIXES = {METADATA: _undated, CONFIG: _renumbered}
+
+
+def _content(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadRequestError(f"cannot read {path}: it is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise BadRequestError(f"{path} is larger than {MAX_BYTES:,} bytes, so it is not a model of ours")
+        with path.open("rb") as stream:
+            return stream.read(MAX_BYTES)
+    except OSError as error:
+        raise BadRequestError(f"cannot read {path}: {reason(error)}") from None
+    except ValueError as error:
+        if isinstance(error, BadRequestError):
+            raise
+        raise BadRequestError(f"cannot read {str(path)!r}: {error}") from None  # a null character in the path
+
+
+def _listed(content: bytes) -> bytes:
+    """Refuses a ZIP file whose list of contents is long, before anything reads it."""
+    end = content[-_END_BYTES:]
+    is_large = content[-_END_BYTES - _END_64_BYTES :].startswith(b"PK\x06\x07")
+    if not end.startswith(_END) or is_large or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY:
+        raise ValueError("it is not a ZIP file of few files")
+    return content
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """A file that is stored as it is: compressed ones swell to what their maker likes."""
+    if name not in archive.namelist():
+        raise ValueError(f"{name} is missing")
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > most:
+        raise ValueError(f"{name} is compressed, or too large")
+    return archive.read(info)
+
+
+def _layers(config: Any) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple((str(layer["class_name"]), str(layer["name"])) for layer in config["config"]["layers"])
+    except (KeyError, TypeError):
+        raise ValueError(f"{CONFIG} does not list layers") from None
+
+
+def _arrays(weights: bytes) -> dict[str, list[Array]]:
+    import h5py
+
+    with h5py.File(io.BytesIO(weights), "r") as file:
+        refuse_foreign(file, len(weights))
+        arrays = {
+            name: [np.asarray(item[()]) for item in items] for name, items in stored_layers(file, weights).items()
+        }
+    if not all(np.isfinite(array).all() for of_layer in arrays.values() for array in of_layer):
+        raise ValueError(f"{WEIGHTS} holds weights that are not finite")
+    return arrays
