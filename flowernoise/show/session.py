@@ -145,7 +145,7 @@ class Session:
         """One row per contact sheet: its file, how many photos it shows, and how many of them are wrong."""
         from flowernoise.show.contact_sheet import class_names
 
-        if not result.written:
+        if result.done_before:
             self.progress.note("preview: done already, nothing touched")
         renamed = [f"{a} as {b}" for a, b in zip(result.classes, class_names(result.classes), strict=True) if a != b]
         if renamed:

@@ -12,16 +12,17 @@ import msgspec
 from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
-from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
+from flowernoise.analysis.results.written import ListedPhoto, PlotResult, PreviewResult, ReportResult, SheetFile
 from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show.document import Bullets, Cell, Document, Table, TableColumn, Verbatim, cells, columns
+from flowernoise.show.document import Bullets, Cell, Document, Records, Table, TableColumn, Verbatim, cells, columns
 from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
 from flowernoise.store.stages import counted_as
 
 MAX_RUNS = 40
+PHOTO_LIST = "photos.csv"  # beside contact sheets: every photo on them
 MAX_LEFT_OUT = 5
 
 
@@ -214,8 +215,17 @@ def previewed(result: PreviewResult) -> Document:
     wrong = "wrong" if label_words(result.source).are_clean else "not as given"
     heads = (TableColumn(str(result.directory), folds=True), *columns("photos", wrong, "in all", numeric=True))
     sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
-    data = {"schema": 1, "written": result.written, "sheets": sheets}
-    return Document((Table(heads, tuple(rows)),), data=data)
+    listed = str(result.directory / PHOTO_LIST)
+    data = {"schema": 1, "written": result.written, "sheets": sheets, "list": listed}
+    notes = (f"{PHOTO_LIST} lists the photos on the sheets with labels and predictions",)
+    return Document((Table(heads, tuple(rows), notes=notes),), data=data)
+
+
+def photos_on(sheets: Sequence[SheetFile]) -> Document:
+    """A record per photo on a sheet: its labels, and what a run predicts."""
+    header = tuple(field.name for field in dataclasses.fields(ListedPhoto))
+    rows = tuple((sheet.file.name, *dataclasses.astuple(photo)) for sheet in sheets for photo in sheet.listed)
+    return Document((), records=Records(("sheet", *header), rows))
 
 
 def verified(result: VerifyResult) -> Document:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowernoise.analysis import where
-from flowernoise.analysis.results.written import PreviewResult, SheetFile
+from flowernoise.analysis.results.written import ListedPhoto, PreviewResult, SheetFile
 from flowernoise.analysis.views.arrays import Pixels
 from flowernoise.analysis.views.sheets import (
     ContactSheet,
@@ -24,7 +24,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
-from flowernoise.show import contact_sheet
+from flowernoise.show import contact_sheet, summaries, writers
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import files
 from flowernoise.store.artifacts import Artifacts
@@ -39,7 +39,7 @@ SIDE = 160  # pixels of a photo on a sheet
 
 
 def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> PreviewResult:
-    """Draws contact sheets and writes those that are new or changed.
+    """Draws contact sheets and writes those that are new or changed, beside a list of the photos on them.
 
     Raises:
         BadRequestError: nothing prepared, or no draws or runs as asked for.
@@ -55,7 +55,9 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
             file = directory / f"{sheet.name}.png"
             drawn.append(_on_disk(sheet, file, files.write_plain(file, contact_sheet.png(sheet))))
             advance(1)
-    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn))
+    listed = writers.named("csv").write(summaries.photos_on(drawn)).encode()
+    is_list_new = files.write_plain(directory / summaries.PHOTO_LIST, listed)
+    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn), is_list_new)
 
 
 def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[ContactSheet]:
@@ -91,7 +93,9 @@ class _Work:
         """The sheets: clean, a draw after another, the mistakes of a run after another."""
         chosen = sample(self._train, self._settings.photos, self._settings.seed)
         pixels = dict(zip((photo.id for photo in chosen), self._decoded(chosen), strict=True))
-        clean = tuple(SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
+        clean = tuple(
+            SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label, path=photo.path) for photo in chosen
+        )
         yield self._sheet("clean", "train", clean, self.dataset.id)
         rows = {photo.id: row for row, photo in enumerate(self._train)}
         for draw in self._draws.values():
@@ -107,7 +111,9 @@ class _Work:
         rows = most_confident(probabilities, true, self._settings.photos)
         chosen = [self._test[row] for row in rows]
         shown = tuple(
-            SheetPhoto(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
+            SheetPhoto(
+                photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()), photo.path
+            )
             for photo, pixels, answer in zip(chosen, self._decoded(chosen), probabilities[rows], strict=True)
         )
         sheet = self._sheet("mistakes", "test", shown, run.block.arrays.sha256)
@@ -266,4 +272,11 @@ def _on_disk(sheet: ContactSheet, file: Path, written: bool) -> SheetFile:
         mode=sheet.mode,
         settings=sheet.settings,
         selection=sheet.selection,
+        listed=tuple(_listed(photo, sheet) for photo in sheet.photos),
     )
+
+
+def _listed(photo: SheetPhoto, sheet: ContactSheet) -> ListedPhoto:
+    predicted = None if photo.predicted is None else sheet.classes[photo.predicted]
+    label, given = sheet.classes[photo.true], sheet.classes[photo.given]
+    return ListedPhoto(photo.path, photo.id, sheet.split, label, given, predicted, photo.probability)

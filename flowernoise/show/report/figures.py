@@ -1,4 +1,4 @@
-"""The pictures of a report, and what they tell those who cannot see them."""
+"""The pictures of a report, with text for people who cannot see them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def _sheet_alt(sheet: ContactSheet) -> str:
             if photo.predicted is not None and photo.probability is not None
         ]
         return f"Contact sheet of {len(sheet.photos)} misclassified test photos" + (
-            f"; most confidently {', '.join(shown)}." if shown else "."
+            f". The most confident mistakes: {', '.join(shown)}." if shown else "."
         )
-    wrong, kind = sheet.wrong or "none", label_words(sheet.source).wrong
+    wrong = f"{sheet.wrong} of them {'is' if sheet.wrong == 1 else 'are'} {label_words(sheet.source).wrong}"
     mixed_up = dict.fromkeys((classes[p.true], classes[p.given]) for p in sheet.photos if p.true != p.given)
     examples = [f"{true} labelled {given}" for true, given in mixed_up][:3]
-    return f"Contact sheet of {len(sheet.photos)} training photos with their labels, {wrong} of them {kind} ones" + (
+    return f"Contact sheet of {len(sheet.photos)} training photos with their labels. {wrong}" + (
         f", such as {', '.join(examples)}." if examples else "."
     )
