@@ -89,11 +89,7 @@ def title(sheet: ContactSheet) -> SheetTitle:
     kind = ", ".join([f"{sheet.backbone} {sheet.mode}", *sheet.settings, f"{sheet.selection} epoch"])
     most = f"{shown} most confident shown" if shown < sheet.mistakes else "all shown"
     judged = "" if words.are_clean else f" by {words.labels}"
-    found = (
-        f"{sheet.mistakes:,} misclassified{judged}, {most}"
-        if sheet.mistakes
-        else f"no mistakes{judged}"
-    )
+    found = f"{sheet.mistakes:,} misclassified{judged}, {most}" if sheet.mistakes else f"no mistakes{judged}"
     return SheetTitle(f"mistakes of {sheet.loss}, trained on {noise}", (kind, wrong, sheet.source, of_split, found))
 
 

@@ -172,7 +172,7 @@ def _run(result: EvaluateResult, row: int) -> dict[str, object]:
 
 
 def listed(things: Sequence[Listed], *, in_full: bool) -> Document:
-    """A table for each kind, of specs with their defaults and what they mean; or one thing in full."""
+    """One table per kind, of specs with their defaults and what they mean; or one thing in full."""
     data = {"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]}
     if in_full:
         [thing] = things
@@ -195,7 +195,7 @@ def _spec(thing: Listed) -> str:
 
 
 def drawn(result: PlotResult) -> Document:
-    """The paths of the pictures, a line each."""
+    """The paths of the pictures, one per line."""
     files = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
     return Document((Bullets(tuple(str(f.path) for f in result.files)),), data={"schema": 1, "files": files})
 

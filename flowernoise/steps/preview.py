@@ -1,4 +1,4 @@
-"""``preview``: the photos as a person checks them: their labels, the labels of draws, and what runs get wrong."""
+"""``preview``: photos for a person to check: their labels, the labels of draws, and what runs get wrong."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
 
 
 class _Work:
-    """What is to be shown, found before anything is drawn."""
+    """What to show, found before anything is drawn."""
 
     def __init__(self, held: Artifacts, settings: PreviewSettings, progress: Progress) -> None:
         settings.check()
@@ -81,7 +81,9 @@ class _Work:
         drawn = {draw.key: draw for draw in held.draws()}
         self._controls, self._draws = _picked(drawn, settings, held.layout)
         if not drawn:
-            progress.note("no draws yet, so only the labels without noise are shown; `flowernoise corrupt` comes next")
+            progress.note(
+                "nothing was drawn yet, so only labels without noise are shown; `flowernoise corrupt` draws noisy ones"
+            )
         self._runs = _Runs(held, [*self._controls, *self._draws], settings, progress)
 
     @property
@@ -90,7 +92,7 @@ class _Work:
         return 1 + len(self._draws) + len(self._runs.picked)
 
     def sheets(self) -> Iterator[ContactSheet]:
-        """The sheets: clean, a draw after another, the mistakes of a run after another."""
+        """The sheets: clean labels, then one per draw, then one per run with its mistakes."""
         chosen = sample(self._train, self._settings.photos, self._settings.seed)
         pixels = dict(zip((photo.id for photo in chosen), self._decoded(chosen), strict=True))
         clean = tuple(
@@ -159,17 +161,19 @@ class _Runs:
                 self.picked.append(run)
         for reason, members in passed_over.items():
             which = f"{len(members)} {'run' if len(members) == 1 else 'runs'}"
-            progress.note(f"no mistakes of {which}, such as {members[0].method} on {members[0].draw}: {reason}")
+            progress.note(
+                f"mistakes of {which} are left out, such as {members[0].method} on {members[0].draw}: {reason}"
+            )
         if not live:
-            progress.note("no runs yet, so no mistakes are shown; `flowernoise train` makes them")
+            progress.note("nothing was trained yet, so mistakes are left out; `flowernoise train` comes first")
 
 
 def _why_not(run: RunHandle) -> str:
-    """Why a run's mistakes cannot be shown; nothing where they can."""
+    """Why a run's mistakes cannot be shown; empty if they can."""
     if run.failure:
         return "training failed"
     if run.block.mode == "finetune" and not run.is_evaluated:
-        return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network predicts"
+        return "run `flowernoise evaluate` first, which keeps what a fine-tuned network predicts"
     return ""
 
 
@@ -179,7 +183,7 @@ def _picked(
     """The controls and the noisy draws that are asked for: the first seeds of each noise and rate.
 
     Raises:
-        BadRequestError: none is there of a noise or rate.
+        BadRequestError: a noise or rate that was never drawn.
     """
     by_condition: dict[tuple[str, float], list[DrawKey]] = {}
     wanted: set[str] = set()
@@ -203,7 +207,7 @@ def _picked(
 
 
 def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]:
-    """Which of the specs there are is asked for; a name alone means all of its specs unless one is just that.
+    """Which of these specs a text means; a name alone means all specs of that name, unless one is just the name.
 
     >>> sorted(_matching("instance", {"instance:backbone=efficientnet_lite0", "symmetric"}, noise_models))
     ['instance:backbone=efficientnet_lite0']
