@@ -105,6 +105,17 @@ def varying(columns: Sequence[Column]) -> list[str]:
     return names + differing({column.setup for column in columns})
 
 
+def telling(columns: Sequence[Column]) -> list[str]:
+    """As many of those that :func:`varying` names as it takes to tell columns apart."""
+    names: list[str] = []
+    ways = len({(column.setup, column.variant) for column in columns})
+    for name in varying(columns):
+        if len({tuple(part(column, each) for each in names) for column in columns}) == ways:
+            break
+        names.append(name)
+    return names
+
+
 def part(column: Column, name: str) -> str:
     """What a column has of that which :func:`varying` names."""
     if name == "directory":

@@ -269,8 +269,8 @@ def metric_name(result: Comparison) -> str:
 
 
 def loss_name(result: Comparison, of: Row | Tolerated) -> str:
-    """The loss of a row, with backbone, mode and directory where they differ."""
-    return compared.column_name(of.column, compared.varying(result.columns))
+    """The loss of a row, with as much of its backbone, mode, directory and settings as tells it from others."""
+    return compared.column_name(of.column, compared.telling(result.columns))
 
 
 def p_value(p: float) -> str:

@@ -215,6 +215,14 @@ def test_losses_are_named_with_their_backbone_where_there_are_several():
     assert "ce · efficientnet_lite0 is the only loss: its accuracy is 80.0 %" in second
 
 
+def test_losses_are_named_with_no_more_than_tells_them_apart():
+    tuned = a_setup(mode="finetune", epochs=9, batch_size=64)
+    rows = a_row(CLEAN, "ce", 0.9, best=True), a_row(CLEAN, "ce", 0.8, setup=tuned)
+    first, second = sentences.best(compared(*rows))
+    assert "ce · features is the only loss" in first
+    assert "ce · finetune is the only loss" in second
+
+
 def test_a_loss_that_is_given_the_true_matrix_is_never_called_best_or_most_tolerant():
     oracle = a_row(CLEAN, "forward:T=true", 0.95, oracle=True)
     [sentence] = sentences.best(compared(oracle, a_row(CLEAN, "ce", 0.9, best=True), a_row(CLEAN, "mae", 0.8)))

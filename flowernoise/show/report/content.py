@@ -27,7 +27,7 @@ from flowernoise.show.document import (
 )
 from flowernoise.show.report import figures
 from flowernoise.show.summaries import photos_by_class
-from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset
+from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset, Provenance
 
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
 MAX_SENTENCES = 10  # on differences; more are a table
@@ -87,6 +87,11 @@ def _asked(report: Report) -> Iterator[Block]:
             *sorted({_selection(photos.select) for photos in result.datasets}),
         )
     )
+
+
+def _made_with(made: Provenance) -> str:
+    features = f"; features by {made.extractor}" if made.extractor else ""
+    return f"Versions that made the runs. Backend: {made.backend} on {made.device}{features}."
 
 
 def _selection(select: str) -> str:
@@ -221,7 +226,7 @@ def _reproduce(report: Report) -> Iterator[Block]:
         yield Table(
             columns("package", "version"),
             tuple(cells(*each) for each in sorted(made.versions.items())),
-            f"Versions that made the runs. Backend: {made.backend} on {made.device}.",
+            _made_with(made),
         )
     yield Table(
         columns("what", "digest"),
