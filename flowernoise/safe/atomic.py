@@ -86,8 +86,13 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_output(path: Path, data: bytes) -> None:
+def write_output(path: Path, data: bytes) -> bool:
     """Writes a file that a user named: whole, unless it is a pipe or a device, and through links.
+
+    A file that holds just that is left alone.
+
+    Returns:
+        Whether it was written.
 
     Raises:
         FlowernoiseError: it cannot be written; what was there is unchanged.
@@ -98,12 +103,15 @@ def write_output(path: Path, data: bytes) -> None:
             if final.is_dir():
                 raise FlowernoiseError(f"cannot write {path}: it is a directory; name a file in it")
             final.write_bytes(data)
-            return
+            return True
+        if final.exists() and final.stat().st_size == len(data) and final.read_bytes() == data:
+            return False
     except OSError as error:
         raise FlowernoiseError(f"cannot write {path}: {reason(error)}") from error
     with temporary(final.parent, final.name) as (unfinished, stream):
         stream.write(data)
         commit(stream, unfinished, final)
+    return True
 
 
 # Temporary files: those of this process, gone with it however it ends, and those that others have left behind

@@ -18,7 +18,6 @@ import numpy as np
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean, format_value
 from flowernoise.safe import atomic
-from flowernoise.store import files
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import DrawKey
@@ -56,10 +55,7 @@ def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     data = text.getvalue().encode()
-    if path.exists() and not path.is_file():
-        atomic.write_output(path, data)  # a pipe or a device is written to, not replaced
-        return True
-    return files.write_plain(path, data)
+    return atomic.write_output(path, data)
 
 
 def read(
