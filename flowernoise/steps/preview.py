@@ -43,7 +43,7 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
     """Draws contact sheets and writes those that are new or changed, beside a list of the photos on them.
 
     Raises:
-        BadRequestError: nothing prepared, or no draws or runs as asked for.
+        BadRequestError: nothing prepared, or no such draws or runs.
         DamagedFileError: photos, draws or runs that are not what was written.
         FlowernoiseError: a sheet cannot be written.
     """
@@ -68,7 +68,7 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
     """The sheets as plain data, one after another.
 
     Raises:
-        BadRequestError: nothing prepared, or no draws or runs as asked for.
+        BadRequestError: nothing prepared, or no such draws or runs.
         DamagedFileError: photos, draws or runs that are not what was written.
     """
     return _Work(Artifacts(artifacts_directory), settings, progress).sheets()
@@ -184,7 +184,7 @@ def _why_not(run: RunHandle) -> str:
 def _picked(
     drawn: Mapping[DrawKey, DrawHandle], settings: PreviewSettings, layout: Layout
 ) -> tuple[dict[DrawKey, DrawHandle], dict[DrawKey, DrawHandle]]:
-    """The controls and the noisy draws that are asked for: the first seeds of each noise and rate.
+    """The controls and the requested noisy draws: the first seeds of each noise and rate.
 
     Raises:
         BadRequestError: a noise or rate that was never drawn.
@@ -243,7 +243,7 @@ def _losses(live: Sequence[RunHandle], settings: PreviewSettings, layout: Layout
     """Losses whose runs are shown.
 
     Raises:
-        BadRequestError: no runs of a loss that is asked for.
+        BadRequestError: no runs of a requested loss.
     """
     there = sorted({run.loss for run in live}, key=lambda loss: (loss != BASELINE, loss))
     asked: list[str] = []

@@ -24,12 +24,12 @@ def draw(picture: Picture, form: str = "png") -> bytes:
 
 
 def caption(picture: Picture) -> str:
-    """What stands under a picture in a report."""
+    """The caption of a picture in a report."""
     text: str = pictures[picture.kind].properties["caption"](picture.data)
     return text
 
 
 def alt(picture: Picture) -> str:
-    """What a picture tells those who cannot see it."""
+    """The text of a picture for people who cannot see it."""
     text: str = pictures[picture.kind].properties["alt"](picture.data)
     return text

@@ -123,7 +123,7 @@ def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[Le
     Args:
         figure: from :func:`panels`.
         title: what the picture shows.
-        facts: items to stand under it with dots between them, on as many lines as they need.
+        facts: items below it, with dots between them, on as many lines as they need.
         legend: handles and labels, in reading order.
     """
     width, body = figure.get_size_inches()
@@ -152,7 +152,7 @@ def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[Le
 
 
 def _lay_out(figure: Figure) -> None:
-    """Fixes where axes stand; matplotlib's solver gives other last digits each time, and so other bytes."""
+    """Fixes the places of axes; matplotlib's solver gives different last digits each time, and so different bytes."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for panel in figure.axes:
