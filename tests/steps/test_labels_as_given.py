@@ -96,7 +96,7 @@ def test_test_photos_are_said_to_have_their_labels_as_given(folder: Finished, na
         ("prepare", "labels are taken as given, in test too; noise is counted as added to them"),
         ("corrupt", "added wrong in train"),
         ("compare", "added"),
-        ("markdown", "noise, rate, added wrong labels"),
+        ("markdown", "noise, added wrong labels"),
         ("accuracy.svg", "added wrong training labels, %"),
         ("report.md", "On labels as given, ce, the only loss, has"),
         ("report.md", "test labels stay as given"),
