@@ -11,7 +11,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from flowernoise.training.tasks import EpochOutputs, HeadsTask
-    from tests.reliability.command_server import Warm
+    from tests.reliability.command_server import CommandServer
 
 
 def write_photos(folder: Path, count: int) -> Path:
@@ -24,7 +24,7 @@ def write_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def swept(commands: Warm, work: Path, *words: object) -> Path:
+def swept(commands: CommandServer, work: Path, *words: object) -> Path:
     """Runs a sweep over 40 photos, and returns its folder: photos/ and artifacts/."""
     write_photos(work / "photos", 40)
     ended = commands.run("run", "photos", *words, "-a", "artifacts", cwd=work)

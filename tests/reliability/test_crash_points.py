@@ -21,7 +21,7 @@ from typing import TypeVar
 import pytest
 
 from tests.reliability import file_operations, integrity
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer, command_server
 from tests.reliability.disk_model import Disk, Tree, read_tree, write_tree
 from tests.reliability.fakes import write_photos
 from tests.reliability.file_operations import Operation
@@ -67,14 +67,14 @@ class Change:
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[Warm]:
-    """Return a warm process with stand-ins for what computes."""
-    with warm("stand-ins") as warm_process:
-        yield warm_process
+def process() -> Iterator[CommandServer]:
+    """Return a command server with stand-ins for what computes."""
+    with command_server("stand-ins") as server:
+        yield server
 
 
 @pytest.fixture(scope="module", params=CHANGES)
-def change(request: pytest.FixtureRequest, process: Warm, tmp_path_factory: pytest.TempPathFactory) -> Change:
+def change(request: pytest.FixtureRequest, process: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Change:
     """Return a change of a directory, recorded."""
     first, then = CHANGES[request.param]
     folder = write_photos(tmp_path_factory.mktemp("photos"), 36)
@@ -126,7 +126,7 @@ def test_what_was_made_safe_stays(change: Change, measured: Callable[[str], None
 
 @short_and_full(2, EVERY)
 def test_a_power_failure_at_every_point(
-    count: int, change: Change, process: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, change: Change, process: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     states = _sample(_states(change), LOOKED_AT * count)
     versions = change.versions()
@@ -150,7 +150,7 @@ def test_a_power_failure_at_every_point(
 
 @short_and_full(2, EVERY)
 def test_a_crash_at_every_point(
-    count: int, change: Change, process: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, change: Change, process: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     every = [
         (number, when)
@@ -194,7 +194,7 @@ class Outcome:
     different: list[str] = dataclasses.field(default_factory=list)
     left_over: set[str] = dataclasses.field(default_factory=set)
 
-    def run_again(self, change: Change, process: Warm, work: Path, where: str) -> None:
+    def run_again(self, change: Change, process: CommandServer, work: Path, where: str) -> None:
         """Runs a change's command again, and compares with what it did undisturbed."""
         ended = process.run(*change.command, cwd=work)
         if ended.returncode != 0:

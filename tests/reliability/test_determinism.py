@@ -11,7 +11,7 @@ import pytest
 
 from flowernoise.store.artifacts import Artifacts
 from tests.reliability import integrity
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer, command_server
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import short_and_full
 
@@ -23,8 +23,8 @@ CLOSE = 1e-5  # in probability
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("real") as process:
+def commands() -> Iterator[CommandServer]:
+    with command_server("real") as process:
         yield process
 
 
@@ -35,7 +35,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @short_and_full(2, 10)
 def test_the_same_command_gives_the_same_bytes(
-    count: int, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
+    count: int, commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     found, tables = [], []
     sweep = SWEEP if count > 2 else (*COMMON, "--loss", "ce", "--loss", "peer")  # each loss takes seconds to compile
@@ -78,7 +78,7 @@ def answers(artifacts: Path) -> dict[str, np.ndarray]:
 def test_other_blocks_and_threads_give_the_same_answers(
     other: tuple[object, ...],
     environment: dict[str, str],
-    commands: Warm,
+    commands: CommandServer,
     photos: Path,
     tmp_path: Path,
     measured: Callable[[str], None],

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability import file_operations, integrity
-from tests.reliability.command_server import SAME_CODE, Ended, Warm, warm
+from tests.reliability.command_server import SAME_CODE, CommandServer, Ended, command_server
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import short_and_full
 
@@ -118,7 +118,7 @@ class Sweep:
         return [file for file in self.files if STAGES.index(file.stage) < STAGES.index(stage)]
 
 
-def make_sweep(process: Warm, scratch: Path) -> Sweep:
+def make_sweep(process: CommandServer, scratch: Path) -> Sweep:
     """Runs the sweep undisturbed."""
     command = ("run", write_photos(scratch / "photos", 36), *SWEEP)
     work = scratch / "undisturbed"
@@ -170,14 +170,14 @@ def full_disks(sweep: Sweep, count: int) -> list[Full]:
 
 
 @pytest.fixture(scope="module")
-def stand_ins() -> Iterator[Warm]:
-    """Return a warm process with stand-ins for what computes."""
-    with warm("stand-ins") as process:
+def stand_ins() -> Iterator[CommandServer]:
+    """Return a command server with stand-ins for what computes."""
+    with command_server("stand-ins") as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def sweep(stand_ins: Warm, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+def sweep(stand_ins: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """Return a sweep in which stand-ins have computed."""
     return make_sweep(stand_ins, tmp_path_factory.mktemp("sweep"))
 
@@ -188,10 +188,10 @@ REFUSED = ("sync", "rename", "create", "write", "mkdir")
 
 @short_and_full(3, 20)
 def test_a_full_disk(
-    count: int, stand_ins: Warm, tmp_path: Path, disk: TemporaryDisk, measured: Callable[[str], None]
+    count: int, stand_ins: CommandServer, tmp_path: Path, disk: TemporaryDisk, measured: Callable[[str], None]
 ) -> None:
     """In the short form stand-ins compute, in the full one TensorFlow."""
-    with warm("real") if count > FEW else contextlib.nullcontext(stand_ins) as process:
+    with command_server("real") if count > FEW else contextlib.nullcontext(stand_ins) as process:
         sweep = make_sweep(process, tmp_path)
         stages: Counter[str] = Counter()
         failures: list[str] = []
@@ -215,7 +215,7 @@ def test_a_full_disk(
     "full",
     [pytest.param(0, id="nothing there"), pytest.param(-2, id="all but the evaluation there", marks=pytest.mark.slow)],
 )
-def test_no_inodes(full: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
+def test_no_inodes(full: int, sweep: Sweep, stand_ins: CommandServer, disk: TemporaryDisk) -> None:
     there = list(sweep.files)[:full] if full else []
     folders = {Path(file.name).parent for file in there} - {Path()}
     disk.mount(size=ROOM, nr_inodes=2 + len(there) + len(folders))
@@ -230,7 +230,7 @@ def test_no_inodes(full: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("there", [3, 7, 20])
-def test_read_only_in_the_middle(there: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
+def test_read_only_in_the_middle(there: int, sweep: Sweep, stand_ins: CommandServer, disk: TemporaryDisk) -> None:
     for seconds in (0.05, 0.2, 0.8):  # on a busy machine the sweep may end before the disk can be changed
         disk.mount(size=ROOM)
         slowly = ("file_operations", "slow", {"root": str(disk.path), "seconds": seconds})
@@ -253,7 +253,7 @@ def test_read_only_in_the_middle(there: int, sweep: Sweep, stand_ins: Warm, disk
 
 @short_and_full(1, 12)
 def test_an_error_from_the_disk(
-    count: int, sweep: Sweep, stand_ins: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, sweep: Sweep, stand_ins: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     """Of each kind of operation so many are refused, spread over the sweep, with an error of input and output or quota.
 
@@ -299,7 +299,7 @@ OUTPUTS: dict[str, tuple[object, ...]] = {
     "name", [pytest.param(name, marks=[] if name in ("compare", "export") else [pytest.mark.slow]) for name in OUTPUTS]
 )
 def test_an_output_onto_a_full_disk(
-    name: str, sweep: Sweep, stand_ins: Warm, tmp_path: Path, disk: TemporaryDisk
+    name: str, sweep: Sweep, stand_ins: CommandServer, tmp_path: Path, disk: TemporaryDisk
 ) -> None:
     put(tmp_path / "artifacts", sweep.files)
     disk.mount(size=3 * PAGE)
@@ -335,7 +335,7 @@ def test_no_room_for_temporary_files_while_features_are_extracted(tmp_path: Path
     """OpenVINO converts a network through files in TMPDIR, if through any."""
     disk.mount(size=PAGE)
     (disk.path / "filler").write_bytes(bytes(PAGE))
-    with warm("real") as process:
+    with command_server("real") as process:
         sweep = make_sweep(process, tmp_path / "sweep")
         put(tmp_path / "artifacts", sweep.before("features"))
         ended = process.run(*sweep.command, cwd=tmp_path, env={"TMPDIR": str(disk.path)})

@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 
 from tests.reliability import integrity
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer, command_server
 from tests.reliability.fakes import write_photos
 
 SWEEP = ("--image-size", 16, "--backbone", "tiny", "--seeds", 1, "--epochs", 2, "--quiet")
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("real") as process:
+def commands() -> Iterator[CommandServer]:
+    with command_server("real") as process:
         yield process
 
 
-def run(commands: Warm, work: Path, *words: object) -> Any:
+def run(commands: CommandServer, work: Path, *words: object) -> Any:
     return commands.run("run", "photos", *SWEEP, *words, "-a", "artifacts", cwd=work)
 
 
@@ -37,7 +37,12 @@ def run(commands: Warm, work: Path, *words: object) -> Any:
     ids=["learning rate", "l2", "one point of a grid"],
 )
 def test_a_run_that_diverges_is_marked_and_the_rest_goes_on(
-    words: tuple[object, ...], failed: int, of: int, commands: Warm, tmp_path: Path, measured: Callable[[str], None]
+    words: tuple[object, ...],
+    failed: int,
+    of: int,
+    commands: CommandServer,
+    tmp_path: Path,
+    measured: Callable[[str], None],
 ) -> None:
     write_photos(tmp_path / "photos", 60)
     ended = run(commands, tmp_path, *words)
@@ -58,7 +63,7 @@ def test_a_run_that_diverges_is_marked_and_the_rest_goes_on(
 
 
 @pytest.mark.slow
-def test_a_diverging_loss_leaves_its_neighbours_as_they_are(commands: Warm, tmp_path: Path) -> None:
+def test_a_diverging_loss_leaves_its_neighbours_as_they_are(commands: CommandServer, tmp_path: Path) -> None:
     """`rce` with a huge A diverges where cross-entropy does not."""
     write_photos(tmp_path / "photos", 60)
     common = ("--rates", 0.4, "--learning-rate", 1e-3, "--l2", 0)
@@ -94,7 +99,7 @@ def photos_of(folder: Path, **counts: int) -> None:
     ],
 )
 def test_photos_that_nothing_can_be_learned_from_are_refused_at_once(
-    counts: dict[str, int], words: tuple[object, ...], says: str, commands: Warm, tmp_path: Path
+    counts: dict[str, int], words: tuple[object, ...], says: str, commands: CommandServer, tmp_path: Path
 ) -> None:
     photos_of(tmp_path / "photos", **counts)
     ended = run(commands, tmp_path, *words)
@@ -123,7 +128,7 @@ def test_photos_that_nothing_can_be_learned_from_are_refused_at_once(
     ids=str,
 )
 def test_extremes_on_few_equal_photos_go_through_or_are_marked(
-    words: tuple[object, ...], commands: Warm, tmp_path: Path
+    words: tuple[object, ...], commands: CommandServer, tmp_path: Path
 ) -> None:
     photos_of(tmp_path / "photos", roses=12, tulips=12)
     ended = run(commands, tmp_path, *words)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.command_server import Ended, Warm, warm
+from tests.reliability.command_server import CommandServer, Ended, command_server
 from tests.reliability.fakes import write_photos
 
 POINT = ("--backbone", "tiny", "--l2", "0")
@@ -20,13 +20,13 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("real") as process:
+def commands() -> Iterator[CommandServer]:
+    with command_server("real") as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def drawn(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of photos and an artifacts directory in which they are prepared and their labels drawn."""
     work = tmp_path_factory.mktemp("drawn")
     write_photos(work / "photos", 60)
@@ -41,7 +41,7 @@ def work(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(commands: Warm, work: Path) -> Command:
+def call(commands: CommandServer, work: Path) -> Command:
     """A command in the directory, its exit code checked."""
 
     def run(*words: object, code: int = 0) -> Ended:
