@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from flowernoise.store import claims
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from tests.reliability import integrity
-from tests.reliability.command_server import SAME_CODE, Before, CommandServer, command_server
+from tests.reliability.command_server import SAME_CODE, Before, CommandServer
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import flowernoise, short_and_full
 from tests.timing import assert_in_time, may_be_late
@@ -34,12 +34,6 @@ SWEEP = (
 DRAWS = 6
 USELESS: Before = ("fault_injection", "useless_locks", {"seconds": 0.1})
 SLOW: Before = ("fault_injection", "slow_training", {"seconds": 0.3})
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[CommandServer]:
-    with command_server("stand-ins") as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

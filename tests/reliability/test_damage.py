@@ -12,7 +12,7 @@ import pytest
 from flowernoise.progress import Silent
 from flowernoise.steps.verify import verify
 from tests.reliability import integrity
-from tests.reliability.command_server import CommandServer, command_server
+from tests.reliability.command_server import CommandServer
 from tests.reliability.fakes import swept
 from tests.reliability.real_command import short_and_full
 
@@ -22,12 +22,6 @@ SWEEP = (
     *("--image-size", 16, "--backbone", "tiny", "--rates", 0.4, "--seeds", 2, "--epochs", 2),
     *("--learning-rate", 0.001, "--l2", 0, "--loss", "ce", "--loss", "mae"),
 )
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[CommandServer]:
-    with command_server("stand-ins") as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

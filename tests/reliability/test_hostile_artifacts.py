@@ -11,7 +11,7 @@ import os
 import pickle
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from flowernoise.store import files
-from tests.reliability.command_server import CommandServer, command_server
+from tests.reliability.command_server import CommandServer
 from tests.reliability.fakes import swept
 from tests.reliability.tampering import TamperedDirectory
 from tests.timing import assert_in_time, may_be_late
@@ -30,12 +30,6 @@ SWEEP = (
     *("--image-size", 16, "--backbone", "tiny", "--rates", 0.4, "--seeds", 1, "--epochs", 2),
     *("--learning-rate", 0.001, "--l2", 0, "--loss", "ce"),
 )
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[CommandServer]:
-    with command_server("stand-ins") as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

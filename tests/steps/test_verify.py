@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from flowernoise.steps.verify import verify
 from flowernoise.store import evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, KeptComparison, RunBlock
-from tests.reliability.command_server import CommandServer, command_server
+from tests.reliability.command_server import CommandServer
 from tests.reliability.fakes import swept
 from tests.reliability.real_command import state
 from tests.reliability.tampering import TamperedDirectory
@@ -33,12 +33,6 @@ SWEEP = (
     *("--learning-rate", 0.001, "--l2", 0, "--loss", "ce", "--quiet"),
 )
 STAGES = ["prepare", "corrupt", "features", "train", "evaluate", "compare"]
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[CommandServer]:
-    with command_server("stand-ins") as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
