@@ -205,6 +205,7 @@ def _import_everything(kind: str) -> None:
 
     if kind == "real":
         import keras  # noqa: F401
+        import matplotlib.figure  # noqa: F401
         import tensorflow  # noqa: F401
 
         with contextlib.suppress(ImportError):
