@@ -24,6 +24,7 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.steps.list import REGISTRIES
 from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
 from tests.reliability.command_server import Before, CommandServer
+from tests.reliability.fakes import write_photos
 from tests.timing import assert_in_time, may_be_late
 
 COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "plot", "preview", "status")
@@ -469,8 +470,10 @@ def test_plots_are_written_whole_once_and_listed(finished: Path, tmp_path: Path)
 
 
 def test_the_preset_is_the_first_experiment(real_commands: CommandServer, tmp_path: Path) -> None:
-    options = ("synthetic:photos=700,size=32", "--image-size", "32", "--backbone", "tiny", "-a", tmp_path)
-    shown = real_commands.run("run", *options, "--preset", "seed", "--json", cwd=tmp_path)
+    photos = write_photos(tmp_path / "photos", 700)
+    (photos / "tulips").rename(photos / "sunflowers")
+    options = (photos, "--image-size", "32", "--backbone", "tiny", "-a", tmp_path)
+    shown = real_commands.run("run", *options, "--preset", "seed", "--json", cwd=tmp_path, env=KERAS)
     assert shown.returncode == 0, shown.stderr
     rows = json.loads(shown.stdout)["rows"]
     assert sum(row["seeds"] for row in rows) == 11
