@@ -8,21 +8,10 @@ from flowernoise.errors import DamagedFileError
 from flowernoise.store import draws, files
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Dataset, DatasetRequest, Draw, DrawBatch, DrawKey
+from flowernoise.store.records import Draw, DrawBatch, DrawKey
+from tests.fabricated import a_dataset
 
-DATASET = Dataset(
-    id="data",
-    request=DatasetRequest("synthetic", None, None, None, 32, 0),
-    source_fingerprint=None,
-    classes=("a", "b", "c"),
-    counts=((3, 3, 2), (2, 1, 1), (1, 1, 1)),
-    found=15,
-    archive=files.NOT_WRITTEN,
-    index=files.NOT_WRITTEN,
-    identical=(),
-    contradictory=(),
-    unreadable=(),
-)
+DATASET = a_dataset("data", ("a", "b", "c"), ((3, 3, 2), (2, 1, 1), (1, 1, 1)), found=15)
 
 
 @pytest.fixture

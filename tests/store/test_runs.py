@@ -11,28 +11,14 @@ from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     Choice,
-    Dataset,
-    DatasetRequest,
     Predictions,
     Provenance,
     RunBlock,
     RunKey,
 )
-from tests.fabricated import a_block, a_key, a_run, a_setup
+from tests.fabricated import a_block, a_dataset, a_key, a_run, a_setup
 
-DATASET = Dataset(
-    id="data",
-    request=DatasetRequest("synthetic", None, None, None, 32, 0),
-    source_fingerprint=None,
-    classes=("a", "b"),
-    counts=((3, 1), (1, 1), (2, 1)),
-    found=9,
-    archive=files.NOT_WRITTEN,
-    index=files.NOT_WRITTEN,
-    identical=(),
-    contradictory=(),
-    unreadable=(),
-)
+DATASET = a_dataset("data", ("a", "b"), ((3, 1), (1, 1), (2, 1)), found=9)
 PROVENANCE = Provenance({"keras": "3"}, "tensorflow", "cpu")
 
 
