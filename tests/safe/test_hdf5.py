@@ -161,5 +161,8 @@ def test_what_is_no_list_of_few_texts_is_refused(value: object) -> None:
 def test_many_texts_that_share_the_bytes_of_one_are_refused() -> None:
     content = written(lambda file: file.attrs.update(names=["x" * 1_000_000, *"abcdefghijklmnopqrstuvwxyz" * 3]))
     assert 1_000_000 < longest_text(content) < 1_100_000
-    with h5py.File(io.BytesIO(content), "r") as file, pytest.raises(ValueError, match="not a short list of short texts"):
+    with (
+        h5py.File(io.BytesIO(content), "r") as file,
+        pytest.raises(ValueError, match="not a short list of short texts"),
+    ):
         plain_texts(file, "names", most=1000, longest=longest_text(content))
