@@ -11,6 +11,7 @@ import typer
 from flowernoise import __version__
 from flowernoise.errors import BadRequestError
 from flowernoise.options import Given, Option, Settings, by_group, command
+from flowernoise.safe import limits
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
@@ -151,6 +152,7 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    limits.check_room_at_all()
 
 
 def _implied(given: Given) -> Given:
