@@ -551,7 +551,7 @@ def test_labels_of_some_photos_are_imported_and_the_others_keep_theirs(artifacts
     assert without.returncode == 2
     assert "every one needs a row, unless --partial lets the others keep their label" in without.stderr
     alone = command("corrupt", "-a", artifacts, "--partial")
-    assert (alone.returncode, alone.stderr) == (2, "error: --partial is for the file of --import; give that, too\n")
+    assert (alone.returncode, alone.stderr) == (2, "error: --partial needs --import FILE\n")
 
 
 def test_rates_that_tables_cannot_tell_apart_are_refused_also_beside_those_that_are_drawn(artifacts):
