@@ -175,6 +175,7 @@ class _Rows:
             setup=cell.setup,
             seeds=len(members.rows),
             values=value.values,
+            value_seeds=tuple(members.seeds) if value.values else (),
             mean=value.mean,
             ci_low=value.low,
             ci_high=value.high,
