@@ -11,6 +11,7 @@ import typer
 from flowernoise import __version__
 from flowernoise.errors import BadRequestError
 from flowernoise.options import Given, Option, Settings, by_group, command
+from flowernoise.safe import limits
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
@@ -57,12 +58,24 @@ class Place(Settings):
         Option("The artifacts directory.", names=("-a", "--artifacts"), metavar="DIR", envvar="FLOWERNOISE_ARTIFACTS"),
     ] = Path("artifacts")
 
+    def next_command(self) -> str | None:
+        """The command that comes next there, if there is any."""
+        from flowernoise.steps.status import status
+
+        return status(self.artifacts).next
+
 
 @dataclasses.dataclass(frozen=True)
 class Output(Settings):
     """How a command speaks. ``__main__`` looks for ``--debug`` itself, before anything is read."""
 
-    quiet: Annotated[bool, Option("No progress and no notes, errors only.", names=("-q", "--quiet"))] = False
+    quiet: Annotated[
+        bool,
+        Option(
+            "Only the result on stdout and errors on stderr, plus one line if it takes longer than 10 s.",
+            names=("-q", "--quiet"),
+        ),
+    ] = False
     json: Annotated[bool, Option("The result as JSON on stdout, and nothing else there.")] = False
     debug: Annotated[bool, Option("Show tracebacks and what libraries say.")] = False
 
@@ -139,6 +152,7 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    limits.check_room_at_all()
 
 
 def _implied(given: Given) -> Given:
@@ -167,6 +181,7 @@ def prepare(settings: PrepareSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_prepare(step.prepare(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -184,6 +199,7 @@ def corrupt(settings: CorruptSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_corrupt(step.corrupt(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -200,6 +216,7 @@ def train(settings: TrainSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_train(step.train(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -216,6 +233,7 @@ def evaluate(place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_evaluate(step.evaluate(place.artifacts, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -242,6 +260,8 @@ def compare(
         result = step.compare(directories.directories or [place.artifacts], settings, session.progress)
         missed = step.missed(result, settings, gate)
         session.show_comparison(result, form, table.output, missed)
+        if not directories.directories:
+            session.suggest(place.next_command)
 
 
 @command(
@@ -271,6 +291,7 @@ def run(
     with output.session() as session:
         settings = step.RunSettings(prepare, corrupt, train, compare, preset.preset)
         session.show_run(step.run(place.artifacts, settings, session.progress), form, table.output)
+        session.suggest(place.next_command)
 
 
 @command(

@@ -11,12 +11,15 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Whoever shows progress; ``visible`` tells whether anybody sees it move."""
+    """What shows progress; ``visible`` tells whether anybody sees it move."""
 
     visible: bool
 
     def task(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
-        """Work of ``total`` units; the block calls what it gets with the number of units just done."""
+        """Work of ``total`` units; the block calls what it gets with the number of units just done.
+
+        A ``unit`` that is empty means work that cannot be counted, such as loading a library.
+        """
 
     def note(self, text: str) -> None:
         """One line that the user should read."""

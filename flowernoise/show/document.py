@@ -46,9 +46,10 @@ class Bullets:
 
 @dataclasses.dataclass(frozen=True)
 class Notes:
-    """A list of what a reader of the results should know."""
+    """A list of what a reader of the results should know; in a terminal each begins with the label."""
 
     items: tuple[str, ...]
+    label: str = "note"
 
 
 @dataclasses.dataclass(frozen=True)

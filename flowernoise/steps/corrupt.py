@@ -54,7 +54,7 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     if settings.export is not None:
         _export(settings.export, list(asked), layout, inputs, progress)
     made = tuple(there[key] for key in asked)
-    return CorruptResult(dataset.request.source, made, len(asked) - len(missing))
+    return CorruptResult(dataset.request.source, made, len(asked) - len(missing), settings.export is not None)
 
 
 def draw_again(

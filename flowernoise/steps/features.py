@@ -15,6 +15,7 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
+from flowernoise.steps.loading import loading
 from flowernoise.store import claims, feature_cache
 from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.feature_cache import FeatureArray
@@ -71,10 +72,9 @@ def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
             return there
     size, sample = work.dataset.request.image_size, work.index[:SAMPLE]
     archive = Archive(work.layout.photos, work.dataset.archive)
-    of_sample = [
-        features.extract(_openvino(work.in_precision(each)), archive.read(sample), size, lambda _: None)
-        for each in (BFLOAT16, FLOAT32)
-    ]
+    networks = [_network(work.in_precision(each), progress) for each in (BFLOAT16, FLOAT32)]
+    with progress.task("trying features in bfloat16", 2 * len(sample), "photos") as advance:
+        of_sample = [features.extract(network, archive.read(sample), size, advance) for network in networks]
     cosine = inference.least_cosine(*of_sample)
     if cosine >= MIN_COSINE:
         return work
@@ -151,7 +151,7 @@ class _Shards:
         """Extracts the shard that is claimed, claims the next, and so on until none is free."""
         if self.start is None:
             return
-        work, model = self._work, _network(self._work)
+        work, model = self._work, _network(self._work, self._progress)
         archive = Archive(work.layout.photos, work.dataset.archive)
         description = f"extracting features · {work.backbone_spec} · {work.extractor}"
         with self._progress.task(description, len(work.index), "photos") as advance:
@@ -180,12 +180,15 @@ class _Shards:
         return self._work.index[start : start + feature_cache.SHARD]
 
 
-def _network(work: FeatureWork) -> Any:
+def _network(work: FeatureWork, progress: Progress) -> Any:
     """The backbone as the extractor runs it."""
-    return _openvino(work) if work.extractor.is_openvino else work.backbone.build(work.dataset.request.image_size)
-
-
-def _openvino(work: FeatureWork) -> inference.Network:
-    if not work.converted:
-        work.converted.append(inference.convert(work.backbone.build(work.dataset.request.image_size)))
-    return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])
+    size = work.dataset.request.image_size
+    if work.converted:
+        return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])
+    with loading(f"Keras and {work.backbone_spec}", progress):
+        built = work.backbone.build(size)
+    if not work.extractor.is_openvino:
+        return built
+    with progress.task(f"converting {work.backbone_spec} for OpenVINO", None, ""):
+        work.converted.append(inference.convert(built))
+        return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])

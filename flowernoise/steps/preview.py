@@ -1,4 +1,4 @@
-"""``preview``: the photos as a person checks them: their labels, the labels of draws, and what runs get wrong."""
+"""``preview``: photos for a person to check: their labels, the labels of draws, and what runs get wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowernoise.analysis import where
-from flowernoise.analysis.results.written import PreviewResult, SheetFile
+from flowernoise.analysis.results.written import ListedPhoto, PreviewResult, SheetFile
 from flowernoise.analysis.views.arrays import Pixels
 from flowernoise.analysis.views.sheets import (
     ContactSheet,
@@ -24,7 +24,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
-from flowernoise.show import contact_sheet
+from flowernoise.show import contact_sheet, summaries, writers
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import files
 from flowernoise.store.artifacts import Artifacts
@@ -39,7 +39,7 @@ SIDE = 160  # pixels of a photo on a sheet
 
 
 def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> PreviewResult:
-    """Draws contact sheets and writes those that are new or changed.
+    """Draws contact sheets and writes those that are new or changed, beside a list of the photos on them.
 
     Raises:
         BadRequestError: nothing prepared, or no draws or runs as asked for.
@@ -55,7 +55,9 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
             file = directory / f"{sheet.name}.png"
             drawn.append(_on_disk(sheet, file, files.write_plain(file, contact_sheet.png(sheet))))
             advance(1)
-    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn))
+    listed = writers.named("csv").write(summaries.photos_on(drawn)).encode()
+    is_list_new = files.write_plain(directory / summaries.PHOTO_LIST, listed)
+    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn), is_list_new)
 
 
 def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[ContactSheet]:
@@ -69,7 +71,7 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
 
 
 class _Work:
-    """What is to be shown, found before anything is drawn."""
+    """What to show, found before anything is drawn."""
 
     def __init__(self, held: Artifacts, settings: PreviewSettings, progress: Progress) -> None:
         settings.check()
@@ -79,7 +81,9 @@ class _Work:
         drawn = {draw.key: draw for draw in held.draws()}
         self._controls, self._draws = _picked(drawn, settings, held.layout)
         if not drawn:
-            progress.note("no draws yet, so only the labels without noise are shown; `flowernoise corrupt` comes next")
+            progress.note(
+                "nothing was drawn yet, so only labels without noise are shown; `flowernoise corrupt` draws noisy ones"
+            )
         self._runs = _Runs(held, [*self._controls, *self._draws], settings, progress)
 
     @property
@@ -88,10 +92,12 @@ class _Work:
         return 1 + len(self._draws) + len(self._runs.picked)
 
     def sheets(self) -> Iterator[ContactSheet]:
-        """The sheets: clean, a draw after another, the mistakes of a run after another."""
+        """The sheets: clean labels, then one per draw, then one per run with its mistakes."""
         chosen = sample(self._train, self._settings.photos, self._settings.seed)
         pixels = dict(zip((photo.id for photo in chosen), self._decoded(chosen), strict=True))
-        clean = tuple(SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
+        clean = tuple(
+            SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label, path=photo.path) for photo in chosen
+        )
         yield self._sheet("clean", "train", clean, self.dataset.id)
         rows = {photo.id: row for row, photo in enumerate(self._train)}
         for draw in self._draws.values():
@@ -107,7 +113,9 @@ class _Work:
         rows = most_confident(probabilities, true, self._settings.photos)
         chosen = [self._test[row] for row in rows]
         shown = tuple(
-            SheetPhoto(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
+            SheetPhoto(
+                photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()), photo.path
+            )
             for photo, pixels, answer in zip(chosen, self._decoded(chosen), probabilities[rows], strict=True)
         )
         sheet = self._sheet("mistakes", "test", shown, run.block.arrays.sha256)
@@ -153,17 +161,19 @@ class _Runs:
                 self.picked.append(run)
         for reason, members in passed_over.items():
             which = f"{len(members)} {'run' if len(members) == 1 else 'runs'}"
-            progress.note(f"no mistakes of {which}, such as {members[0].method} on {members[0].draw}: {reason}")
+            progress.note(
+                f"mistakes of {which} are left out, such as {members[0].method} on {members[0].draw}: {reason}"
+            )
         if not live:
-            progress.note("no runs yet, so no mistakes are shown; `flowernoise train` makes them")
+            progress.note("nothing was trained yet, so mistakes are left out; `flowernoise train` comes first")
 
 
 def _why_not(run: RunHandle) -> str:
-    """Why a run's mistakes cannot be shown; nothing where they can."""
+    """Why a run's mistakes cannot be shown; empty if they can."""
     if run.failure:
         return "training failed"
     if run.block.mode == "finetune" and not run.is_evaluated:
-        return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network predicts"
+        return "run `flowernoise evaluate` first, which keeps what a fine-tuned network predicts"
     return ""
 
 
@@ -173,7 +183,7 @@ def _picked(
     """The controls and the noisy draws that are asked for: the first seeds of each noise and rate.
 
     Raises:
-        BadRequestError: none is there of a noise or rate.
+        BadRequestError: a noise or rate that was never drawn.
     """
     by_condition: dict[tuple[str, float], list[DrawKey]] = {}
     wanted: set[str] = set()
@@ -197,7 +207,7 @@ def _picked(
 
 
 def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]:
-    """Which of the specs there are is asked for; a name alone means all of its specs unless one is just that.
+    """Which of these specs a text means; a name alone means all specs of that name, unless one is just the name.
 
     >>> sorted(_matching("instance", {"instance:backbone=efficientnet_lite0", "symmetric"}, noise_models))
     ['instance:backbone=efficientnet_lite0']
@@ -266,4 +276,11 @@ def _on_disk(sheet: ContactSheet, file: Path, written: bool) -> SheetFile:
         mode=sheet.mode,
         settings=sheet.settings,
         selection=sheet.selection,
+        listed=tuple(_listed(photo, sheet) for photo in sheet.photos),
     )
+
+
+def _listed(photo: SheetPhoto, sheet: ContactSheet) -> ListedPhoto:
+    predicted = None if photo.predicted is None else sheet.classes[photo.predicted]
+    label, given = sheet.classes[photo.true], sheet.classes[photo.given]
+    return ListedPhoto(photo.path, photo.id, sheet.split, label, given, predicted, photo.probability)

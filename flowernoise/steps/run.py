@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from flowernoise.analysis import where
 from flowernoise.analysis.results.stages import RunResult
 from flowernoise.catalogue import presets
 from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import on_backbone
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps.compare import compare
+from flowernoise.registry import format_value
+from flowernoise.steps.compare import compare_or_find
 from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import prepare
 from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
-from flowernoise.steps.train import train
+from flowernoise.steps.train import matrices, train
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import PresetRecord
+from flowernoise.store.records import CONTROL, Draw, PresetRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,7 @@ class RunSettings:
 
 
 def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) -> RunResult:
-    """Runs all stages; each leaves alone what is done already.
+    """Runs all stages; each leaves alone what is done already. Only what was asked for is compared.
 
     Raises:
         FlowernoiseError: as the stages do.
@@ -48,9 +51,26 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
     corrupted = corrupt(artifacts_directory, _on_backbone(settings), progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
-    shown = dataclasses.replace(settings.compare, where=(where.of_setup(trained.setup),))
-    compared = compare([artifacts_directory], shown, progress)
-    return RunResult(prepared, corrupted, trained, evaluated, compared)
+    shown = dataclasses.replace(
+        settings.compare,
+        where=(where.of_setup(trained.setup),),
+        rows=settings.compare.rows or _rows(corrupted.draws),
+        columns=settings.compare.columns or _columns(settings.train),
+    )
+    compared, compared_before = compare_or_find([artifacts_directory], shown, progress)
+    return RunResult(prepared, corrupted, trained, evaluated, compared, compared_before)
+
+
+def _rows(drawn: Sequence[Draw]) -> str:
+    """The ``--rows`` that show these draws, whatever else was drawn before."""
+    noisy = [draw.key for draw in drawn if draw.key.noise != CONTROL]
+    names = dict.fromkeys([*(key.noise for key in noisy), *(format_value(key.rate) for key in noisy)])
+    return ",".join(names) or "control"
+
+
+def _columns(settings: TrainSettings) -> str:
+    """The ``--columns`` that show these losses, whatever else was trained before."""
+    return ",".join(dict.fromkeys(str(matrices.pinned(losses.parse(text))) for text in settings.losses))
 
 
 def _on_backbone(settings: RunSettings) -> CorruptSettings:

@@ -5,6 +5,7 @@ Reads records and the sizes of files; nothing is written, and no array or photo 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections import Counter
@@ -195,18 +196,19 @@ def _preview_state(inventory: Inventory, holds: _Holdings, *, unknown: bool) -> 
 # What comes next
 
 
-def _next(inventory: Inventory, holds: _Holdings, states: Mapping[str, State], inside: Sequence[str]) -> str:
+def _next(inventory: Inventory, holds: _Holdings, states: Mapping[str, State], inside: Sequence[str]) -> str | None:
     """The command that comes next; ``inside`` are directories to look into where this one holds nothing itself."""
     root = inventory.layout.root
     if any(not fault.ours and fault.path == inventory.layout.dataset for fault in inventory.faults()):
         return commands.command(root.with_name(f"{root.name}-new"), ["prepare"])  # nothing can be added to this one
     if inside:
         return commands.command(root / inside[0], ["status"])
-    return commands.command(root, _next_words(holds, states))
+    words = _next_words(inventory, holds, states)
+    return commands.command(root, words) if words else None
 
 
-def _next_words(holds: _Holdings, states: Mapping[str, State]) -> list[str]:
-    """Words of the command that brings the first stage that needs it up to date, or shows the results."""
+def _next_words(inventory: Inventory, holds: _Holdings, states: Mapping[str, State]) -> list[str]:
+    """Words of the command that brings the first stage that needs it up to date, or shows the results; none after."""
     if holds.dataset is None:
         return ["prepare"]
     if states["prepare"] != "done":
@@ -219,7 +221,19 @@ def _next_words(holds: _Holdings, states: Mapping[str, State]) -> list[str]:
     lacking, evaluated = [count for count in holds.counts if count.lacking], states["evaluate"] == "done"
     if states["train"] == "damaged" or (lacking and (not evaluated or len(lacking) == len(holds.counts))):
         return _train_on(lacking or holds.counts)
-    return ["compare"] if evaluated else ["evaluate"]
+    if not evaluated:
+        return ["evaluate"]
+    layout = inventory.layout
+    if not _is_newer(layout.comparisons, layout.evaluation):
+        return ["compare"]
+    return [] if _is_newer(layout.root / "report.html", layout.evaluation) else ["report"]
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    """Whether something was made after a file, and not from what was there before it."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns >= than.stat().st_mtime_ns
+    return False
 
 
 def _train_on(groups: Sequence[RunCount]) -> list[str]:

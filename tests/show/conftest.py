@@ -129,9 +129,9 @@ def five_losses() -> Comparison:
         columns=tuple(Column(loss, HEADS, "") for loss in ("ce", "elr", *list(means)[1:4])),
         tolerated=tolerated,
         notes=(
-            "4 runs have collapsed (mae), predicting fewer classes than the training labels hold; such accuracy is no "
-            "robustness",
-            "4 runs have failed, such as gce:q=0.5 on symmetric at 0.6, seed 0: diverged: its answers are not finite",
+            "4 runs collapsed (mae): some class is never predicted. An accuracy that holds up because of that is not "
+            "robustness.",
+            "4 runs failed, such as gce:q=0.5 on symmetric at 0.6, seed 0: diverged: its answers are not finite.",
         ),
     )
 
@@ -170,7 +170,10 @@ def first_experiment() -> Comparison:
             for published, found in zip(preset.published, ours, strict=True)
         ),
         why=preset.why,
-        notes=("one seed: the interval holds the sampling of test photos only, not the luck of draw and training",),
+        notes=(
+            "With one seed and one split, the interval covers only the choice of test photos. Another draw, training "
+            "or split would change the numbers too.",
+        ),
     )
 
 

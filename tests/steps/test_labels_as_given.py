@@ -92,12 +92,12 @@ def test_test_photos_are_said_to_have_their_labels_as_given(folder: Finished, na
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("prepare", "labels are taken as given, in test too; noise is counted as added to them"),
+        ("prepare", "labels are taken as given, also those of the test photos; noise is added to them"),
         ("corrupt", "added wrong in train"),
         ("compare", "added"),
         ("markdown", "noise, added wrong labels"),
         ("accuracy.svg", "added wrong training labels, %"),
-        ("report.md", "On labels as given, ce, the only loss, has"),
+        ("report.md", "With labels as given, ce is the only loss"),
         ("report.md", "test labels stay as given"),
         ("report.md", "If they are wrong at random, an accuracy of a is measured as e/2 + a (1 − 3e/2)"),
         ("preview", "not as given"),
@@ -121,6 +121,6 @@ def test_nothing_calls_the_labels_that_the_program_made_as_given(drawn: Finished
 
 def test_one_table_of_both_tells_them_apart(real_commands: CommandServer, folder: Finished, drawn: Finished) -> None:
     table = printed(real_commands, "compare", folder.root, drawn.root)
-    assert "labels as given, but where test photos are called clean" in table
+    assert "labels as given, except where test photos are called clean" in table
     assert table.count("60 clean test photos") == 1 + table.count("tolerated")
     assert "added" in table

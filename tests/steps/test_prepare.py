@@ -395,7 +395,7 @@ def test_no_photo_is_in_train_and_test_in_other_bytes(place: Workplace) -> None:
     found = json.loads(done.stdout)
     assert (found["found"], len(found["identical"]), found["contradictory"]) == (108, 36, [])
     assert found["identical"][0] == ["daisy/00-again.jpg", "daisy/00.jpg", "daisy/00.png"]
-    assert "36 photos there more than once (equal in pixels), kept once each: daisy/00-again.jpg = daisy/00.jpg" in (
+    assert "36 photos with more than one copy (equal in pixels), kept once each: daisy/00-again.jpg = daisy/00.jpg" in (
         done.stderr
     )
     stems = [(photo.path.rpartition("/")[0], Path(photo.path).stem.removesuffix("-again")) for photo in place.index()]
@@ -411,7 +411,7 @@ def test_equal_pixels_under_two_classes_are_dropped_and_listed(place: Workplace)
     as_png(file, place.folder / "roses" / "y.png")
     done = command("prepare", place.folder, "--image-size", 8, "-a", place.artifacts)
     assert done.returncode == 0
-    assert "1 photo under two classes (equal in pixels), dropped: roses/05.jpg = roses/y.png = tulips/x.jpg" in (
+    assert "1 photo in two classes (equal in pixels), dropped: roses/05.jpg = roses/y.png = tulips/x.jpg" in (
         done.stderr
     )
     assert not {photo.path for photo in place.index()} & {"roses/05.jpg", "roses/y.png", "tulips/x.jpg"}

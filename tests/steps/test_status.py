@@ -553,8 +553,8 @@ def test_the_check_names_what_is_wrong_or_missing_and_exits_4(tmp_path, layout):
     assert empty.returncode == 4
     assert empty.stdout.startswith("nothing in ")
     assert empty.stderr == (
-        f"error: {tmp_path / 'none'} is not sound and done: prepare is missing; corrupt is missing; train is missing; "
-        "and 1 more\n"
+        f"error: {tmp_path / 'none'} is not sound and complete: prepare is missing; corrupt is missing; train is "
+        "missing; and 1 more\n"
     )
     (layout.runs / "block.json").write_text("{}")
     broken = flowernoise("-a", str(layout.root), "--check", "--json")

@@ -26,11 +26,14 @@ class PrepareResult:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptResult:
-    """The draws that were asked for, how many of them were there already, and where the labels are from."""
+    """The requested draws, how many of them were there already, where the labels are from, and whether a file was
+    exported.
+    """
 
     source: str
     draws: tuple[Draw, ...]
     done_before: int
+    exported: bool = False
 
     @property
     def made(self) -> int:
@@ -40,7 +43,10 @@ class CorruptResult:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What was trained: counts of runs, how, the engines, and the seconds that features and training took."""
+    """What was trained: counts of runs, how, the engines, and the seconds that it took.
+
+    ``seconds`` is the time of the whole step; features and training are parts of it.
+    """
 
     trained: int
     done_before: int
@@ -51,16 +57,7 @@ class TrainResult:
     feature_seconds: float = 0.0
     training_seconds: float = 0.0
     photos_trained: int = 0
-
-    def with_more(self, other: TrainResult) -> TrainResult:
-        """This and what was trained after it."""
-        return dataclasses.replace(
-            other,
-            trained=self.trained + other.trained,
-            feature_seconds=self.feature_seconds + other.feature_seconds,
-            training_seconds=self.training_seconds + other.training_seconds,
-            photos_trained=self.photos_trained + other.photos_trained,
-        )
+    seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +108,17 @@ class EvaluateResult:
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """The result of every stage."""
+    """The result of every stage; ``compared_before`` says whether the comparison was there already."""
 
     prepare: PrepareResult
     corrupt: CorruptResult
     train: TrainResult
     evaluate: EvaluateResult
     compare: Comparison
+    compared_before: bool
+
+    @property
+    def done_before(self) -> bool:
+        """Whether all stages found their work done."""
+        made = self.corrupt.made or self.corrupt.exported or self.train.trained
+        return self.prepare.done_before and self.evaluate.done_before and self.compared_before and not made

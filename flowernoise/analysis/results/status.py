@@ -79,7 +79,7 @@ class Status:
 
     ``photos`` counts those of train, val and test; ``stale_draws`` and ``stale_runs`` belong to other photos;
     ``unfinished`` counts shards of features that a next attempt goes on from; ``problems`` are files that are not what
-    was written; ``inside`` are artifacts directories within this one.
+    was written; ``inside`` are artifacts directories within this one; ``next`` is None where nothing is left to do.
     """
 
     directory: str
@@ -98,7 +98,7 @@ class Status:
     litter: tuple[Litter, ...]
     problems: tuple[str, ...]
     inside: tuple[str, ...]
-    next: str
+    next: str | None
 
     @property
     def bytes(self) -> int:

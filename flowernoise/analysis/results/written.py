@@ -28,6 +28,19 @@ class PlotResult:
 
 
 @dataclasses.dataclass(frozen=True)
+class ListedPhoto:
+    """A photo on a sheet: its label in the source, the label it was given, and what a run predicts."""
+
+    path: str
+    id: str
+    split: str
+    label: str
+    given: str
+    predicted: str | None
+    probability: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class SheetFile:
     """A sheet on disk, and whether it was written now; without the photos themselves."""
 
@@ -47,21 +60,28 @@ class SheetFile:
     mode: Mode | None
     settings: tuple[str, ...]
     selection: Selection | None
+    listed: tuple[ListedPhoto, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class PreviewResult:
-    """The sheets, in the order in which one looks at them, and the folder that they are in."""
+    """The sheets in viewing order, the folder they are in, and whether the list of their photos was written now."""
 
     directory: Path
     source: str
     classes: tuple[str, ...]
     sheets: tuple[SheetFile, ...]
+    is_list_new: bool
 
     @property
     def written(self) -> int:
         """How many sheets were written now."""
         return sum(sheet.written for sheet in self.sheets)
+
+    @property
+    def done_before(self) -> bool:
+        """Whether every file held just that already."""
+        return not (self.written or self.is_list_new)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,10 @@ _LONGEST_NAME = 120  # characters of a file name, before its suffix
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SheetPhoto:
-    """A photo on a sheet: its true class, the label it was given, and what a run predicts with which probability."""
+    """A photo on a sheet: its true class, the label it was given, and what a run predicts with which probability.
+
+    ``path`` is where the source has it.
+    """
 
     id: str
     pixels: Pixels
@@ -31,6 +34,7 @@ class SheetPhoto:
     given: int
     predicted: int | None = None
     probability: float | None = None
+    path: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Pictures of results: data in, the bytes of a PNG or SVG out.
 
-The data are those of :mod:`flowernoise.analysis.views`; equal data give equal bytes. Every picture says what was
-measured, of how many photos and seeds, and in which unit, and can be read without colour.
+The data come from :mod:`flowernoise.analysis.views`; equal data give equal bytes. Every picture says what was
+measured, on how many photos and seeds, and in which unit, and can be read without colour.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ _STYLE: dict[RcKeyType, object] = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Our settings of matplotlib and nobody else's, while a figure is made and rendered."""
+    """Only our own settings of matplotlib, while a figure is made and rendered."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -104,7 +104,7 @@ def share_y(axes: Sequence[Axes]) -> None:
 
 
 def remove(axes: Iterable[Axes]) -> None:
-    """Takes out the places that a grid leaves over."""
+    """Removes the unused places of a grid."""
     for panel in axes:
         panel.remove()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -12,6 +13,7 @@ import numpy as np
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
+from flowernoise.steps.loading import loading
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.units import Array, Given, TrainedRuns
@@ -23,6 +25,7 @@ from flowernoise.training.selection import ONLY_LAST
 OnBatch = Callable[[int, float], None]
 NOTHING = finetune.Trained([], np.zeros(0, dtype=np.float32))
 LONG = 120.0  # seconds; fine-tuning that will take longer is announced
+SKIPPED, ENOUGH_BATCHES, ENOUGH_SECONDS = 2, 9, 10.0  # batches and seconds of a forecast
 
 
 class ByFinetuning:
@@ -92,7 +95,8 @@ class ByFinetuning:
 
     def _finetuner(self, loss: Spec) -> finetune.Finetuner:
         if self._built is None or self._built[0] != loss:
-            self._built = (loss, finetune.Finetuner(_network(self._work, loss, len(self._encoded))))
+            with loading(f"Keras and {self._work.backbone_spec}", self._progress):
+                self._built = (loss, finetune.Finetuner(_network(self._work, loss, len(self._encoded))))
         return self._built[1]
 
 
@@ -123,15 +127,38 @@ def _network(work: Plan, loss: Spec, count: int) -> finetune.FinetuneSetup:
     )
 
 
+class Forecast:
+    """How long fine-tuning will take, from the batches that have been trained.
+
+    The first batches are left out: they hold the compilation, and the decoding of the first photos. Of the others the
+    median counts, as one that had to wait says nothing of the rest.
+    """
+
+    def __init__(self, photos_in_all: int) -> None:
+        self._photos_in_all = photos_in_all
+        self._batches = 0
+        self._seconds_a_photo: list[float] = []
+        self._measured = 0.0
+
+    def seconds(self, count: int, seconds: float) -> float | None:
+        """Takes in a batch of photos and its seconds; the forecast once, when enough batches are known."""
+        self._batches += 1
+        if self._batches <= SKIPPED or self._measured >= ENOUGH_SECONDS or len(self._seconds_a_photo) >= ENOUGH_BATCHES:
+            return None
+        self._measured += seconds
+        self._seconds_a_photo.append(seconds / count)
+        if self._measured < ENOUGH_SECONDS and len(self._seconds_a_photo) < ENOUGH_BATCHES:
+            return None
+        return self._photos_in_all * statistics.median(self._seconds_a_photo)
+
+
 def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> OnBatch:
-    """Says once, from the second batch (the first holds the compilation), how long a long fine-tuning will take."""
-    batches = 0
+    """Says once how long a long fine-tuning will take."""
+    forecast = Forecast(photos_in_all)
 
     def announce(count: int, seconds: float) -> None:
-        nonlocal batches
-        batches += 1
-        expected = photos_in_all * seconds / count
-        if batches == 2 and expected > LONG and not work.engine.has_gpu:
+        expected = forecast.seconds(count, seconds)
+        if expected is not None and expected > LONG and not work.engine.has_gpu:
             progress.note(
                 f"fine-tuning on {work.engine.device} will take about {duration(expected)}; "
                 "`--mode features` takes seconds, a GPU minutes"

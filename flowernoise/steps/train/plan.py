@@ -128,7 +128,9 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     drawn = draws.index(layout, dataset.id)
     if not drawn:
         raise BadRequestError(f"no draws in {layout.root} for its data set; run `flowernoise corrupt` first")
-    backbone, described = backbone_spec(), engine.describe()
+    backbone = backbone_spec()
+    with progress.task("looking for a GPU", None, ""):  # loads TensorFlow where there may be one
+        described = engine.describe()
     frozen, index = settings.mode == "features", datasets.index(layout, dataset)
     extractor = engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described)
     feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)

@@ -8,6 +8,7 @@ from pathlib import Path
 from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.catalogue.methods import FirstStage
 from flowernoise.progress import Progress
+from flowernoise.steps.loading import loading
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices, plan
 from flowernoise.steps.train.by_finetuning import ByFinetuning
@@ -40,6 +41,7 @@ def train(
             process is training the same runs on other labels.
         FlowernoiseError: weights that cannot be reached, results that cannot be written.
     """
+    started = time.perf_counter()
     work = plan.make(artifacts.opened(artifacts_directory), settings, progress)
     asked = [key for key in plan.asked(work) if restored is None or key in restored.keys]
     sweep = Sweep(work, asked, restored.recency if restored else None, progress)
@@ -51,7 +53,7 @@ def train(
         if sweep.holders:
             claims.wait_for(sweep.holders)
             sweep.look()
-    return training.result(asked)
+    return training.result(asked, time.perf_counter() - started)
 
 
 class _Training:
@@ -81,7 +83,7 @@ class _Training:
         if sweep.has_superseded:
             runs.remove_superseded(self._work.layout, self._work.dataset.id)
 
-    def result(self, asked: list[RunKey]) -> TrainResult:
+    def result(self, asked: list[RunKey], seconds: float) -> TrainResult:
         """What was trained here, and what of all that was asked for failed."""
         work = self._work
         on_features = self._trainer is not None and work.settings.mode == "features"
@@ -95,10 +97,13 @@ class _Training:
             feature_seconds=self._feature_seconds,
             training_seconds=self._training_seconds,
             photos_trained=self._photos_trained if work.settings.mode == "finetune" else 0,
+            seconds=seconds,
         )
 
     def _made(self) -> UnitTrainer:
         if self._trainer is None:
+            with loading("Keras", self._progress):
+                import keras  # noqa: F401 - here, so that its seconds are not counted as those of features or training
             started, work, missing = time.perf_counter(), self._work, self._sweep.missing()
             self._labels = work.labels(missing)
             if work.settings.mode == "finetune":

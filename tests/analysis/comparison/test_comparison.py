@@ -187,7 +187,7 @@ def test_a_loss_that_collapsed_or_failed_in_any_seed_is_never_best(tmp_path, tro
     assert best.mean > row_of(result, "symmetric", "ce").mean
     assert not best.best
     assert row_of(result, "symmetric", "ce").best
-    assert any(("collapsed (mae)" if "collapsed" in trouble else "1 run has failed") in note for note in result.notes)
+    assert any(("collapsed (mae)" if "collapsed" in trouble else "1 run failed") in note for note in result.notes)
 
 
 def test_a_collapse_that_equals_the_best_shares_no_star_with_it(tmp_path):
@@ -252,7 +252,7 @@ def test_runs_without_the_asked_epoch_fall_back_to_their_last_and_say_so(tmp_pat
     result = compared(write(tmp_path, made))
     assert (row_of(result, "none", "ce").mean, row_of(result, "none", "mae").mean) == (0.9, 0.7)
     assert result.select == "selected"
-    assert "1 run was fine-tuned, which keeps the last epoch only; it is shown" in result.notes
+    assert "1 run was fine-tuned. Fine-tuning keeps only the last epoch, so that is what is shown." in result.notes
 
 
 def test_a_failed_run_leaves_the_others_their_own_epochs(tmp_path):
@@ -269,7 +269,7 @@ def test_where_every_run_falls_back_the_table_is_called_last(tmp_path):
     made = [Made("none", 0.0, "ce", 60, has=("last",)), Made("none", 0.0, "mae", 0, failure="diverged")]
     result = compared(write(tmp_path, made), select="selected")
     assert result.select == "last"
-    assert "fine-tuning keeps the last epoch only; it is shown" in result.notes
+    assert "Fine-tuning keeps only the last epoch, so that is what is shown." in result.notes
 
 
 @pytest.mark.parametrize(("val", "why"), [(0, "without val"), (10, "fine-tuning keeps the last epoch only")])
@@ -316,7 +316,7 @@ def test_rows_are_sorted_as_asked_and_failed_ones_come_last(tmp_path, order, exp
 def test_a_missing_baseline_is_noted(tmp_path):
     root = write(tmp_path, TWO_LOSSES)
     assert not any("baseline" in note for note in compared(root).notes)
-    assert any(note.startswith("no runs with the baseline gce") for note in compared(root, baseline="gce").notes)
+    assert any(note.startswith("No run uses the baseline gce") for note in compared(root, baseline="gce").notes)
 
 
 def preset_directory(tmp_path, dataset_id="photos") -> Path:
@@ -561,9 +561,9 @@ def test_test_photos_too_few_to_tell_a_lost_class_are_noted(tmp_path):
     made = [Made("none", 0.0, loss, 8) for loss in ("ce", "mae")]
     few = compared(write(tmp_path / "few", made, flowers(test=(2, 2, 2, 2, 1)))).notes
     [note] = [note for note in few if "too few" in note]
-    assert note.startswith("9 test photos, too few of some classes (daisy 2, dandelion 2, roses 2, sunflowers 2, ")
+    assert note.startswith("Some classes have too few test photos (daisy 2, dandelion 2, roses 2, sunflowers 2, ")
     rare = compared(write(tmp_path / "rare", made, flowers(test=(300, 90, 90, 20, 4)))).notes
-    assert [note for note in rare if "too few of some classes (tulips 4) to mark" in note]
+    assert [note for note in rare if "too few test photos (tulips 4; 504 in all) to tell" in note]
     assert not any("too few" in note for note in compared(write(tmp_path / "enough", made)).notes)
 
 
@@ -576,13 +576,13 @@ def unsteady_notes(root: Path, falls: dict[tuple[float, int], int], **trouble) -
             made.append(Made("symmetric", rate, "ce", level + luck, seed))
             fall = falls.get((rate, seed), 0)
             made.append(Made("symmetric", rate, "mae", level - luck - fall, seed, **(trouble if fall else {})))
-    return [note for note in compared(write(root, made)).notes if "unsteady" in note]
+    return [note for note in compared(write(root, made)).notes if "vary" in note]
 
 
 def test_a_loss_of_which_some_runs_fall_or_lose_a_class_is_noted(tmp_path):
     assert unsteady_notes(tmp_path / "steady", {}) == []
     [note] = unsteady_notes(tmp_path / "fallen", {(0.4, 1): 17, (0.6, 3): 20})
-    assert note.startswith("mae is unsteady: 2 of 15 runs collapsed or fell far below the others of their cell")
+    assert note.startswith("Results with mae vary: 2 of 15 runs collapsed or fell far below the others of their cell")
     assert unsteady_notes(tmp_path / "lost", {(0.2, 0): 1}, collapsed=True)
     whole_cell = {(0.6, seed): 20 for seed in range(5)}
     assert unsteady_notes(tmp_path / "always", whole_cell, collapsed=True) == []
@@ -625,7 +625,10 @@ def test_crossover_is_where_a_loss_gets_ahead_of_the_baseline(tmp_path):
     crossing = tolerated_of(result, "mae").crossover.point
     assert (crossing.censoring, crossing.rate) == ("exact", pytest.approx(0.3))  # −2 at 0.2, +2 at 0.4
     [note] = [note for note in result.notes if "ahead of ce" in note]
-    assert note == "symmetric: ahead of ce from this realised rate of noise on, in %: elr 32.6, mae 30.0"
+    assert note == (
+        "Under symmetric noise, these losses get ahead of ce once about this share of labels is made wrong: "
+        "elr 32.6 %, mae 30.0 %."
+    )
 
 
 def test_a_lead_that_is_not_significant_is_not_told_of(tmp_path):
@@ -1041,11 +1044,11 @@ def test_the_settings_trained_last_are_shown_with_their_own_baseline_and_the_res
     made = trained_so(3, 1, {"ce": 60, "mae": 95}) + trained_so(30, 2, {"ce": 80})
     result = compared(write(tmp_path, made))
     assert shown(result) == [("ce", 3), ("mae", 3), ("ce", 30)]
-    assert not any("not shown" in note for note in result.notes)
+    assert not any("Not shown" in note for note in result.notes)
     result = compared(write(tmp_path, [*made, *trained_so(30, 2, {"mae": 90})]))
     assert shown(result) == [("ce", 30), ("mae", 30)]
-    assert "not shown: ce, mae trained with epochs 3; `--where epochs=3` shows them" in result.notes
-    assert not any("not shown" in note for note in compared(tmp_path, where=("epochs=30",)).notes)
+    assert "Not shown: ce, mae trained with epochs 3. `--where epochs=3` shows them." in result.notes
+    assert not any("Not shown" in note for note in compared(tmp_path, where=("epochs=30",)).notes)
 
 
 def test_marks_are_held_within_a_group_and_the_groups_baselines_against_the_first(tmp_path):
@@ -1101,8 +1104,8 @@ def test_different_versions_or_devices_within_a_cell_are_told_of(tmp_path):
     evaluations.write(layout, changed, evaluations.read(layout, evaluation))
     [note] = [note for note in compared(root).notes if "versions" in note]
     assert note == (
-        "2 cells hold runs made with different versions or devices, such as ce under the control: device cpu and "
-        "gpu: H100; keras 3.15 and 3.16"
+        "2 cells mix runs made with different versions or devices, such as ce under the control: device cpu and "
+        "gpu: H100; keras 3.15 and 3.16."
     )
 
 
@@ -1121,7 +1124,7 @@ def test_a_loss_that_is_given_the_true_matrix_is_marked_and_never_best(tmp_path)
 def test_seeds_of_one_labelling_say_that_they_differ_in_training_only(tmp_path):
     made = [Made(noise, 0.2, "ce", 80, seed=seed) for noise in ("observed:a.csv", "symmetric") for seed in range(3)]
     [note] = [note for note in compared(write(tmp_path, made)).notes if "labelling" in note]
-    assert note.startswith("observed:a.csv is one labelling: its 3 seeds differ in training only")
+    assert note.startswith("All 3 seeds of observed:a.csv share one labelling and differ only in training.")
 
 
 def test_nothing_is_tolerated_of_a_noise_model_that_was_seen_at_one_rate(tmp_path):
@@ -1131,13 +1134,13 @@ def test_nothing_is_tolerated_of_a_noise_model_that_was_seen_at_one_rate(tmp_pat
 
 def test_the_table_says_which_luck_its_intervals_leave_out(tmp_path):
     [one] = [note for note in compared(write(tmp_path / "one", ONE_SEED)).notes if "split" in note]
-    assert one.startswith("one seed and one split: the interval covers the sampling of test photos only")
+    assert one.startswith("With one seed and one split, the interval covers only the choice of test photos.")
     [several] = [note for note in compared(write(tmp_path / "several", TWO_LOSSES)).notes if "split" in note]
-    assert several == "one split: the intervals leave out what another split of the photos changes"
+    assert several.startswith("There is one split. Another split of the photos would change the numbers")
 
 
 def test_without_validation_photos_the_note_says_why_the_last_epoch_is_shown(tmp_path):
     root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], flowers(val=0))
     result = compared(root, select="selected")
     assert result.select == "last"
-    assert "there is no validation split to select on; the last epoch is shown" in result.notes
+    assert "Without a validation split nothing can be selected, so the last epoch is shown." in result.notes

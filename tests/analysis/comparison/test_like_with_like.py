@@ -84,7 +84,7 @@ def test_a_longer_training_adds_runs_and_is_compared_on_purpose(call, work):
     call("train", "--loss", "ce", *LONG)
     call("evaluate")
     assert {row["epochs"] for row in table(call)["rows"]} == {30}
-    assert "not shown: ce trained with epochs 1" in call("compare").stdout.decode()
+    assert "Not shown: ce trained with epochs 1" in call("compare").stdout.decode()
     both = table(call, "--where", "epochs=1", "--where", "epochs=30")["rows"]
     assert {(row["loss"], row["epochs"]) for row in both} == {("ce", 1), ("ce", 30), ("mae", 30)}
     tested = {(row["loss"], row["epochs"]) for row in both if row["p_value"] is not None}
@@ -174,7 +174,7 @@ def test_remove_lists_and_then_removes_what_where_picks_and_nothing_else(call, w
     trained_both_ways(call)
     before = contents(work)
     ended = call("remove", "--where", "noise=symmetric,rate=0.3,epochs=1")
-    assert "nothing is removed yet; `--yes` removes these runs" in ended.stderr
+    assert "nothing has been removed; add --yes to remove these runs" in ended.stderr
     assert contents(work) == before
     removed = json.loads(call("remove", "--where", "noise=symmetric,rate=0.3,epochs=1", "--yes", "--json").stdout)
     assert (removed["removed"], removed["bytes"] > 0) == (True, True)
@@ -214,7 +214,7 @@ def test_a_loss_that_is_given_the_true_matrix_is_marked(call):
     assert {row["loss"] for row in rows if row["oracle"]} == {"forward:T=true"}
     assert not any(row["best"] or row["tied"] for row in rows if row["oracle"])
     text = call("compare").stdout.decode()
-    assert "† given the true transition matrix, which nobody has: out of competition" in text
+    assert "† given the true transition matrix, which nobody has, so never marked as best" in text
     assert "†" in call("compare", "--format", "markdown").stdout.decode()
     call("report")
 
@@ -228,7 +228,7 @@ def test_an_oracle_that_is_not_there_is_a_wrong_request(call):
     assert ended.stderr.strip() == "error: --select oracle: no run has it (without val); use --select last"
     plain = table(call, "--select", "selected")
     assert plain["select"] == "last"
-    assert any("there is no validation split to select on" in note for note in plain["notes"])
+    assert any("Without a validation split nothing can be selected" in note for note in plain["notes"])
 
 
 def test_records_of_the_schema_before_are_refused_and_left_as_they_are(call, work):
@@ -240,3 +240,19 @@ def test_records_of_the_schema_before_are_refused_and_left_as_they_are(call, wor
         assert "dataset.json has schema 2, this flowernoise reads 3; use the version that wrote it" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
     assert path.read_bytes() == old
+
+
+def test_run_shows_and_tests_what_it_was_asked_for_alone(commands, work):
+    def run(*words: object) -> list[dict[str, Any]]:
+        usual = ("run", "photos", "--image-size", 16, "--seeds", 3, *POINT, "--epochs", 1, "--json", "-a", "artifacts")
+        ended = commands.run(*usual, *words, cwd=work)
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)["rows"]
+
+    first = run("--rates", 0.3, "--loss", "ce", "--loss", "mae")
+    everything = run("--rates", "0.3,0.4", "--loss", "ce", "--loss", "gce", "--loss", "elr", "--loss", "mae")
+    assert len(everything) == 12
+    assert run("--rates", 0.3, "--loss", "ce", "--loss", "mae") == first, "the same tests, with the same p"
+    assert {row["loss"] for row in run("--rates", 0.4, "--loss", "gce", "--loss", "elr")} == {"gce", "elr"}
+    assert {row["noise"] for row in run("--rates", 0, "--loss", "ce")} == {"none"}
+    assert {row["rate"] for row in run("--rates", 0.4, "--loss", "ce", "--rows", 0.3)} == {0.0, 0.3}

@@ -192,7 +192,7 @@ def test_markdown_shows_what_is_tolerated(made):
     text = as_markdown(made("five_losses"))
     cells = ["<20.0 % [<20.0–31.0]", "none", "44.4 % [25.1–≥60.0] (✗ collapsed)", "≥60.0 %", "–"]
     assert f"| tolerated: symmetric | {' | '.join(cells)} |" in text
-    assert "\n\nadded wrong labels tolerated, at most 2 points below ce's control\n\n" in text
+    assert "\n\nadded wrong labels tolerated (at most 2 points below ce's control)\n\n" in text
 
 
 @pytest.mark.parametrize(
