@@ -279,7 +279,10 @@ BAD = [
     (("plot", "--noise", "pairflip"), "there are: none, symmetric"),
     (("plot", "confusion", "--rate", "0.3"), "symmetric at 0.4, seeds 0 1"),
     (("plot", "accuracy", "--rate", "0.4"), "it is for confusion, transition"),
+    (("compare", "--output", "table.xlsx"), "no format has files called *.xlsx"),
+    (("compare", "--output", "{artifacts}/dataset.json"), "is among the records of the artifacts directory"),
     (("plot", "--output", "all.png"), "name a directory"),
+    (("plot", "--output", "all.gif"), "pictures are png, svg, pdf, not gif"),
     (("plot", "--format", "jpeg"), "jpeg"),
     (("run", "--preset", "sed"), "did you mean seed?"),
     (("run", "--no-such-option"), "--no-such-option"),
@@ -302,7 +305,7 @@ def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
     files |= {"unknown_key": "rate = [0.4]\n", "wrong_type": 'epochs = "2"\n'}
     for name, content in files.items():
         (tmp_path / f"{name}.csv").write_text(content)
-    paths = {name: str(tmp_path / f"{name}.csv") for name in files}
+    paths = {name: str(tmp_path / f"{name}.csv") for name in files} | {"artifacts": str(finished)}
     arguments = tuple(argument.format(**paths) for argument in arguments)
     before = mtimes(finished)
     shown = commands.run(*arguments, cwd=tmp_path, env={"FLOWERNOISE_ARTIFACTS": str(directory)})

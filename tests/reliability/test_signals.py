@@ -67,7 +67,7 @@ def stopped_after(artifacts: Path, number: signal.Signals, moment: float, enviro
         assert (stderr, "majority" in stdout) == ("", True)
         return None
     code, word = WORDS[number]
-    line = f"error: {word}; what is finished is kept, the same command goes on from there\n"
+    line = f"error: {word}; finished work is kept, the same command goes on from there\n"
     assert (process.returncode, stderr) == (code, line), stderr
     assert_in_time(took, IN_TIME)
     assert [path for path in state(artifacts) if path.endswith(".tmp")] == []

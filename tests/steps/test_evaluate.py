@@ -296,7 +296,7 @@ def test_a_record_of_another_version_is_neither_read_nor_replaced(tmp_path, name
     [path] = tmp_path.glob(name)
     path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, this flowernoise reads 3"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, but this flowernoise reads 3"):
         evaluated(layout)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -308,7 +308,7 @@ def test_answers_that_no_run_gives_are_refused_though_their_digest_fits(tmp_path
     arrays = runs.read_head_predictions(layout, datasets.need(layout), block)
     arrays["test_probabilities"][0, 0, 0, 0] = np.nan
     runs.write(layout, block, arrays)
-    with pytest.raises(DamagedFileError, match="test_probabilities holds what is no probability; `flowernoise train`"):
+    with pytest.raises(DamagedFileError, match="holds values that are not probabilities; `flowernoise train`"):
         evaluated(layout)
     assert not layout.evaluation.exists()
 

@@ -291,7 +291,7 @@ def test_the_output_is_a_directory_or_the_file_of_one_picture(evaluated, tmp_pat
     assert paths(kind="accuracy", output=tmp_path / "v1.2") == [tmp_path / "v1.2" / "accuracy.png"]
     with pytest.raises(BadRequestError, match="one file for 2 pictures"):
         paths(kind="confusion", output=tmp_path / "curve.svg")
-    with pytest.raises(BadRequestError, match="is no file of --format png"):
+    with pytest.raises(BadRequestError, match="is not a file of --format png"):
         paths(kind="accuracy", output=tmp_path / "curve.svg", format="png")
 
 

@@ -122,8 +122,8 @@ def test_a_record_that_lists_more_draws_than_there_are_labels_is_refused(layout:
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("train_labels", np.full(8, 3, dtype=np.uint8), "labels of classes that there are not"),
-        ("val_labels", np.full(4, 200, dtype=np.uint8), "labels of classes that there are not"),
+        ("train_labels", np.full(8, 3, dtype=np.uint8), "labels of classes that do not exist"),
+        ("val_labels", np.full(4, 200, dtype=np.uint8), "labels of classes that do not exist"),
         ("train_labels", np.zeros(8, dtype=np.int8), "train_labels is int8"),
         ("train_labels", np.zeros(9, dtype=np.uint8), "train_labels is uint8"),
         ("train_flipped", np.zeros(8, dtype=np.uint8), "train_flipped is uint8"),

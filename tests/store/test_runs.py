@@ -80,9 +80,12 @@ NO_ANSWERS = {
     "other epochs": (changed(history_loss=np.zeros((1, 4), dtype=np.float32)), "history_loss is float32"),
     "other type": (changed(test_probabilities=np.ones((1, 1, 3, 2), dtype=int)), "test_probabilities is int64"),
     "no history": (predictions(), "holds"),
-    "nan": (changed(test_probabilities=NAN), "test_probabilities holds what is no probability"),
-    "below 0": (changed(val_probabilities=-arrays()["val_probabilities"]), "val_probabilities holds what is no prob"),
-    "above 1": (arrays(1.01), "holds what is no probability"),
+    "nan": (changed(test_probabilities=NAN), "test_probabilities holds values that are not probabilities"),
+    "below 0": (
+        changed(val_probabilities=-arrays()["val_probabilities"]),
+        "val_probabilities holds values that are not prob",
+    ),
+    "above 1": (arrays(1.01), "holds values that are not probabilities"),
     "no class": (changed(train_predicted=np.full((1, 1, 4), 2, dtype=np.uint8)), "train_predicted holds classes that"),
     "class -1": (changed(train_predicted=np.full((1, 1, 4), -1)), "train_predicted holds classes that"),
 }

@@ -237,7 +237,7 @@ def test_records_of_the_schema_before_are_refused_and_left_as_they_are(call, wor
     path.write_bytes(old)
     for name in ("corrupt", "train", "evaluate", "compare"):
         ended = call(name, code=1)
-        assert "dataset.json has schema 2, this flowernoise reads 3; use the version that wrote it" in ended.stderr
+        assert "dataset.json has schema 2, but this flowernoise reads 3; use the version that wrote it" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
     assert path.read_bytes() == old
 
