@@ -25,6 +25,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
 from flowernoise.show import contact_sheet, summaries, writers
+from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import files
 from flowernoise.store.artifacts import Artifacts
@@ -49,10 +50,13 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
     held = Artifacts(artifacts_directory)
     work = _Work(held, settings, progress)
     directory = settings.output or held.layout.preview
+    inputs = Inputs([artifacts_directory])
+    inputs.refuse(directory / summaries.PHOTO_LIST)
     drawn = []
     with progress.task("drawing contact sheets", work.count, "sheets") as advance:
         for sheet in work.sheets():
             file = directory / f"{sheet.name}.png"
+            inputs.refuse(file)
             drawn.append(_on_disk(sheet, file, files.write_plain(file, contact_sheet.png(sheet))))
             advance(1)
     listed = writers.named("csv").write(summaries.photos_on(drawn)).encode()

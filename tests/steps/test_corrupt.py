@@ -285,7 +285,7 @@ def test_draws_of_another_version_are_neither_read_nor_replaced(artifacts):
     [path] = (artifacts / "draws").glob("*.json")
     path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
     before = contents(artifacts)
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, this flowernoise reads 3"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, but this flowernoise reads 3"):
         corrupt(artifacts, asked(), Silent())
     assert contents(artifacts) == before
 
@@ -551,7 +551,7 @@ def test_labels_of_some_photos_are_imported_and_the_others_keep_theirs(artifacts
     assert without.returncode == 2
     assert "every one needs a row, unless --partial lets the others keep their label" in without.stderr
     alone = command("corrupt", "-a", artifacts, "--partial")
-    assert (alone.returncode, alone.stderr) == (2, "error: --partial is for the file of --import; give that, too\n")
+    assert (alone.returncode, alone.stderr) == (2, "error: --partial needs --import FILE\n")
 
 
 def test_rates_that_tables_cannot_tell_apart_are_refused_also_beside_those_that_are_drawn(artifacts):

@@ -1,4 +1,4 @@
-"""Pictures of results: data in, the bytes of a PNG or SVG out.
+"""Pictures of results: data in, the bytes of a PNG, SVG or PDF out.
 
 The data come from :mod:`flowernoise.analysis.views`; equal data give equal bytes. Every picture says what was
 measured, on how many photos and seeds, and in which unit, and can be read without colour.
@@ -18,7 +18,7 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):  # those that dra
 
 
 def draw(picture: Picture, form: str = "png") -> bytes:
-    """A picture as ``png`` or ``svg``."""
+    """A picture as ``png``, ``svg`` or ``pdf``."""
     with sheet.style():
         return sheet.render(pictures[picture.kind].function(picture.data), form)
 

@@ -48,6 +48,7 @@ _STYLE: dict[RcKeyType, object] = {
     "grid.linewidth": 0.7,
     "legend.fontsize": 9.0,
     "legend.frameon": False,
+    "pdf.fonttype": 42,  # whole fonts, as journals want them
     "savefig.dpi": "figure",
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and tested
     "svg.hashsalt": "flowernoise",
@@ -74,10 +75,17 @@ def style() -> Iterator[None]:
         yield
 
 
+_UNSAID = {
+    "png": ("Software",),
+    "svg": ("Creator", "Date", "Format", "Type"),
+    "pdf": ("Creator", "Producer", "CreationDate"),
+}
+
+
 def render(figure: Figure, form: str) -> bytes:
-    """A figure as the bytes of a PNG or SVG."""
+    """A figure as the bytes of a PNG, SVG or PDF, without a date or a version that would make equal figures differ."""
     title = figure.get_label()
-    unsaid = {"Software": None} if form == "png" else {"Creator": None, "Date": None, "Format": None, "Type": None}
+    unsaid = dict.fromkeys(_UNSAID[form])
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, metadata={"Title": title, **unsaid})
     return buffer.getvalue()
