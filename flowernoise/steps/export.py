@@ -14,6 +14,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.safe import images, keras_file
 from flowernoise.steps import chosen_run
+from flowernoise.steps.loading import loading
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import ExportSettings
 from flowernoise.steps.train import head
@@ -50,7 +51,7 @@ def export(artifacts_directory: Path, settings: ExportSettings, progress: Progre
     _refuse_others_file(settings.output)
     Inputs([artifacts_directory]).refuse(settings.output)
     model, on_features = (
-        _finetuned(held, run) if run.block.mode == "finetune" else _with_head(held, run, select, progress)
+        _finetuned(held, run, progress) if run.block.mode == "finetune" else _with_head(held, run, select, progress)
     )
     data, about = keras_file.write(model), exported.as_json(_about(held, run, select))
     beside = exported.about_path(settings.output)
@@ -98,11 +99,12 @@ def _with_head(held: Artifacts, run: RunHandle, select: Selection, progress: Pro
     return model, float(difference)
 
 
-def _finetuned(held: Artifacts, run: RunHandle) -> tuple[Any, None]:
+def _finetuned(held: Artifacts, run: RunHandle, progress: Progress) -> tuple[Any, None]:
     """The model of a fine-tuned network, whose weights are kept."""
     dataset = held.dataset
-    build = unweighted(run.block.setup.backbone).build
-    model = classifier.build(build, dataset.request.image_size, len(dataset.classes))
+    backbone = run.block.setup.backbone
+    with loading(f"Keras and {backbone}", progress):
+        model = classifier.build(unweighted(backbone).build, dataset.request.image_size, len(dataset.classes))
     expected = finetune.named(model.get_weights())
     shapes = [array.shape for array in expected.values()]
     model.set_weights(list(runs.read_weights(held.layout, run.block, list(expected), shapes).values()))

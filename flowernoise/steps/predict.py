@@ -20,6 +20,7 @@ from flowernoise.safe import images, keras_file
 from flowernoise.safe.atomic import reason
 from flowernoise.safe.images import UnreadablePhotoError
 from flowernoise.safe.keras_file import KerasFile
+from flowernoise.steps.loading import loading
 from flowernoise.steps.settings import PredictSettings
 from flowernoise.store import exported
 from flowernoise.store.exported import About
@@ -41,7 +42,7 @@ def predict(settings: PredictSettings, progress: Progress) -> PredictResult:
     assert settings.model is not None
     file = keras_file.read(settings.model)
     about = exported.read_about(settings.model)
-    model = _model(settings.model, file, about)
+    model = _model(settings.model, file, about, progress)
     found: list[Predicted] = []
     unreadable: list[tuple[str, str]] = []
     with (
@@ -90,7 +91,7 @@ def _predicted(path: str, predictions: np.ndarray[Any, np.dtype[np.float32]], ab
     return Predicted(path, about.classes[best], probabilities[best], probabilities)
 
 
-def _model(path: Path, file: KerasFile, about: About) -> Any:
+def _model(path: Path, file: KerasFile, about: About, progress: Progress) -> Any:
     """The model, rebuilt from code, with the arrays of the file.
 
     Raises:
@@ -101,7 +102,8 @@ def _model(path: Path, file: KerasFile, about: About) -> Any:
         backbone = unweighted(about.backbone)
     except BadRequestError as error:
         raise BadRequestError(f"{exported.about_path(path)}: {error}") from None
-    model = classifier.build(backbone.build, about.image_size, len(about.classes))
+    with loading(f"Keras and {about.backbone}", progress):
+        model = classifier.build(backbone.build, about.image_size, len(about.classes))
     if not classifier.has_layers(model, file.layers):
         raise BadRequestError(f"{problem}: it has other layers than {backbone.name} with a softmax head")
     biases = file.arrays.get(classifier.HEAD, [])[1:]

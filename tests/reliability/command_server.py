@@ -39,6 +39,16 @@ class Ended:
     stderr: str
     seconds: float
 
+    @property
+    def lines(self) -> list[str]:
+        """What it wrote to stderr, without the line with which a quiet command says that it takes long."""
+        return without_wait(self.stderr).splitlines()
+
+
+def without_wait(stderr: str) -> str:
+    """What a quiet command wrote, but for the line that it takes long, as anything does on a busy machine."""
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("still working after "))
+
 
 @dataclasses.dataclass
 class Child:

@@ -56,7 +56,9 @@ def together(
         children.append(commands.start(*sweep, cwd=work, before=before))
         time.sleep(chance.uniform(0, 0.2))
     ended = [child.wait() for child in children]
-    trained = sum(int(number) for each in ended for number in re.findall(r"^(\d+) runs trained", each.stderr, re.M))
+    trained = sum(
+        int(number) for each in ended for number in re.findall(r"^(?:train: )?(\d+) runs trained", each.stderr, re.M)
+    )
     return [f"exit {each.returncode}: {each.stderr}" for each in ended if each.returncode != 0], trained
 
 
@@ -223,7 +225,7 @@ def test_the_real_command_four_times_shares_a_sweep(tmp_path: Path, measured: Ca
         started = time.monotonic()
     assert [process.wait(timeout=300) for process in processes] == [0] * FOUR
     seconds = time.monotonic() - started
-    trained = [int(re.findall(r"^(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
+    trained = [int(re.findall(r"^(?:train: )?(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
     measured(f"{sum(trained)} runs by {FOUR} processes in {seconds:.1f} s: {trained}; alone {seconds_alone:.1f} s")
     assert sum(trained) == 12
     assert min(trained) >= 1

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.reliability.command_server import CommandServer
+from tests.reliability.command_server import CommandServer, without_wait
 from tests.reliability.real_command import short_and_full, state
 from tests.timing import assert_in_time, may_be_late
 
@@ -62,6 +62,7 @@ def stopped_after(artifacts: Path, number: signal.Signals, moment: float, enviro
     sent = time.monotonic()
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
+    stderr = without_wait(stderr)
     took = time.monotonic() - sent
     if process.returncode == 0:
         assert (stderr, "majority" in stdout) == ("", True)
