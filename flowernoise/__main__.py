@@ -10,6 +10,10 @@ from flowernoise.safe import atomic, signals, streams
 from flowernoise.safe.streams import printable
 
 MAX_LINE = 2000  # characters in an error line
+MORE_MEMORY = (
+    "raise the limit (ulimit -v), end other programs, or ask for less: --memory, --batch-size, --image-size or fewer "
+    "photos"
+)
 
 
 def main() -> None:
@@ -78,8 +82,24 @@ def _explain(error: BaseException) -> tuple[str, ExitCode]:
         message = message.replace("Value error, ", "")  # Typer's prefix for choices
         return f"{message.rstrip('.')}; see `{_command_path(error)} --help`", ExitCode.BAD_REQUEST
     kind, first_line = type(error).__name__, (str(error).splitlines() or [""])[0]
+    if _is_out_of_memory(error):
+        what = f"out of memory: {first_line}" if first_line else "out of memory"
+        return f"{what.rstrip('.')}; {MORE_MEMORY}", ExitCode.COULD_NOT
+    if isinstance(error, RuntimeError) and "can't start new thread" in first_line:
+        return f"{first_line}; raise the limit on processes (ulimit -u), or end other processes", ExitCode.COULD_NOT
     what = f"{kind}: {first_line}" if first_line else kind
     return f"unexpected {what}; the same command with --debug shows where", ExitCode.COULD_NOT
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused, to Python, to a library that is being loaded, or on a GPU."""
+    refused = ("cannot allocate memory", "failed to map segment", "resource_exhausted", "out of memory")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    return named or (isinstance(error, (ImportError, OSError, RuntimeError)) and _says(error, refused))
+
+
+def _says(error: BaseException, words: tuple[str, ...]) -> bool:
+    return any(word in str(error).lower() for word in words)
 
 
 def _command_path(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from flowernoise import __version__
 from flowernoise.errors import BadRequestError
 from flowernoise.options import Given, Option, Settings, by_group, command
+from flowernoise.safe import limits
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
@@ -151,6 +153,7 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    limits.check_room_at_all()
 
 
 def _implied(given: Given) -> Given:
@@ -254,8 +257,10 @@ def compare(
     import flowernoise.steps.compare as step
 
     form = _form(table, output)
+    compared = directories.directories or [place.artifacts]
     with output.session() as session:
-        result = step.compare(directories.directories or [place.artifacts], settings, session.progress)
+        _refuse_inputs(table, compared)
+        result = step.compare(compared, settings, session.progress)
         missed = step.missed(result, settings, gate)
         session.show_comparison(result, form, table.output, missed)
         if not directories.directories:
@@ -287,8 +292,11 @@ def run(
 
     form = _form(table, output)
     with output.session() as session:
+        _refuse_inputs(table, [place.artifacts])
         settings = step.RunSettings(prepare, corrupt, train, compare, preset.preset)
-        session.show_run(step.run(place.artifacts, settings, session.progress), form, table.output)
+        result = step.run(place.artifacts, settings, session.progress)
+        _refuse_inputs(table, [place.artifacts])  # of what was prepared and drawn just now
+        session.show_run(result, form, table.output)
         session.suggest(place.next_command)
 
 
@@ -445,4 +453,20 @@ def _form(table: TableSettings, output: Output) -> str:
         raise BadRequestError(f"--json and --format {table.format} contradict each other; give one of them")
     if output.json:
         return "json"
-    return table.format or (table.output and writers.of_file(table.output)) or "table"
+    if table.format or table.output is None or not table.output.suffix:
+        return table.format or "table"
+    form = writers.of_file(table.output)
+    if form is None:
+        raise BadRequestError(
+            f"--output {table.output}: no format has files called *{table.output.suffix}; name one with --format, or "
+            f"end the name in {', '.join(writers.suffixes())}"
+        )
+    return form
+
+
+def _refuse_inputs(table: TableSettings, directories: Sequence[Path]) -> None:
+    """Refuses to write the table onto a file that the program needs."""
+    from flowernoise.steps.outputs import Inputs
+
+    if table.output is not None:
+        Inputs(directories).refuse(table.output)

@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from tests.fabricated_sweeps import five_thousand_runs, hundred_thousand_runs, sweep  # noqa: F401 (fixtures)
+from tests.reliability.command_server import CommandServer, command_server
 
 # Other work on the machine must not make a test fail: no time limit for examples.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +27,20 @@ def photo_folder(tmp_path: Path) -> Path:
             pixels = np.random.default_rng([number, k]).integers(0, 256, (6, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).resize((32, 24)).save(folder / name / f"{k:02}.jpg", quality=90)
     return folder
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[CommandServer]:
+    """Return a command server in which stand-ins compute; starting one takes seconds, so tests share it."""
+    with command_server("stand-ins") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_commands() -> Iterator[CommandServer]:
+    """Return a command server that has TensorFlow loaded."""
+    with command_server("real") as server:
+        yield server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -60,7 +60,7 @@ def scan(root: Path) -> PhotoFolder:
         BadRequestError: it is an artifacts directory, or two of its classes have names that could be confused.
         OSError: its contents cannot be listed.
     """
-    if _is_artifacts_directory(root):
+    if is_artifacts_directory(root):
         raise BadRequestError(f"{root} is an artifacts directory of flowernoise; give the folder with your photos")
     look = _Look(root)
     of_classes = sorted(look.classes().items(), key=lambda item: as_utf8(item[0]))
@@ -127,7 +127,7 @@ class _Look:
             if _is_folder(entry):
                 return _LINKED_FOLDER
         if _is_folder(entry):
-            return _ARTIFACTS if _is_artifacts_directory(Path(entry.path)) else None
+            return _ARTIFACTS if is_artifacts_directory(Path(entry.path)) else None
         if entry.name.lower().endswith(SUFFIXES):
             return None
         if entry.is_symlink() and not Path(entry.path).exists():
@@ -170,7 +170,8 @@ def _start(file: Path) -> bytes:
         return b""
 
 
-def _is_artifacts_directory(folder: Path) -> bool:
+def is_artifacts_directory(folder: Path) -> bool:
+    """Whether `prepare` has made a data set in a folder."""
     return _RECORD_START.match(_start(folder / _RECORD)) is not None
 
 

@@ -10,7 +10,7 @@ from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.sources import LabelWords, label_words
 from flowernoise.store.records import (
     CONTROL,
-    Beneath,
+    BalancedAccuracy,
     Column,
     Comparison,
     Condition,
@@ -21,7 +21,7 @@ from flowernoise.store.records import (
 from flowernoise.store.setups import differing, named
 
 BEST, TIED, ORACLE, BETTER, WORSE, COLLAPSED, DROP, RISE = "★", "☆", "†", "+", "−", "✗", "↓", "↑"
-Value = Row | Beneath
+Value = Row | BalancedAccuracy
 
 
 def with_names(result: Comparison) -> Comparison:

@@ -29,7 +29,7 @@ from flowernoise.show.document import (
     columns,
 )
 from flowernoise.store import records
-from flowernoise.store.records import CONTROL, Beside, Comparison, Condition, Row, Tolerated
+from flowernoise.store.records import CONTROL, Comparison, Condition, PublishedResult, Row, Tolerated
 from flowernoise.store.setups import SETTINGS
 
 _LONG_NAME = 24  # columns of text
@@ -250,7 +250,7 @@ def beside(result: Comparison) -> Table:
     )
 
 
-def _collapsed(row: Beside) -> Cell:
+def _collapsed(row: PublishedResult) -> Cell:
     if not row.collapsed:
         return Cell("")
     return Cell(f"{COLLAPSED} {row.collapsed} of {row.runs} collapsed", strong=True, tone="bad")

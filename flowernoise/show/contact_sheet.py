@@ -40,7 +40,7 @@ _BASE_LETTERS = str.maketrans(
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """What stands below a photo, and whether the photo is marked as wrongly labelled."""
+    """The text below a photo, and whether the photo is marked as wrongly labelled."""
 
     lines: tuple[str, ...]
     marked: bool
@@ -48,7 +48,7 @@ class Caption:
 
 @dataclasses.dataclass(frozen=True)
 class SheetTitle:
-    """What stands above the photos: what they show, and the facts about it."""
+    """The text above the photos: what they show, and facts about it."""
 
     head: str
     facts: tuple[str, ...]

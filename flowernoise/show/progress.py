@@ -132,5 +132,5 @@ class Quiet:
         self._timer.cancel()
 
     def _tell(self) -> None:
-        doing = self._doing[-1] if self._doing else "working"
-        self._console.print(Text(printable(f"{doing}: this takes longer than {self._seconds:g} s")), soft_wrap=True)
+        doing = f": {self._doing[-1]}" if self._doing else ""
+        self._console.print(Text(printable(f"still working after {self._seconds:g} s{doing}")), soft_wrap=True)

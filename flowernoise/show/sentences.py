@@ -99,7 +99,7 @@ def _tested(result: Comparison) -> bool:
 
 
 def against_baseline(result: Comparison) -> list[str]:
-    """What differs significantly from the baseline; the first sentence says whether anything does."""
+    """Significant differences from the baseline; the first sentence says whether there are any."""
     baseline, losses = result.baseline, {row.loss for row in result.rows}
     if baseline not in losses:
         return [f"No run here uses the baseline {baseline}, so nothing shows what another loss gains."]
@@ -130,7 +130,7 @@ def _counted(result: Comparison, rows: Sequence[Row], word: str) -> str:
 
 
 def significant(result: Comparison) -> list[Row]:
-    """What differs significantly from the baseline, the better first."""
+    """The rows that differ significantly from the baseline, better ones first."""
     return [row for word in ("better", "worse") for row in result.rows if _verdict(row) == word]
 
 
@@ -201,7 +201,7 @@ def _overlap(one: Tolerated, other: Tolerated) -> bool:
 
 
 def _ends(line: Tolerated) -> tuple[float, float]:
-    """What an interval reaches from and to, as numbers; −1 stands for a control that is too low already."""
+    """The ends of an interval as numbers; −1 means that the control itself is too low."""
     estimate = line.tolerance
     assert estimate is not None  # of those that are known
     low, high = (-1.0 if each.rate is None else each.rate for each in (estimate.low, estimate.high))

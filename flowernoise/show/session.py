@@ -134,8 +134,8 @@ class Session:
         """The table, in the requested form; exit code 4 if it misses a gate, for the reason given."""
         document = comparison.document(result)
         if output is not None:
-            write_output(output, writers.named(form).write(document).encode())
-            self.progress.note(f"written to {output}")
+            is_new = write_output(output, writers.named(form).write(document).encode())
+            self.progress.note(f"written to {output}" if is_new else f"{output} holds this already, left untouched")
         else:
             self._show(document, form)
         if missed:

@@ -17,6 +17,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, format_value
 from flowernoise.steps.noise_inputs import NoiseInputs, settled
+from flowernoise.steps.outputs import Inputs, files_of
 from flowernoise.steps.settings import DEFAULT_RATES, CorruptSettings
 from flowernoise.store import artifacts, claims, datasets, draws, files
 from flowernoise.store import labels as labels_csv
@@ -37,6 +38,10 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     specs = _specs(settings)
     layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
+    if settings.export is not None:
+        Inputs([artifacts_directory], reading=(file for spec in specs for file in files_of(spec))).refuse(
+            settings.export
+        )
     inputs = NoiseInputs(layout, dataset, progress)
     asked = requested(settings, [settled(spec) for spec in specs], lambda spec: _own_rate(spec, inputs))
     there = _intact(layout, dataset, lambda _batch, _error: None)

@@ -14,6 +14,7 @@ from flowernoise.analysis.stats import lost_classes
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
+from flowernoise.steps.loading import loading
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.evaluations import Arrays
@@ -257,5 +258,6 @@ class _Predictions:
         if self._model is None or self._model[0] != backbone:
             build = backbones.parse(backbone)().build
             classes, size = len(self._dataset.classes), self._dataset.request.image_size
-            self._model = (backbone, finetune.build_classifier(build, size, classes))
+            with loading(f"Keras and {backbone}", self._progress):
+                self._model = (backbone, finetune.build_classifier(build, size, classes))
         return self._model[1]

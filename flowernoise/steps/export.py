@@ -14,6 +14,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.safe import images, keras_file
 from flowernoise.steps import chosen_run
+from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import ExportSettings
 from flowernoise.steps.train import head
 from flowernoise.store import exported, files, runs
@@ -47,6 +48,7 @@ def export(artifacts_directory: Path, settings: ExportSettings, progress: Progre
     run = chosen_run.choose(every, settings)
     select = _selection(run, settings.select)
     _refuse_others_file(settings.output)
+    Inputs([artifacts_directory]).refuse(settings.output)
     model, on_features = (
         _finetuned(held, run) if run.block.mode == "finetune" else _with_head(held, run, select, progress)
     )

@@ -15,6 +15,7 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
+from flowernoise.steps.loading import loading
 from flowernoise.store import claims, feature_cache
 from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.feature_cache import FeatureArray
@@ -184,7 +185,7 @@ def _network(work: FeatureWork, progress: Progress) -> Any:
     size = work.dataset.request.image_size
     if work.converted:
         return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])
-    with progress.task(f"loading Keras and building {work.backbone_spec}", None, ""):
+    with loading(f"Keras and {work.backbone_spec}", progress):
         built = work.backbone.build(size)
     if not work.extractor.is_openvino:
         return built

@@ -20,6 +20,7 @@ from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.steps import features, source_fields
 from flowernoise.steps.features import FeatureWork
+from flowernoise.steps.loading import loading
 from flowernoise.store import datasets, photos
 from flowernoise.store import labels as labels_csv
 from flowernoise.store.labels import NOISY_SPLITS
@@ -118,7 +119,7 @@ class NoiseInputs:
         # one clean model for all seeds: it stands for the photos, not for chance
         stream = generator(0, "out of fold", spec.values["backbone"])
         loss = LossGroup(ce, heads=1)
-        with self._progress.task(f"training a clean model for {spec.name} noise", None, ""):
+        with loading(f"Keras, and training a clean model for {spec.name} noise", self._progress):
             predictions = out_of_fold.probabilities(
                 np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream
             )

@@ -25,6 +25,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
 from flowernoise.show import contact_sheet, summaries, writers
+from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import files
 from flowernoise.store.artifacts import Artifacts
@@ -42,17 +43,20 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
     """Draws contact sheets and writes those that are new or changed, beside a list of the photos on them.
 
     Raises:
-        BadRequestError: nothing prepared, or no draws or runs as asked for.
+        BadRequestError: nothing prepared, or no such draws or runs.
         DamagedFileError: photos, draws or runs that are not what was written.
         FlowernoiseError: a sheet cannot be written.
     """
     held = Artifacts(artifacts_directory)
     work = _Work(held, settings, progress)
     directory = settings.output or held.layout.preview
+    inputs = Inputs([artifacts_directory])
+    inputs.refuse(directory / summaries.PHOTO_LIST)
     drawn = []
     with progress.task("drawing contact sheets", work.count, "sheets") as advance:
         for sheet in work.sheets():
             file = directory / f"{sheet.name}.png"
+            inputs.refuse(file)
             drawn.append(_on_disk(sheet, file, files.write_plain(file, contact_sheet.png(sheet))))
             advance(1)
     listed = writers.named("csv").write(summaries.photos_on(drawn)).encode()
@@ -64,7 +68,7 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
     """The sheets as plain data, one after another.
 
     Raises:
-        BadRequestError: nothing prepared, or no draws or runs as asked for.
+        BadRequestError: nothing prepared, or no such draws or runs.
         DamagedFileError: photos, draws or runs that are not what was written.
     """
     return _Work(Artifacts(artifacts_directory), settings, progress).sheets()
@@ -180,7 +184,7 @@ def _why_not(run: RunHandle) -> str:
 def _picked(
     drawn: Mapping[DrawKey, DrawHandle], settings: PreviewSettings, layout: Layout
 ) -> tuple[dict[DrawKey, DrawHandle], dict[DrawKey, DrawHandle]]:
-    """The controls and the noisy draws that are asked for: the first seeds of each noise and rate.
+    """The controls and the requested noisy draws: the first seeds of each noise and rate.
 
     Raises:
         BadRequestError: a noise or rate that was never drawn.
@@ -239,7 +243,7 @@ def _losses(live: Sequence[RunHandle], settings: PreviewSettings, layout: Layout
     """Losses whose runs are shown.
 
     Raises:
-        BadRequestError: no runs of a loss that is asked for.
+        BadRequestError: no runs of a requested loss.
     """
     there = sorted({run.loss for run in live}, key=lambda loss: (loss != BASELINE, loss))
     asked: list[str] = []

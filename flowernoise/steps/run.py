@@ -39,7 +39,7 @@ class RunSettings:
 
 
 def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) -> RunResult:
-    """Runs all stages; each leaves alone what is done already. Only what was asked for is compared.
+    """Runs all stages; each skips what is done already. Only what was requested is compared.
 
     Raises:
         FlowernoiseError: as the stages do.

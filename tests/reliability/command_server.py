@@ -45,7 +45,7 @@ class Child:
     """A command under way."""
 
     pid: int
-    _server: Warm
+    _server: CommandServer
     _outputs: tuple[Path, Path]
     _started: float
 
@@ -61,8 +61,8 @@ class Child:
         return Ended(answer["returncode"], stdout, stderr.decode("utf-8", "surrogateescape"), seconds)
 
 
-class Warm:
-    """The warm process, seen from a test."""
+class CommandServer:
+    """The command server, seen from a test."""
 
     def __init__(self, kind: Literal["real", "stand-ins"]) -> None:
         self._scratch = tempfile.TemporaryDirectory()
@@ -115,7 +115,7 @@ class Warm:
         stdin.write(json.dumps(request) + "\n")
         stdin.flush()
         line = stdout.readline()
-        assert line, f"the warm process has ended: {self._said.read_text()}"
+        assert line, f"the command server has ended: {self._said.read_text()}"
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -126,9 +126,9 @@ class Warm:
 
 
 @contextlib.contextmanager
-def warm(kind: Literal["real", "stand-ins"]) -> Iterator[Warm]:
-    """A warm process for the length of a block: with TensorFlow, or with stand-ins for all that computes."""
-    process = Warm(kind)
+def command_server(kind: Literal["real", "stand-ins"]) -> Iterator[CommandServer]:
+    """A command server for the length of a block: with TensorFlow, or with stand-ins for all that computes."""
+    process = CommandServer(kind)
     try:
         yield process
     finally:
@@ -205,6 +205,7 @@ def _import_everything(kind: str) -> None:
 
     if kind == "real":
         import keras  # noqa: F401
+        import matplotlib.figure  # noqa: F401
         import tensorflow  # noqa: F401
 
         with contextlib.suppress(ImportError):

@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,22 @@ def slow_training(seconds: float) -> None:
         yield from plain(*arguments, **more)
 
     heads.train_heads = slowly
+
+
+def slow_finetuning(seconds: float) -> None:
+    """Every fine-tuned epoch takes some seconds more."""
+    from flowernoise.training.finetune import Finetuner
+
+    plain = Finetuner.train
+
+    def slowly(self: Any, task: Any, on_batch: Any, on_epoch: Callable[[int, float], None]) -> Any:
+        def later(epoch: int, loss: float) -> None:
+            on_epoch(epoch, loss)
+            time.sleep(seconds)
+
+        return plain(self, task, on_batch, later)
+
+    Finetuner.train = slowly  # type: ignore[method-assign]
 
 
 def logged_training(seconds: float, log: str) -> None:

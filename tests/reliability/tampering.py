@@ -14,7 +14,7 @@ import h5py
 from flowernoise.store import files
 
 
-class Victim:
+class TamperedDirectory:
     """A directory to be spoilt, and a place outside that nobody may touch."""
 
     def __init__(self, root: Path, outside: Path) -> None:

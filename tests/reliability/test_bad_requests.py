@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fabricated import train_by_hand
 from tests.reliability.real_command import flowernoise
-from tests.test_structure import COMMANDS, train_by_hand
+from tests.test_structure import COMMANDS
 
 CLASSES = ("daisy", "roses", "tulips")
 NOBODY = 65534

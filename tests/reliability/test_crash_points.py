@@ -14,14 +14,14 @@ import dataclasses
 import hashlib
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from tests.reliability import file_operations, integrity
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer
 from tests.reliability.disk_model import Disk, Tree, read_tree, write_tree
 from tests.reliability.fakes import write_photos
 from tests.reliability.file_operations import Operation
@@ -66,26 +66,19 @@ class Change:
         return found
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[Warm]:
-    """Return a warm process with stand-ins for what computes."""
-    with warm("stand-ins") as warm_process:
-        yield warm_process
-
-
 @pytest.fixture(scope="module", params=CHANGES)
-def change(request: pytest.FixtureRequest, process: Warm, tmp_path_factory: pytest.TempPathFactory) -> Change:
+def change(request: pytest.FixtureRequest, commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Change:
     """Return a change of a directory, recorded."""
     first, then = CHANGES[request.param]
     folder = write_photos(tmp_path_factory.mktemp("photos"), 36)
     work, log = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("log") / "operations"
     command = ("run", folder, *then)
     if first:
-        ended = process.run("run", folder, *first, cwd=work)
+        ended = commands.run("run", folder, *first, cwd=work)
         assert ended.returncode == 0, ended.stderr
     before = read_tree(work)
     recording = ("file_operations", "record", {"root": str(work), "log": str(log)})
-    ended = process.run(*command, cwd=work, before=recording)
+    ended = commands.run(*command, cwd=work, before=recording)
     assert ended.returncode == 0, ended.stderr
     return Change(request.param, command, before, read_tree(work), file_operations.read(log))
 
@@ -126,7 +119,7 @@ def test_what_was_made_safe_stays(change: Change, measured: Callable[[str], None
 
 @short_and_full(2, EVERY)
 def test_a_power_failure_at_every_point(
-    count: int, change: Change, process: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, change: Change, commands: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     states = _sample(_states(change), LOOKED_AT * count)
     versions = change.versions()
@@ -138,7 +131,7 @@ def test_a_power_failure_at_every_point(
         write_tree(work, state.tree)
         failures += [f"{state}: {line}" for line in _looked_at(work, versions)]
         if index in resumed:
-            outcome.run_again(change, process, work, str(state))
+            outcome.run_again(change, commands, work, str(state))
         shutil.rmtree(work)
     measured(
         f"{len(change.operations)} points, {len(states)} states, {len(failures)} damaged, "
@@ -150,7 +143,7 @@ def test_a_power_failure_at_every_point(
 
 @short_and_full(2, EVERY)
 def test_a_crash_at_every_point(
-    count: int, change: Change, process: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, change: Change, commands: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     every = [
         (number, when)
@@ -166,10 +159,10 @@ def test_a_crash_at_every_point(
         work = tmp_path / f"{when} {number}"
         write_tree(work, change.before)
         crash = ("file_operations", "crash", {"root": str(work), "at": number, "when": when})
-        ended = process.run(*change.command, cwd=work, before=crash)
+        ended = commands.run(*change.command, cwd=work, before=crash)
         assert ended.returncode == 9, f"{where}: ended with {ended.returncode}"
         failures += [f"{where}: {line}" for line in _looked_at(work, versions)]
-        outcome.run_again(change, process, work, where)
+        outcome.run_again(change, commands, work, where)
         shutil.rmtree(work)
     measured(f"{len(points)} crashes, {len(failures)} damaged, {outcome}")
     failures += outcome.different
@@ -194,9 +187,9 @@ class Outcome:
     different: list[str] = dataclasses.field(default_factory=list)
     left_over: set[str] = dataclasses.field(default_factory=set)
 
-    def run_again(self, change: Change, process: Warm, work: Path, where: str) -> None:
+    def run_again(self, change: Change, commands: CommandServer, work: Path, where: str) -> None:
         """Runs a change's command again, and compares with what it did undisturbed."""
-        ended = process.run(*change.command, cwd=work)
+        ended = commands.run(*change.command, cwd=work)
         if ended.returncode != 0:
             self.different.append(f"{where}: the same command ends with {ended.returncode}: {ended.stderr.strip()}")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability import integrity
-from tests.reliability.command_server import SAME_CODE, Ended, Warm, warm
+from tests.reliability.command_server import SAME_CODE, CommandServer, Ended, command_server
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import flowernoise, short_and_full
 
@@ -145,8 +146,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("photos"), 60)
 
 
-def kill_forked(kills: Kills, process: Warm, count: int) -> None:
-    """Kills a command of the warm process at ``count`` moments."""
+def kill_forked(kills: Kills, process: CommandServer, count: int) -> None:
+    """Kills a command of the command server at ``count`` moments."""
 
     def start(work: Path) -> tuple[int, Callable[[], int]]:
         child = process.start(*kills.command, "-a", "artifacts", cwd=work)
@@ -157,9 +158,11 @@ def kill_forked(kills: Kills, process: Warm, count: int) -> None:
 
 
 @short_and_full(3, 200)
-def test_a_sweep_of_heads(count: int, tmp_path: Path, photos: Path, measured: Callable[[str], None]) -> None:
+def test_a_sweep_of_heads(
+    count: int, commands: CommandServer, tmp_path: Path, photos: Path, measured: Callable[[str], None]
+) -> None:
     """In the short form stand-ins compute, in the full one TensorFlow."""
-    with warm("real" if count > FEW else "stand-ins") as process:
+    with command_server("real") if count > FEW else contextlib.nullcontext(commands) as process:
         kills = Kills(tmp_path, ("run", photos, *FEATURES), process.run)
         kill_forked(kills, process, count)
     measured(kills.summary())
@@ -171,7 +174,7 @@ def test_a_sweep_of_heads(count: int, tmp_path: Path, photos: Path, measured: Ca
 
 @pytest.mark.slow
 def test_fine_tuning(tmp_path: Path, photos: Path, measured: Callable[[str], None]) -> None:
-    with warm("real") as process:
+    with command_server("real") as process:
         kills = Kills(tmp_path, ("run", photos, *FINETUNE), process.run)
         kill_forked(kills, process, 10)
     measured(kills.summary())

@@ -12,12 +12,12 @@ import pytest
 
 from flowernoise.catalogue import presets
 from flowernoise.store.records import (
-    Beneath,
-    Beside,
+    BalancedAccuracy,
     Column,
     Comparison,
     Condition,
     Difference,
+    PublishedResult,
     Rate,
     RateInterval,
     Row,
@@ -155,7 +155,7 @@ def first_experiment() -> Comparison:
             drop,
             values=(mean,),
             seeds=1,
-            balanced=Beneath(share, share - 0.02, share + 0.02, None if drop is None else 0.82 - share),
+            balanced=BalancedAccuracy(share, share - 0.02, share + 0.02, None if drop is None else 0.82 - share),
             **known,
         )
         for (noise, rate, loss, mean, drop, known), share in zip(accuracies, balanced, strict=True)
@@ -166,7 +166,7 @@ def first_experiment() -> Comparison:
         rows,
         datasets=(SUNFLOWERS,),
         beside=tuple(
-            Beside(published.label, (published.low, published.high), *found)
+            PublishedResult(published.label, (published.low, published.high), *found)
             for published, found in zip(preset.published, ours, strict=True)
         ),
         why=preset.why,
@@ -197,7 +197,7 @@ def two_data_sets() -> Comparison:
         a_row("none", 0.0, "ce", 0.93, 0.0, seeds=1, values=(0.93,), dataset=1, directory=2),
         a_row("symmetric", 0.4, "ce", 0.81, 0.12, seeds=1, values=(0.81,), dataset=1, directory=2),
     ]
-    rows[5:] = [msgspec.structs.replace(row, balanced=Beneath(0.6, 0.5, 0.7, 0.0)) for row in rows[5:]]
+    rows[5:] = [msgspec.structs.replace(row, balanced=BalancedAccuracy(0.6, 0.5, 0.7, 0.0)) for row in rows[5:]]
     tolerated = tuple(
         Tolerated("symmetric", "ce", HEADS, exactly(0.1, bound, bound), None, False, "", *place)
         for place, bound in (((0, 0), Rate("below", 0.4)), ((1, 2), Rate("at_least", 0.4)))

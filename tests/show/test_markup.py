@@ -70,6 +70,9 @@ def test_every_command_shows_names_like_markup_as_they_are(work: Path) -> None:
         "report": at_terminal(work, "report"),
         "remove": at_terminal(work, "remove", "--where", "loss=mae"),
     }
+    for command, following in (("prepare", "corrupt"), ("corrupt", "train"), ("train", "evaluate")):
+        assert f"next: flowernoise {following}" in shown[command]
+    assert "next: flowernoise report" in shown["compare"]
     for command in ("prepare", "evaluate"):
         assert all(name in shown[command] for name in CLASSES), shown[command]
     assert "folder:" in shown["compare"]

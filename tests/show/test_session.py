@@ -49,7 +49,7 @@ def test_quiet_says_one_line_of_a_long_wait_and_nothing_of_a_short_one() -> None
         quiet.note("not heard")
         time.sleep(0.3)
     quiet.close()
-    assert console.file.getvalue() == "reading photos: this takes longer than 0.05 s\n"
+    assert console.file.getvalue() == "still working after 0.05 s: reading photos\n"
     short = Console(file=io.StringIO(), force_terminal=False, width=200)
     quiet = Quiet(short, long_wait=0.2)
     quiet.close()

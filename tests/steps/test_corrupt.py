@@ -285,7 +285,7 @@ def test_draws_of_another_version_are_neither_read_nor_replaced(artifacts):
     [path] = (artifacts / "draws").glob("*.json")
     path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
     before = contents(artifacts)
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, this flowernoise reads 3"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, but this flowernoise reads 3"):
         corrupt(artifacts, asked(), Silent())
     assert contents(artifacts) == before
 

@@ -482,7 +482,7 @@ def test_unreadable_files_are_listed_with_the_reason_and_left_out(place: Workpla
     dataset = place.prepare().dataset
     reasons = {problem.path: problem.reason for problem in dataset.unreadable}
     assert reasons.keys() == {"daisy/text.jpg", "daisy/link.jpg", "daisy/00.jpg"}
-    assert reasons["daisy/text.jpg"] == "no JPEG, PNG, WEBP or BMP image"
+    assert reasons["daisy/text.jpg"] == "not a JPEG, PNG, WEBP or BMP image"
     assert reasons["daisy/link.jpg"] == "No such file or directory"
     assert "truncated" in reasons["daisy/00.jpg"].lower()
     assert (dataset.found, sum(dataset.sizes)) == (38, 35)
@@ -496,7 +496,8 @@ def test_a_class_with_no_readable_photo_is_refused_by_name(place: Workplace) -> 
     with pytest.raises(FlowernoiseError) as caught:
         place.prepare()
     assert str(caught.value).startswith(
-        "no photo of class 'roses' can be read (12 unreadable, such as roses/00.jpg: no JPEG, PNG, WEBP or BMP image)"
+        "no photo of class 'roses' can be read (12 unreadable, such as roses/00.jpg: not a JPEG, PNG, WEBP or BMP "
+        "image)"
     )
     assert not place.layout.dataset.exists()
 

@@ -21,11 +21,11 @@ from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.store.records import (
     CONTROL,
-    Beneath,
-    Beside,
+    BalancedAccuracy,
     Comparison,
     Difference,
     Identity,
+    PublishedResult,
     Rate,
     RateInterval,
     Row,
@@ -69,7 +69,7 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         for row in _Rows(number, group, found, differences[number], variants, metric).of(cells)
     ]
     order = Order(rows, question.sort_by, question.baseline, facts.better, chosen_rows, chosen_columns)
-    beside, why = _beside(directories, rows, str(metric))
+    beside, why = _published(directories, rows, str(metric))
     tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
     datasets = datasets_of(groups, directories)
     names = [photos.name for photos in datasets]
@@ -192,8 +192,8 @@ class _Rows:
         )
 
 
-def _beneath(value: Value, drop: float | None) -> Beneath | None:
-    return None if value.mean is None else Beneath(value.mean, value.low, value.high, drop)
+def _beneath(value: Value, drop: float | None) -> BalancedAccuracy | None:
+    return None if value.mean is None else BalancedAccuracy(value.mean, value.low, value.high, drop)
 
 
 def _drop(values: Mapping[CellKey, Value], cell: CellKey) -> float | None:
@@ -231,7 +231,9 @@ def _rate(rate: CensoredRate) -> Rate:
     return Rate(rate.censoring, rate.rate)
 
 
-def _beside(directories: Sequence[Directory], rows: Sequence[Row], metric: str) -> tuple[tuple[Beside, ...], str]:
+def _published(
+    directories: Sequence[Directory], rows: Sequence[Row], metric: str
+) -> tuple[tuple[PublishedResult, ...], str]:
     """What was published about the preset that made a directory, if that is compared alone: beside its own question."""
     [directory, *others] = directories
     if others or directory.preset is None or directory.preset.dataset != directory.dataset.id:
@@ -251,5 +253,7 @@ def _beside(directories: Sequence[Directory], rows: Sequence[Row], metric: str) 
         if values:
             collapsed = sum(row.collapsed for row in ours)
             of_published = (published.low, published.high)
-            beside.append(Beside(published.label, of_published, (min(values), max(values)), len(values), collapsed))
+            beside.append(
+                PublishedResult(published.label, of_published, (min(values), max(values)), len(values), collapsed)
+            )
     return tuple(beside), preset.why if beside else ""

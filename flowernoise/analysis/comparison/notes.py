@@ -1,4 +1,4 @@
-"""What a reader of the table should know beside it: whole sentences, each of which can stand alone."""
+"""What a reader of the table should know beside it: whole sentences that make sense on their own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def of(
         names: of the groups.
         rows, tolerated: what is shown.
         picked: the cells that ``--where`` picks, or that were trained last.
-        question: what was asked.
+        question: the question.
         better: ``higher`` or ``lower``, the metric's direction.
     """
     return [
@@ -56,7 +56,7 @@ def _baseline(groups: Sequence[Group], question: Question) -> Iterator[str]:
 
 
 def _epochs(groups: Sequence[Group], names: Sequence[str], question: Question) -> Iterator[str]:
-    """Where the epoch shown is not the one asked for, and why."""
+    """Where the epoch shown is not the requested one, and why."""
     for number, group in enumerate(groups):
         where = _where(names, number)
         if not group.dataset.sizes[1]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FEW = 8  # losses; up to here the panels stand under one another
+_FEW = 8  # losses; up to here the panels are stacked
 _SIDE_BY_SIDE = 3
 _ROW, _HIGH_ROW = 0.23, 0.32  # inches; the latter of few losses
 _DOT, _BAND = "#0072B2", "#dcdcdc"

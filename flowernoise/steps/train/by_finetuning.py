@@ -13,6 +13,7 @@ import numpy as np
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
+from flowernoise.steps.loading import loading
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.units import Array, Given, TrainedRuns
@@ -94,7 +95,7 @@ class ByFinetuning:
 
     def _finetuner(self, loss: Spec) -> finetune.Finetuner:
         if self._built is None or self._built[0] != loss:
-            with self._progress.task(f"loading Keras and building {self._work.backbone_spec}", None, ""):
+            with loading(f"Keras and {self._work.backbone_spec}", self._progress):
                 self._built = (loss, finetune.Finetuner(_network(self._work, loss, len(self._encoded))))
         return self._built[1]
 

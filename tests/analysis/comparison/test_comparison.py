@@ -25,7 +25,6 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     SPLITS,
     Dataset,
-    DatasetRequest,
     Evaluation,
     KeptComparison,
     PresetRecord,
@@ -34,7 +33,7 @@ from flowernoise.store.records import (
     RunKey,
 )
 from flowernoise.store.setups import SETTINGS
-from tests.fabricated import a_block, a_key, a_setup, evaluated
+from tests.fabricated import a_block, a_dataset, a_key, a_setup, evaluated
 
 FIVE = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 BINARY = ("not sunflowers", "sunflowers")
@@ -73,16 +72,13 @@ class Made:
         return a_key(self.noise, self.rate, self.seed, self.loss, self.backbone, self.mode, epochs=self.epochs)
 
 
-def a_dataset(classes=FIVE, test=(20, 20, 20, 20, 20), val=10, identity="photos") -> Dataset:
-    nothing = files.NOT_WRITTEN
-    request = DatasetRequest("synthetic", None, None, None, 32, 0)
-    counts = ((60,) * len(classes), (val,) * len(classes), test)
-    return Dataset(identity, request, None, classes, counts, 0, nothing, nothing, (), (), ())
+def flowers(classes=FIVE, test=(20, 20, 20, 20, 20), val=10, identity="photos") -> Dataset:
+    return a_dataset(identity, classes, ((60,) * len(classes), (val,) * len(classes), test))
 
 
 def write(root: Path, made: list[Made], dataset: Dataset | None = None, *, inputs: str | None = None) -> Path:
     """An artifacts directory with the evaluation of fabricated runs of a data set."""
-    layout, dataset = Layout(root), dataset or a_dataset()
+    layout, dataset = Layout(root), dataset or flowers()
     datasets.write(layout, dataset)
     made = sorted(made, key=lambda run: run.key)
     labels = np.repeat(np.arange(len(dataset.classes)), dataset.counts[2])
@@ -212,7 +208,7 @@ def test_a_loss_that_failed_in_every_seed_has_no_mean_interval_or_drop(tmp_path)
 
 
 def test_balanced_accuracy_stands_beside_a_binary_accuracy_only(tmp_path):
-    dataset = a_dataset(BINARY, (80, 20))
+    dataset = flowers(BINARY, (80, 20))
     root = write(tmp_path, [Made("none", 0.0, "ce", 80), Made("none", 0.0, "mae", 90)], dataset)
     result = compared(root)
     assert result.majority == 0.8
@@ -246,7 +242,7 @@ def test_selected_is_shown_where_it_can_be(tmp_path):
 
 def test_last_is_shown_without_validation_photos(tmp_path):
     made = [Made("none", 0.0, "ce", 60, has=("last",))]
-    result = compared(write(tmp_path, made, a_dataset(val=0)))
+    result = compared(write(tmp_path, made, flowers(val=0)))
     assert result.select == "last"
     assert not any("epoch" in note for note in result.notes)
 
@@ -278,7 +274,7 @@ def test_where_every_run_falls_back_the_table_is_called_last(tmp_path):
 
 @pytest.mark.parametrize(("val", "why"), [(0, "without val"), (10, "fine-tuning keeps the last epoch only")])
 def test_an_oracle_that_no_run_has_is_refused_with_the_reason(tmp_path, val, why):
-    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], a_dataset(val=val))
+    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], flowers(val=val))
     with pytest.raises(BadRequestError, match=rf"--select oracle: no run has it \({why}\); use --select last"):
         compared(root, select="oracle")
 
@@ -329,7 +325,7 @@ def preset_directory(tmp_path, dataset_id="photos") -> Path:
         *[Made("uniform", rate, "ce", right) for rate, right in ((0.1, 91), (0.9, 54))],
         *[Made("uniform", 0.1, "mae", 80, seed=seed, collapsed=seed == 0) for seed in range(3)],
     ]
-    root = write(tmp_path, made, a_dataset(BINARY, (80, 20), val=0))
+    root = write(tmp_path, made, flowers(BINARY, (80, 20), val=0))
     files.write_record(Layout(root).preset, "preset", PresetRecord("seed", dataset_id))
     return root
 
@@ -369,14 +365,14 @@ def test_an_unknown_name_is_refused_with_what_there_is(tmp_path, settings, messa
 def test_nothing_prepared_and_nothing_evaluated_say_which_stage_is_missing(tmp_path):
     with pytest.raises(BadRequestError, match=r"nothing is prepared in .*run `flowernoise prepare` first"):
         compared(tmp_path)
-    datasets.write(Layout(tmp_path), a_dataset())
+    datasets.write(Layout(tmp_path), flowers())
     with pytest.raises(BadRequestError, match=r"nothing is evaluated in .*run `flowernoise evaluate` first"):
         compared(tmp_path)
 
 
 def test_the_evaluation_of_other_photos_is_refused(tmp_path):
     write(tmp_path, TWO_LOSSES)
-    datasets.write(Layout(tmp_path), a_dataset(identity="others"))
+    datasets.write(Layout(tmp_path), flowers(identity="others"))
     with pytest.raises(BadRequestError, match="of the photos before the last `flowernoise prepare`"):
         compared(tmp_path)
 
@@ -533,7 +529,7 @@ def judged_by(name: str, wrong: dict[str, int]) -> dict[str, tuple[float, bool]]
         )
         for place, loss in enumerate(wrong)
     }  # fmt: skip
-    group = Group((0,), a_dataset(), answers, cells, "last", "last", 0, [])
+    group = Group((0,), flowers(), answers, cells, "last", "last", 0, [])
     judged = judge(group, metrics.parse(name), list(cells), "ce", 0.02, 1)
     return {cell.loss: (judged.values[cell].mean, cell in judged.best) for cell in cells}
 
@@ -563,10 +559,10 @@ def test_the_star_follows_the_direction_of_the_metric(name):
 
 def test_test_photos_too_few_to_tell_a_lost_class_are_noted(tmp_path):
     made = [Made("none", 0.0, loss, 8) for loss in ("ce", "mae")]
-    few = compared(write(tmp_path / "few", made, a_dataset(test=(2, 2, 2, 2, 1)))).notes
+    few = compared(write(tmp_path / "few", made, flowers(test=(2, 2, 2, 2, 1)))).notes
     [note] = [note for note in few if "too few" in note]
     assert note.startswith("Some classes have too few test photos (daisy 2, dandelion 2, roses 2, sunflowers 2, ")
-    rare = compared(write(tmp_path / "rare", made, a_dataset(test=(300, 90, 90, 20, 4)))).notes
+    rare = compared(write(tmp_path / "rare", made, flowers(test=(300, 90, 90, 20, 4)))).notes
     assert [note for note in rare if "too few test photos (tulips 4; 504 in all) to tell" in note]
     assert not any("too few" in note for note in compared(write(tmp_path / "enough", made)).notes)
 
@@ -833,8 +829,8 @@ def test_another_evaluation_of_any_directory_is_another_comparison(tmp_path):
 
 
 def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
-    five = with_photos(tmp_path / "five", a_dataset())
-    binary = a_dataset(BINARY, (80, 20), val=0, identity="binary")
+    five = with_photos(tmp_path / "five", flowers())
+    binary = flowers(BINARY, (80, 20), val=0, identity="binary")
     request = msgspec.structs.replace(binary.request, positive="sunflowers")
     binary = msgspec.structs.replace(binary, request=request)
     binary = with_photos(tmp_path / "two", binary)
@@ -852,8 +848,8 @@ def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
 
 def test_data_sets_with_the_same_test_photos_are_one(tmp_path):
     """Prepared at another image size, say: the same photos in the same split."""
-    one = with_photos(tmp_path / "one", a_dataset())
-    two = with_photos(tmp_path / "two", a_dataset(identity="larger"))
+    one = with_photos(tmp_path / "one", flowers())
+    two = with_photos(tmp_path / "two", flowers(identity="larger"))
     tuned = [dataclasses.replace(run, mode="finetune") for run in ONE_SEED]
     result = compared(write(tmp_path / "one", ONE_SEED, one), write(tmp_path / "two", tuned, two))
     assert len(result.datasets) == 1
@@ -1144,7 +1140,7 @@ def test_the_table_says_which_luck_its_intervals_leave_out(tmp_path):
 
 
 def test_without_validation_photos_the_note_says_why_the_last_epoch_is_shown(tmp_path):
-    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], a_dataset(val=0))
+    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], flowers(val=0))
     result = compared(root, select="selected")
     assert result.select == "last"
     assert "Without a validation split nothing can be selected, so the last epoch is shown." in result.notes

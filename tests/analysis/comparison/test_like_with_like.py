@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.reliability.command_server import Ended, Warm, warm
+from tests.reliability.command_server import CommandServer, Ended
 from tests.reliability.fakes import write_photos
 
 POINT = ("--backbone", "tiny", "--l2", "0")
@@ -20,18 +20,12 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("real") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def drawn(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(real_commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of photos and an artifacts directory in which they are prepared and their labels drawn."""
     work = tmp_path_factory.mktemp("drawn")
     write_photos(work / "photos", 60)
     for words in (("prepare", "photos", "--image-size", "16"), ("corrupt", "--rates", "0.3,0.5", "--seeds", "3")):
-        assert commands.run(*words, "-a", "artifacts", cwd=work).returncode == 0
+        assert real_commands.run(*words, "-a", "artifacts", cwd=work).returncode == 0
     return work
 
 
@@ -41,11 +35,11 @@ def work(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(commands: Warm, work: Path) -> Command:
+def call(real_commands: CommandServer, work: Path) -> Command:
     """A command in the directory, its exit code checked."""
 
     def run(*words: object, code: int = 0) -> Ended:
-        ended = commands.run(*words, "-a", "artifacts", cwd=work)
+        ended = real_commands.run(*words, "-a", "artifacts", cwd=work)
         assert ended.returncode == code, ended.stderr
         return ended
 
@@ -149,10 +143,10 @@ def test_pictures_report_and_preview_show_what_where_picks(call, work):
     assert "report --metric accuracy --where epochs=1" in text
 
 
-def test_run_shows_the_settings_it_was_asked_for(commands, work):
+def test_run_shows_the_settings_it_was_asked_for(real_commands, work):
     def run(epochs: int) -> list[dict[str, Any]]:
         words = ("run", "photos", "--image-size", 16, "--rates", 0.3, "--seeds", 3, "--loss", "ce", *POINT)
-        ended = commands.run(*words, "--epochs", epochs, "--json", "-a", "artifacts", cwd=work)
+        ended = real_commands.run(*words, "--epochs", epochs, "--json", "-a", "artifacts", cwd=work)
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)["rows"]
 
@@ -160,12 +154,12 @@ def test_run_shows_the_settings_it_was_asked_for(commands, work):
         assert {row["epochs"] for row in run(epochs)} == {epochs}
 
 
-def test_published_figures_stand_beside_the_settings_of_the_preset_only(commands, tmp_path):
+def test_published_figures_stand_beside_the_settings_of_the_preset_only(real_commands, tmp_path):
     write_photos(tmp_path / "photos", 90)
     sizes = ("--positive", "roses", "--train", 60, "--val", 0, "--test", 30, "--image-size", 16)
 
     def call(*words: object) -> str:
-        ended = commands.run(*words, "-a", "artifacts", cwd=tmp_path)
+        ended = real_commands.run(*words, "-a", "artifacts", cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.decode()
 
@@ -243,7 +237,7 @@ def test_records_of_the_schema_before_are_refused_and_left_as_they_are(call, wor
     path.write_bytes(old)
     for name in ("corrupt", "train", "evaluate", "compare"):
         ended = call(name, code=1)
-        assert "dataset.json has schema 2, this flowernoise reads 3; use the version that wrote it" in ended.stderr
+        assert "dataset.json has schema 2, but this flowernoise reads 3; use the version that wrote it" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
     assert path.read_bytes() == old
 
