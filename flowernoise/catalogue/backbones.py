@@ -171,7 +171,7 @@ def _resnet50_imagenet() -> Path:
     url = RESNET50_FOLDER + RESNET50_FILE
     answer, host = downloads.status(url), url.split("/")[2]
     if answer is None or answer >= 400:
-        problem = "does not answer" if answer is None else f"answers {answer} when asked for them"
+        problem = "does not answer" if answer is None else f"returns status {answer} for them"
         raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} {problem}; {ways}")
     import keras
 
@@ -304,7 +304,7 @@ def _lite0_block(inputs: Any, name: str, block: _Stage) -> Any:
 
 
 def _convolve(x: Any, conv: keras.layers.Layer, *, relu: bool) -> Any:
-    """Convolution, batch normalisation and, if asked, ReLU6."""
+    """Convolution, batch normalisation and, if ``relu``, ReLU6."""
     import keras
 
     stem = conv.name.removesuffix("_conv")

@@ -423,10 +423,10 @@ def _ranked_above(scores: Floats, positive: np.ndarray[Any, np.dtype[np.bool_]])
     ends = np.concatenate([new[:, 1:], new[:, :1]], axis=1)
     end = np.minimum.accumulate(np.where(ends, places + 1, n)[:, ::-1], axis=1)[:, ::-1]
     negatives = np.concatenate([np.zeros((len(scores), 1), dtype=int), np.cumsum(~is_positive, axis=1)], axis=1)
-    beneath = (np.take_along_axis(negatives, first, axis=1) + np.take_along_axis(negatives, end, axis=1)) / 2
-    above = positive.sum() - ((first + end) / 2 - beneath)
+    below = (np.take_along_axis(negatives, first, axis=1) + np.take_along_axis(negatives, end, axis=1)) / 2
+    above = positive.sum() - ((first + end) / 2 - below)
     sizes = np.where(is_positive, positive.sum(), n - positive.sum())
-    shares = np.where(is_positive, beneath, above) / (n - sizes)
+    shares = np.where(is_positive, below, above) / (n - sizes)
     area = shares.mean(axis=1, where=is_positive, keepdims=True)
     parts = np.empty(scores.shape)
     np.put_along_axis(parts, order, area + (shares - area) * n / sizes, axis=1)

@@ -321,7 +321,7 @@ def _refuse_without_network(name: str, data_dir: Path | None, url: str, is_file:
     if status is None:
         problem = f"{host} cannot be reached to download it"
     elif is_file and status >= 400:
-        problem = f"{host} answers {status} when asked for it"
+        problem = f"{host} returns status {status} for it"
     else:
         return
     where = f"not in {data_dir}" if data_dir else "not on this machine"
