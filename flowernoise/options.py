@@ -219,11 +219,11 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Where options are read from that are not on the command line; every command takes it."""
+    """A file with options that are not given on the command line; every command accepts it."""
 
     config: Annotated[
         Path | None,
-        Option("A TOML file of options, as in rates = [0.2, 0.4]; options on the command line win."),
+        Option("TOML file with options, such as rates = [0.2, 0.4]; options on the command line win."),
     ] = None
 
 
@@ -235,7 +235,7 @@ def fields_of(kind: type[Settings]) -> tuple[Field, ...]:
 
 
 def _field(field: dataclasses.Field[Any], hint: Any, *extras: Any) -> Field:
-    """Reads the annotation of a field: its type, with what stands beside it."""
+    """Reads the annotation of a field: its type and what comes with it."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):  # with None
         hint = typing.get_args(hint)[0]
     many = typing.get_origin(hint) is tuple
@@ -253,7 +253,7 @@ def _names_in(registry: Registry) -> str:
 
 
 def given(kinds: Collection[type[Settings]], values: Mapping[str, Any]) -> Given:
-    """The options of some settings that were given on the command line, read.
+    """The values of the options that were given on the command line.
 
     Raises:
         BadRequestError: one of them cannot be read.

@@ -160,7 +160,7 @@ def test_labels_may_be_names(as_array):
             {},
             "labels must be a non-empty, one-dimensional array of whole numbers or class names",
         ),
-        ([0, 1], [[0.5, 0.5]], {}, "noise is 1 × 2, where 2 classes need 2 × 2"),
+        ([0, 1], [[0.5, 0.5]], {}, "noise is 1 × 2, but 2 classes need 2 × 2"),
         ([0, 1], np.eye(2), {"rate": 0.5}, "does not take a rate"),
     ],
 )
@@ -223,7 +223,7 @@ def test_a_loss_serves_as_the_loss_of_compile(spec):
         ("forward:T=estimated", None, "loss forward needs transition_matrix=…"),
         ("forward:T=nowhere.csv", None, r"loss forward: cannot read nowhere\.csv"),
         ("forward", T.T, "loss forward: transition_matrix: row 1 sums to 0.9, not 1; its columns do"),
-        ("forward", T[:2], "loss forward: transition_matrix is 2 × 3, where 3 classes need 3 × 3"),
+        ("forward", T[:2], "loss forward: transition_matrix is 2 × 3, but 3 classes need 3 × 3"),
         ("backward", np.full((2, 2), 0.5), "loss backward: transition_matrix has no inverse"),
         ("ce", T, "loss ce does not take a transition_matrix"),
         ("gcee", None, r"unknown loss 'gcee' \(did you mean gce\?\)"),
@@ -397,7 +397,7 @@ def test_an_estimate_is_of_the_labels_and_loads_nothing_heavy():
         ([0.5, 1], [[0.5, 0.5]] * 2, "labels must be a non-empty, one-dimensional array of whole numbers"),
         ([0, 1], [[0.5, np.nan]] * 2, "probabilities are not all finite"),
         ([0, 1], [[5.0, -3.0]] * 2, "if they are logits, apply softmax first"),
-        ([], np.zeros((0, 2)), "at least one"),
+        ([], np.zeros((0, 2)), "non-empty"),
     ],
 )
 def test_what_cannot_be_estimated_from_is_named(labels, probabilities, problem):

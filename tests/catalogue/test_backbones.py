@@ -346,7 +346,7 @@ MISFITS = {
 def test_weights_of_another_network_are_refused(kind, tmp_path, load):
     fill, reason = MISFITS[kind]
     path = write_h5(tmp_path / "weights.h5", fill)
-    with pytest.raises(BadRequestError, match=f"does not hold weights of resnet50: {reason}") as caught:
+    with pytest.raises(BadRequestError, match=f"does not hold weights for resnet50: {reason}") as caught:
         load(path)
     assert "\n" not in str(caught.value)
 

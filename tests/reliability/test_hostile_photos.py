@@ -181,7 +181,7 @@ def test_what_is_no_regular_file_is_unreadable_and_waited_for_by_nobody(tmp_path
         (f"daisy/{name}.jpg", "a link out of the source") for name in ("zero", "random", "tty", "memory")
     }
     for name in ("pipe", "socket"):
-        assert reasons[f"daisy/{name}.jpg"] == "no regular file"
+        assert reasons[f"daisy/{name}.jpg"] == "not a regular file"
     # Links to photos in a folder of one's own are read; here both hold what another photo holds.
     assert result["found"] == 20 + 4 + 2
 

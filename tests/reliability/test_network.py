@@ -37,7 +37,7 @@ NOWHERE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:
 
 # What a server does wrong, and what is told of it.
 WRONGS = {
-    "404": "answers 404",
+    "404": "returns status 404",
     "500": "answers 500",
     "silent": "reached|does not answer",
     "slow start": "no byte came for",
@@ -258,7 +258,7 @@ def test_cached_weights_that_are_damaged_are_fetched_again_or_named(
     if damage == "removed":
         cached.unlink()
     weights_server.kind = "404"
-    with pytest.raises(FlowernoiseError, match="answers 404"):
+    with pytest.raises(FlowernoiseError, match="returns status 404"):
         backbones.resnet50()
     weights_server.kind = "good"
     assert backbones.resnet50().weights_digest == hashlib.sha256(weights_server.content).hexdigest()
@@ -279,7 +279,7 @@ def test_weights_cut_short_by_a_kill_are_never_taken_for_the_whole(
         process.communicate()
     assert (tmp_path / "models" / RESNET50_FILE).is_file()  # half of it, under the name of the whole
     weights_server.kind = "404"
-    with pytest.raises(FlowernoiseError, match="answers 404"):
+    with pytest.raises(FlowernoiseError, match="returns status 404"):
         backbones.resnet50()
 
 

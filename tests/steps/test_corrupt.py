@@ -163,7 +163,7 @@ def test_rates_at_and_past_break_even_say_what_they_mean(artifacts):
     progress = Listening()
     corrupt(artifacts, asked(("symmetric", "pairflip"), (0.3, 2 / 3, 1.0), 2), progress)
     assert progress.notes == [
-        "symmetric at 0.666667: every class gets the same labels, so they say nothing about it",
+        "symmetric at 0.666667: every class gets the same labels, so labels say nothing about the class",
         "symmetric at 1: daisy is labelled roses more often than daisy",
         "pairflip at 0.666667: daisy is labelled roses more often than daisy",
         "pairflip at 1: daisy is labelled roses more often than daisy",
@@ -445,7 +445,7 @@ def test_a_matrix_takes_no_rates_and_is_known_by_its_content(artifacts, tmp_path
     second = corrupt(artifacts, settings, Silent())
     assert second.made == 2
     assert second.draws[-1].key.noise != first.draws[-1].key.noise
-    with pytest.raises(BadRequestError, match="it is another file now"):
+    with pytest.raises(BadRequestError, match="its content has changed"):
         corrupt(artifacts, asked(first.draws[-1].key.noise, CorruptSettings().rates), Silent())
 
 

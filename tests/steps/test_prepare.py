@@ -377,7 +377,7 @@ def test_the_locale_does_not_change_a_data_set(place: Workplace, tmp_path: Path)
 
 def test_class_folders_that_differ_in_case_alone_are_a_bad_request(place: Workplace) -> None:
     shutil.copytree(place.folder / "roses", place.folder / "Roses")
-    assert "'Roses' and 'roses' differ in nothing but upper and lower case; rename or merge them" in refusal(place)
+    assert "'Roses' and 'roses' differ only in upper and lower case; rename or merge them" in refusal(place)
 
 
 @pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason=f"{REAL_PHOTOS} is not there: the flower photos are not shared")

@@ -352,7 +352,7 @@ def test_a_preset_of_other_photos_is_not_compared(tmp_path):
     ("settings", "message"),
     [
         ({"metric": "acuracy"}, r"unknown metric 'acuracy' \(did you mean accuracy\?\)"),
-        ({"metric": "recall:rose"}, r"'rose' is no class \(did you mean roses\?\)"),
+        ({"metric": "recall:rose"}, r"'rose' is not a class \(did you mean roses\?\)"),
         ({"baseline": "cee"}, r"unknown loss 'cee' \(did you mean ce\?\)"),
         ({"sort_by": "name"}, "--sort-by 'name' is not one of noise, rate"),
     ],
