@@ -303,7 +303,6 @@ def test_every_range_holds_in_python(kind: type[Settings], field: str, low: floa
         ({}, "table"),
         ({"output": Path("a.tex")}, "latex"),
         ({"output": Path("a.tex"), "format": "csv"}, "csv"),
-        ({"output": Path("a.unheard")}, "table"),
     ],
 )
 def test_a_comparison_has_the_format_asked_for_or_that_of_the_file(options, form):

@@ -449,5 +449,5 @@ def test_a_bad_request_is_one_line(drawn, options, says):
 def test_defaults_in_the_help_are_those_of_the_step():
     shown = " ".join(flowernoise("--help").stdout.split())
     defaults = PreviewSettings()
-    assert f"Photos on a sheet. [default: {defaults.photos}]" in shown
+    assert f"Photos per sheet. [default: {defaults.photos}]" in shown
     assert f"for each noise and rate. [default: {defaults.seeds}]" in shown
