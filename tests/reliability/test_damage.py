@@ -1,4 +1,4 @@
-"""Bytes flipped and files cut short, all that a directory holds: named, noticed before use, made again."""
+"""Flipped bytes and truncated files anywhere in a directory: they are reported, noticed before use, and repaired."""
 
 from __future__ import annotations
 
