@@ -72,7 +72,7 @@ class Child:
 
 
 class CommandServer:
-    """The warm process, as tests use it."""
+    """The command server, as tests use it."""
 
     def __init__(self, kind: Literal["real", "stand-ins"]) -> None:
         self._scratch = tempfile.TemporaryDirectory()
@@ -137,7 +137,7 @@ class CommandServer:
 
 @contextlib.contextmanager
 def command_server(kind: Literal["real", "stand-ins"]) -> Iterator[CommandServer]:
-    """A warm process for the length of a block, with TensorFlow or with stand-ins for all computation."""
+    """A command server for the length of a block, with TensorFlow or with stand-ins for all computation."""
     process = CommandServer(kind)
     try:
         yield process
