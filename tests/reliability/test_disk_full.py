@@ -1,4 +1,4 @@
-"""A disk that fills up, loses its inodes, becomes read-only or breaks: one line, nothing lost, no litter.
+"""A disk that fills up, runs out of inodes, becomes read-only or breaks: one error line, nothing lost, no litter.
 
 The disk is a small tmpfs, of a size at which just one file of one stage no longer fits. Where this may not be mounted,
 only what is injected is tested.

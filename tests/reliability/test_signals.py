@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at any moment: the exit code, in time, one line, nothing left behind, and the sweep goes on."""
+"""SIGINT and SIGTERM at any moment: exit code, one line, a quick end, nothing left behind, and the sweep goes on."""
 
 import itertools
 import os
@@ -39,7 +39,7 @@ def shown(commands: CommandServer, artifacts: Path) -> bytes:
 
 
 def wait_for_main(process: subprocess.Popen[str]) -> None:
-    """Returns once the process heeds SIGTERM, which Python by itself does not: ``main()`` has begun."""
+    """Returns once the process handles SIGTERM, which shows that ``main()`` has begun."""
     heeds = 1 << (signal.SIGTERM - 1)
     while process.poll() is None:
         caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())

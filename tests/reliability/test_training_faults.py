@@ -1,4 +1,4 @@
-"""What training cannot make sense of: a run is marked failed and the rest goes on, or it is refused at once."""
+"""Impossible trainings: either one run is marked as failed and the rest goes on, or all is refused at once."""
 
 from __future__ import annotations
 

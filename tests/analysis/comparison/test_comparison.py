@@ -730,7 +730,7 @@ def test_rows_columns_and_deltas_that_are_not_there_are_refused(tmp_path, settin
 
 def test_rows_and_columns_that_no_run_has_together_are_refused(tmp_path):
     made = [Made("none", 0.0, "ce", 90, mode="finetune"), Made("none", 0.0, "mae", 90)]
-    with pytest.raises(BadRequestError, match="no run is of the --rows and --columns together"):
+    with pytest.raises(BadRequestError, match="no run matches both --rows and --columns"):
         compared(write(tmp_path, made), columns="mae,finetune")
 
 
