@@ -148,7 +148,8 @@ def test_a_file_of_options_is_the_sweep_and_each_stage_takes_its_own(finished: P
     before = mtimes(finished / "runs")
     done = flowernoise("run", "--config", "sweep.toml", "-a", str(finished), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "run: done already" in done.stderr
+    stages = ("prepare", "corrupt", "train", "evaluate")
+    assert done.stderr.splitlines()[:4] == [f"{stage}: done already" for stage in stages]
     assert mtimes(finished / "runs") == before
     (tmp_path / "train.toml").write_text(f'backbone = "{TRAINED[1]}"\nepochs = 3\nartifacts = "{finished}"\n')
     stage = flowernoise("train", "--config", "train.toml", "--epochs", "2", cwd=tmp_path)
