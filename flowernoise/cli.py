@@ -242,7 +242,7 @@ def evaluate(place: Place, output: Output) -> None:
     group=STUDY,
     examples=(
         "flowernoise compare --rows symmetric,0.4 --columns mae,ce",
-        "flowernoise compare --metric balanced_accuracy --format csv --output table.csv",
+        "flowernoise compare --metric balanced_accuracy --per-seed --output table.csv",
     ),
 )
 def compare(
@@ -262,7 +262,7 @@ def compare(
         _refuse_inputs(table, compared)
         result = step.compare(compared, settings, session.progress)
         missed = step.missed(result, settings, gate)
-        session.show_comparison(result, form, table.output, missed)
+        session.show_comparison(result, form, table.output, missed, per_seed=table.per_seed)
         if not directories.directories:
             session.suggest(place.next_command)
 
@@ -296,7 +296,7 @@ def run(
         settings = step.RunSettings(prepare, corrupt, train, compare, preset.preset)
         result = step.run(place.artifacts, settings, session.progress)
         _refuse_inputs(table, [place.artifacts])  # of what was prepared and drawn just now
-        session.show_run(result, form, table.output)
+        session.show_run(result, form, table.output, per_seed=table.per_seed)
         session.suggest(place.next_command)
 
 
@@ -451,16 +451,22 @@ def _form(table: TableSettings, output: Output) -> str:
 
     if output.json and table.format not in (None, "json"):
         raise BadRequestError(f"--json and --format {table.format} contradict each other; give one of them")
+    if table.per_seed and (output.json or table.format not in (None, "csv")):
+        raise BadRequestError(
+            "--per-seed writes CSV; JSON has values and value_seeds, and the other formats show means"
+        )
     if output.json:
         return "json"
     if table.format or table.output is None or not table.output.suffix:
-        return table.format or "table"
+        return table.format or ("csv" if table.per_seed else "table")
     form = writers.of_file(table.output)
     if form is None:
         raise BadRequestError(
             f"--output {table.output}: no format has files called *{table.output.suffix}; name one with --format, or "
             f"end the name in {', '.join(writers.suffixes())}"
         )
+    if table.per_seed and form != "csv":
+        raise BadRequestError(f"--per-seed writes CSV, and {table.output} is not called *.csv; add --format csv")
     return form
 
 

@@ -1,4 +1,4 @@
-"""Fixtures every test may use."""
+"""Fixtures for all tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 from tests.fabricated_sweeps import five_thousand_runs, hundred_thousand_runs, sweep  # noqa: F401 (fixtures)
 from tests.reliability.command_server import CommandServer, command_server
 
-# Other work on the machine must not make a test fail: no time limit for examples.
+# Examples have no time limit, so that other work on the machine cannot make a test fail.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("unhurried"), max_examples=10)  # for `make quick`
 settings.load_profile("unhurried")
@@ -44,7 +44,7 @@ def real_commands() -> Iterator[CommandServer]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the figures that tests of reliability have measured."""
+    """Prints the figures that reliability tests have measured."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
     figures = [figure for report in reports for name, figure in report.user_properties if name == "measured"]
     if figures:

@@ -1,4 +1,4 @@
-"""Runs, blocks, evaluations and whole directories made up for tests, as the stages would write them."""
+"""Made-up runs, blocks, evaluations and whole directories for tests, in the form that the stages write."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +46,7 @@ def a_dataset(
 
 
 def a_setup(backbone: str = "resnet50", mode: str = "features", **known: Any) -> Setup:
-    """How runs are trained; five epochs of Adam unless told otherwise."""
+    """A training setup; five epochs of Adam by default."""
     usual = {
         "weights": "w",
         "image_size": 32,
@@ -76,7 +76,7 @@ def a_key(
 
 
 def a_run(key: RunKey, labels: str, choices: tuple[Choice, ...], failure: str | None = None) -> Run:
-    """A run as its block holds it."""
+    """A run as stored in its block."""
     return Run(key.draw, key.method, labels, choices, failure)
 
 
@@ -99,7 +99,7 @@ def evaluated(
     recency: Sequence[int] | None = None,
     provenances: Sequence[Provenance] | None = None,
 ) -> dict[str, Any]:
-    """What an evaluation says of runs: its fields ``setups``, ``provenances`` and ``runs``."""
+    """An evaluation's fields ``setups``, ``provenances`` and ``runs`` for some runs."""
     setups = sorted({key.setup for key in keys})
     made_by = list(provenances or [PROVENANCE] * len(keys))
     every = [each for place, each in enumerate(made_by) if each not in made_by[:place]]
@@ -172,9 +172,9 @@ def always_first(loss: str) -> Callable[[Sequence[RunKey], Arrays], None]:
 
 
 def finished_directory(root: Path) -> Path:
-    """Writes an artifacts directory in which all is done: 60 drawn photos, symmetric noise, ce and mae.
+    """Writes a finished artifacts directory: 60 synthetic photos, symmetric noise, ce and mae.
 
-    Photos, draws and the evaluation are real; the runs' answers and the features are random numbers, so it takes a
+    Photos, draws and the evaluation are real. Features and predictions are random numbers, so this takes only a
     second. Controls and symmetric noise at 0.2 and 0.4, of seeds 0 and 1.
     """
     prepare(root, PrepareSettings("synthetic:photos=60", train=40, val=10, test=10, image_size=16), Silent())

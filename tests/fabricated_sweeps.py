@@ -1,4 +1,4 @@
-"""Fabricated sweeps of any size: artifacts directories as the stages write them, without photos or training."""
+"""Made-up sweeps of any size: artifacts directories in the stages' own form, without photos or training."""
 
 import dataclasses
 import itertools
@@ -29,7 +29,7 @@ EPOCHS = 5
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Every loss under every noise and rate and under none, for every seed; test photos spread evenly over classes.
+    """Every loss with every noise and rate, and without noise, for every seed; classes have equally many test photos.
 
     Losses later in the list are a little better, and more noise is worse. ``probabilities`` says whether the blocks of
     runs hold answers to the test photos, which takes room.
@@ -128,7 +128,7 @@ HUNDRED_THOUSAND = Sweep(
 
 @pytest.fixture
 def sweep() -> Callable[..., Path]:
-    """Return the writer of a sweep: a directory, and what is other than usual about the sweep."""
+    """Return a function that writes a sweep, given a directory and the fields that differ from the defaults."""
     return lambda root, **settings: write_sweep(root, Sweep(**settings))
 
 

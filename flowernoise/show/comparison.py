@@ -35,13 +35,13 @@ from flowernoise.store.setups import SETTINGS
 _LONG_NAME = 24  # columns of text
 
 
-def document(result: Comparison) -> Document:
-    """A comparison as people and programs read it."""
+def document(result: Comparison, *, per_seed: bool = False) -> Document:
+    """A comparison as people and programs read it; its records are cells, or with ``per_seed`` the runs in them."""
     return Document(
         blocks=tuple(_blocks(compared.with_names(result))),
         title=f"Label noise: {', '.join(dict.fromkeys(photos.name for photos in result.datasets))}",
         data=plain.data(result),
-        records=plain.records(result),
+        records=plain.per_seed(result) if per_seed else plain.records(result),
     )
 
 

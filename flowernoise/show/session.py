@@ -23,7 +23,7 @@ from flowernoise.safe.atomic import write_output
 from flowernoise.show import comparison, models, status, summaries, writers
 from flowernoise.show.document import Document
 from flowernoise.show.progress import Quiet, Terminal
-from flowernoise.show.writers import table
+from flowernoise.show.writers import json_, table
 from flowernoise.store.records import Comparison, Dataset
 
 
@@ -130,9 +130,17 @@ class Session:
             self.progress.note("plot: done already, nothing touched")
         self._show(summaries.drawn(result))
 
-    def show_comparison(self, result: Comparison, form: str, output: Path | None, missed: str | None = None) -> None:
+    def show_comparison(
+        self,
+        result: Comparison,
+        form: str,
+        output: Path | None,
+        missed: str | None = None,
+        *,
+        per_seed: bool = False,
+    ) -> None:
         """The table, in the requested form; exit code 4 if it misses a gate, for the reason given."""
-        document = comparison.document(result)
+        document = comparison.document(result, per_seed=per_seed)
         if output is not None:
             is_new = write_output(output, writers.named(form).write(document).encode())
             self.progress.note(f"written to {output}" if is_new else f"{output} holds this already, left untouched")
@@ -200,7 +208,7 @@ class Session:
             self.progress.note("report: done already, nothing touched")
         self._show(summaries.reported(result))
 
-    def show_run(self, result: RunResult, form: str, output: Path | None) -> None:
+    def show_run(self, result: RunResult, form: str, output: Path | None, *, per_seed: bool = False) -> None:
         """The table; what the stages did goes to stderr."""
         if result.done_before:
             self.progress.note("run: done already, nothing touched")
@@ -210,7 +218,7 @@ class Session:
         if not result.prepare.done_before:
             self._report_stale(result.prepare)
             self._report_set_apart(result.prepare.dataset)
-        self.show_comparison(result.compare, form, output)
+        self.show_comparison(result.compare, form, output, per_seed=per_seed)
         self._fail_partly(result.train)
 
     def _fail_partly(self, result: TrainResult) -> None:
@@ -227,7 +235,8 @@ class Session:
         if form == "table":
             table.show(document, self.stdout)
         else:
-            self.stdout.file.write(writers.named(form).write(document))
+            text = writers.named(form).write(document)
+            self.stdout.file.write(json_.fitting(text, self.stdout.encoding) if form == "json" else text)
 
 
 def _console(stream: TextIO) -> Console:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
 from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn, Tone, cells
-from flowernoise.store.records import CONTROL
+from flowernoise.store.records import CONTROL, SPLITS
 from flowernoise.store.setups import differing, named, settings
 from flowernoise.store.stages import STAGES
 
@@ -46,7 +46,8 @@ def document(result: Status) -> Document:
 def _data(result: Status) -> dict[str, object]:
     """The object of ``status --json``: settings beside the counts of runs that were trained with them."""
     counted = {"runs": list(map(_counted, result.runs)), "setups": list(map(_counted, result.setups))}
-    return {"schema": 1, **dataclasses.asdict(result), **counted, "bytes": result.bytes}
+    by_split = dict(zip(SPLITS, result.photos, strict=True)) if result.photos else None
+    return {"schema": 1, **dataclasses.asdict(result), "photos_by_split": by_split, **counted, "bytes": result.bytes}
 
 
 def size(count: int) -> str:

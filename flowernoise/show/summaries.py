@@ -30,6 +30,10 @@ def prepared(result: PrepareResult) -> Document:
     """Photos of each class in each split."""
     data = {"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(result.dataset)}
     data["passed_over"] = msgspec.to_builtins(result.passed_over)
+    data["photos"] = result.dataset.sizes
+    data["photos_by_split"] = dict(zip(SPLITS, result.dataset.sizes, strict=True))
+    counts = zip(result.dataset.classes, zip(*result.dataset.counts, strict=True), strict=True)
+    data["photos_by_class"] = {name: dict(zip(SPLITS, each, strict=True)) for name, each in counts}
     return Document((photos_by_class(result.dataset),), data=data)
 
 

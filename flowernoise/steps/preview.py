@@ -36,15 +36,15 @@ from flowernoise.store.records import CONTROL, DrawKey, Identity, RunKey
 from flowernoise.store.setups import differing, named
 
 BASELINE = CompareSettings.baseline
-SIDE = 160  # pixels of a photo on a sheet
+SIDE = 160  # pixels per side of a photo on a sheet
 
 
 def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> PreviewResult:
-    """Draws contact sheets and writes those that are new or changed, beside a list of the photos on them.
+    """Draws contact sheets and writes the new and changed ones, with a list of the photos on them.
 
     Raises:
-        BadRequestError: nothing prepared, or no such draws or runs.
-        DamagedFileError: photos, draws or runs that are not what was written.
+        BadRequestError: nothing is prepared, or no draws or runs match the settings.
+        DamagedFileError: photos, draws or runs are damaged.
         FlowernoiseError: a sheet cannot be written.
     """
     held = Artifacts(artifacts_directory)
@@ -68,8 +68,8 @@ def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progr
     """The sheets as plain data, one after another.
 
     Raises:
-        BadRequestError: nothing prepared, or no such draws or runs.
-        DamagedFileError: photos, draws or runs that are not what was written.
+        BadRequestError: nothing is prepared, or no draws or runs match the settings.
+        DamagedFileError: photos, draws or runs are damaged.
     """
     return _Work(Artifacts(artifacts_directory), settings, progress).sheets()
 
@@ -198,12 +198,12 @@ def _picked(
     models = {noise for noise, _ in noisy}
     for text in settings.noise:
         if not (found := _matching(text, models, noise_models)):
-            raise BadRequestError(f"--noise {text}: {layout.root} holds no such draw{there}")
+            raise BadRequestError(f"--noise {text}: {layout.root} has no such draw{there}")
         wanted |= found
     asked = [condition for condition in noisy if not settings.noise or condition[0] in wanted]
     for rate in settings.rates:
         if not any(rate == has for _, has in asked):
-            raise BadRequestError(f"--rates {rate:g}: {layout.root} holds no such draw{there}")
+            raise BadRequestError(f"--rates {rate:g}: {layout.root} has no such draw{there}")
     asked = [condition for condition in asked if not settings.rates or condition[1] in settings.rates]
     controls = by_condition.get((CONTROL, 0.0), [])[: settings.seeds]
     keys = [key for condition in asked for key in by_condition[condition][: settings.seeds]]
@@ -229,7 +229,7 @@ def _shown(live: Sequence[RunHandle], texts: Sequence[str]) -> list[RunHandle]:
     """The runs that ``compare`` shows.
 
     Raises:
-        BadRequestError: a ``--where`` that picks nothing.
+        BadRequestError: a ``--where`` picks nothing.
     """
     recency: dict[Identity, int] = {}
     for run in live:
@@ -243,20 +243,20 @@ def _losses(live: Sequence[RunHandle], settings: PreviewSettings, layout: Layout
     """Losses whose runs are shown.
 
     Raises:
-        BadRequestError: no runs of a requested loss.
+        BadRequestError: a requested loss has no runs.
     """
     there = sorted({run.loss for run in live}, key=lambda loss: (loss != BASELINE, loss))
     asked: list[str] = []
     for text in settings.losses:
         if not (found := _matching(text, there, losses)):
             known = f"; there are: {', '.join(there)}" if there else ""
-            raise BadRequestError(f"--loss {text}: {layout.root} holds no such run{known}")
+            raise BadRequestError(f"--loss {text}: {layout.root} has no such run{known}")
         asked += sorted(found)
     return list(dict.fromkeys(asked)) or there[:1]
 
 
 def _of_draw(sheet: ContactSheet, draw: DrawHandle) -> ContactSheet:
-    """The sheet with the draw named that its labels, or the run's training labels, are of."""
+    """The sheet, naming the draw of its labels or of the run's training labels."""
     return dataclasses.replace(
         sheet, noise=draw.noise, rate=draw.rate, seed=draw.seed, realised_rate=draw.realised_rate
     )

@@ -1,4 +1,4 @@
-"""``run``: prepare, corrupt, train, evaluate and compare, in order."""
+"""``run``: prepares, corrupts, trains, evaluates and compares, in that order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from flowernoise.store.records import CONTROL, Draw, PresetRecord
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """The settings of every stage, and the preset that they come from."""
+    """The settings of every stage, and their preset."""
 
     prepare: PrepareSettings
     corrupt: CorruptSettings
@@ -39,10 +39,10 @@ class RunSettings:
 
 
 def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) -> RunResult:
-    """Runs all stages; each skips what is done already. Only what was requested is compared.
+    """Runs all stages; each skips work that is already done. Only what was requested is compared.
 
     Raises:
-        FlowernoiseError: as the stages do.
+        FlowernoiseError: raised by a stage.
     """
     if settings.preset is not None:
         presets.named(settings.preset)
@@ -62,26 +62,26 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
 
 
 def _rows(drawn: Sequence[Draw]) -> str:
-    """The ``--rows`` that show these draws, whatever else was drawn before."""
+    """The ``--rows`` that show these draws and no others."""
     noisy = [draw.key for draw in drawn if draw.key.noise != CONTROL]
     names = dict.fromkeys([*(key.noise for key in noisy), *(format_value(key.rate) for key in noisy)])
     return ",".join(names) or "control"
 
 
 def _columns(settings: TrainSettings) -> str:
-    """The ``--columns`` that show these losses, whatever else was trained before."""
+    """The ``--columns`` that show these losses and no others."""
     return ",".join(dict.fromkeys(str(matrices.pinned(losses.parse(text))) for text in settings.losses))
 
 
 def _on_backbone(settings: RunSettings) -> CorruptSettings:
-    """What is corrupted, by noise models that look at photos through the backbone that is trained on."""
+    """Settings for ``corrupt`` in which noise models that look at photos use the training backbone."""
     backbone = str(backbones.parse(settings.train.backbone))
     noise = tuple(on_backbone(text, backbone) for text in settings.corrupt.noise)
     return dataclasses.replace(settings.corrupt, noise=noise)
 
 
 def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
-    """Keeps the preset's name, so that ``compare`` can show what was published about it."""
+    """Records the preset's name, so that ``compare`` can show its published results."""
     if preset is None:
         return
     record = PresetRecord(preset, dataset)

@@ -349,6 +349,7 @@ class TableSettings(Settings):
         Option("Output format.", default="from the suffix of --output, else table", choices=formats.DOCUMENTS),
     ] = None
     output: Annotated[Path | None, Option("Write to this file instead of stdout.", check=_check_file)] = None
+    per_seed: Annotated[bool, Option("As CSV, with one row per seed.")] = False
 
 
 @dataclasses.dataclass(frozen=True)

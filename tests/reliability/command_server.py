@@ -1,4 +1,4 @@
-"""A server that has imported everything once and forks a child for every command, so that hundreds are affordable.
+"""A server that imports everything once and forks a child for every command, so that hundreds are affordable.
 
 Nothing has computed with TensorFlow when it forks (importing it is safe to fork, using it is not), so a child differs
 from the real command only in what was imported before: the same `main`, the same exit codes, byte for byte the same
@@ -32,17 +32,27 @@ LIMIT = 120.0  # seconds that a command may take
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a command ended; a return code below 0 is a signal, as of ``subprocess``."""
+    """How a command ended; a return code below 0 is a signal, as in ``subprocess``."""
 
     returncode: int
     stdout: bytes
     stderr: str
     seconds: float
 
+    @property
+    def lines(self) -> list[str]:
+        """What it wrote to stderr, without the line with which a quiet command says that it takes long."""
+        return without_wait(self.stderr).splitlines()
+
+
+def without_wait(stderr: str) -> str:
+    """What a quiet command wrote, but for the line that it takes long, as anything does on a busy machine."""
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("still working after "))
+
 
 @dataclasses.dataclass
 class Child:
-    """A command under way."""
+    """A running command."""
 
     pid: int
     _server: CommandServer
@@ -50,7 +60,7 @@ class Child:
     _started: float
 
     def wait(self) -> Ended:
-        """Waits for its end."""
+        """Waits until it ends."""
         answer = self._server.ask({"wait": self.pid})
         seconds = time.monotonic() - self._started
         stdout, stderr = (path.read_bytes() if path.exists() else b"" for path in self._outputs)
@@ -62,7 +72,7 @@ class Child:
 
 
 class CommandServer:
-    """The command server, seen from a test."""
+    """The command server, as tests use it."""
 
     def __init__(self, kind: Literal["real", "stand-ins"]) -> None:
         self._scratch = tempfile.TemporaryDirectory()
@@ -127,7 +137,7 @@ class CommandServer:
 
 @contextlib.contextmanager
 def command_server(kind: Literal["real", "stand-ins"]) -> Iterator[CommandServer]:
-    """A command server for the length of a block: with TensorFlow, or with stand-ins for all that computes."""
+    """A command server for the length of a block, with TensorFlow or with stand-ins for all computation."""
     process = CommandServer(kind)
     try:
         yield process
@@ -135,7 +145,7 @@ def command_server(kind: Literal["real", "stand-ins"]) -> Iterator[CommandServer
         process.close()
 
 
-# From here on: in the process itself.
+# From here on, code runs in the process itself.
 
 
 def _serve(requests: IO[str], answers: IO[str]) -> None:

@@ -1,4 +1,4 @@
-"""Fakes: photos and a network that are made in a moment, and replacements of all that computes."""
+"""Fakes: photos and a network that are quick to make, and replacements for all computation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_tiny_backbone(build: Callable[[int], Any] | None = None, weights_digest:
     from flowernoise.registry import Registry
 
     def tiny() -> Any:
-        """A network that is built and compiled in a moment."""
+        """A network that is quick to build and compile."""
         return Backbone("tiny", weights_digest, 32, 8, build or _network)
 
     aside = Registry("backbone")
@@ -58,7 +58,7 @@ def _network(size: int) -> Any:
 
 
 def replace_all_that_computes() -> None:
-    """Puts NumPy in the place of backbone and heads: a sweep without TensorFlow, whose files are as always."""
+    """Replaces backbone and heads by NumPy, for a sweep without TensorFlow whose files have their usual form."""
     import os
 
     from flowernoise.training import features, heads

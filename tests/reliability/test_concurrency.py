@@ -1,4 +1,4 @@
-"""Several sweeps at once in one directory: the union of all, each run trained once, conflicts told."""
+"""Several sweeps at once in one directory: they make the union, train each run once, and report conflicts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def together(
     commands: CommandServer, photos: Path, work: Path, number: int, before: Before | None
 ) -> tuple[list[str], int]:
-    """Runs ``number`` sweeps at once, each with a loss of its own and one that all have.
+    """Runs ``number`` sweeps at once; each has a loss of its own and one that all share.
 
     Returns:
         what ended badly, and how many runs were trained by all of them.
@@ -56,19 +56,21 @@ def together(
         children.append(commands.start(*sweep, cwd=work, before=before))
         time.sleep(chance.uniform(0, 0.2))
     ended = [child.wait() for child in children]
-    trained = sum(int(number) for each in ended for number in re.findall(r"^(\d+) runs trained", each.stderr, re.M))
+    trained = sum(
+        int(number) for each in ended for number in re.findall(r"^(?:train: )?(\d+) runs trained", each.stderr, re.M)
+    )
     return [f"exit {each.returncode}: {each.stderr}" for each in ended if each.returncode != 0], trained
 
 
 def there(artifacts: Path) -> int:
-    """How many runs are there."""
+    """How many runs exist."""
     return len(Artifacts(artifacts).runs())
 
 
 @pytest.mark.parametrize("locks", ["working", "useless"])
 @pytest.mark.parametrize("number", [2, 8])
 @short_and_full(1, 13)
-def test_sweeps_at_once_make_the_union(
+def test_simultaneous_sweeps_make_the_union(
     count: int,
     number: int,
     locks: str,
@@ -133,7 +135,7 @@ def units_in(log: Path) -> dict[str, list[str]]:
 def test_the_same_command_four_times_shares_the_units(
     count: int, killed: bool, commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
-    """First stages among them. What is shared comes out as one sweep alone, byte for byte, whoever did what."""
+    """Includes first stages. Byte for byte, a shared sweep gives the same result as a single one."""
     base = prepared(commands, photos, tmp_path)
     train = ("train", *SHARED, "--loss", "ce", "--loss", "mae", "--loss", "forward", "-a", "artifacts")
 
@@ -223,7 +225,7 @@ def test_the_real_command_four_times_shares_a_sweep(tmp_path: Path, measured: Ca
         started = time.monotonic()
     assert [process.wait(timeout=300) for process in processes] == [0] * FOUR
     seconds = time.monotonic() - started
-    trained = [int(re.findall(r"^(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
+    trained = [int(re.findall(r"^(?:train: )?(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
     measured(f"{sum(trained)} runs by {FOUR} processes in {seconds:.1f} s: {trained}; alone {seconds_alone:.1f} s")
     assert sum(trained) == 12
     assert min(trained) >= 1
@@ -238,7 +240,7 @@ def real_command(*arguments: object, said: Path) -> subprocess.Popen[bytes]:
 
 
 @short_and_full(1, 10)
-def test_of_two_that_conflict_the_second_is_told(
+def test_the_second_of_two_conflicting_sweeps_is_refused(
     count: int, commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     base = tmp_path / "artifacts"
@@ -265,7 +267,7 @@ def test_of_two_that_conflict_the_second_is_told(
 
 @may_be_late
 @short_and_full(2, 50)
-def test_what_the_dead_have_claimed_is_taken_over_at_once(
+def test_claims_of_killed_processes_are_taken_over_at_once(
     count: int, commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     base, slowest = tmp_path / "artifacts", 0.0

@@ -1,4 +1,4 @@
-"""A crash before, within and after every write, sync, rename, unlink and mkdir: old or new, never half.
+"""A crash before, within and after every write, sync, rename, unlink and mkdir leaves the old state or the new one.
 
 Two ways. The operations of a sweep are recorded, and from them follows what can be on the disk if the power fails
 after any of them (see :mod:`disk_model`): each such state is made and looked at. And the process really ends there,
@@ -50,7 +50,7 @@ class Change:
     operations: Sequence[Operation]
 
     def versions(self) -> dict[str, set[bytes]]:
-        """All that a name has ever stood for, but for temporary ones."""
+        """Every content that each name has ever had, except temporary files."""
         found: dict[str, set[bytes]] = {}
         for tree in (self.before, self.after):
             for name, data in tree.items():
@@ -170,7 +170,7 @@ def test_a_crash_at_every_point(
 
 
 def _sample(things: Sequence[Thing], count: int) -> Sequence[Thing]:
-    """So many of the things, spread evenly over all."""
+    """A number of the things, spread evenly."""
     if count >= len(things):
         return things
     return [things[(2 * number + 1) * len(things) // (2 * count)] for number in range(count)]
@@ -178,7 +178,7 @@ def _sample(things: Sequence[Thing], count: int) -> Sequence[Thing]:
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of running the command again.
+    """The result of running the command again.
 
     A file that the change had removed, and that no record names, may be there still: it is left over, as ``status``
     says, and nothing reads it. Everything else must be as if undisturbed.
@@ -240,7 +240,7 @@ def _states(change: Change) -> list[State]:
 
 
 def _looked_at(work: Path, versions: dict[str, set[bytes]]) -> list[str]:
-    """What is wrong with a directory after a crash."""
+    """Problems of a directory after a crash."""
     found = integrity.problems(work / "artifacts")
     for name, data in read_tree(work).items():
         if data is not None and not _is_temporary(name) and data not in versions.get(name, ()):

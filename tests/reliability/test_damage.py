@@ -1,4 +1,4 @@
-"""Bytes flipped and files cut short, all that a directory holds: named, noticed before use, made again."""
+"""Flipped bytes and truncated files anywhere in a directory: they are reported, noticed before use, and repaired."""
 
 from __future__ import annotations
 
@@ -169,5 +169,5 @@ def test_repair_reads_no_photos_that_only_a_record_names(sweep: Path, commands: 
     next((tmp_path / "artifacts").glob("photos/*.tar")).unlink()
     ended = commands.run("verify", "--repair", "-a", "artifacts", cwd=tmp_path)
     assert ended.returncode == 1
-    assert "photos are taken only from where you say; run `flowernoise prepare folder:photos" in ended.stderr
+    assert "photos are read only from places that you name; run `flowernoise prepare folder:photos" in ended.stderr
     assert not list((tmp_path / "artifacts").glob("photos/*.tar"))

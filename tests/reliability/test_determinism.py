@@ -1,4 +1,4 @@
-"""The same command gives the same bytes; other block sizes and other numbers of threads the same answers."""
+"""The same command gives the same bytes; other block sizes and numbers of threads give the same predictions."""
 
 from __future__ import annotations
 

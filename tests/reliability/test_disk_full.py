@@ -1,4 +1,4 @@
-"""A disk that fills up, loses its inodes, becomes read-only or breaks: one line, nothing lost, no litter.
+"""A disk that fills up, runs out of inodes, becomes read-only or breaks: one error line, nothing lost, no litter.
 
 The disk is a small tmpfs, of a size at which just one file of one stage no longer fits. Where this may not be mounted,
 only what is injected is tested.
@@ -361,7 +361,7 @@ def refused(ended: Ended, reason: str, path: str) -> list[str]:
     found = []
     if ended.returncode != 1:
         found.append(f"ended with {ended.returncode}")
-    lines = ended.stderr.splitlines()
+    lines = ended.lines
     if len(lines) != 1 or not lines[0].startswith("error: "):
         return [*found, f"not one line that begins with error: {ended.stderr!r}"]
     found += [f"no {part!r} in {lines[0]!r}" for part in (reason, path) if part not in lines[0]]

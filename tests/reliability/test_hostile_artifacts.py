@@ -1,4 +1,4 @@
-"""Artifacts directories whose maker means harm: refused in one line, in time and memory, and nothing outside touched.
+"""Hostile artifacts directories: refused in one line, within time and memory limits; nothing outside is touched.
 
 Everything is signed as the program itself would: records carry a digest that fits, and name blobs by theirs.
 """
@@ -276,7 +276,7 @@ REBUILDS = ("NaN among features",)  # what is only a cache is named and made aga
 
 @may_be_late
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_means_harm_is_refused(
+def test_hostile_artifacts_are_refused(
     kind: str, sweep: Path, commands: CommandServer, tmp_path: Path, seconds: list[float]
 ) -> None:
     command, spoil = KINDS[kind]
@@ -314,7 +314,7 @@ def test_enough_kinds_were_tried(seconds: list[float], measured: Callable[[str],
 
 @may_be_late
 @pytest.mark.parametrize("kind", KINDS)
-def test_verify_names_what_means_harm(kind: str, sweep: Path, commands: CommandServer, tmp_path: Path) -> None:
+def test_verify_names_hostile_artifacts(kind: str, sweep: Path, commands: CommandServer, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.bin").write_bytes(bytes(28))

@@ -1,4 +1,4 @@
-"""``kill -9`` at random moments of a sweep: nothing finished is lost, and the same command ends as if undisturbed."""
+"""``kill -9`` at random moments of a sweep: finished work is kept, and the same command then ends as if undisturbed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Start = Callable[[Path], tuple[int, Callable[[], int]]]  # in a directory: its p
 
 
 class Kills:
-    """Kills a command again and again, and keeps count of what came of it."""
+    """Kills a command again and again, and counts the outcomes."""
 
     def __init__(self, tmp_path: Path, command: Sequence[object], run: Callable[..., Ended]) -> None:
         self.tmp_path, self.command, self._run = tmp_path, command, run

@@ -1,4 +1,4 @@
-"""No network, a bad network, downloads that break, data sets and weights that are damaged, and silence when offline."""
+"""Missing or bad network, broken downloads, damaged data sets and weights, and commands that need no network."""
 
 import gc
 import hashlib
@@ -467,7 +467,7 @@ def test_flipped_bytes_of_records_are_noticed(count: int, prepared: Path, measur
     assert noticed == count
 
 
-def test_a_data_directory_that_is_none(tmp_path: Path) -> None:
+def test_a_data_directory_that_is_not_a_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for data_dir in (tmp_path / "missing", tmp_path / "file", tmp_path):
         finished = flowernoise("prepare", "tf_flowers", "--data-dir", data_dir, "-a", tmp_path / "a", env=NOWHERE)

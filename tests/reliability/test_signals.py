@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at any moment: the exit code, in time, one line, nothing left behind, and the sweep goes on."""
+"""SIGINT and SIGTERM at any moment: exit code, one line, a quick end, nothing left behind, and the sweep goes on."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.reliability.command_server import CommandServer
+from tests.reliability.command_server import CommandServer, without_wait
 from tests.reliability.real_command import short_and_full, state
 from tests.timing import assert_in_time, may_be_late
 
@@ -39,7 +39,7 @@ def shown(commands: CommandServer, artifacts: Path) -> bytes:
 
 
 def wait_for_main(process: subprocess.Popen[str]) -> None:
-    """Returns once the process heeds SIGTERM, which Python by itself does not: ``main()`` has begun."""
+    """Returns once the process handles SIGTERM, which shows that ``main()`` has begun."""
     heeds = 1 << (signal.SIGTERM - 1)
     while process.poll() is None:
         caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
@@ -62,6 +62,7 @@ def stopped_after(artifacts: Path, number: signal.Signals, moment: float, enviro
     sent = time.monotonic()
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
+    stderr = without_wait(stderr)
     took = time.monotonic() - sent
     if process.returncode == 0:
         assert (stderr, "majority" in stdout) == ("", True)

@@ -1,4 +1,4 @@
-"""What training cannot make sense of: a run is marked failed and the rest goes on, or it is refused at once."""
+"""Impossible trainings: either one run is marked as failed and the rest goes on, or all is refused at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_run_that_diverges_is_marked_and_the_rest_goes_on(
     assert ended.returncode == (3 if failed else 0), ended
     if failed:
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
-        assert f"{failed} of {of} runs failed, the rest is kept" in line
+        assert f"{failed} of {of} runs failed, the others are kept" in line
         assert "diverged" in line
     assert "nan" not in ended.stdout.decode().lower()
     before = integrity.contents(tmp_path / "artifacts")
@@ -98,7 +98,7 @@ def test_photos_that_nothing_can_be_learned_from_are_refused_at_once(
     photos_of(tmp_path / "photos", **counts)
     ended = run(real_commands, tmp_path, *words)
     assert ended.returncode in (1, 2), ended
-    (line,) = ended.stderr.splitlines()
+    (line,) = ended.lines
     assert line.startswith("error: ")
     assert says in line
     assert not (tmp_path / "artifacts").exists()

@@ -43,7 +43,9 @@ def a_row(noise: str, rate: float, loss: str, mean: float | None, drop: float | 
         "failed": 0,
         "best": False,
     }
-    return Row(noise=noise, rate=rate, realised_rate=rate, loss=loss, mean=mean, drop=drop, **(facts | known))
+    facts |= known
+    facts.setdefault("value_seeds", tuple(range(len(facts["values"]))))
+    return Row(noise=noise, rate=rate, realised_rate=rate, loss=loss, mean=mean, drop=drop, **facts)
 
 
 def a_difference(mean: float, p_holm: float, verdict: str | None) -> Difference:

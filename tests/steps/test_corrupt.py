@@ -613,7 +613,7 @@ def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):
     for text in ("observed", f"observed:field=worse_label,file={tmp_path / 'labels.csv'}"):
         with pytest.raises(BadRequestError, match="observed needs a file or a field"):
             corrupt(artifacts, CorruptSettings(noise=(text,)), Silent())
-    with pytest.raises(BadRequestError, match="has no fields, as tfds:NAME has"):
+    with pytest.raises(BadRequestError, match="has no fields, only tfds:NAME has"):
         corrupt(artifacts, CorruptSettings(noise=("observed:field=worse_label",)), Silent())
 
 

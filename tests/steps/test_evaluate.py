@@ -269,7 +269,7 @@ def test_runs_of_a_draw_that_is_lost_are_named_with_the_way_out(tmp_path):
     with pytest.raises(BadRequestError) as caught:
         evaluated(layout)
     assert str(caught.value) == (
-        f"{tmp_path} holds runs of a draw that is not there any more ({NOISY}); run `flowernoise corrupt` with the "
+        f"{tmp_path} has runs of a draw that no longer exists ({NOISY}); run `flowernoise corrupt` with the "
         "options that drew it"
     )
     assert not layout.evaluation.exists()

@@ -103,14 +103,14 @@ def test_a_second_export_touches_nothing(root: Path, tmp_path: Path) -> None:
     [
         (
             {},
-            r"10 runs fit, which differ in loss \(ce, elr, forward, mae, peer\) and seed \(0, 1\); say which one with ",
+            r"10 runs fit, which differ in loss \(ce, elr, forward, mae, peer\) and seed \(0, 1\); choose one with ",
         ),
-        ({"loss": "ce"}, r"2 runs fit, which differ in seed \(0, 1\); say which one with --seed"),
-        ({"loss": "ce", "noise": "symmetric", "seed": 0}, r"differ in rate \(0.2, 0.4\); say which one with --rate"),
+        ({"loss": "ce"}, r"2 runs fit, which differ in seed \(0, 1\); choose one with --seed"),
+        ({"loss": "ce", "noise": "symmetric", "seed": 0}, r"differ in rate \(0.2, 0.4\); choose one with --rate"),
         ({"loss": "ce", "seed": 0, "where": ("epochs=1", "epochs=4")}, r"differ in epochs \(1, 4\); .* with --where"),
         ({"loss": "gce"}, "no run has loss=gce; there are: ce, elr"),
-        ({"loss": "ce", "seed": 7}, "--seed 7: no such run has it; there are: 0, 1"),
-        ({"loss": "ce", "rate": 0.2}, "none has all of them together"),
+        ({"loss": "ce", "seed": 7}, "--seed 7: no matching run; there are: 0, 1"),
+        ({"loss": "ce", "rate": 0.2}, "no run has all of them together"),
         ({"loss": "ce", "seed": 0, "where": ("loss=mae",)}, "loss is given twice"),
         ({"output": Path("model.h5")}, "must end in .keras"),
     ],
@@ -129,7 +129,7 @@ def test_where_picks_as_in_compare(root: Path, tmp_path: Path) -> None:
 
 def test_classes_never_replace_another_file(root: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("{}")
-    with pytest.raises(BadRequestError, match="is there and is something else"):
+    with pytest.raises(BadRequestError, match="already exists and is something else"):
         exported(root, tmp_path / "dataset.keras", loss="ce", **NOISY)
     assert (tmp_path / "dataset.json").read_text() == "{}"
 

@@ -173,7 +173,7 @@ def test_another_seed_gives_another_split() -> None:
 
 @given(LABELS, st.integers(1, 1000))
 def test_more_photos_than_there_are_cannot_be_asked_for(labels: dict[str, str], more: int) -> None:
-    with pytest.raises(BadRequestError, match=f"there are only {len(labels)}; ask for fewer"):
+    with pytest.raises(BadRequestError, match=f"more than the {len(labels)} there are; ask for fewer"):
         split(labels, (len(labels), more - 1, 1), 0)
 
 
@@ -296,7 +296,7 @@ def test_contradictions_are_dropped_even_where_both_classes_are_not_the_positive
 
 def test_a_class_all_of_whose_photos_lie_under_another_too_is_refused(place: Workplace) -> None:
     shutil.copytree(place.folder / "roses", place.folder / "rosen")
-    with pytest.raises(FlowernoiseError, match="no photo of class 'rosen' is left, for each lies under another class"):
+    with pytest.raises(FlowernoiseError, match="no photo of class 'rosen' is left: each of them is also under another"):
         place.prepare()
     assert not place.layout.dataset.exists()
 
@@ -516,11 +516,14 @@ def test_a_class_with_no_readable_photo_is_refused_by_name(place: Workplace) -> 
         ({"train": -5, "test": 5}, "--train -5 must be at least 1"),
         ({"train": 5, "test": -1}, "--test -1 must be at least 1"),
         ({"train": 5, "val": -1, "test": 5}, "--val -1"),
-        ({"train": 30, "val": 4, "test": 3}, "30 train + 4 val + 3 test photos are asked for, but there are only 36"),
+        ({"train": 30, "val": 4, "test": 3}, "30 train + 4 val + 3 test photos are more than the 36 there are"),
         ({"image_size": 0}, "--image-size 0 must be at least 1 and at most 4096"),
         ({"image_size": 10**6}, "--image-size 1000000 must be at least 1 and"),
-        ({"positive": "rose"}, "--positive 'rose' is no class of the source (did you mean roses?); there are: daisy,"),
-        ({"positive": "oak"}, "--positive 'oak' is no class of the source; there are: daisy, roses, tulips"),
+        (
+            {"positive": "rose"},
+            "--positive 'rose' is not a class of the source (did you mean roses?); there are: daisy,",
+        ),
+        ({"positive": "oak"}, "--positive 'oak' is not a class of the source; there are: daisy, roses, tulips"),
         ({"source": "no_such_source"}, "unknown source 'no_such_source'"),
     ],
 )

@@ -618,7 +618,7 @@ def test_runs_that_are_being_trained_on_other_labels_are_refused(prepared: Path,
             done.set()
     message = str(caught.value)
     assert message.startswith("train (process ")
-    assert f"is training {key.method} on other labels of {key.draw} in {prepared}; wait for its end" in message
+    assert f"is training {key.method} on other labels of {key.draw} in {prepared}; wait until it ends" in message
     assert contents(prepared) == before
     assert train(prepared, SINGLY, Silent()).trained == 4
 

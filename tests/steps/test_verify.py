@@ -181,12 +181,12 @@ MISFITS: dict[str, tuple[Callable[[TamperedDirectory], object], str, str]] = {
         "draws/*.h5",
         "not those that its record describes",
     ),
-    "name of a draw": (renamed("draws/*.json"), "draws/*.h5", "does not have the name of what it holds"),
+    "name of a draw": (renamed("draws/*.json"), "draws/*.h5", "does not have the name that its content"),
     "number of features": (lambda v: v.change("features/*.json", count=39), "features/*.json", "hold 40 photos, not"),
-    "name of features": (renamed("features/*.json"), "features/*.json", "does not have the name of what it holds"),
-    "labels trained on": (other_block(on_other_labels), "runs/*.json", "was trained on labels that were not drawn"),
+    "name of features": (renamed("features/*.json"), "features/*.json", "does not have the name that its content"),
+    "labels trained on": (other_block(on_other_labels), "runs/*.json", "was trained on other labels than were drawn"),
     "size of the photos trained on": (other_block(on_another_size), "runs/*.json", "but they have another size"),
-    "name of runs": (renamed("runs/*.json"), "runs/*.json", "does not have the name of what it holds"),
+    "name of runs": (renamed("runs/*.json"), "runs/*.json", "does not have the name that its content"),
     "true classes of test photos": (
         changed_array("evaluation.json", "test_labels", lambda labels: labels[::-1].copy()),
         "evaluation-*.h5",
@@ -197,9 +197,13 @@ MISFITS: dict[str, tuple[Callable[[TamperedDirectory], object], str, str]] = {
         "evaluation-*.h5",
         "does not hold what ce on",
     ),
-    "rate in the evaluation": (first_run(realised_rate=0.125), "evaluation-*.h5", "has another rate of wrong labels"),
-    "failure in the evaluation": (first_run(failure="it diverged"), "evaluation-*.h5", "says otherwise of ce"),
-    "accuracies in the table": (better_table, "comparisons/*.json", "shows other accuracies of ce"),
+    "rate in the evaluation": (
+        first_run(realised_rate=0.125),
+        "evaluation-*.h5",
+        "has a different rate of wrong",
+    ),
+    "failure in the evaluation": (first_run(failure="it diverged"), "evaluation-*.h5", "contradicts the record of ce"),
+    "accuracies in the table": (better_table, "comparisons/*.json", "shows other accuracies for ce"),
 }
 
 
@@ -224,7 +228,7 @@ def test_an_evaluation_that_leaves_out_a_run_is_found(tampered: TamperedDirector
     for path in tampered.root.glob("evaluation*"):
         path.unlink()
     evaluations.write(layout, msgspec.structs.replace(evaluation, runs=evaluation.runs[1:]), fewer)
-    assert "does not list the runs that are there" in verified(tampered).problems[0].text
+    assert "does not list the current runs" in verified(tampered).problems[0].text
 
 
 # What is of another time
@@ -255,7 +259,7 @@ def test_runs_whose_draw_is_gone_are_a_note(tampered: TamperedDirectory) -> None
     for path in (tampered.root / "draws").iterdir():
         path.unlink()
     [note] = verified(tampered).notes
-    assert "there are runs of draws that are not there (2)" in note
+    assert "there are runs of missing draws (2)" in note
     assert "`flowernoise corrupt` draws them again" in note
 
 

@@ -16,7 +16,7 @@ from flowernoise.training.engine import Engine, Extractor
 
 @dataclasses.dataclass(frozen=True)
 class PrepareResult:
-    """The data set that is now there, whether it was there already, and what of its source was left out."""
+    """The prepared data set, whether it existed already, and what was left out of its source."""
 
     dataset: Dataset
     done_before: bool
@@ -26,7 +26,7 @@ class PrepareResult:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptResult:
-    """The requested draws, how many of them were there already, where the labels are from, and whether a file was
+    """The requested draws, how many of them existed already, where the labels come from, and whether a file was
     exported.
     """
 
@@ -37,13 +37,13 @@ class CorruptResult:
 
     @property
     def made(self) -> int:
-        """How many draws were made now."""
+        """How many draws are new."""
         return len(self.draws) - self.done_before
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What was trained: counts of runs, how, the engines, and the seconds that it took.
+    """What was trained: numbers of runs, the setup, the engines, and the seconds that it took.
 
     ``seconds`` is the time of the whole step; features and training are parts of it.
     """
@@ -75,14 +75,14 @@ class RunMetrics:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateResult:
-    """The evaluation, and whether it was there already."""
+    """The evaluation, and whether it existed already."""
 
     evaluation: Evaluation
     arrays: Arrays
     done_before: bool
 
     def of_run(self, row: int) -> list[RunMetrics]:
-        """A run's metrics, for each selection that it has."""
+        """A run's metrics under each selection that it has."""
         return [
             self._metrics(row, column, selection)
             for column, selection in enumerate(self.evaluation.selections)
@@ -108,7 +108,7 @@ class EvaluateResult:
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """The result of every stage; ``compared_before`` says whether the comparison was there already."""
+    """The result of every stage; ``compared_before`` says whether the comparison existed already."""
 
     prepare: PrepareResult
     corrupt: CorruptResult
@@ -119,6 +119,6 @@ class RunResult:
 
     @property
     def done_before(self) -> bool:
-        """Whether all stages found their work done."""
+        """Whether all stages found their work already done."""
         made = self.corrupt.made or self.corrupt.exported or self.train.trained
         return self.prepare.done_before and self.evaluate.done_before and self.compared_before and not made

@@ -1,4 +1,4 @@
-"""The files that ``plot``, ``preview`` and ``report`` wrote, or found as they should be."""
+"""The files of ``plot``, ``preview`` and ``report``, and whether they were already up to date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowernoise.store.setups import Mode
 
 @dataclasses.dataclass(frozen=True)
 class PictureFile:
-    """A picture's file, and whether it held just that already."""
+    """A picture's file, and whether it was already up to date."""
 
     kind: str
     path: Path
@@ -21,7 +21,7 @@ class PictureFile:
 
 @dataclasses.dataclass(frozen=True)
 class PlotResult:
-    """The files, and notes on them."""
+    """The files, and notes about them."""
 
     files: tuple[PictureFile, ...]
     notes: tuple[str, ...]
@@ -29,7 +29,7 @@ class PlotResult:
 
 @dataclasses.dataclass(frozen=True)
 class ListedPhoto:
-    """A photo on a sheet: its label in the source, the label it was given, and what a run predicts."""
+    """A photo on a sheet: its label in the source, the label that it was given, and a run's prediction."""
 
     path: str
     id: str
@@ -42,7 +42,7 @@ class ListedPhoto:
 
 @dataclasses.dataclass(frozen=True)
 class SheetFile:
-    """A sheet on disk, and whether it was written now; without the photos themselves."""
+    """A sheet on disk, without its photos, and whether it was written now."""
 
     file: Path
     written: bool
@@ -80,13 +80,13 @@ class PreviewResult:
 
     @property
     def done_before(self) -> bool:
-        """Whether every file held just that already."""
+        """Whether every file was already up to date."""
         return not (self.written or self.is_list_new)
 
 
 @dataclasses.dataclass(frozen=True)
 class ReportFile:
-    """A file of the report, and whether it held just that already."""
+    """A file of the report, and whether it was already up to date."""
 
     path: Path
     size: int

@@ -1,4 +1,4 @@
-"""Mode ``finetune``: the full network, one run after another, each kept as soon as it is trained."""
+"""Mode ``finetune``: trains the full network, one run after another, and stores each run once it is trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flowernoise.training.selection import ONLY_LAST
 
 OnBatch = Callable[[int, float], None]
 NOTHING = finetune.Trained([], np.zeros(0, dtype=np.float32))
-LONG = 120.0  # seconds; fine-tuning that will take longer is announced
+LONG = 120.0  # seconds; fine-tuning expected to take longer is announced
 SKIPPED, ENOUGH_BATCHES, ENOUGH_SECONDS = 2, 9, 10.0  # batches and seconds of a forecast
 
 
@@ -32,8 +32,8 @@ class ByFinetuning:
     """Fine-tunes units of one run each; a network is built and compiled anew for each loss.
 
     Args:
-        todo: the runs that are missing when it begins.
-        stages: how many first stages are.
+        todo: the runs that are missing at the start.
+        stages: how many first stages are missing.
     """
 
     def __init__(self, work: Plan, todo: Sequence[RunKey], stages: int, progress: Progress) -> None:
@@ -45,11 +45,11 @@ class ByFinetuning:
         self._built: tuple[Spec, finetune.Finetuner] | None = None
 
     def showing(self, runs: int) -> AbstractContextManager[Advance]:  # noqa: ARG002 - each run has a bar of its own
-        """Shows nothing beyond the runs themselves."""
+        """Shows nothing, because each run has its own bar."""
         return contextlib.nullcontext(lambda _: None)
 
     def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
-        """Fine-tunes the run of a unit, unless it cannot be trained."""
+        """Fine-tunes the unit's run, unless it cannot be trained."""
         [key] = keys
         failure, trained = given.failures.get(key), NOTHING
         if failure is None:
@@ -66,7 +66,7 @@ class ByFinetuning:
         return TrainedRuns((run,), finetune.named(trained.weights), ONLY_LAST)
 
     def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
-        """Probabilities [draw, photo, class] of the training photos, by a network that is fine-tuned for each draw."""
+        """Probabilities [draw, photo, class] for the training photos, from one fine-tuned network per draw."""
         identity, predictions = np.eye(self._work.num_classes), []
         with finetune.precision(self._work.engine.training_precision):
             for draw in draws:
@@ -128,10 +128,10 @@ def _network(work: Plan, loss: Spec, count: int) -> finetune.FinetuneSetup:
 
 
 class Forecast:
-    """How long fine-tuning will take, from the batches that have been trained.
+    """Predicts how long fine-tuning will take, from the batches trained so far.
 
-    The first batches are left out: they hold the compilation, and the decoding of the first photos. Of the others the
-    median counts, as one that had to wait says nothing of the rest.
+    The first batches are left out because they include compilation and the decoding of the first photos. The median of
+    the others counts, because a batch that had to wait says nothing about the rest.
     """
 
     def __init__(self, photos_in_all: int) -> None:
@@ -141,7 +141,7 @@ class Forecast:
         self._measured = 0.0
 
     def seconds(self, count: int, seconds: float) -> float | None:
-        """Takes in a batch of photos and its seconds; the forecast once, when enough batches are known."""
+        """Adds a batch of photos and its seconds; returns the forecast once, when enough batches are known."""
         self._batches += 1
         if self._batches <= SKIPPED or self._measured >= ENOUGH_SECONDS or len(self._seconds_a_photo) >= ENOUGH_BATCHES:
             return None
@@ -153,7 +153,7 @@ class Forecast:
 
 
 def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> OnBatch:
-    """Says once how long a long fine-tuning will take."""
+    """Announces, once, how long a long fine-tuning will take."""
     forecast = Forecast(photos_in_all)
 
     def announce(count: int, seconds: float) -> None:
@@ -168,7 +168,7 @@ def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> OnBatch:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it.
+    """A length of time in words.
 
     >>> duration(150), duration(9000)
     ('2 min', '2.5 h')

@@ -56,11 +56,12 @@ class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A cell of the table: one loss under one noise, over its seeds. Shares are 0 … 1; ``drop`` is in the same unit.
 
-    ``ci_low`` and ``ci_high`` are None if there is nothing to compute them from, ``drop`` if the loss has no control.
-    ``collapsed`` and ``failed`` count runs; failed runs have no value. ``best`` marks the best mean under the noise and
-    setup. ``tied`` marks other losses that are neither significantly worse than any loss, corrected over the
-    comparison, nor worse than the baseline. Collapsed and failed losses get neither mark, nor does an ``oracle``, which
-    is given the true transition matrix. ``dataset`` and ``directory`` are positions in the comparison's tuples.
+    ``ci_low`` and ``ci_high`` are None if there is nothing to compute them from, ``drop`` if the loss has no
+    control. ``value_seeds`` are the seeds of ``values``. ``collapsed`` and ``failed`` count runs; failed runs have
+    no value. ``best`` marks the best mean under the noise and setup. ``tied`` marks other losses that are neither
+    significantly worse than any loss, corrected over the comparison, nor worse than the baseline. Collapsed and
+    failed losses get neither mark, nor does an ``oracle``, which is given the true transition matrix. ``dataset``
+    and ``directory`` are positions in the comparison's tuples.
     """
 
     noise: str
@@ -84,6 +85,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: str = ""
     dataset: int = 0
     directory: int = 0
+    value_seeds: tuple[int, ...] = ()
 
     @property
     def identity(self) -> Identity:

@@ -160,7 +160,7 @@ def test_one_seed_gets_wilsons_interval_and_a_note(tmp_path):
     result = compared(write(tmp_path, TWO_LOSSES[:2]))
     row = row_of(result, "none", "ce")
     assert (row.ci_low, row.ci_high) == stats.wilson(90, 100)
-    assert any(note.startswith("one seed") for note in result.notes)
+    assert any(note.startswith("With one seed") for note in result.notes)
 
 
 def test_without_a_control_of_the_same_loss_and_backbone_there_is_no_drop(tmp_path):
@@ -730,7 +730,7 @@ def test_rows_columns_and_deltas_that_are_not_there_are_refused(tmp_path, settin
 
 def test_rows_and_columns_that_no_run_has_together_are_refused(tmp_path):
     made = [Made("none", 0.0, "ce", 90, mode="finetune"), Made("none", 0.0, "mae", 90)]
-    with pytest.raises(BadRequestError, match="no run is of the --rows and --columns together"):
+    with pytest.raises(BadRequestError, match="no run matches both --rows and --columns"):
         compared(write(tmp_path, made), columns="mae,finetune")
 
 
@@ -861,7 +861,7 @@ def test_a_stale_directory_among_several_is_named(tmp_path):
     tuned = [dataclasses.replace(run, mode="finetune") for run in ONE_SEED]
     stale = write(tmp_path / "stale", tuned, inputs="of other blocks")
     [note] = [note for note in compared(fresh, stale).notes if "changed since" in note]
-    assert note.startswith(f"{stale}: runs were added")
+    assert note.startswith(f"{stale}: Runs were added")
 
 
 def test_a_directory_named_twice_is_refused(tmp_path):

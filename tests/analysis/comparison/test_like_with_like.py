@@ -190,7 +190,7 @@ def test_remove_lists_and_then_removes_what_where_picks_and_nothing_else(call, w
     assert left.items() <= again.items()
     call("remove", "--where", "loss=ce", "--where", "loss=mae", "--yes")
     assert contents(work) == {}
-    assert "no runs in artifacts" in call("remove", "--where", "loss=ce", "--yes", code=2).stderr
+    assert "artifacts has no runs" in call("remove", "--where", "loss=ce", "--yes", code=2).stderr
 
 
 def test_remove_wants_to_be_told_what(call):
