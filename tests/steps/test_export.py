@@ -238,7 +238,7 @@ def test_models_of_others_are_refused(model: Path, photos: list[Path], tmp_path:
         (lambda about: about["classes"].pop(), "has 5 classes, but model.json names 4"),
         (lambda about: about.update(backbone="resnet50"), "it has other layers than resnet50 with a softmax head"),
         (lambda about: about.update(backbone="resnet51"), "unknown backbone 'resnet51'"),
-        (lambda about: about.update(image_size=10**9), "lacks classes, or an image size"),
+        (lambda about: about.update(image_size=10**9), "lacks classes or an image size"),
         (lambda about: about.update(schema=2), "has schema 2, not 1; use the version that wrote it"),
         (lambda about: about.update(classes="roses"), "is not what `flowernoise export` wrote"),
         (lambda about: about.clear(), "is not what `flowernoise export` wrote"),
