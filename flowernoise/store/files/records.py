@@ -87,7 +87,7 @@ def digest_of_record(path: Path, kind: str) -> str:
 
 
 def _as_read(body: Any, path: Path) -> Any:
-    """``body`` as :func:`read_record` gives it back: a whole number in a field of floats is a float, ``1.0`` and not ``1``.
+    """``body`` as :func:`read_record` gives it back: whole numbers in fields of floats are ``1.0``, not ``1``.
 
     Raises:
         FlowernoiseError: a field holds what its type does not allow, as NaN is null in JSON.
