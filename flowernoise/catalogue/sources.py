@@ -72,6 +72,22 @@ class SourceContext:
 sources = Registry("source")
 
 
+def folder_of(source: str) -> Path | None:
+    """The folder that a recorded source is, if it is one."""
+    kind, _, path = source.partition(":")
+    return Path(path) if kind == "folder" else None
+
+
+def without_path(source: str) -> str:
+    """A recorded source without the path to its folder, for pages and pictures that are passed on.
+
+    >>> without_path("folder:/home/ada/tulips"), without_path("tfds:cifar10")
+    ('folder:tulips', 'tfds:cifar10')
+    """
+    path = folder_of(source)
+    return source if path is None else f"folder:{path.name or 'photos'}"
+
+
 def parse_source(text: str) -> Spec:
     """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, or a directory.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from flowernoise.analysis.results.written import ReportFile, ReportResult
 from flowernoise.analysis.views.reports import Report, conditions_of
 from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.noise import is_rated, noise_models
+from flowernoise.catalogue.sources import folder_of, without_path
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
 from flowernoise.show.report import render
@@ -75,17 +77,30 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     shown = {row.identity for row in comparison.rows}
     live = [run for run in held.runs() if run.key.identity in shown]
     return Report(
-        dataset=dataset,
-        comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
+        dataset=msgspec.structs.replace(dataset, request=_without_paths(dataset.request)),
+        comparison=_anywhere(comparison),
         drawn=tuple(conditions_of(drawn.values())),
         pictures=gallery.pictures,
-        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
+        sheets=tuple(
+            dataclasses.replace(sheet, source=without_path(sheet.source))
+            for sheet in _sheets(artifacts_directory, comparison, drawn, settings.where, progress)
+        ),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
         provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
         digests=tuple(_digests(layout, dataset, drawn)),
         sweep=_sweep(layout, dataset, drawn, live, settings),
     )
+
+
+def _anywhere(comparison: Comparison) -> Comparison:
+    """A comparison as it is wherever its directory and its photos lie."""
+    photos = (msgspec.structs.replace(each, source=without_path(each.source)) for each in comparison.datasets)
+    return msgspec.structs.replace(comparison, directories=(), datasets=tuple(photos))
+
+
+def _without_paths(request: DatasetRequest) -> DatasetRequest:
+    return msgspec.structs.replace(request, source=without_path(request.source), data_dir=None)
 
 
 def _sheets(
@@ -137,7 +152,13 @@ def _commands(
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
     prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset = _preset(layout, dataset)
+    preset, folder = _preset(layout, dataset), folder_of(dataset.request.source)
+    if folder is not None:
+        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the folder of photos, wherever you have it"
+        prepared[0] = _SOURCE
+    if dataset.request.data_dir:
+        yield "DATA_DIR=tensorflow_datasets  # where you keep the data sets of TFDS"
+        prepared[-1] = _DATA_DIR
     if preset and len(drawings) == len(trainings) == 1:
         [(how, _)] = trainings
         yield _command("run", *prepared, "--preset", preset, *drawings[0], *how)
@@ -173,8 +194,12 @@ def _preset(layout: Layout, dataset: Dataset) -> str | None:
     return preset.name if preset and preset.dataset == dataset.id else None
 
 
+_SOURCE, _DATA_DIR = '"$SOURCE"', '"$DATA_DIR"'  # set by whoever repeats it, as paths differ
+
+
 def _command(*words: str) -> str:
-    return shlex.join(["flowernoise", *words])
+    quoted = (word if word in (_SOURCE, _DATA_DIR) else shlex.quote(word) for word in words)
+    return " ".join(["flowernoise", *quoted])
 
 
 def _prepared(request: DatasetRequest) -> list[str]:

@@ -147,6 +147,15 @@ def test_classes_called_like_markup_stay_text(rendered):
     assert {name for name in rendered if name.startswith("report/")} == pictures
 
 
+def test_no_page_tells_where_the_photos_or_the_artifacts_lay(rendered, made):
+    pages = {name: data for name, data in rendered.items() if name.endswith((".html", ".md"))}
+    assert pages
+    for page in pages.values():
+        text = page.decode().replace("<wbr>", "")
+        assert str(made.parent) not in text
+        assert "folder:photos" in text
+
+
 def test_every_picture_is_described_and_its_bytes_are_in_the_page(gathered, rendered):
     page = rendered["report.html"].decode()
     assert {picture.kind for picture in gathered.pictures} == set(pictures.names())
@@ -175,9 +184,12 @@ def test_another_selection_is_another_report(artifacts):
 
 def test_the_commands_prepare_and_draw_the_same_again(gathered, made, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert [line.split()[1] for line in gathered.commands] == ["prepare", "corrupt", "train", "evaluate", "report"]
-    for line in gathered.commands[:2]:
-        finished = command(*shlex.split(line)[1:], cwd=tmp_path / "empty")
+    source, *lines = gathered.commands
+    assert source == "SOURCE=photos  # the folder of photos, wherever you have it"
+    assert [line.split()[1] for line in lines] == ["prepare", "corrupt", "train", "evaluate", "report"]
+    for line in lines[:2]:
+        words = shlex.split(line.replace("$SOURCE", str(made.parent / "photos")))
+        finished = command(*words[1:], cwd=tmp_path / "empty")
         assert finished.returncode == 0, finished.stderr
     old, new = Layout(made), Layout(tmp_path / "empty" / "artifacts")
     dataset = datasets.need(new)
@@ -221,7 +233,7 @@ def test_what_takes_several_runs_has_no_file(artifacts):
 def test_a_preset_is_one_command(artifacts):
     layout = Layout(artifacts)
     files.write_record(layout.preset, "preset", PresetRecord("seed", datasets.need(layout).id))
-    first, last = gather(artifacts, ReportSettings(), Silent()).commands
+    _, first, last = gather(artifacts, ReportSettings(), Silent()).commands
     assert first.startswith("flowernoise run ")
     assert "--preset seed --noise pairflip --noise symmetric --rates 0.2,0.4 --seeds 2 --backbone resnet50" in first
     assert "--loss" not in first

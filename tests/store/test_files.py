@@ -94,6 +94,19 @@ def test_a_text_is_kept_whole_or_refused_before_anything_is_written(
         assert not path.exists()
 
 
+def test_a_whole_number_in_a_field_of_floats_is_written_as_it_is_read(tmp_path: Path) -> None:
+    """Else the record is condemned: 1 is read as 1.0, which is written otherwise."""
+    path = tmp_path / "record.json"
+    files.write_record(path, "basket", msgspec.structs.replace(BASKET, weight=1))
+    assert files.read_record(path, "basket", Basket) == msgspec.structs.replace(BASKET, weight=1.0)
+
+
+def test_a_number_that_json_lacks_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FlowernoiseError, match=r"cannot write .*record\.json: Expected `float`, got `null`"):
+        files.write_record(tmp_path / "record.json", "basket", msgspec.structs.replace(BASKET, weight=float("nan")))
+    assert contents(tmp_path) == {}
+
+
 def test_a_record_is_json_that_others_can_read(tmp_path: Path) -> None:
     files.write_record(tmp_path / "a.json", "basket", BASKET)
     plain = msgspec.json.decode((tmp_path / "a.json").read_bytes())

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from flowernoise.catalogue.metrics import facts_of
+from flowernoise.catalogue.sources import without_path
 from flowernoise.store.records import CONTROL, Comparison, Row, Selection
 from flowernoise.store.setups import Mode, Setup, differing, named
 
@@ -112,7 +113,7 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
         )
         measures.append(_measure(name, photos.test_counts, balanced))
     return Chart(
-        source=photos.source,
+        source=without_path(photos.source),
         classes=photos.classes,
         test_counts=photos.test_counts,
         setup=result.rows[0].setup,

@@ -11,6 +11,7 @@ from flowernoise.analysis.views.arrays import Counts, Floats, Labels
 from flowernoise.analysis.views.charts import Chart, ChartCell
 from flowernoise.analysis.views.material import Material, NothingToDrawError
 from flowernoise.analysis.views.pictures import slug
+from flowernoise.catalogue.sources import without_path
 from flowernoise.store import evaluations
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.records import Dataset, Draw, DrawKey, Evaluation
@@ -68,7 +69,7 @@ def confusion_of(loss: str, labels: Labels, predicted: Labels, num_classes: int,
 def transition_of(dataset: Dataset, draw: Draw, nominal: Floats, realised: Floats) -> Transition:
     """A draw's matrices; a nominal matrix of NaN becomes None."""
     return Transition(
-        source=dataset.request.source,
+        source=without_path(dataset.request.source),
         classes=dataset.classes,
         train_counts=dataset.counts[0],
         noise=draw.key.noise,

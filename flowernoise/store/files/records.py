@@ -36,7 +36,7 @@ def write_record(path: Path, kind: str, body: Any) -> None:
     Raises:
         FlowernoiseError: it cannot be written, or :func:`read_record` would refuse it.
     """
-    encoded = _encoded(body)
+    encoded = _encoded(_as_read(body, path))
     if _has_control_characters(encoded):
         raise FlowernoiseError(f"cannot write {path}: a text in it contains control characters")
     data = (
@@ -84,6 +84,18 @@ def digest_of_record(path: Path, kind: str) -> str:
         DamagedFileError: it has another kind or a wrong digest.
     """
     return _checked_envelope(path, kind).sha256
+
+
+def _as_read(body: Any, path: Path) -> Any:
+    """``body`` as :func:`read_record` gives it back: whole numbers in fields of floats are ``1.0``, not ``1``.
+
+    Raises:
+        FlowernoiseError: a field holds what its type does not allow, as NaN is null in JSON.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(body), type=type(body))
+    except msgspec.MsgspecError as error:
+        raise FlowernoiseError(f"cannot write {path}: {error}") from error
 
 
 def _encoded(body: Any) -> bytes:
