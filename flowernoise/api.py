@@ -534,7 +534,10 @@ def _checked_names(names: Sequence[str], num_classes: int) -> tuple[str, ...]:
 
 
 def _checked_rows(name: str, values: Any, rows: int, columns: int | None) -> np.ndarray[Any, Any]:
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadRequestError(f"{name} are not numbers in rows of equal length") from error
     if array.ndim != 2 or len(array) != rows or columns not in (None, array.shape[1]):
         wanted = f"[{rows}, {'any' if columns is None else columns}]"
         raise BadRequestError(f"{name} must be of shape {wanted}, a row for each label; they are {array.shape}")

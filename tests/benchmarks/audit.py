@@ -2,8 +2,8 @@
 
     python tests/benchmarks/audit.py photos.npz --true clean_label
 
-The file holds `features` [n, d] and labels [n] as whole numbers: the true ones, and any number of other labellings of the
-same photos. To them symmetric and pairflip noise at 0.2 and 0.4, put into the true labels, are added. One line per
+The file holds `features` [n, d] and labels [n] as whole numbers: the true ones, and any number of other labellings of
+the same photos. To them symmetric and pairflip noise at 0.2 and 0.4, put into the true labels, are added. One line per
 labelling: the true rate, the bracket, the detector that was chosen without looking at the truth, its AUROC, its average
 precision, how many of the first 100 photos are wrong, and the seconds of processor time.
 """

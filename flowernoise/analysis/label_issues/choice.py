@@ -31,7 +31,7 @@ _CHANCE = 2.0  # standard errors below which a lead is taken for chance
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Choice:
+class DetectorChoice:
     """The detector that found injected noise best.
 
     Attributes:
@@ -86,7 +86,7 @@ def choose(
     gather: Callable[[Labels], Evidence],
     generator: np.random.Generator,
     candidates: Sequence[str] = CANDIDATES,
-) -> Choice:
+) -> DetectorChoice:
     """The candidate with the largest AUROC of injected labels against the others.
 
     Only labels that are right serve as examples of right ones, and only they are made wrong: the share of labels that
@@ -123,7 +123,7 @@ def choose(
         if place == best or _within_chance(above[best] - above[place], below[best] - below[place])
     ]
     detector = tied[0] if len(tied) == 1 else detectors.parse("mean_rank:of=" + "+".join(map(str, tied)))
-    return Choice(detector, {str(spec): float(mean) for spec, mean in zip(specs, means, strict=True)})
+    return DetectorChoice(detector, {str(spec): float(mean) for spec, mean in zip(specs, means, strict=True)})
 
 
 def _least_suspicious(evidence: Evidence, candidates: Sequence[str], share: float) -> Flags:

@@ -41,7 +41,7 @@ def kinds(labels: Labels, probabilities: Floats) -> Kinds:
 
 
 def chance_of_wrong(scores: Floats, labels: Labels, probabilities: Floats, rate: float) -> Matrix:
-    """A rough probability that each label is wrong [n]: rises with the score, and its mean is the estimated rate.
+    """A rough probability that each label is wrong [n]: rises with the score, equal scores have equal ones, and its mean is the estimated rate.
 
     Formula: (1 − p_ỹ)^a with the a that makes the mean the rate, handed out in the order of the scores.
 
@@ -63,4 +63,5 @@ def chance_of_wrong(scores: Floats, labels: Labels, probabilities: Floats, rate:
         low, high = (power, high) if np.exp(power * logs).mean() > rate else (low, power)
     chances = np.empty(len(labels))
     chances[np.argsort(scores, kind="stable")] = np.sort(np.exp(low * logs))
-    return chances
+    _, tie = np.unique(scores, return_inverse=True)
+    return np.asarray((np.bincount(tie, weights=chances) / np.bincount(tie))[tie])

@@ -10,12 +10,12 @@ import numpy as np
 
 from flowernoise.analysis.label_issues import heads
 from flowernoise.analysis.label_issues.bracket import NoiseEstimate, bracket
-from flowernoise.analysis.label_issues.choice import Choice, choose
+from flowernoise.analysis.label_issues.choice import DetectorChoice, choose
 from flowernoise.analysis.label_issues.estimators import Matrix
 from flowernoise.analysis.label_issues.heads import OutOfFold
 from flowernoise.analysis.label_issues.kinds import Kinds, chance_of_wrong, kinds
 from flowernoise.analysis.label_issues.neighbours import groups_of_equal_rows, nearest
-from flowernoise.catalogue.detectors import NEIGHBOURS, Evidence, detectors, neighbours_of
+from flowernoise.catalogue.detectors import NEIGHBOURS, Evidence, detectors, needs_of, neighbours_of
 from flowernoise.errors import BadRequestError
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
@@ -122,7 +122,7 @@ class Findings:
 
     noise: NoiseEstimate
     detector: Spec
-    choice: Choice | None
+    choice: DetectorChoice | None
     scores: Matrix
     p_wrong: Matrix
     suggested: Labels
@@ -159,8 +159,7 @@ def search(material: Material, detector: Spec | None = None) -> Findings:
         chosen = choose(evidence, noise.transition_matrix, noise.rate, gather, chance)
         detector = chosen.detector
     scores = detector(evidence)
-    judged = evidence.probabilities if evidence.second_round is None else evidence.second_round
-    assert judged is not None
+    judged = _last_round(evidence, detector)
     return Findings(
         noise=noise,
         detector=detector,
@@ -171,6 +170,15 @@ def search(material: Material, detector: Spec | None = None) -> Findings:
         kind=kinds(material.labels, judged),
         evidence=evidence,
     )
+
+
+def _last_round(evidence: Evidence, detector: Spec) -> Floats:
+    """What says which class a photo shows: the third round if the detector looks at it, else the second."""
+    if "third_round" in needs_of(detector) and evidence.third_round is not None:
+        return evidence.third_round
+    judged = evidence.probabilities if evidence.second_round is None else evidence.second_round
+    assert judged is not None
+    return judged
 
 
 def _known(material: Material, k: int) -> tuple[NoiseEstimate, Evidence]:
