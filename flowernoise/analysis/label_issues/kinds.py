@@ -41,7 +41,9 @@ def kinds(labels: Labels, probabilities: Floats) -> Kinds:
 
 
 def chance_of_wrong(scores: Floats, labels: Labels, probabilities: Floats, rate: float) -> Matrix:
-    """A rough probability that each label is wrong [n]: rises with the score, equal scores have equal ones, and its mean is the estimated rate.
+    """A rough probability that each label is wrong [n], the same for equal scores.
+
+    It rises with the score, and its mean is the estimated rate.
 
     Formula: (1 − p_ỹ)^a with the a that makes the mean the rate, handed out in the order of the scores.
 

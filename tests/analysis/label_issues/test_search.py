@@ -15,7 +15,7 @@ from tests.analysis.label_issues.made_up import clusters, noisy, pairflip, symme
 
 @pytest.mark.parametrize("T", [symmetric(4, 0.3), pairflip(4, 0.25)], ids=["symmetric", "pairflip"])
 def test_with_perfectly_clustered_features_the_bracket_is_narrow_and_all_estimators_are_right(T):
-    features, classes = clusters(8000, 4, 0)
+    features, classes = clusters(20000, 4, 0, spread=0.001)
     labels = noisy(classes, T, 0)
     truth = (labels != classes).mean()
     found = flowernoise.estimate_noise(labels, features=features)
