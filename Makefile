@@ -1,4 +1,4 @@
-# Everything runs from .venv, which the first target that needs it makes. PYTHON picks the interpreter (3.11 to 3.13).
+# Everything runs from .venv, which is created when first needed. PYTHON picks the interpreter (3.11 to 3.13).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,31 +19,31 @@ demo: $(VENV)/.installed ## The first experiment and a 5-class sweep on drawn ph
 	$(RUN) synthetic --backbone efficientnet_lite0 --noise symmetric --rates 0.2,0.4,0.6 --seeds 5 \
 	  --loss ce --loss mae --epochs 15 --artifacts $(ARTIFACTS)/demo
 
-docs: demo ## The pages that are made from the code, and the README's pictures, from the demo
+docs: demo ## Generate the pages made from the code, and the README's pictures from the demo
 	$(BIN)/python docs/generate.py
 	$(BIN)/flowernoise report --quiet --artifacts $(ARTIFACTS)/demo
 	cp $(ARTIFACTS)/demo/report/accuracy.svg $(ARTIFACTS)/demo/report/draw-symmetric-0.6-seed0.jpg docs/
 
-seed: $(VENV)/.installed ## The first experiment as its author meant it: tf_flowers, ResNet50 from ImageNet (downloads)
+seed: $(VENV)/.installed ## The first experiment as its author ran it: tf_flowers, ImageNet ResNet50 (downloads)
 	$(RUN) tf_flowers --preset seed --artifacts $(ARTIFACTS)/seed
 
-quick: $(VENV)/.developing ## Lint, types and the tests your change concerns, in a minute; FILES="a.py b.py" or BASE=main say which
+quick: $(VENV)/.developing ## Lint, types and the tests for your changes, in a minute; choose with FILES="a.py b.py" or BASE=main
 	$(BIN)/python -m tests.quick --base $(BASE) $(FILES)
 
-test: $(VENV)/.developing ## The tests (what CI runs)
+test: $(VENV)/.developing ## The tests, as CI runs them
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/.developing ## The tests, the slow ones too
+test-all: $(VENV)/.developing ## All tests, including the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-lowest: $(LOWEST)/.developing ## The tests with the oldest versions of all libraries that pyproject.toml admits
+test-lowest: $(LOWEST)/.developing ## The tests with the oldest versions of libraries that pyproject.toml allows
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-audit: $(VENV)/.auditing ## Ask for known holes of what is installed; docs/security.md says which are known (needs the network)
+audit: $(VENV)/.auditing ## Check installed packages for known vulnerabilities; see docs/security.md (needs the network)
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
 	$(BIN)/python -m pip_audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt
 
-bench: $(VENV)/.benchmarking ## How fast it is, against Keras and PyTorch: a table, and bench.json
+bench: $(VENV)/.benchmarking ## Measure speed against Keras and PyTorch: prints a table, writes bench.json
 	$(BIN)/python tests/benchmarks/bench.py --json bench.json
 
 check: $(VENV)/.developing ## Lint, types, tests
@@ -56,7 +56,7 @@ format: $(VENV)/.developing ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove the environment, caches and everything in artifacts/ but its README
+clean: ## Remove the environment, caches and everything in artifacts/ except its README
 	rm -rf $(VENV) $(LOWEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowernoise tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find artifacts -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
@@ -80,7 +80,7 @@ $(VENV)/.auditing: | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10'
 	touch $@
 
-# Every lower bound becomes the version itself; what our dependencies need in turn stays the newest that suits them.
+# Every lower bound becomes the exact version; indirect dependencies stay at the newest that fits.
 $(LOWEST)/.developing: pyproject.toml
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \

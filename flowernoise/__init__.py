@@ -1,8 +1,9 @@
 """Measure what mislabelling does to an image classifier, and which loss to train with.
 
-In Python: :class:`Artifacts` opens an artifacts directory, :func:`corrupt_labels` draws noisy labels, :func:`loss`
-gives a robust loss for ``model.compile``, :func:`estimate_transition_matrix` says from noisy labels how they are mixed
-up, :func:`find_label_issues` which of them look wrong, and :func:`estimate_noise` how many are.
+In Python, :class:`Artifacts` opens an artifacts directory, :func:`corrupt_labels` draws noisy labels, :func:`loss`
+makes a robust loss for ``model.compile``, and :func:`estimate_transition_matrix` estimates from noisy labels which
+classes are mistaken for which. :func:`find_label_issues` says which labels look wrong, and :func:`estimate_noise` how
+many are.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _PUBLIC = (
 
 
 def __getattr__(name: str) -> Any:
-    """What is public, imported when first used: importing the package costs nothing."""
+    """Imports public names when they are first used, so that importing the package costs nothing."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from flowernoise import api

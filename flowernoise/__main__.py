@@ -1,4 +1,4 @@
-"""``flowernoise`` and ``python -m flowernoise``: run the command line; what goes wrong is one line and a code."""
+"""``flowernoise`` and ``python -m flowernoise``: run the command line; an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from flowernoise.errors import ExitCode, FlowernoiseError
 from flowernoise.safe import atomic, signals, streams
 from flowernoise.safe.streams import printable
 
-MAX_LINE = 2000  # characters of an error line
+MAX_LINE = 2000  # characters in an error line
+MORE_MEMORY = (
+    "raise the limit (ulimit -v), end other programs, or ask for less: --memory, --batch-size, --image-size or fewer "
+    "photos"
+)
 
 
 def main() -> None:
     """Runs the command line and ends the process with its code.
 
-    At once: what libraries do while an interpreter ends takes TensorFlow a second, in which no signal is heard.
+    It ends at once: TensorFlow's clean-up would take a second, during which signals go unheard.
     """
     try:
         code = run()
-    except signals.StoppedError as stopped:  # while another error was being told
+    except signals.StoppedError as stopped:  # while another error was being reported
         code = _tell(stopped)
     os._exit(code)
 
 
 def run() -> int:
-    """Runs the command line; tells what went wrong, and returns the exit code. No signal is raised after it."""
+    """Runs the command line, reports any error and returns the exit code. No signal is raised afterwards."""
     streams.own(hush="--debug" not in sys.argv)
     try:
         signals.listen(atomic.remove_temporaries)
@@ -53,7 +57,7 @@ def _command() -> int:
 
 
 def _tell(error: BaseException) -> int:
-    """Writes the line about an error, and returns its exit code; after a signal that is what there is to tell."""
+    """Writes the error line and returns the exit code; if a signal arrived, reports that instead."""
     message, code = _explain(signals.raised() or error)
     line = printable(" ".join(message.split()))
     signals.block_signals()
@@ -66,7 +70,7 @@ def _tell(error: BaseException) -> int:
 
 
 def _explain(error: BaseException) -> tuple[str, ExitCode]:
-    """What to tell of an error, and the exit code."""
+    """The message for an error, and its exit code."""
     if isinstance(error, FlowernoiseError):
         return str(error), error.exit_code
     if isinstance(error, signals.StoppedError):
@@ -75,11 +79,27 @@ def _explain(error: BaseException) -> tuple[str, ExitCode]:
 
     if isinstance(error, TyperException):
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        message = message.replace("Value error, ", "")  # which Typer prefixes to choices
+        message = message.replace("Value error, ", "")  # Typer's prefix for choices
         return f"{message.rstrip('.')}; see `{_command_path(error)} --help`", ExitCode.BAD_REQUEST
     kind, first_line = type(error).__name__, (str(error).splitlines() or [""])[0]
+    if _is_out_of_memory(error):
+        what = f"out of memory: {first_line}" if first_line else "out of memory"
+        return f"{what.rstrip('.')}; {MORE_MEMORY}", ExitCode.COULD_NOT
+    if isinstance(error, RuntimeError) and "can't start new thread" in first_line:
+        return f"{first_line}; raise the limit on processes (ulimit -u), or end other processes", ExitCode.COULD_NOT
     what = f"{kind}: {first_line}" if first_line else kind
     return f"unexpected {what}; the same command with --debug shows where", ExitCode.COULD_NOT
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused, to Python, to a library that is being loaded, or on a GPU."""
+    refused = ("cannot allocate memory", "failed to map segment", "resource_exhausted", "out of memory")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    return named or (isinstance(error, (ImportError, OSError, RuntimeError)) and _says(error, refused))
+
+
+def _says(error: BaseException, words: tuple[str, ...]) -> bool:
+    return any(word in str(error).lower() for word in words)
 
 
 def _command_path(error: Exception) -> str:
@@ -88,7 +108,7 @@ def _command_path(error: Exception) -> str:
 
 
 def _hush_libraries() -> None:
-    """Keeps stderr for our own lines: libraries warn and log, and threads and finalisers print what ended them."""
+    """Keeps stderr for our own lines: libraries warn and log, and threads and finalisers print their errors."""
     import logging
     import threading
     import warnings

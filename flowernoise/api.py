@@ -1,4 +1,4 @@
-"""What notebooks and other people's training code use: what ``flowernoise`` itself offers."""
+"""The functions and classes that ``flowernoise`` offers to notebooks and to your own training code."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class CorruptedLabels:
     """One noisy labelling.
 
     Attributes:
-        labels: observed labels [n], of the type of the true ones.
+        labels: observed labels [n], of the same type as the true ones.
         flipped: which of them are wrong [n].
-        transition_matrix: nominal T[i, j] = P(observed j | true i), or None where the noise model has none.
-        realised_transition_matrix: shares in these very labels; rows of classes without an example are NaN.
-        rate: nominal rate: the one asked for, or what the noise model amounts to on these labels if it takes none.
+        transition_matrix: nominal T[i, j] = P(observed j | true i), or None if the noise model does not have one.
+        realised_transition_matrix: the shares in these labels; rows of classes without examples are NaN.
+        rate: nominal rate, as given; for noise models that do not take a rate, the one they imply for these labels.
         realised_rate: share of labels that are wrong.
     """
 
@@ -59,20 +59,20 @@ def corrupt_labels(
     features: Any = None,
     probabilities: Any = None,
 ) -> CorruptedLabels:
-    """Draws noisy labels; the same arguments give the same labels, those that ``flowernoise corrupt`` draws for train.
+    """Draws noisy labels. The same arguments give the same labels, as ``flowernoise corrupt`` draws them for train.
 
     Args:
-        labels: true labels [n], whole numbers from 0 or names of classes; left as they are.
+        labels: true labels [n], whole numbers from 0 or class names; they are not changed.
         noise: spec of a noise model, such as ``symmetric`` or ``annotators:label=majority``; or T[i, j] = P(observed j
             | true i) as an array [c, c] whose rows sum to 1.
-        rate: 0 … 1; left out for models that take none (``matrix:T.csv``).
-        seed: another seed, another draw.
+        rate: 0 … 1; leave it out for models that do not take a rate (``matrix:T.csv``).
+        seed: a different seed gives a different draw.
         num_classes: c; the largest label + 1 if None.
-        class_names: of the classes, for ``asymmetric:pairs=…``; their numbers if None. Where labels are names, these
-            give the order of the classes; alphabetical if None.
+        class_names: used by ``asymmetric:pairs=…``; the class numbers if None. If labels are names, this gives the
+            order of the classes; alphabetical if None.
         features: [n, d], for ``instance``.
-        probabilities: a clean model's predictions [n, c] for examples that it was not trained on, for ``boundary``, and
-            for ``asymmetric`` without pairs.
+        probabilities: a clean model's predictions [n, c] for examples it was not trained on; for ``boundary``, and for
+            ``asymmetric`` without pairs.
 
     Raises:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
@@ -119,17 +119,17 @@ def corrupt_labels(
 
 
 def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
-    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's predictions; no clean label is needed.
+    """Estimates T[i, j] = P(observed j | true i) from noisy labels and a model's predictions, without clean labels.
 
-    How is said at :func:`flowernoise.catalogue.transition_matrix.estimated`. Best are the predictions of a model that
-    was trained on these labels with cross-entropy and stopped early, before it memorised them.
+    See :func:`flowernoise.catalogue.transition_matrix.estimated` for the method. It works best with the predictions of
+    a model that was trained on these labels with cross-entropy and stopped early, before it memorised them.
 
     Args:
         labels: observed labels [n], whole numbers from 0.
         probabilities: of the observed labels [n, c], such as a model's softmax.
 
     Returns:
-        [c, c], rows sum to 1. A class that the model is sure of for fewer than 5 examples gets the row of the identity.
+        [c, c]; rows sum to 1. A class that the model is sure of for fewer than 5 examples gets its row of the identity.
 
     Raises:
         BadRequestError: (a ValueError) names the argument and what is wrong with it.
@@ -142,7 +142,7 @@ def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
     count = np.asarray(labels).size
     predictions = _checked_rows("probabilities", probabilities, count, None)
     if predictions.min(initial=0) < -0.1 or predictions.max(initial=1) > 1.1:
-        raise BadRequestError("probabilities are not all between 0 and 1; of logits take the softmax first")
+        raise BadRequestError("probabilities are not all between 0 and 1; if they are logits, apply softmax first")
     observed, _ = _checked_labels(labels, predictions.shape[1])
     return matrices.estimated(observed, predictions)[0]
 
@@ -322,9 +322,9 @@ def _checked_groups(groups: Any, rows: int) -> np.ndarray[Any, np.dtype[np.int64
 
 
 class Loss:
-    """A loss as a function of labels and logits [n, c] that gives n values, one an example; :func:`loss` makes it.
+    """A loss as a function of labels and logits [n, c] that returns n values, one per example; made by :func:`loss`.
 
-    A Keras model that was compiled with it is saved with its spec and matrix, as plain values.
+    A Keras model compiled with it saves the loss's spec and matrix as plain values.
     """
 
     def __init__(self, spec: Spec, transition_matrix: Matrix | None, *, sparse: bool) -> None:
@@ -337,10 +337,10 @@ class Loss:
         self.__doc__ = spec.entry.function.__doc__
 
     def __call__(self, y_true: Tensor, logits: Tensor) -> Tensor:
-        """The loss of each example [n]; with ``sparse``, NaN where a label is not a class.
+        """The loss of each example [n]; with ``sparse``, NaN where a label is not a valid class.
 
         Raises:
-            BadRequestError: the labels' shape is not the one that the loss takes.
+            BadRequestError: the labels do not have the shape that the loss takes.
         """
         from keras import ops
 
@@ -358,16 +358,16 @@ class Loss:
     def get_config(self) -> dict[str, Any]:
         """What Keras saves with a model."""
         defaults = {key: self.spec.entry.parameters[key].default for key in ("T", "sha256") if key in self.spec.values}
-        spec = Spec(self.spec.entry, {**self.spec.values, **defaults})  # the matrix is saved, not the name of its file
+        spec = Spec(self.spec.entry, {**self.spec.values, **defaults})  # the matrix itself is saved, not its file name
         matrix = None if self.transition_matrix is None else self.transition_matrix.tolist()
         return {"spec": str(spec), "transition_matrix": matrix, "sparse": self.sparse}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Loss:
-        """The loss that was saved. It reads no file, whatever the config names.
+        """Restores a saved loss. It never reads a file, even if the config names one.
 
         Raises:
-            BadRequestError: not what :meth:`get_config` gives.
+            BadRequestError: the config is not what :meth:`get_config` returns.
         """
         try:
             spec, matrix, sparse = str(config["spec"]), config["transition_matrix"], bool(config["sparse"])
@@ -378,13 +378,13 @@ class Loss:
         return loss(spec, transition_matrix=matrix, sparse=sparse)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_config, (self.get_config(),)  # how it is copied and pickled
+        return type(self).from_config, (self.get_config(),)  # used to copy and pickle
 
     def _check_shapes(self, labels: tuple[int | None, ...], logits: tuple[int | None, ...]) -> None:
-        """Refuses what would be broadcast, and so train something else in silence."""
-        shapes = f"labels {_shape(labels)} beside logits {_shape(logits)}"
+        """Refuses shapes that would silently broadcast and train something else."""
+        shapes = f"labels {_shape(labels)} and logits {_shape(logits)}"
         if len(logits) != 2 or logits[1] == 1:
-            raise BadRequestError(f"loss {self.spec.name} takes logits [n, c] of 2 classes or more, not {shapes}")
+            raise BadRequestError(f"loss {self.spec.name} takes logits [n, c] for at least 2 classes, not {shapes}")
         same_count = None in (labels[:1] + logits[:1]) or labels[:1] == logits[:1]
         if self.sparse and not (len(labels) == 1 or labels[1:] in ((1,), (None,))):
             raise BadRequestError(
@@ -401,11 +401,11 @@ class Loss:
 
 
 def loss(spec: str, *, transition_matrix: Any = None, sparse: bool = False) -> Loss:
-    """A loss as a function of one-hot labels [n, c] and logits [n, c] that gives n values, one an example.
+    """A loss as a function of one-hot labels [n, c] and logits [n, c] that returns n values, one per example.
 
-    It serves as the ``loss=`` of ``model.compile`` on every Keras backend; the model's last layer then has no softmax.
-    A model that was compiled with it can be saved; before ``keras.saving.load_model`` in another program call this
-    function there once, which makes the losses known to Keras.
+    Pass it to ``model.compile`` as ``loss=``, on any Keras backend; the model's last layer must not apply softmax.
+    A model compiled with it can be saved. To load it in another program, call this function once before
+    ``keras.saving.load_model``, so that Keras knows the losses.
 
     Args:
         spec: spec of a loss, such as ``gce:q=0.5``.
@@ -414,9 +414,9 @@ def loss(spec: str, *, transition_matrix: Any = None, sparse: bool = False) -> L
         sparse: the labels are class numbers [n] or [n, 1], not one-hot.
 
     Raises:
-        BadRequestError: (a ValueError) an unknown loss or parameter, T missing, not stochastic or not invertible, or a
-            loss that needs more than labels and logits (``elr``, ``peer``). The function itself raises it for labels
-            of another shape.
+        BadRequestError: (a ValueError) the loss or a parameter is unknown, T is missing, not stochastic or not
+            invertible, or the loss needs more than labels and logits (``elr``, ``peer``). The returned function
+            raises it for labels of the wrong shape.
 
     >>> import flowernoise
     >>> gce = flowernoise.loss("gce:q=0.5")
@@ -429,8 +429,8 @@ def loss(spec: str, *, transition_matrix: Any = None, sparse: bool = False) -> L
     for need in needs_of(parsed):
         if NEEDS[need].out_of_reach:
             raise BadRequestError(
-                f"loss {parsed.name} {NEEDS[need].out_of_reach}, which a function of labels and logits is not given; "
-                f"train with it by `flowernoise train --loss {parsed}`"
+                f"loss {parsed.name} {NEEDS[need].out_of_reach}; a function of labels and logits cannot supply that, "
+                f"so use `flowernoise train --loss {parsed}`"
             )
     made = Loss(parsed, _matrix_of(parsed, transition_matrix), sparse=sparse)
     _make_known_to_keras()
@@ -454,11 +454,11 @@ def _shape(shape: tuple[int | None, ...]) -> str:
 
 
 def _matrix_of(spec: Spec, given: Any) -> Matrix | None:
-    """The T that a loss is to take: the one given, or that of the file in its spec; None if it takes none."""
+    """The T for a loss: the one given, or the one in the file its spec names; None if the loss does not take one."""
     source, owner = spec.values.get("T"), f"{spec.entry.kind} {spec.name}"
     if source is None:
         if given is not None:
-            raise BadRequestError(f"{owner} takes no transition_matrix; forward and backward do")
+            raise BadRequestError(f"{owner} does not take a transition_matrix; forward and backward do")
         return None
     if given is not None:
         return matrices.checked(given, None, f"{owner}: transition_matrix")
@@ -479,7 +479,7 @@ def _checked_labels(labels: Any, num_classes: int | None) -> tuple[np.ndarray[An
     array = np.asarray(labels)
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
         raise BadRequestError(
-            "labels must be whole numbers in one dimension, at least one; "
+            "labels must be a non-empty, one-dimensional array of whole numbers; "
             f"these are {array.dtype} of shape {array.shape}"
         )
     least, most = int(array.min()), int(array.max())
@@ -490,10 +490,10 @@ def _checked_labels(labels: Any, num_classes: int | None) -> tuple[np.ndarray[An
 
 
 def _numbered(labels: np.ndarray[Any, Any], class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
-    """The numbers of labels that are names, and the names of the classes."""
+    """Class numbers for labels that are names, and the class names."""
     given = labels.ravel().tolist()
     if not given or labels.ndim != 1 or not all(isinstance(label, str) for label in given):
-        raise BadRequestError("labels must be whole numbers or names of classes, in one dimension, at least one")
+        raise BadRequestError("labels must be a non-empty, one-dimensional array of whole numbers or class names")
     names = sorted(set(given)) if class_names is None else list(class_names)
     numbers = {name: number for number, name in enumerate(names)}
     unknown = next((label for label in given if label not in numbers), None)
@@ -507,7 +507,7 @@ def _numbered(labels: np.ndarray[Any, Any], class_names: Sequence[str] | None) -
 def _as_given(
     labels: np.ndarray[Any, Any], given: np.ndarray[Any, Any], class_names: Sequence[str] | None, num_classes: int
 ) -> np.ndarray[Any, Any]:
-    """Class numbers in the form of the labels that were given: names, or numbers of their type if that has room."""
+    """Class numbers in the form of the given labels: names, or numbers of the same type if they fit."""
     if given.dtype.kind in "UO":
         names: np.ndarray[Any, Any] = np.array(class_names, dtype=object if given.dtype.kind == "O" else None)
         return np.asarray(names[labels])
@@ -518,7 +518,7 @@ def _as_given(
 def _checked_rate(rate: float | None, spec: Spec) -> float:
     if not is_rated(spec):
         if rate is not None:
-            raise BadRequestError(f"noise model {spec.name} takes no rate; leave it out")
+            raise BadRequestError(f"noise model {spec.name} does not take a rate; leave it out")
         return 0.0
     if rate is None:
         raise BadRequestError(f"noise model {spec.name} needs rate=…, from 0 to 1")
@@ -540,7 +540,7 @@ def _checked_rows(name: str, values: Any, rows: int, columns: int | None) -> np.
         raise BadRequestError(f"{name} are not numbers in rows of equal length") from error
     if array.ndim != 2 or len(array) != rows or columns not in (None, array.shape[1]):
         wanted = f"[{rows}, {'any' if columns is None else columns}]"
-        raise BadRequestError(f"{name} must be of shape {wanted}, a row for each label; they are {array.shape}")
+        raise BadRequestError(f"{name} must be of shape {wanted}, one row per label; their shape is {array.shape}")
     if not np.isfinite(array).all():
         raise BadRequestError(f"{name} are not all finite")
     return array

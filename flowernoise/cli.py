@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from flowernoise import __version__
 from flowernoise.errors import BadRequestError
 from flowernoise.options import Given, Option, Settings, by_group, command
+from flowernoise.safe import limits
 from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
@@ -57,12 +59,24 @@ class Place(Settings):
         Option("The artifacts directory.", names=("-a", "--artifacts"), metavar="DIR", envvar="FLOWERNOISE_ARTIFACTS"),
     ] = Path("artifacts")
 
+    def next_command(self) -> str | None:
+        """The command that comes next there, if there is any."""
+        from flowernoise.steps.status import status
+
+        return status(self.artifacts).next
+
 
 @dataclasses.dataclass(frozen=True)
 class Output(Settings):
     """How a command speaks. ``__main__`` looks for ``--debug`` itself, before anything is read."""
 
-    quiet: Annotated[bool, Option("No progress and no notes, errors only.", names=("-q", "--quiet"))] = False
+    quiet: Annotated[
+        bool,
+        Option(
+            "Only the result on stdout and errors on stderr, plus one line if it takes longer than 10 s.",
+            names=("-q", "--quiet"),
+        ),
+    ] = False
     json: Annotated[bool, Option("The result as JSON on stdout, and nothing else there.")] = False
     debug: Annotated[bool, Option("Show tracebacks and what libraries say.")] = False
 
@@ -139,6 +153,7 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    limits.check_room_at_all()
 
 
 def _implied(given: Given) -> Given:
@@ -167,6 +182,7 @@ def prepare(settings: PrepareSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_prepare(step.prepare(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -184,6 +200,7 @@ def corrupt(settings: CorruptSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_corrupt(step.corrupt(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -200,6 +217,7 @@ def train(settings: TrainSettings, place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_train(step.train(place.artifacts, settings, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -216,6 +234,7 @@ def evaluate(place: Place, output: Output) -> None:
 
     with output.session() as session:
         session.show_evaluate(step.evaluate(place.artifacts, session.progress))
+        session.suggest(place.next_command)
 
 
 @command(
@@ -223,7 +242,7 @@ def evaluate(place: Place, output: Output) -> None:
     group=STUDY,
     examples=(
         "flowernoise compare --rows symmetric,0.4 --columns mae,ce",
-        "flowernoise compare --metric balanced_accuracy --format csv --output table.csv",
+        "flowernoise compare --metric balanced_accuracy --per-seed --output table.csv",
     ),
 )
 def compare(
@@ -238,10 +257,14 @@ def compare(
     import flowernoise.steps.compare as step
 
     form = _form(table, output)
+    compared = directories.directories or [place.artifacts]
     with output.session() as session:
-        result = step.compare(directories.directories or [place.artifacts], settings, session.progress)
+        _refuse_inputs(table, compared)
+        result = step.compare(compared, settings, session.progress)
         missed = step.missed(result, settings, gate)
-        session.show_comparison(result, form, table.output, missed)
+        session.show_comparison(result, form, table.output, missed, per_seed=table.per_seed)
+        if not directories.directories:
+            session.suggest(place.next_command)
 
 
 @command(
@@ -269,8 +292,12 @@ def run(
 
     form = _form(table, output)
     with output.session() as session:
+        _refuse_inputs(table, [place.artifacts])
         settings = step.RunSettings(prepare, corrupt, train, compare, preset.preset)
-        session.show_run(step.run(place.artifacts, settings, session.progress), form, table.output)
+        result = step.run(place.artifacts, settings, session.progress)
+        _refuse_inputs(table, [place.artifacts])  # of what was prepared and drawn just now
+        session.show_run(result, form, table.output, per_seed=table.per_seed)
+        session.suggest(place.next_command)
 
 
 @command(
@@ -424,6 +451,28 @@ def _form(table: TableSettings, output: Output) -> str:
 
     if output.json and table.format not in (None, "json"):
         raise BadRequestError(f"--json and --format {table.format} contradict each other; give one of them")
+    if table.per_seed and (output.json or table.format not in (None, "csv")):
+        raise BadRequestError(
+            "--per-seed writes CSV; JSON has values and value_seeds, and the other formats show means"
+        )
     if output.json:
         return "json"
-    return table.format or (table.output and writers.of_file(table.output)) or "table"
+    if table.format or table.output is None or not table.output.suffix:
+        return table.format or ("csv" if table.per_seed else "table")
+    form = writers.of_file(table.output)
+    if form is None:
+        raise BadRequestError(
+            f"--output {table.output}: no format has files called *{table.output.suffix}; name one with --format, or "
+            f"end the name in {', '.join(writers.suffixes())}"
+        )
+    if table.per_seed and form != "csv":
+        raise BadRequestError(f"--per-seed writes CSV, and {table.output} is not called *.csv; add --format csv")
+    return form
+
+
+def _refuse_inputs(table: TableSettings, directories: Sequence[Path]) -> None:
+    """Refuses to write the table onto a file that the program needs."""
+    from flowernoise.steps.outputs import Inputs
+
+    if table.output is not None:
+        Inputs(directories).refuse(table.output)

@@ -1,6 +1,6 @@
 """What can go wrong, as exceptions that know their exit code.
 
-Every error a user can cause or meet is one of these; the command line prints it as one line, ``error: …``, that
+Every error that a user can cause or see is one of these. The command line prints it as one line, ``error: …``, that
 names the thing, the reason and the way out.
 """
 
@@ -34,20 +34,20 @@ class BadRequestError(FlowernoiseError, ValueError):
 
 
 class DamagedFileError(FlowernoiseError):
-    """A stored file is not what was written: wrong digest, not as declared, missing, no file of its own."""
+    """A stored file is not what was written: wrong digest or form, missing, or not a regular file."""
 
 
 class OtherVersionError(FlowernoiseError):
-    """A stored file has a schema that this version does not know: not ours to read, nor to replace."""
+    """A stored file has a schema that this version does not know, so it is neither read nor replaced."""
 
 
 class PartlyFailedError(FlowernoiseError):
-    """Some runs of a sweep failed; the rest is kept."""
+    """Some runs of a sweep failed; the others are kept."""
 
     exit_code = ExitCode.PARTLY_FAILED
 
 
 class GateMissedError(FlowernoiseError):
-    """All was done, but what was found is not as good or as complete as asked."""
+    """Everything was done, but the result is not as good or as complete as required."""
 
     exit_code = ExitCode.GATE_MISSED

@@ -1,4 +1,4 @@
-"""A command's options, written once: the fields of its settings say what they take, for the terminal and for Python.
+"""A command's options, declared once: the fields of its settings define them, for the terminal and for Python.
 
 >>> @dataclasses.dataclass(frozen=True)
 ... class Cake(Settings):
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import typer
     from typer.core import TyperCommand, TyperGroup
 
-MAX_NUMBERS = 1000  # in a list such as that of --rates
-_NOT_IN_FILES = ("config", "debug")  # the latter is looked for before a file is read
-_TOML_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+MAX_NUMBERS = 1000  # in a list, such as the one for --rates
+_NOT_IN_FILES = ("config", "debug")  # --debug is needed before any file is read
+_TOML_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
 _MAX_SHOWN = 60  # characters of a value
 Given = dict[str, Any]
 Kind = TypeVar("Kind", bound="Settings")
@@ -42,16 +42,16 @@ Kind = TypeVar("Kind", bound="Settings")
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What an ``Annotated`` field of settings says about its option, beside its type and :class:`Between`.
+    """What an ``Annotated`` settings field says about its option, in addition to its type and :class:`Between`.
 
     Args:
         help: ``{names}`` stands for the names in ``registry``.
-        names: as written on the command line; without them, made from the field's name.
-        default: words for the help, where the field's default does not say it.
-        argument: whether it is given by position.
-        choices: what it takes; of a ``Literal``, its values.
-        registry: finds the registry whose specs it takes.
-        check: refuses a value by a BadRequestError, or by a ValueError that says what is wrong, to follow the value.
+        names: as written on the command line; by default, derived from the field's name.
+        default: how the help describes the default, if the value alone does not.
+        argument: whether it is positional.
+        choices: the allowed values; for a ``Literal``, its values.
+        registry: returns the registry whose specs it accepts.
+        check: raises a BadRequestError for a bad value, or a ValueError whose message is worded to follow the value.
     """
 
     help: str
@@ -67,21 +67,21 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Base of the settings of a command."""
+    """Base class for the settings of a command."""
 
     def check(self) -> None:
-        """Refuses values that cannot be meant, by a BadRequestError that names the option and what it takes."""
+        """Refuses bad values with a BadRequestError that names the option and what it accepts."""
         for field in fields_of(type(self)):
             field.check(getattr(self, field.name))
         self.check_together()
 
     def check_together(self) -> None:
-        """Refuses what no single field shows, likewise."""
+        """Refuses combinations of values that do not work together."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """A field that is an option: ``type`` is that of one value, ``many`` whether it holds a tuple of them."""
+    """A field that is an option: ``type`` is the type of one value; ``many`` says whether the field holds a tuple."""
 
     name: str
     type: type
@@ -114,11 +114,11 @@ class Field:
 
     @property
     def is_list(self) -> bool:
-        """Whether values are written with commas between them; others that are many are repeated."""
+        """Whether values are separated by commas; other options with many values are repeated."""
         return self.many and self.type is float
 
     def read(self, given: Any) -> Any:
-        """The value that the command line stands for; refuses what stands for none."""
+        """The value of what was given on the command line; refuses what cannot be read."""
         if self.type is bool:
             return given
         if self.is_list:
@@ -126,10 +126,10 @@ class Field:
         return tuple(self._read(text, self.label) for text in given) if self.many else self._read(given, self.label)
 
     def read_toml(self, value: Any) -> Any:
-        """The value that one of a TOML file stands for; a single value also stands for a list of one.
+        """The value of an entry in a TOML file; a single value also stands for a list of one.
 
         Raises:
-            BadRequestError: a value of another type, or one that the field does not take.
+            BadRequestError: the value has the wrong type, or the field does not accept it.
         """
         if not self.many:
             found = self._read_toml(value)
@@ -174,7 +174,7 @@ class Field:
             raise BadRequestError(f"{owner} {text!r} {error}") from None
 
     def check(self, value: Any) -> None:
-        """Refuses a value that the field does not take."""
+        """Refuses a value that the field does not accept."""
         if value is None:
             return
         for each in value if self.many else (value,):
@@ -204,7 +204,7 @@ class Field:
         return ",".join(map(format_value, self.default if self.many else (self.default,)))
 
     def parameter(self) -> inspect.Parameter:
-        """The parameter that Typer makes an option or argument of; its values are read here, so they are texts."""
+        """The parameter that Typer turns into an option or argument; it passes text, which is read here."""
         import typer
 
         option, flag = self.option, self.type is bool
@@ -219,11 +219,11 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    """Where options are read from that are not on the command line; every command takes it."""
+    """A file with options that are not given on the command line; every command accepts it."""
 
     config: Annotated[
         Path | None,
-        Option("A TOML file of options, as in rates = [0.2, 0.4]; options on the command line win."),
+        Option("TOML file with options, such as rates = [0.2, 0.4]; options on the command line win."),
     ] = None
 
 
@@ -235,7 +235,7 @@ def fields_of(kind: type[Settings]) -> tuple[Field, ...]:
 
 
 def _field(field: dataclasses.Field[Any], hint: Any, *extras: Any) -> Field:
-    """Reads the annotation of a field: its type, with what stands beside it."""
+    """Reads the annotation of a field: its type and what comes with it."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):  # with None
         hint = typing.get_args(hint)[0]
     many = typing.get_origin(hint) is tuple
@@ -253,10 +253,10 @@ def _names_in(registry: Registry) -> str:
 
 
 def given(kinds: Collection[type[Settings]], values: Mapping[str, Any]) -> Given:
-    """The options of some settings that were given on the command line, read.
+    """The values of the options that were given on the command line.
 
     Raises:
-        BadRequestError: one that cannot be read.
+        BadRequestError: one of them cannot be read.
     """
     fields = [field for kind in kinds for field in fields_of(kind)]
     return {
@@ -270,7 +270,7 @@ def configured(fields: Iterable[Field], path: Path, command: str) -> Given:
     """The options in a TOML file: ``learning-rate = [1e-3]`` stands for ``--learning-rate 1e-3``.
 
     Raises:
-        BadRequestError: a file that cannot be read, a key that is not an option, or a value that it does not take.
+        BadRequestError: the file cannot be read, a key is not an option, or an option does not accept its value.
     """
     known = {field.key: field for field in fields if field.name not in _NOT_IN_FILES}
     found: Given = {}
@@ -282,7 +282,7 @@ def configured(fields: Iterable[Field], path: Path, command: str) -> Given:
         if key not in known:
             raise BadRequestError(
                 f"{path}: {key!r} is not an option of {command}{did_you_mean(key, known)}; "
-                f"`flowernoise {command} --help` shows all"
+                f"`flowernoise {command} --help` lists them all"
             )
         try:
             found[known[key].name] = known[key].read_toml(value)
@@ -292,7 +292,7 @@ def configured(fields: Iterable[Field], path: Path, command: str) -> Given:
 
 
 def as_toml(kinds: Collection[type[Settings]], given: Mapping[str, Any]) -> str:
-    """Options as a TOML file, a line each, that ``--config`` reads back; None is left out.
+    """Options as a TOML file that ``--config`` reads back, one line each; None is left out.
 
     >>> as_toml((Config,), {"config": Path("a")})
     'config = "a"\\n'
@@ -312,18 +312,18 @@ def _toml(value: Any) -> str:
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:  # a whole number too large for a float
         return False
 
 
 def _shown(value: Any) -> str:
-    """A value of a TOML file in a message."""
+    """A value from a TOML file, as messages show it."""
     text = _toml(value) if isinstance(value, (bool, str)) else str(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """Settings from the values that are given of them, checked; the rest keeps its default.
+    """Settings with the given values, checked; everything else keeps its default.
 
     Raises:
         BadRequestError: as :meth:`Settings.check`.
@@ -343,13 +343,13 @@ def command(
     without: Collection[str] = (),
     implied: Callable[[Given], Given] = lambda _: {},
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: makes a command of a function whose arguments are settings; their fields are its options.
+    """Decorator: turns a function whose arguments are settings into a command; their fields are its options.
 
     Args:
         group: the heading under which the program's help lists the command.
         examples: two commands that run, shown at the end of the command's help and on its page.
         without: fields that are not options of this command.
-        implied: values that follow from those given, for what is not given itself.
+        implied: derives values from the given ones, for options that were not given.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -376,7 +376,7 @@ def command(
 
 
 def _with_full_help(fields: Mapping[str, Field], group: str, examples: tuple[str, str]) -> type[TyperCommand]:
-    """A command whose help ends with examples, and asks registries for names only when shown: that takes 0.1 s."""
+    """A command whose help ends with examples. It asks registries for names only when shown, as that takes 0.1 s."""
     from typer.core import TyperCommand
 
     class Command(TyperCommand):
@@ -388,7 +388,7 @@ def _with_full_help(fields: Mapping[str, Field], group: str, examples: tuple[str
                 parameter.help = fields[parameter.name].full_help()
             super().format_help(ctx, formatter)
 
-        def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (Typer gives the context)
+        def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (Typer passes the context)
             with formatter.section("Examples"):
                 for example in examples:  # not wrapped, so that they can be copied
                     formatter.write(f"{'':{formatter.current_indent}}{example}\n")
@@ -401,7 +401,7 @@ def by_group(groups: tuple[str, ...]) -> type[TyperGroup]:
     from typer.core import TyperGroup
 
     class Commands(TyperGroup):
-        def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (Typer gives the context)
+        def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (Typer passes the context)
             every: dict[str, Any] = dict(self.commands)
             widest = max(map(len, every))
             for group in groups:

@@ -1,4 +1,4 @@
-"""How steps tell what they are doing, without knowing who listens."""
+"""How steps report what they are doing, without knowing who is listening."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Whoever shows progress; ``visible`` tells whether anybody sees it move."""
+    """Something that shows progress; ``visible`` tells whether anyone can watch it."""
 
     visible: bool
 
     def task(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
-        """Work of ``total`` units; the block calls what it gets with the number of units just done."""
+        """Work of ``total`` units; the ``with`` block gets a function to call with the number of units just done.
+
+        An empty ``unit`` means work that cannot be counted, such as loading a library.
+        """
 
     def note(self, text: str) -> None:
         """One line that the user should read."""
@@ -29,7 +32,7 @@ class Silent:
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None, unit: str) -> Iterator[Advance]:  # noqa: ARG002 (the protocol's)
-        """Does nothing with the units."""
+        """Ignores the units."""
         yield lambda _: None
 
     def note(self, text: str) -> None:

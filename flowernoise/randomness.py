@@ -1,4 +1,4 @@
-"""Random generators by seed and purpose: one stream for each, so that none disturbs another."""
+"""Random generators by seed and purpose: each has its own stream, so none affects another."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
-    """A generator that depends on ``seed`` and on the words of ``purpose`` alone.
+    """A generator that depends only on ``seed`` and the words of ``purpose``.
 
     Args:
         seed: a number ≥ 0.
-        purpose: what the numbers are for; other words give an independent stream.
+        purpose: what the numbers are for; different words give an independent stream.
 
     >>> a, b = generator(0, "batch order"), generator(0, "batch order")
     >>> bool(a.random() == b.random())

@@ -1,7 +1,7 @@
-"""Name → thing: registries of what a user can pick, and the parser of their specs.
+"""Registries of the things a user can pick, by name, and the parser for their specs.
 
-A thing is one decorated function. Its keyword-only arguments are its parameters: annotation, default and allowed values
-are read from the signature, its help from the docstring, so there is no second list to keep.
+Each thing is one decorated function. Its keyword-only arguments are its parameters. Types, defaults and allowed values
+come from the signature and help from the docstring, so there is no second list to maintain.
 
 >>> from typing import Annotated
 >>> flavours = Registry("flavour")
@@ -33,7 +33,7 @@ from flowernoise.errors import BadRequestError
 
 @dataclasses.dataclass(frozen=True)
 class Between:
-    """Allowed range of a number, for ``Annotated``: low ≤ value ≤ high, an end left out where it is ``open``."""
+    """The allowed range of a number, for ``Annotated``: low ≤ value ≤ high, excluding the ends named in ``open``."""
 
     low: float
     high: float = math.inf
@@ -54,16 +54,16 @@ class Between:
 
 @dataclasses.dataclass(frozen=True)
 class FilePath:
-    """For ``Annotated``: the text is the path of a file, or one of the words that are taken instead."""
+    """For ``Annotated``: the text is a file path, or one of the words accepted in its place."""
 
     instead: tuple[str, ...] = ()
 
 
 def whole_number(text: str) -> int:
-    """Reads a whole number in ASCII; Python's ``int`` takes ``1_000`` and the digits of all scripts, too.
+    """Reads a whole number in ASCII digits. Python's ``int`` would also accept ``1_000`` and digits of other scripts.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a whole number.
 
     >>> whole_number("12"), whole_number("-3")
     (12, -3)
@@ -72,10 +72,10 @@ def whole_number(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Reads a decimal number in ASCII; one beyond all bounds is infinite.
+    """Reads a decimal number in ASCII; a number too large for a float becomes infinite.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a number.
 
     >>> number("0.3"), number("1e-3"), number("1e400")
     (0.3, 0.001, inf)
@@ -85,7 +85,7 @@ def number(text: str) -> float:
 
 def _as_written(text: str) -> str:
     if not text.isascii() or "_" in text:
-        raise ValueError(f"{text!r} is not written in digits alone")
+        raise ValueError(f"{text!r} is not written in plain digits")
     return text
 
 
@@ -96,7 +96,7 @@ def read(kind: type, text: str) -> Any:
     """Reads a value of a type.
 
     Raises:
-        ValueError: it is none; says why, to follow the text.
+        ValueError: the text is not such a value; the message is worded to follow the text.
 
     >>> read(float, "0.5"), read(bool, "true")
     (0.5, True)
@@ -115,10 +115,10 @@ def read(kind: type, text: str) -> Any:
 
 
 def refuse(value: Any, choices: Collection[str], range: Between | None) -> None:
-    """Refuses a value that is not among the choices, where there are any, or out of range.
+    """Refuses a value that is out of range or, if there are choices, not one of them.
 
     Raises:
-        ValueError: says what is taken, to follow the value.
+        ValueError: says what is allowed, worded to follow the value.
     """
     if choices and value not in choices:
         raise ValueError(f"is not one of {', '.join(choices)}{did_you_mean(value, choices)}")
@@ -141,7 +141,7 @@ class Parameter:
         """The value that ``text`` stands for.
 
         Raises:
-            BadRequestError: not of the parameter's type, not among its choices, or out of its range.
+            BadRequestError: the text has the wrong type, is not one of the choices, or is out of range.
         """
         try:
             value = read(self.type, text)
@@ -154,7 +154,7 @@ class Parameter:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One registered thing: its function, its parameters, and what its file says about it."""
+    """One registered thing: its function, its parameters, and the properties it was registered with."""
 
     kind: str
     name: str
@@ -171,7 +171,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """A thing with its parameters, as written ``name:key=value,…``; equal specs are equal strings."""
+    """A thing and its parameters, written ``name:key=value,…``; equal specs have equal strings."""
 
     entry: Entry
     values: Mapping[str, Any]
@@ -183,7 +183,7 @@ class Spec:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """The paths of files that it names, by parameter."""
+        """Paths of the files it names, by parameter."""
         paths = {key: parameter.file for key, parameter in self.entry.parameters.items() if parameter.file}
         return {key: self.values[key] for key, path in paths.items() if self.values[key] not in path.instead}
 
@@ -209,7 +209,7 @@ class Spec:
 
 
 class Registry:
-    """The things of one kind, by name, in the order of their registration."""
+    """All things of one kind, by name, in order of registration."""
 
     def __init__(self, kind: str, plural: str | None = None) -> None:
         self.kind = kind
@@ -221,7 +221,7 @@ class Registry:
 
         Args:
             unkeyed: the parameter that a spec may give without its key, as in ``tfds:cifar10``.
-            properties: facts about the thing for whoever uses it, such as what input it needs.
+            properties: facts about the thing for the code that uses it, such as the input it needs.
         """
 
         def decorate(function: Any) -> Any:
@@ -252,7 +252,7 @@ class Registry:
         """Reads ``name`` or ``name:key=value,key=value``.
 
         Raises:
-            BadRequestError: an unknown name or key (the message lists what there is), a key given twice, a bad value.
+            BadRequestError: an unknown name or key (the message lists the choices), a repeated key, or a bad value.
         """
         name, _, rest = text.strip().partition(":")
         entry = self[name]
@@ -277,7 +277,7 @@ class Registry:
 
 
 def _parts(rest: str, entry: Entry) -> list[str]:
-    """What stands between the commas of a spec, but for those in the text that needs no key, such as a class's name."""
+    """A spec split at its commas, except commas inside the text that needs no key, such as the name of a class."""
     parts = rest.split(",") if rest else []
     unkeyed = entry.parameters.get(entry.unkeyed or "")
     if unkeyed is None or unkeyed.type is not str or not parts:
@@ -289,7 +289,7 @@ def _parts(rest: str, entry: Entry) -> list[str]:
 
 
 def format_value(value: Any) -> str:
-    """The canonical text of a value: shortest decimal that reads back equal, ``true``/``false``, or the string.
+    """The canonical text of a value: the shortest decimal that reads back equal, ``true``/``false``, or the string.
 
     >>> format_value(0.30), format_value(1.0), format_value(1e-3), format_value(True)
     ('0.3', '1', '0.001', 'true')
@@ -302,7 +302,7 @@ def format_value(value: Any) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """``, did you mean …?`` for the nearest of ``choices``, or nothing.
+    """`` (did you mean …?)`` with the closest of ``choices``; empty if none is close.
 
     >>> did_you_mean("symetric", ["symmetric", "uniform"])
     ' (did you mean symmetric?)'
@@ -313,7 +313,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 def _unknown_key(entry: Entry, key: str) -> str:
     if not entry.parameters:
-        return f"{entry.kind} {entry.name} takes no parameters, so not {key!r}"
+        return f"{entry.kind} {entry.name} takes no parameters; leave out {key!r}"
     return (
         f"{entry.kind} {entry.name} has no parameter {key!r}{did_you_mean(key, entry.parameters)}; "
         f"it takes: {', '.join(entry.parameters)}"
@@ -323,7 +323,7 @@ def _unknown_key(entry: Entry, key: str) -> str:
 def _parameters_of(function: Callable[..., Any]) -> Iterator[Parameter]:
     signature = inspect.signature(function).parameters.values()
     own = [parameter for parameter in signature if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-    # Without parameters nothing is looked up: the other annotations may name types of libraries not imported yet.
+    # Look nothing up if there are no parameters: other annotations may name types from libraries not imported yet.
     hints = typing.get_type_hints(function, include_extras=True) if own else {}
     for parameter in own:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", parameter.name):

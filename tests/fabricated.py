@@ -1,6 +1,6 @@
-"""Runs, blocks, evaluations and whole directories made up for tests, as the stages would write them."""
+"""Made-up runs, blocks, evaluations and whole directories for tests, in the form that the stages write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from flowernoise.store import datasets, draws, feature_cache, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     Choice,
+    Dataset,
+    DatasetRequest,
     EvaluatedRun,
     FeaturesKey,
     Provenance,
@@ -29,8 +31,22 @@ from flowernoise.store.setups import Setup
 PROVENANCE = Provenance({}, "tensorflow", "cpu")
 
 
+def a_dataset(
+    identity: str,
+    classes: Sequence[str],
+    counts: tuple[tuple[int, ...], ...],
+    *,
+    found: int = 0,
+    archive: files.FileRef = files.NOT_WRITTEN,
+    index: files.FileRef = files.NOT_WRITTEN,
+) -> Dataset:
+    """A data set of drawn photos, by default of none that were written; ``counts`` are by split, then by class."""
+    request = DatasetRequest("synthetic", None, None, None, 32, 0)
+    return Dataset(identity, request, None, tuple(classes), counts, found, archive, index, (), (), ())
+
+
 def a_setup(backbone: str = "resnet50", mode: str = "features", **known: Any) -> Setup:
-    """How runs are trained; five epochs of Adam unless told otherwise."""
+    """A training setup; five epochs of Adam by default."""
     usual = {
         "weights": "w",
         "image_size": 32,
@@ -60,7 +76,7 @@ def a_key(
 
 
 def a_run(key: RunKey, labels: str, choices: tuple[Choice, ...], failure: str | None = None) -> Run:
-    """A run as its block holds it."""
+    """A run as stored in its block."""
     return Run(key.draw, key.method, labels, choices, failure)
 
 
@@ -83,7 +99,7 @@ def evaluated(
     recency: Sequence[int] | None = None,
     provenances: Sequence[Provenance] | None = None,
 ) -> dict[str, Any]:
-    """What an evaluation says of runs: its fields ``setups``, ``provenances`` and ``runs``."""
+    """An evaluation's fields ``setups``, ``provenances`` and ``runs`` for some runs."""
     setups = sorted({key.setup for key in keys})
     made_by = list(provenances or [PROVENANCE] * len(keys))
     every = [each for place, each in enumerate(made_by) if each not in made_by[:place]]
@@ -102,35 +118,74 @@ def evaluated(
     return {"setups": tuple(setups), "provenances": tuple(every), "runs": tuple(runs)}
 
 
-def finished_directory(root: Path) -> Path:
-    """Writes an artifacts directory in which all is done: 60 drawn photos, symmetric noise, ce and mae.
+Arrays = dict[str, np.ndarray]
 
-    Photos, draws and the evaluation are real; the runs' answers and the features are random numbers, so it takes a
+
+def train_by_hand(
+    artifacts: Path,
+    losses: Sequence[str] = ("ce",),
+    setup: Setup | None = None,
+    *,
+    selections: tuple[Selection, ...] = ("selected", "last", "oracle"),
+    provenance: Provenance = PROVENANCE,
+    change: Callable[[Sequence[RunKey], Arrays], None] = lambda _keys, _arrays: None,
+) -> None:
+    """Writes a block with a run for every draw and loss, as ``train`` would; their answers are random numbers.
+
+    Args:
+        artifacts: a directory in which photos are prepared and labels drawn.
+        losses: of the runs.
+        setup: of the runs; without one, an epoch on features of resnet50.
+        selections: how epochs are chosen.
+        provenance: of the block.
+        change: changes the answers of the runs before they are written.
+    """
+    layout, random = Layout(artifacts), np.random.default_rng(0)
+    dataset = datasets.need(layout)
+    drawn = draws.index(layout, dataset.id)
+    setup = setup or a_setup(epochs=1, image_size=dataset.request.image_size)
+    keys = [RunKey(*astuple(key), loss, setup) for key in drawn for loss in losses]
+    (train, val, test), c = dataset.sizes, len(dataset.classes)
+    shape = (len(keys), len(selections))
+    answers: Arrays = {
+        "test_probabilities": random.dirichlet(np.ones(c), (*shape, test)).astype(np.float32),
+        "val_probabilities": random.dirichlet(np.ones(c), (*shape, val)).astype(np.float32),
+        "train_predicted": random.integers(0, c, (*shape, train), dtype=np.uint8),
+    }
+    change(keys, answers)
+    history = {name: random.random((len(keys), setup.epochs), dtype=np.float32) for name in runs.HISTORY_ARRAYS}
+    choices = (Choice(0.001, 0.0, 1),) * len(selections)
+    made = [a_run(key, drawn[key.draw].draw.labels, choices) for key in keys]
+    block = a_block(dataset.id, made, setup, selections=selections, provenance=provenance)
+    runs.write(layout, block, {**answers, **history})
+
+
+def always_first(loss: str) -> Callable[[Sequence[RunKey], Arrays], None]:
+    """A change of answers: the runs of a loss are sure of the first class, whatever they see."""
+
+    def change(keys: Sequence[RunKey], answers: Arrays) -> None:
+        sure = [row for row, key in enumerate(keys) if key.method == loss]
+        answers["test_probabilities"][sure] = np.eye(answers["test_probabilities"].shape[-1])[0]
+        answers["train_predicted"][sure] = 0
+
+    return change
+
+
+def finished_directory(root: Path) -> Path:
+    """Writes a finished artifacts directory: 60 synthetic photos, symmetric noise, ce and mae.
+
+    Photos, draws and the evaluation are real. Features and predictions are random numbers, so this takes only a
     second. Controls and symmetric noise at 0.2 and 0.4, of seeds 0 and 1.
     """
     prepare(root, PrepareSettings("synthetic:photos=60", train=40, val=10, test=10, image_size=16), Silent())
     corrupt(root, CorruptSettings(rates=(0.2, 0.4), seeds=2), Silent())
+    train_by_hand(root, ("ce", "mae"))
     layout, random = Layout(root), np.random.default_rng(0)
     dataset = datasets.need(layout)
-    train, val, test = dataset.sizes
-    drawn = draws.index(layout, dataset.id)
-    selections: tuple[Selection, ...] = ("selected", "last", "oracle")
-    setup = a_setup(epochs=1, image_size=16)
-    choices = (Choice(0.001, 0.0, 1),) * len(selections)
-    for seed in (0, 1):
-        keys = [RunKey(*astuple(key), loss, setup) for key in drawn if key.seed == seed for loss in ("ce", "mae")]
-        shape, c = (len(keys), len(selections)), len(dataset.classes)
-        arrays = {
-            "test_probabilities": random.dirichlet(np.ones(c), (*shape, test)).astype(np.float32),
-            "val_probabilities": random.dirichlet(np.ones(c), (*shape, val)).astype(np.float32),
-            "train_predicted": random.integers(0, c, (*shape, train), dtype=np.uint8),
-            **{name: random.random((len(keys), 1)) for name in runs.HISTORY_ARRAYS},
-        }
-        made = [a_run(key, drawn[key.draw].draw.labels, choices) for key in keys]
-        runs.write(layout, a_block(dataset.id, made, setup, selections=selections), arrays)
+    count = sum(dataset.sizes)
     of_photos = feature_cache.digest_of_photos([photo.id for photo in datasets.index(layout, dataset)])
     key = FeaturesKey(of_photos, 16, "d", "resnet50", "w", "e", "cpu", "float32")
-    extraction = feature_cache.Extraction(layout, key, train + val + test)
-    extraction.finish((extraction.write(0, random.random((train + val + test, 3)).astype(np.float32)),))
+    extraction = feature_cache.Extraction(layout, key, count)
+    extraction.finish((extraction.write(0, random.random((count, 3)).astype(np.float32)),))
     evaluate(root, Silent())
     return root

@@ -1,4 +1,4 @@
-"""Fabricated sweeps of any size: artifacts directories as the stages write them, without photos or training."""
+"""Made-up sweeps of any size: artifacts directories in the stages' own form, without photos or training."""
 
 import dataclasses
 import itertools
@@ -13,15 +13,13 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
     Choice,
-    Dataset,
-    DatasetRequest,
     Evaluation,
     RunBlock,
     RunKey,
     Selection,
 )
 from flowernoise.store.setups import Mode
-from tests.fabricated import a_block, a_run, a_setup, evaluated
+from tests.fabricated import a_block, a_dataset, a_run, a_setup, evaluated
 
 SELECTIONS: tuple[Selection, ...] = ("selected", "last", "oracle")
 A_BLOCK = 500  # runs
@@ -31,7 +29,7 @@ EPOCHS = 5
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Every loss under every noise and rate and under none, for every seed; test photos spread evenly over classes.
+    """Every loss with every noise and rate, and without noise, for every seed; classes have equally many test photos.
 
     Losses later in the list are a little better, and more noise is worse. ``probabilities`` says whether the blocks of
     runs hold answers to the test photos, which takes room.
@@ -62,12 +60,7 @@ def write_sweep(root: Path, sweep: Sweep) -> Path:
     layout, keys, stream = Layout(root), sweep.keys(), np.random.default_rng(0)
     share = sweep.test_photos // len(sweep.classes)
     counts = ((TRAIN,) * len(sweep.classes), (VAL,) * len(sweep.classes), (share,) * len(sweep.classes))
-    nothing = files.NOT_WRITTEN
-    request = DatasetRequest("synthetic", None, None, None, 32, 0)
-    datasets.write(
-        layout,
-        Dataset(sweep.identity, request, None, sweep.classes, counts, 0, nothing, nothing, (), (), ()),
-    )
+    datasets.write(layout, a_dataset(sweep.identity, sweep.classes, counts))
     labels = np.repeat(np.arange(len(sweep.classes), dtype=np.uint8), share)
     skill = np.array([0.93 - 0.5 * key.rate**2 + 0.003 * sweep.losses.index(key.method) for key in keys])
     difficulty = stream.normal(size=len(labels)) * 0.05
@@ -86,13 +79,13 @@ def write_sweep(root: Path, sweep: Sweep) -> Path:
     }
     evaluation = Evaluation(
         dataset=sweep.identity,
-        source=request.source,
+        source="synthetic",
         classes=sweep.classes,
         counts=counts,
         inputs=evaluations.inputs_of(runs.blocks(layout, sweep.identity)),
         selections=SELECTIONS,
         **evaluated(keys),
-        arrays=nothing,
+        arrays=files.NOT_WRITTEN,
     )
     evaluations.write(layout, evaluation, {name: arrays[name] for name in evaluations.ARRAYS})
     return root
@@ -135,7 +128,7 @@ HUNDRED_THOUSAND = Sweep(
 
 @pytest.fixture
 def sweep() -> Callable[..., Path]:
-    """Return the writer of a sweep: a directory, and what is other than usual about the sweep."""
+    """Return a function that writes a sweep, given a directory and the fields that differ from the defaults."""
     return lambda root, **settings: write_sweep(root, Sweep(**settings))
 
 

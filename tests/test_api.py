@@ -107,8 +107,8 @@ def test_a_matrix_has_a_rate_of_its_own(tmp_path):
         (([0, 1], "symmetric", {}), "noise model symmetric needs rate"),
         (([0, 1], "symmetric", {"rate": 1.5}), "rate 1.5 is not between 0 and 1"),
         (([0, 1], "symmetric", {"rate": float("nan")}), "rate nan is not between"),
-        (([0, 1], "matrix:T.csv", {"rate": 0.5}), "noise model matrix takes no rate"),
-        (([], "symmetric", {"rate": 0.5}), "labels must be whole numbers in one dimension, at least one"),
+        (([0, 1], "matrix:T.csv", {"rate": 0.5}), "noise model matrix does not take a rate"),
+        (([], "symmetric", {"rate": 0.5}), "labels must be a non-empty, one-dimensional array of whole numbers"),
         (([0.5, 1.0], "symmetric", {"rate": 0.5}), "these are float64"),
         (([[0, 1], [1, 0]], "symmetric", {"rate": 0.5}), r"of shape \(2, 2\)"),
         (([0, 5], "symmetric", {"rate": 0.5, "num_classes": 5}), "labels go from 0 to 5; 5 classes are numbered"),
@@ -161,9 +161,14 @@ def test_labels_may_be_names(as_array):
             {"class_names": ["rose", "tulip"]},
             r"'tulp' is not in class_names \(did you mean tu",
         ),
-        (["rose", None], "symmetric", {}, "labels must be whole numbers or names of classes"),
-        ([0, 1], [[0.5, 0.5]], {}, "noise is 1 × 2, where 2 classes need 2 × 2"),
-        ([0, 1], np.eye(2), {"rate": 0.5}, "takes no rate"),
+        (
+            ["rose", None],
+            "symmetric",
+            {},
+            "labels must be a non-empty, one-dimensional array of whole numbers or class names",
+        ),
+        ([0, 1], [[0.5, 0.5]], {}, "noise is 1 × 2, but 2 classes need 2 × 2"),
+        ([0, 1], np.eye(2), {"rate": 0.5}, "does not take a rate"),
     ],
 )
 def test_names_and_matrices_that_do_not_fit_are_named(labels, noise, settings, problem):
@@ -225,9 +230,9 @@ def test_a_loss_serves_as_the_loss_of_compile(spec):
         ("forward:T=estimated", None, "loss forward needs transition_matrix=…"),
         ("forward:T=nowhere.csv", None, r"loss forward: cannot read nowhere\.csv"),
         ("forward", T.T, "loss forward: transition_matrix: row 1 sums to 0.9, not 1; its columns do"),
-        ("forward", T[:2], "loss forward: transition_matrix is 2 × 3, where 3 classes need 3 × 3"),
+        ("forward", T[:2], "loss forward: transition_matrix is 2 × 3, but 3 classes need 3 × 3"),
         ("backward", np.full((2, 2), 0.5), "loss backward: transition_matrix has no inverse"),
-        ("ce", T, "loss ce takes no transition_matrix"),
+        ("ce", T, "loss ce does not take a transition_matrix"),
         ("gcee", None, r"unknown loss 'gcee' \(did you mean gce\?\)"),
         ("gce:q=2", None, "loss gce: q=2 must be above 0 and at most 1"),
     ],
@@ -262,10 +267,10 @@ def test_class_numbers_are_taken_with_sparse_and_refused_without(spec, labels):
 @pytest.mark.parametrize(
     ("sparse", "labels", "logits", "problem"),
     [
-        (False, (4, 3), (4, 5), r"one-hot labels \[n, c\], not labels \[4, 3\] beside logits \[4, 5\]"),
+        (False, (4, 3), (4, 5), r"one-hot labels \[n, c\], not labels \[4, 3\] and logits \[4, 5\]"),
         (False, (4, 1, 5), (4, 5), r"one-hot labels \[n, c\], not labels \[4, 1, 5\]"),
-        (False, (1, 5), (4, 5), r"as many labels as logits, not labels \[1, 5\] beside logits \[4, 5\]"),
-        (False, (4, 1), (4, 1), r"takes logits \[n, c\] of 2 classes or more"),
+        (False, (1, 5), (4, 5), r"as many labels as logits, not labels \[1, 5\] and logits \[4, 5\]"),
+        (False, (4, 1), (4, 1), r"takes logits \[n, c\] for at least 2 classes"),
         (False, (4, 5), (4, 2, 5), r"takes logits \[n, c\]"),
         (True, (4, 5), (4, 5), r"class numbers \[n\] or \[n, 1\], not labels \[4, 5\].*leave sparse out"),
         (True, (3,), (4, 5), r"as many labels as logits"),
@@ -300,40 +305,44 @@ SAVED = """
 import sys
 import numpy as np
 import flowernoise, keras
-spec, matrix, path = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
 x, labels = np.eye(3, dtype="float32")[np.arange(30) % 3], np.arange(30) % 3
-model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, kernel_initializer="zeros")])
-model.compile(keras.optimizers.Adam(0.1), loss=flowernoise.loss(spec, transition_matrix=matrix, sparse=True))
-before = model.evaluate(x, labels, verbose=0)
-model.fit(x, labels, epochs=3, verbose=0)
-after = model.evaluate(x, labels, verbose=0)
-assert after < before, (after, before)
-model.save(path)
-print(after)
+for spec, matrix, path in eval(sys.argv[1]):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.Adam(0.1), loss=flowernoise.loss(spec, transition_matrix=matrix, sparse=True))
+    before = model.evaluate(x, labels, verbose=0)
+    model.fit(x, labels, epochs=3, verbose=0)
+    after = model.evaluate(x, labels, verbose=0)
+    assert after < before, (spec, after, before)
+    model.save(path)
+    print(after)
 """
 LOADED = """
 import sys
 import numpy as np
 import flowernoise, keras
 flowernoise.loss("ce")
-model = keras.saving.load_model(sys.argv[1])
-print(model.evaluate(np.eye(3, dtype="float32")[np.arange(30) % 3], np.arange(30) % 3, verbose=0))
-model.fit(np.eye(3, dtype="float32"), np.arange(3), verbose=0)
+for _, _, path in eval(sys.argv[1]):
+    model = keras.saving.load_model(path)
+    print(model.evaluate(np.eye(3, dtype="float32")[np.arange(30) % 3], np.arange(30) % 3, verbose=0))
+    model.fit(np.eye(3, dtype="float32"), np.arange(3), verbose=0)
 """
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-@pytest.mark.parametrize(("spec", "matrix"), [("gce:q=0.5", None), ("backward", T.tolist())])
-def test_a_saved_model_is_loaded_and_trained_by_another_program(backend, spec, matrix, tmp_path):
+def test_saved_models_are_loaded_and_trained_by_another_program(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    path, environment = str(tmp_path / "model.keras"), os.environ | {"KERAS_BACKEND": backend}
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    models = [
+        ("gce:q=0.5", None, str(tmp_path / "gce.keras")),
+        ("backward", T.tolist(), str(tmp_path / "backward.keras")),
+    ]
     losses = []
-    for program, arguments in ((SAVED, (spec, str(matrix), path)), (LOADED, (path,))):
-        command = [sys.executable, "-c", program, *arguments]
+    for program in (SAVED, LOADED):
+        command = [sys.executable, "-c", program, repr(models)]
         finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stderr
-        losses.append(float(finished.stdout.split()[-1]))
+        losses.append([float(line) for line in finished.stdout.split()[-len(models) :]])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
@@ -392,10 +401,10 @@ def test_an_estimate_is_of_the_labels_and_loads_nothing_heavy():
     [
         ([0, 1], [[0.5, 0.5]], r"probabilities must be of shape \[2, any\]"),
         ([0, 2], [[0.5, 0.5]] * 2, "labels go from 0 to 2; 2 classes are numbered"),
-        ([0.5, 1], [[0.5, 0.5]] * 2, "labels must be whole numbers"),
+        ([0.5, 1], [[0.5, 0.5]] * 2, "labels must be a non-empty, one-dimensional array of whole numbers"),
         ([0, 1], [[0.5, np.nan]] * 2, "probabilities are not all finite"),
-        ([0, 1], [[5.0, -3.0]] * 2, "of logits take the softmax first"),
-        ([], np.zeros((0, 2)), "at least one"),
+        ([0, 1], [[5.0, -3.0]] * 2, "if they are logits, apply softmax first"),
+        ([], np.zeros((0, 2)), "non-empty"),
     ],
 )
 def test_what_cannot_be_estimated_from_is_named(labels, probabilities, problem):

@@ -1,4 +1,7 @@
-"""The real command, in a process of its own: contract of options, streams, exit codes, and what it leaves on disk."""
+"""The real command: contract of options, streams, exit codes, and what it leaves on disk.
+
+It runs in a process of its own: a fresh one, or, where what is imported does not matter, one that a server forks.
+"""
 
 import csv
 import dataclasses
@@ -20,11 +23,15 @@ from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.steps.list import REGISTRIES
 from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
+from tests.reliability.command_server import Before, CommandServer
+from tests.reliability.fakes import write_photos
 from tests.timing import assert_in_time, may_be_late
 
 COMMANDS = ("prepare", "corrupt", "train", "evaluate", "compare", "run", "plot", "preview", "status")
 TINY = ("--train", "20", "--val", "10", "--test", "10", "--image-size", "32")
 TRAINED = ("--backbone", "efficientnet_lite0:weights=none", "--epochs", "2")
+KERAS = {"FLOWERNOISE_ENGINE": "keras"}  # OpenVINO would convert the network first, which takes seconds
+SLOW: Before = ("fault_injection", "slow_finetuning", {"seconds": 1.0})
 STAGES = (
     ("prepare", "synthetic:photos=40,size=32", *TINY),
     ("corrupt", "--rates", "0.4", "--seeds", "2"),
@@ -93,13 +100,16 @@ def test_without_a_command_it_shows_help() -> None:
     assert all(command in shown.stdout for command in COMMANDS)
 
 
-def test_a_chain_by_hand_equals_run_and_a_second_run_touches_nothing(finished: Path, tmp_path: Path) -> None:
+def test_a_chain_by_hand_equals_run_and_a_second_run_touches_nothing(
+    finished: Path, real_commands: CommandServer, tmp_path: Path
+) -> None:
     options = ("synthetic:photos=40,size=32", *TINY, "--rates", "0.4", "--seeds", "2", *TRAINED)
-    first = flowernoise("run", *options, "-a", str(tmp_path), "--json")
+    first = real_commands.run("run", *options, "-a", tmp_path, "--json", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     by_hand = flowernoise("compare", str(finished), "--json")
-    assert str(tmp_path) in first.stdout  # each row names its directory
-    assert json.loads(first.stdout.replace(str(tmp_path), str(finished))) == json.loads(by_hand.stdout)
+    by_run = first.stdout.decode()
+    assert str(tmp_path) in by_run  # each row names its directory
+    assert json.loads(by_run.replace(str(tmp_path), str(finished))) == json.loads(by_hand.stdout)
     digests = {
         json.loads(flowernoise("evaluate", "-a", str(directory), "--json").stdout)["digest"]
         for directory in (finished, tmp_path)
@@ -107,7 +117,7 @@ def test_a_chain_by_hand_equals_run_and_a_second_run_touches_nothing(finished: P
     assert len(digests) == 1
     before = mtimes(tmp_path)
     second = flowernoise("run", *options, "-a", str(tmp_path), "--json")
-    assert second.stdout == first.stdout
+    assert second.stdout == by_run
     assert "done already" in second.stderr
     assert mtimes(tmp_path) == before
 
@@ -269,7 +279,10 @@ BAD = [
     (("plot", "--noise", "pairflip"), "there are: none, symmetric"),
     (("plot", "confusion", "--rate", "0.3"), "symmetric at 0.4, seeds 0 1"),
     (("plot", "accuracy", "--rate", "0.4"), "it is for confusion, transition"),
+    (("compare", "--output", "table.xlsx"), "no format has files called *.xlsx"),
+    (("compare", "--output", "{artifacts}/dataset.json"), "is among the records of the artifacts directory"),
     (("plot", "--output", "all.png"), "name a directory"),
+    (("plot", "--output", "all.gif"), "pictures are png, svg, pdf, not gif"),
     (("plot", "--format", "jpeg"), "jpeg"),
     (("run", "--preset", "sed"), "did you mean seed?"),
     (("run", "--no-such-option"), "--no-such-option"),
@@ -282,7 +295,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "names"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
 def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
-    finished: Path, tmp_path: Path, arguments: tuple[str, ...], names: str
+    finished: Path, commands: CommandServer, tmp_path: Path, arguments: tuple[str, ...], names: str
 ) -> None:
     directory = tmp_path if arguments[0] == "prepare" else finished
     files = {
@@ -292,12 +305,12 @@ def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
     files |= {"unknown_key": "rate = [0.4]\n", "wrong_type": 'epochs = "2"\n'}
     for name, content in files.items():
         (tmp_path / f"{name}.csv").write_text(content)
-    paths = {name: str(tmp_path / f"{name}.csv") for name in files}
+    paths = {name: str(tmp_path / f"{name}.csv") for name in files} | {"artifacts": str(finished)}
     arguments = tuple(argument.format(**paths) for argument in arguments)
     before = mtimes(finished)
-    shown = flowernoise(*arguments, env={"FLOWERNOISE_ARTIFACTS": str(directory)})
+    shown = commands.run(*arguments, cwd=tmp_path, env={"FLOWERNOISE_ARTIFACTS": str(directory)})
     assert shown.returncode == 2
-    assert shown.stdout == ""
+    assert shown.stdout == b""
     assert shown.stderr.count("\n") == 1
     assert shown.stderr.startswith("error: ")
     assert names in shown.stderr
@@ -308,8 +321,8 @@ def test_a_bad_request_is_one_line_that_names_it_and_exits_2(
     ("stage", "first"),
     [(stage, "prepare") for stage in ("corrupt", "train", "evaluate", "compare", "plot")],
 )
-def test_a_missing_stage_is_named(tmp_path: Path, stage: str, first: str) -> None:
-    shown = flowernoise(stage, "-a", str(tmp_path / "nothing"))
+def test_a_missing_stage_is_named(commands: CommandServer, tmp_path: Path, stage: str, first: str) -> None:
+    shown = commands.run(stage, "-a", tmp_path / "nothing", cwd=tmp_path)
     assert (shown.returncode, shown.stderr.count("\n")) == (2, 1)
     assert f"run `flowernoise {first}` first" in shown.stderr
 
@@ -334,13 +347,13 @@ def test_tf_flowers_without_a_network_says_so_within_ten_seconds(tmp_path: Path)
     assert "folder of photos" in shown.stderr
 
 
-def test_runs_that_fail_exit_3_and_keep_the_rest(tmp_path: Path) -> None:
+def test_runs_that_fail_exit_3_and_keep_the_rest(real_commands: CommandServer, tmp_path: Path) -> None:
     options = ("synthetic:photos=40,size=32", *TINY, "--rates", "0.4", "--seeds", "1", *TRAINED, "--loss", "ce")
     diverging = ("--optimizer", "sgd", "--learning-rate", "1e30", "--l2", "0.1")
-    shown = flowernoise("run", *options, *diverging, "-a", str(tmp_path))
+    shown = real_commands.run("run", *options, *diverging, "-a", tmp_path, cwd=tmp_path, env=KERAS)
     assert shown.returncode == 3
     assert shown.stderr.splitlines()[-1].startswith("error: 2 of 2 runs failed")
-    assert "failed" in shown.stdout
+    assert b"failed" in shown.stdout
 
 
 def test_the_traceback_is_shown_with_debug_only(tmp_path: Path) -> None:
@@ -365,35 +378,26 @@ def test_a_reader_that_leaves_is_no_error(finished: Path) -> None:
     ],
 )
 def test_a_signal_stops_it_and_the_same_command_goes_on(
-    tmp_path: Path, number: signal.Signals, code: int, word: str
+    real_commands: CommandServer, tmp_path: Path, number: signal.Signals, code: int, word: str
 ) -> None:
-    environment = {"FLOWERNOISE_ARTIFACTS": str(tmp_path)}
-    flowernoise("prepare", "synthetic:photos=40,size=32", *TINY, env=environment)
-    flowernoise("corrupt", "--rates", "0.4", "--seeds", "1", env=environment)
-    train = ("train", "--mode", "finetune", "--loss", "ce", "--epochs", "1", *TRAINED[:2])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flowernoise", *train],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "run 1 of 2" in line and "epoch 1" in line:
-            break
-    while not list((tmp_path / "runs").glob("*.json")):
+    directory = ("-a", tmp_path / "artifacts")
+    for stage in (STAGES[0], ("corrupt", "--rates", "0.4", "--seeds", "1")):
+        assert real_commands.run(*stage, *directory, cwd=tmp_path).returncode == 0
+    train = ("train", "--mode", "finetune", "--loss", "ce", "--epochs", "1", "--backbone", "tiny", *directory)
+    child = real_commands.start(*train, cwd=tmp_path, before=SLOW)
+    runs = tmp_path / "artifacts" / "runs"
+    while not list(runs.glob("*.json")):
         time.sleep(0.01)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert stderr.splitlines()[-1].startswith(f"error: {word}")
-    kept = mtimes(tmp_path / "runs")
-    resumed = flowernoise(*train, "--json", env=environment)
+    os.kill(child.pid, number)
+    stopped = child.wait()
+    assert stopped.returncode == code
+    assert "run 1 of 2" in stopped.stderr
+    assert stopped.stderr.splitlines()[-1].startswith(f"error: {word}")
+    kept = mtimes(runs)
+    resumed = real_commands.run(*train, "--json", cwd=tmp_path)
     result = json.loads(resumed.stdout)
-    assert result["trained"] + result["done_before"] == 2
-    assert result["done_before"] >= 1
-    assert kept.items() <= mtimes(tmp_path / "runs").items()
+    assert (result["trained"], result["done_before"]) == (1, 1)
+    assert kept.items() <= mtimes(runs).items()
 
 
 def test_labels_go_out_and_come_back(tmp_path: Path) -> None:
@@ -422,11 +426,12 @@ def test_noise_that_needs_features_takes_them_from_the_cache_of_train(finished: 
     assert mtimes(tmp_path / "copy" / "features") == before
 
 
-def test_noise_that_needs_features_takes_the_backbone_of_the_run_and_says_so(tmp_path: Path) -> None:
+def test_noise_that_needs_features_takes_the_backbone_of_the_run_and_says_so(
+    real_commands: CommandServer, tmp_path: Path
+) -> None:
     noise = ("--noise", "instance", "--noise", "symmetric", "--rates", "0.4", "--seeds", "1", "--loss", "ce")
-    done = flowernoise(
-        "run", "synthetic:photos=40,size=32", *TINY, *TRAINED, *noise, "--json", "--artifacts", str(tmp_path)
-    )
+    sweep = ("run", "synthetic:photos=40,size=32", *TINY, *TRAINED, *noise, "--json", "--artifacts", tmp_path)
+    done = real_commands.run(*sweep, cwd=tmp_path, env=KERAS)
     assert done.returncode == 0, done.stderr
     assert {row["noise"] for row in json.loads(done.stdout)["rows"]} == {
         "none",
@@ -467,9 +472,11 @@ def test_plots_are_written_whole_once_and_listed(finished: Path, tmp_path: Path)
     assert (tmp_path / "new" / "t.svg").read_text().startswith("<?xml")
 
 
-def test_the_preset_is_the_first_experiment(tmp_path: Path) -> None:
-    options = ("synthetic:photos=700,size=32", "--image-size", "32", "--backbone", TRAINED[1], "-a", str(tmp_path))
-    shown = flowernoise("run", *options, "--preset", "seed", "--json")
+def test_the_preset_is_the_first_experiment(real_commands: CommandServer, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 700)
+    (photos / "tulips").rename(photos / "sunflowers")
+    options = (photos, "--image-size", "32", "--backbone", "tiny", "-a", tmp_path)
+    shown = real_commands.run("run", *options, "--preset", "seed", "--json", cwd=tmp_path, env=KERAS)
     assert shown.returncode == 0, shown.stderr
     rows = json.loads(shown.stdout)["rows"]
     assert sum(row["seeds"] for row in rows) == 11

@@ -152,7 +152,10 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("layer = 2", "'layer' is not an option of bake (did you mean layers?); `flowernoise bake --help` shows all"),
+        (
+            "layer = 2",
+            "'layer' is not an option of bake (did you mean layers?); `flowernoise bake --help` lists them all",
+        ),
         ("toppings = []", "'toppings' is not an option of bake (did you mean topping?)"),
         ('recipe = "a"', "'recipe' is not an option of bake"),  # which the command does without
         ('baker = "Ann"', "'baker' is not an option of bake"),
@@ -167,8 +170,8 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
         ("sizes = [false]", "sizes = false is not a number"),
         ("sizes = []", "sizes is an empty list; leave it out for the default"),
         (f"sizes = {list(range(1, 1002))}", "sizes: 1,001 numbers are too many; at most 1,000"),
-        ("topping = [1]", "topping = 1 is not a text in quotes"),
-        ("oven = 1979-05-27", "oven = 1979-05-27 is not a text in quotes"),
+        ("topping = [1]", "topping = 1 is not text in quotes"),
+        ("oven = 1979-05-27", "oven = 1979-05-27 is not text in quotes"),
         ('iced = "yes"', 'iced = "yes" is not true or false'),
         ("iced = 1", "iced = 1 is not true or false"),
         ("layers = 12", "--layers 12 must be at least 1 and at most 9"),

@@ -191,7 +191,7 @@ def test_things_come_in_the_order_of_their_registration() -> None:
             "vanilla:suger=1",
             ["ice vanilla has no parameter 'suger'", "(did you mean sugar?)", "it takes: sugar, scoops"],
         ),
-        ("lemon:sugar=1", ["ice lemon takes no parameters, so not 'sugar'"]),
+        ("lemon:sugar=1", ["ice lemon takes no parameters; leave out 'sugar'"]),
         ("vanilla:sugar=0.1,sugar=0.1", ["sugar is given twice"]),
         ("special:monday,name=tuesday", ["name is given twice"]),
         ("vanilla:0.5", ["'0.5' is not of the form key=value"]),

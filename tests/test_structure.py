@@ -8,21 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import flowernoise
 from flowernoise.catalogue.losses import NEEDS, losses, needs_of
 from flowernoise.catalogue.metrics import metrics
-from flowernoise.store import datasets, draws, runs
-from flowernoise.store.layout import Layout
-from flowernoise.store.records import (
-    Choice,
-    RunKey,
-    Selection,
-)
 from flowernoise.training import tasks
-from tests.fabricated import a_block, a_run, a_setup
+from tests.fabricated import train_by_hand
 
 PACKAGE = Path(flowernoise.__file__).parent
 HEAVY = (
@@ -255,27 +247,6 @@ def test_every_command_is_checked() -> None:
 def test_importing_every_module_loads_nothing_heavy() -> None:
     names = [f"flowernoise.{name}" for name, _ in modules() if name not in ("__init__", "__main__")]
     assert loaded_after(f"import importlib\nfor name in {names!r}: importlib.import_module(name)") == set()
-
-
-def train_by_hand(artifacts: Path) -> None:
-    """Writes a block with a made-up head for every draw, as `train` would; it takes no network."""
-    layout = Layout(artifacts)
-    dataset = datasets.need(layout)
-    drawn = draws.index(layout, dataset.id)
-    selections: tuple[Selection, ...] = ("selected", "last", "oracle")
-    setup = a_setup(epochs=1, image_size=dataset.request.image_size)
-    keys = [RunKey(key.noise, key.rate, key.seed, "ce", setup) for key in drawn]
-    choices = (Choice(0.001, 0.0, 1),) * 3
-    made = [a_run(key, drawn[key.draw].draw.labels, choices) for key in keys]
-    block = a_block(dataset.id, made, setup, selections=selections)
-    answers = np.random.default_rng(0)
-    train, val, test = dataset.sizes
-    arrays = {
-        "test_probabilities": answers.dirichlet(np.ones(3), (len(keys), 3, test)).astype(np.float32),
-        "val_probabilities": answers.dirichlet(np.ones(3), (len(keys), 3, val)).astype(np.float32),
-        "train_predicted": answers.integers(0, 3, (len(keys), 3, train), dtype=np.uint8),
-    }
-    runs.write(layout, block, {**arrays, **{name: np.zeros((len(keys), 1)) for name in runs.HISTORY_ARRAYS}})
 
 
 def test_no_step_but_training_loads_tensorflow_or_keras(photo_folder: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Numbers from runs and labels: what is known of them, how sure it is, and what is shown of it."""
+"""Analysis of runs and labels: results, how certain they are, and how they are shown."""

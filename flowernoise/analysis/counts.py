@@ -1,4 +1,4 @@
-"""How many draws and runs there are, and what is the matter with how many of them."""
+"""Counts of draws and runs, and of those with problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Group = tuple[str, Setup]
 
 
 def of_draws(drawn: Iterable[DrawKey]) -> tuple[DrawCount, ...]:
-    """Draws by noise model and rate."""
+    """Counts draws by noise model and rate."""
     counts = Counter((key.noise, key.rate) for key in drawn)
     return tuple(DrawCount(noise, rate, count) for (noise, rate), count in sorted(counts.items()))
 
@@ -26,13 +26,13 @@ def of_runs(
     drawn: Mapping[DrawKey, Draw],
     evaluated: set[RunKey],
 ) -> tuple[RunCount, ...]:
-    """Runs by loss and setup.
+    """Counts runs by loss and setup.
 
     Args:
-        blocks: all that hold runs of the data set.
-        live: every run's valid version among them.
-        drawn: the draws whose labels can be used.
-        evaluated: runs that the evaluation holds.
+        blocks: all blocks with runs of the data set.
+        live: the valid version of every run among them.
+        drawn: the draws with usable labels.
+        evaluated: the runs in the evaluation.
     """
     every = Counter(_group(key) for block in blocks.values() for key in block.keys)
     recency = {key.identity: stored.block.recency for key, stored in live.items()}

@@ -1,4 +1,4 @@
-"""``--where``: which runs are shown, compared or removed."""
+"""``--where``: picks the runs to show, compare or remove."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from flowernoise.store.setups import SETTINGS, Setup, setting
 OPTION = "--where"
 KEYS = ("noise", "rate", "loss", "backbone", "mode", *SETTINGS)
 _SPECS: Mapping[str, Registry] = {"noise": noise_models, "loss": losses, "backbone": backbones}
-_PLUS = re.compile(r"(?<![eE])\+")  # not that of 1e+16
-_MAX_VALUES = 12  # of a key, listed where none fits
+_PLUS = re.compile(r"(?<![eE])\+")  # but not the + of 1e+16
+_MAX_VALUES = 12  # values of a key listed if none matches
 Admits = Callable[[Identity], bool]
 
 
@@ -36,13 +36,13 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Where:
-    """Pairs that must all hold."""
+    """Pairs that must all match."""
 
     pairs: tuple[Pair, ...]
 
     @property
     def names_settings(self) -> bool:
-        """Whether it says with which settings runs were trained."""
+        """Whether it mentions training settings."""
         return any(pair.key in SETTINGS for pair in self.pairs)
 
     def __str__(self) -> str:
@@ -50,10 +50,10 @@ class Where:
 
 
 def parse(text: str) -> Where:
-    """Reads ``key=value,key=value``; a key that is none of :data:`KEYS` belongs to the spec before it.
+    """Reads ``key=value,key=value``; a key that is not in :data:`KEYS` belongs to the spec before it.
 
     Raises:
-        BadRequestError: an unknown key, a pair without a value, a key twice, or a value that cannot be one.
+        BadRequestError: an unknown key, a pair without a value, a key given twice, or an impossible value.
 
     >>> str(parse("loss=sce:alpha=0.5,beta=2,epochs=3").pairs[0])
     'loss=sce:alpha=0.5,beta=2'
@@ -78,16 +78,16 @@ def parse(text: str) -> Where:
 
 
 def _canonical(pair: Pair) -> str:
-    """The value as it is compared.
+    """The value in canonical form, for comparing.
 
     Raises:
-        BadRequestError: an unknown name, or no number where one is due.
+        BadRequestError: an unknown name, or text where a number is required.
     """
     key, value = pair.key, pair.value
     if key == "noise" and value in (CONTROL, "control"):
         return CONTROL
     if key in _SPECS:
-        # A name alone stays one: it means all specs of that name.
+        # A name alone stays as it is: it means all specs of that name.
         return str(_SPECS[key].parse(value)) if ":" in value else _SPECS[key][value].name
     if key in ("image_size", "epochs", "batch_size"):
         return _number(pair, int, value)
@@ -111,11 +111,11 @@ def _number(pair: Pair, kind: type, text: str) -> str:
 
 
 def value_of(key: str, identity: Identity) -> str:
-    """What an identity has under a key, as it is written in ``--where``."""
+    """An identity's value for a key, as written in ``--where``."""
     if key == "noise":
         return identity.noise
     if key == "rate":
-        return f"{identity.rate:g}"  # as tables show it
+        return f"{identity.rate:g}"  # as shown in tables
     if key == "loss":
         return identity.method
     return setting(key, identity.setup)
@@ -127,10 +127,10 @@ def of_setup(setup: Setup) -> str:
 
 
 def admitting(where: Where, available: Iterable[Identity]) -> Admits:
-    """Whether an identity is picked.
+    """A test whether an identity is picked.
 
     Raises:
-        BadRequestError: none of those available is; says what there is.
+        BadRequestError: it would pick none of those available; the message lists what there is.
     """
     there = set(available)
     meant: list[tuple[str, set[str]]] = []
@@ -147,7 +147,7 @@ def admitting(where: Where, available: Iterable[Identity]) -> Admits:
         return all(value_of(key, identity) in values for key, values in meant)
 
     if not any(map(admits, there)):
-        raise BadRequestError(f"{OPTION} {where}: runs have each of these, but none has all of them together")
+        raise BadRequestError(f"{OPTION} {where}: each of these occurs, but no run has all of them together")
     return admits
 
 
@@ -158,10 +158,10 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def matching(texts: Sequence[str], trained: Iterable[Identity]) -> set[Identity]:
-    """What any ``--where`` picks.
+    """The identities that any ``--where`` picks.
 
     Raises:
-        BadRequestError: one that cannot be read, or picks nothing.
+        BadRequestError: a ``--where`` is invalid, or picks nothing.
     """
     there = set(trained)
     tests = [admitting(parse(text), there) for text in texts]
@@ -169,17 +169,17 @@ def matching(texts: Sequence[str], trained: Iterable[Identity]) -> set[Identity]
 
 
 def shown(texts: Sequence[str], trained: Sequence[Mapping[Identity, int]]) -> list[set[Identity]]:
-    """What is shown of runs: of each method, backbone and mode the setup trained last, or what any ``--where`` picks.
+    """The runs to show: for each method, backbone and mode, the setup trained last, or whatever any ``--where`` picks.
 
-    A ``--where`` that names a setting picks among all setups, one that names none among those trained last. Of what
-    these lack (as where a training was interrupted), it takes the setup trained last that has it.
+    A ``--where`` that names a setting picks among all setups; otherwise it picks among those trained last. If these
+    lack something (for example, after an interrupted training), it takes the most recent setup that has it.
 
     Args:
         texts: the values of ``--where``.
-        trained: of each directory every identity, with its recency.
+        trained: for each directory, every identity with its recency.
 
     Raises:
-        BadRequestError: a ``--where`` that cannot be read, or picks nothing in any directory.
+        BadRequestError: a ``--where`` is invalid, or picks nothing in any directory.
     """
     latest = [_latest(each) for each in trained]
     if not texts:
@@ -196,7 +196,7 @@ def shown(texts: Sequence[str], trained: Sequence[Mapping[Identity, int]]) -> li
 
 
 def with_baseline(picked: set[Identity], there: Collection[Identity], baseline: str) -> set[Identity]:
-    """What is picked, and the baseline of each setup beside it."""
+    """The picked identities, and the baseline of each of their setups."""
     return picked | {own for each in picked if (own := each._replace(method=baseline)) in there}
 
 

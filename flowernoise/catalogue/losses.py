@@ -1,14 +1,14 @@
-"""Losses: what a classifier is punished for, one function each.
+"""Losses: what training minimises, one function each.
 
-Every loss takes one-hot labels ``y_true`` [n, c] and ``logits`` [n, c] and returns n values, one an example, never
+Every loss takes one-hot labels ``y_true`` [n, c] and ``logits`` [n, c] and returns n values, one per example, not
 averaged. Half-precision logits are computed in float32; float64 stays float64. In the formulas p = softmax(logits),
 p_y is the probability of the observed label y, e its one-hot vector, c the number of classes.
 
-A loss that takes more says so where it is registered, ``needs=(…)``, and gets it as further positional arguments, in
-that order; :data:`NEEDS` tells what there is to need. A loss that needs ``targets`` has an ``update=`` function, too,
-which gives the new targets from the old ones, the logits and the loss's parameters, and is called before the loss.
+A loss that takes more lists it as ``needs=(…)`` when it is registered, and gets it as further positional arguments in
+that order; :data:`NEEDS` describes what a loss can need. A loss that needs ``targets`` also has a function ``update=``,
+which is called before the loss. It makes the new targets from the old ones, the logits and the loss's parameters.
 
-All are written with ``keras.ops`` and so run on every Keras backend; Keras is imported when a loss is first called.
+All losses are written with ``keras.ops`` and run on every Keras backend. Keras is imported when a loss is first called.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ losses = Registry("loss", "losses")
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """What a loss can be given beside labels and logits.
+    """An input that a loss can take besides labels and logits.
 
     Args:
         what: its shape and meaning.
-        out_of_reach: why a plain function of labels and logits cannot be given it, to follow the loss's name; empty
-            where it can.
+        out_of_reach: why a plain function of labels and logits cannot get it, worded to follow the loss's name;
+            empty if it can.
     """
 
     what: str
@@ -46,23 +46,23 @@ NEEDS: Mapping[str, Need] = types.MappingProxyType(
         "transition_matrix": Need("[c, c] or [n, c, c]: T[i, j] = P(observed label j | true label i)"),
         "inverse_transition_matrix": Need("[c, c] or [n, c, c]: T⁻¹, so that no training step inverts a matrix"),
         "targets": Need(
-            "[n, c]: what the loss remembers about these examples, zero at first",
-            "needs example ids, as it remembers every example's past predictions",
+            "[n, c]: what the loss remembers about these examples, initially zero",
+            "needs example ids, because it remembers every example's past predictions",
         ),
         "peers": Need(
-            "a pair y_true [n, c], logits [n, c]: of other examples, each drawn at random on its own",
-            "needs other examples' labels and predictions, drawn anew in every epoch",
+            "a pair (y_true [n, c], logits [n, c]) from other examples, each drawn independently at random",
+            "needs other examples' labels and predictions, drawn again in every epoch",
         ),
         "progress": Need(
-            "a number or [n]: how far training has come, 0 in the first epoch and 1 in the last",
-            "needs to know how far training has come",
+            "a number or [n]: progress of training, 0 in the first epoch and 1 in the last",
+            "needs to know how far training has progressed",
         ),
     }
 )
 
 
 def needs_of(spec: Spec) -> tuple[str, ...]:
-    """Names of what a loss needs beside labels and logits, in the order in which it takes them.
+    """Names of the inputs that a loss needs besides labels and logits, in the order it takes them.
 
     >>> needs_of(losses.parse("ce")), needs_of(losses.parse("forward"))
     ((), ('transition_matrix',))
@@ -72,7 +72,7 @@ def needs_of(spec: Spec) -> tuple[str, ...]:
 
 @functools.cache
 def is_oracle(spec: str) -> bool:
-    """Whether a loss is given the true transition matrix, which nobody has whose labels are noisy.
+    """Whether a loss gets the true transition matrix, which nobody knows when labels are noisy.
 
     >>> is_oracle("forward:T=true"), is_oracle("ce")
     (True, False)
@@ -89,7 +89,7 @@ Positive = Annotated[float, Between(0, 100, open="low")]
 
 @losses.register()
 def ce(y_true: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy, the usual loss: fits every label it is given, wrong ones too.
+    """Cross-entropy, the usual loss: fits every label it is given, including wrong ones.
 
     Formula: −log p_y.
 
@@ -103,7 +103,7 @@ def ce(y_true: Tensor, logits: Tensor) -> Tensor:
 
 @losses.register()
 def mae(y_true: Tensor, logits: Tensor) -> Tensor:
-    """L1 distance of probabilities and label: robust to symmetric noise, slow to learn.
+    """L1 distance between probabilities and label: robust to symmetric noise, slow to learn.
 
     Formula: ‖p − e‖₁ = 2 − 2 p_y. (Other code bases use 1 − p_y, or divide by c.)
 
@@ -125,8 +125,8 @@ def gce(
 ) -> Tensor:
     """Generalised cross-entropy: between cross-entropy (q → 0) and half of L1 (q = 1).
 
-    Formula: (1 − p_y^q) / q; with k > 0 the truncated variant: constant where p_y ≤ k, so that such examples teach
-    nothing.
+    Formula: (1 − p_y^q) / q; with k > 0 the truncated variant, constant where p_y ≤ k, so such examples have no
+    effect.
 
     Defaults: q = 0.7, not truncated (k = 0; the paper truncates at 0.5).
 
@@ -144,11 +144,11 @@ def gce(
 
 @losses.register()
 def rce(y_true: Tensor, logits: Tensor, *, A: LogOfZero = -4.0) -> Tensor:
-    """Reverse cross-entropy: prediction and label change places, which makes it a multiple of L1.
+    """Reverse cross-entropy: prediction and label swap places, which makes it a multiple of L1.
 
     Formula: −A (1 − p_y), where A stands for log 0.
 
-    Defaults: A = −4 as in the paper; its published code clips labels at 1e-4, that is A = −9.21.
+    Defaults: A = −4 as in the paper; the published code clips labels at 1e-4, which means A = −9.21.
 
     Source: Wang, Ma, Chen, Luo, Yi, Bailey, Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV 2019.
 
@@ -224,7 +224,7 @@ def nce_rce(y_true: Tensor, logits: Tensor, *, alpha: Weight = 1.0, beta: Weight
 
 @losses.register()
 def focal(y_true: Tensor, logits: Tensor, *, gamma: Weight = 2.0) -> Tensor:
-    """Focal loss: cross-entropy that dwells on hard examples, mislabelled ones among them.
+    """Focal loss: cross-entropy that focuses on hard examples, including mislabelled ones.
 
     Formula: (1 − p_y)^γ · (−log p_y); γ = 0 is cross-entropy.
 
@@ -277,10 +277,10 @@ def taylor(y_true: Tensor, logits: Tensor, *, t: Annotated[int, Between(1, 100)]
 
 @losses.register()
 def bootstrap_soft(y_true: Tensor, logits: Tensor, *, beta: Share = 0.95) -> Tensor:
-    """Soft bootstrapping: the label is mixed with what the model itself believes, which rewards being sure.
+    """Soft bootstrapping: mixes the label with the model's own probabilities, which rewards confidence.
 
-    Formula: −Σ_k (β e_k + (1 − β) p_k) log p_k = β·ce + (1 − β)·H(p). The gradient flows through the target, too;
-    without that part the loss would have the gradient of β·ce.
+    Formula: −Σ_k (β e_k + (1 − β) p_k) log p_k = β·ce + (1 − β)·H(p). The gradient also flows through the target;
+    otherwise the loss would have the gradient of β·ce.
 
     Defaults: β = 0.95.
 
@@ -297,9 +297,9 @@ def bootstrap_soft(y_true: Tensor, logits: Tensor, *, beta: Share = 0.95) -> Ten
 
 @losses.register()
 def bootstrap_hard(y_true: Tensor, logits: Tensor, *, beta: Share = 0.8) -> Tensor:
-    """Hard bootstrapping: the label is mixed with the class that the model itself predicts.
+    """Hard bootstrapping: mixes the label with the class that the model predicts.
 
-    Formula: cross-entropy against β e + (1 − β) · one-hot(argmax p), no gradient through that target.
+    Formula: cross-entropy against β e + (1 − β) · one-hot(argmax p), without a gradient through the target.
 
     Defaults: β = 0.8.
 
@@ -315,7 +315,7 @@ def bootstrap_hard(y_true: Tensor, logits: Tensor, *, beta: Share = 0.8) -> Tens
 
 @losses.register()
 def label_smoothing(y_true: Tensor, logits: Tensor, *, epsilon: Share = 0.1) -> Tensor:
-    """Cross-entropy against a softened label: some of it is spread over all classes.
+    """Cross-entropy against a softened label: part of its weight is spread over all classes.
 
     Formula: cross-entropy against (1 − ε) e + ε/c.
 
@@ -355,7 +355,7 @@ def bi_tempered(
 
 @losses.register()
 def js(y_true: Tensor, logits: Tensor, *, pi: Annotated[float, Between(0, 1, open="low high")] = 0.5) -> Tensor:
-    """Jensen-Shannon divergence of label and prediction: between cross-entropy (π → 0) and L1 (π → 1).
+    """Jensen-Shannon divergence between label and prediction: between cross-entropy (π → 0) and L1 (π → 1).
 
     Formula: [π KL(e‖m) + (1 − π) KL(p‖m)] / [−(1 − π) log(1 − π)], with m = π e + (1 − π) p.
 
@@ -429,13 +429,13 @@ def nce_agce(
 def forward(
     y_true: Tensor, logits: Tensor, transition_matrix: Tensor, *, T: MatrixSource = "estimated", sha256: str = ""
 ) -> Tensor:
-    """Forward correction: the predictions are made as noisy as the labels, then compared.
+    """Forward correction: makes the predictions as noisy as the labels before comparing them.
 
     Formula: −log (p T)_y; T = I is cross-entropy.
 
-    Defaults: T is estimated in a first stage with cross-entropy. ``T=true``: the draw's own, which nobody has in
-    practice; or a file (CSV, JSON) with the matrix, whose ``sha256`` is added. The caller of the loss reads these and
-    passes the matrix.
+    Defaults: T is estimated in a first stage with cross-entropy. ``T=true`` takes the draw's own, which nobody knows in
+    practice. T can also be a CSV or JSON file with the matrix; its ``sha256`` is then added. The caller gets the matrix
+    and passes it to the loss.
 
     Source: Patrini, Rozza, Menon, Nock, Qu, Making Deep Neural Networks Robust to Label Noise: A Loss Correction
     Approach, CVPR 2017.
@@ -462,13 +462,13 @@ def backward(
     T: MatrixSource = "estimated",
     sha256: str = "",
 ) -> Tensor:
-    """Backward correction: an unbiased estimate of the clean cross-entropy; may be negative.
+    """Backward correction: an unbiased estimate of the clean cross-entropy; can be negative.
 
     Formula: Σ_k (T⁻¹)[y, k] · (−log p_k).
 
-    Defaults: T is estimated in a first stage with cross-entropy. ``T=true``: the draw's own, which nobody has in
-    practice; or a file (CSV, JSON) with the matrix, whose ``sha256`` is added. The caller of the loss reads these and
-    passes the inverse.
+    Defaults: T is estimated in a first stage with cross-entropy. ``T=true`` takes the draw's own, which nobody knows in
+    practice. T can also be a CSV or JSON file with the matrix; its ``sha256`` is then added. The caller gets the matrix
+    and passes its inverse to the loss.
 
     Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: A Loss Correction Approach, CVPR 2017.
 
@@ -483,7 +483,7 @@ def backward(
 
 
 def elr_targets(targets: Tensor, logits: Tensor, *, beta: float, lam: float) -> Tensor:
-    """The new targets of ``elr``: β t + (1 − β) p, with p clamped to [1e-4, 1 − 1e-4] and made to sum to 1."""
+    """The new targets for ``elr``: β t + (1 − β) p, with p clamped to [1e-4, 1 − 1e-4] and normalised to sum to 1."""
     del lam
     p = softmax.clamped_p(logits)
     return beta * ops.cast(targets, p.dtype) + (1 - beta) * p / ops.sum(p, axis=-1, keepdims=True)
@@ -491,12 +491,12 @@ def elr_targets(targets: Tensor, logits: Tensor, *, beta: float, lam: float) -> 
 
 @losses.register(needs=("targets",), update=elr_targets)
 def elr(y_true: Tensor, logits: Tensor, targets: Tensor, *, beta: Share = 0.7, lam: Weight = 3.0) -> Tensor:
-    """Early-learning regularisation: holds the model to what it believed before it began to memorise.
+    """Early-learning regularisation: keeps the model close to its predictions from before it began to memorise.
 
     Formula: −log p_y + λ log(1 − ⟨t, p⟩), where t is the running mean of the example's past predictions,
     t ← β t + (1 − β) p, and p is clamped to [1e-4, 1 − 1e-4] in the second term (``elr_targets``).
 
-    Defaults: β = 0.7, λ = 3 (the authors' for asymmetric noise: 0.9, 1).
+    Defaults: β = 0.7, λ = 3 (for asymmetric noise, the authors use 0.9 and 1).
 
     Source: Liu, Niles-Weed, Razavian, Fernandez-Granda, Early-Learning Regularization Prevents Memorization of Noisy
     Labels, NeurIPS 2020, and its code.
@@ -521,14 +521,14 @@ def peer(
     start: Share = 0.4,
     full: Share = 1.0,
 ) -> Tensor:
-    """Peer loss: cross-entropy less that of a random prediction against a random label; needs no noise rate.
+    """Peer loss: cross-entropy minus that of a random prediction and a random label; does not need the noise rate.
 
     Formula: ℓ(x_i, y_i) − a·ℓ(x_j, y_k), j and k random, with ℓ = −log(p_y + 1e-5), which is bounded. The weight a is 0
-    until the share ``start`` of training is over, then rises in a straight line to α at the share ``full``. The loss
-    may be negative.
+    until the share ``start`` of training is done, then rises linearly to α at the share ``full``. The loss can be
+    negative.
 
-    Defaults: α = 1, start = 0.4, full = 1, the authors' for Fashion-MNIST. ``start=0,full=0`` is the paper's formula: α
-    from the first step on.
+    Defaults: α = 1, start = 0.4, full = 1, the authors' for Fashion-MNIST. ``start=0,full=0`` is the paper's formula:
+    α from the first step on.
 
     Source: Liu, Guo, Peer Loss Functions: Learning from Noisy Labels without Knowing Noise Rates, ICML 2020, and its
     code.
@@ -548,7 +548,7 @@ def _bounded_ce(y_true: Tensor, logits: Tensor) -> Tensor:
 
 
 def _risen(progress: Tensor, start: float, full: float) -> Tensor:
-    """0 up to ``start``, 1 from ``full`` on, a straight line between; a step at ``full`` where that comes first."""
+    """0 up to ``start``, 1 from ``full`` on, linear in between; a step at ``full`` if ``full`` comes first."""
     if full <= start:
         return ops.cast(progress >= full, progress.dtype)
     return ops.clip((progress - start) / (full - start), 0, 1)

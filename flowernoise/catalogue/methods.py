@@ -1,9 +1,9 @@
 """Methods: what a run is trained with.
 
-A loss is the simplest method. One that needs more than labels and photos has first stages: models that are trained
-before the run, on the same draw and with the same settings, each of which hands something on to it. A first stage is
-one registered function, from the labels and what its model predicts to what it hands on; ``wanted`` tells which
-losses it is for. Who trains, on features or by fine-tuning, does so for every stage alike.
+A loss is the simplest method. A method that needs more than labels and photos has first stages: models trained before
+the run, on the same draw and with the same settings, that each pass something on to it. A first stage is one registered
+function that takes the labels and its model's predictions and returns what to pass on; ``wanted`` says which losses it
+is for. All stages are trained in the same way, on features or by fine-tuning.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from flowernoise.registry import Spec
 ESTIMATED = "estimated"  # as in forward:T=estimated
 
 HandOn = Callable[[AnyLabels, Floats], tuple[Matrix, Flags]]
-"""``hand_on(labels [n], predictions [n, c])`` → a matrix [c, c], and of which classes [c] it says something.
+"""``hand_on(labels [n], predictions [n, c])`` → a matrix [c, c], and for which classes [c] it holds an estimate.
 
-The labels are the observed ones of the training photos, the predictions the stage's probabilities for the same photos.
+The labels are the observed labels of the training photos; the predictions are the stage's probabilities for them.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class FirstStage:
-    """A model that is trained before a run, and what it hands on.
+    """A model that is trained before a run, and what it passes on.
 
     Attributes:
-        name: what is handed on; names the stage's results on disk.
-        loss: what the model is trained with.
+        name: what is passed on; also names the stage's results on disk.
+        loss: the loss that the model is trained with.
         hand_on: see ``HandOn``.
-        wanted: whether runs with a loss have this stage.
+        wanted: tells whether runs with a given loss have this stage.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Method:
     """What a run is trained with: a loss, and the stages that come before it.
 
     Attributes:
-        loss: what the run's own model is trained with; its canonical form names the method.
+        loss: the loss of the run's own model; its canonical form names the method.
         stages: trained first, in this order.
     """
 
@@ -71,7 +71,7 @@ def first_stage(*, loss: str, wanted: Callable[[Spec], bool]) -> Callable[[HandO
 
     Args:
         loss: spec of the loss that the stage is trained with.
-        wanted: whether runs with a loss have this stage.
+        wanted: tells whether runs with a given loss have this stage.
     """
 
     def register(function: HandOn) -> HandOn:
@@ -82,7 +82,7 @@ def first_stage(*, loss: str, wanted: Callable[[Spec], bool]) -> Callable[[HandO
 
 
 def method_of(loss: Spec) -> Method:
-    """The method that a loss is, with the first stages that it wants.
+    """The method for a loss, with the first stages it needs.
 
     >>> method_of(losses.parse("mae")).stages
     ()
@@ -94,5 +94,5 @@ def method_of(loss: Spec) -> Method:
 
 @first_stage(loss="ce", wanted=lambda loss: loss.values.get("T") == ESTIMATED)
 def estimated_matrix(labels: AnyLabels, predictions: Floats) -> tuple[Matrix, Flags]:
-    """The transition matrix, as :func:`transition_matrix.estimated` takes it from cross-entropy's predictions."""
+    """The transition matrix that :func:`transition_matrix.estimated` finds from cross-entropy's predictions."""
     return transition_matrix.estimated(labels, predictions)

@@ -1,12 +1,12 @@
-"""Metrics: what is measured of a trained run.
+"""Metrics: what is measured about a trained run.
 
-A metric is one decorated function. Its :class:`MetricFacts` say all that tables, pictures, sentences and intervals need
-to know of it, so none of these knows a metric by name.
+A metric is one decorated function. Its :class:`MetricFacts` tell tables, pictures, sentences and intervals all they
+need to know, so none of them mentions a metric by name.
 
-A metric that is an average over test photos gives each photo's part, so that intervals and tests can resample photos.
-F1, MCC and AUROC are no averages, but smooth: their photos' parts are the metric plus the photo's influence on it (its
-first-order effect, which for AUROC is DeLong's method), so that the parts' mean is the metric and their spread gives
-its standard error. Any other metric gives one value a run, and its interval is that of a mean over seeds.
+A metric that is an average over test photos returns each photo's part, so that intervals and tests can resample photos.
+F1, MCC and AUROC are not averages, but they are smooth. A photo's part is then the metric plus the photo's influence on
+it (its first-order effect; for AUROC this is DeLong's method). The mean of the parts is the metric, and their spread
+gives its standard error. Any other metric gives one value per run, and its interval is for the mean over seeds.
 
 Source: Efron and Tibshirani, An introduction to the bootstrap, chapter 21, 1993 (influence); DeLong, DeLong and
 Clarke-Pearson, Comparing the areas under two or more correlated ROC curves, Biometrics 44, 1988.
@@ -27,21 +27,21 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Function = Callable[..., "Measured"]
 metrics = Registry("metric")
-USUAL = "accuracy"  # what is measured unless something else is asked for
-_AT_ONCE = 1 << 17  # scores ranked at once; measured best
+USUAL = "accuracy"  # the default metric
+_AT_ONCE = 1 << 17  # scores ranked at once; fastest when measured
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunPredictions:
-    """What R runs predict; what the metrics at hand do not need may be left out.
+    """What R runs predict; leave out what the metric does not need.
 
     Args:
         predicted: predicted class of each test photo [R, n].
         labels: true class of each test photo [n].
         classes: names of the classes.
-        memorised: share of the corrupted training photos on which a run predicts the wrong label that it was given [R],
-            NaN where none is wrong.
-        recovered: share of these on which it predicts the true label [R], NaN where none is wrong.
+        memorised: share of the corrupted training photos on which a run predicts the wrong label it was given [R]; NaN
+            if no label is wrong.
+        recovered: share of the same photos on which it predicts the true label [R]; NaN if no label is wrong.
         probabilities: of each class for each test photo [R, n, c].
     """
 
@@ -58,9 +58,9 @@ class Measured:
     """A metric's values.
 
     Args:
-        values: one a run [R].
-        photos: each photo's part [R, n], if the metric has such.
-        groups: of each photo [n]; the metric is the mean over groups of the group's mean; −1 for photos left out.
+        values: one per run [R].
+        photos: each photo's part [R, n], if the metric has parts.
+        groups: each photo's group [n], −1 if left out; the metric is the mean of the groups' means.
     """
 
     values: Floats
@@ -70,11 +70,11 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Chance:
-    """What answering the same class for every photo scores.
+    """The score for predicting the same class for every photo.
 
     Args:
-        name: what tables call it.
-        of: the score, from the number of test photos of each class.
+        name: the name in tables.
+        of: computes the score from the number of test photos in each class.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Chance:
 
     @property
     def score(self) -> str:
-        """What sentences call it.
+        """The name in sentences.
 
         >>> Chance("one answer", _half).score
         'one-answer score'
@@ -92,19 +92,19 @@ class Chance:
 
 @dataclasses.dataclass(frozen=True)
 class MetricFacts:
-    """What is known of a metric.
+    """What is known about a metric.
 
     Args:
-        title: as people write it in a sentence, such as ``macro F1``.
-        better: which way is better.
+        title: the name in sentences, such as ``macro F1``.
+        better: which direction is better.
         unit: ``share`` (shown in %) or ``plain``.
-        range: what it cannot leave.
-        needs: which of the optional :class:`RunPredictions` it is computed from.
-        of: the photos that it is measured on, ``test`` or those of ``training`` whose labels are wrong.
-        chance: the score of one answer for everything, where that is known.
-        beneath: the metric to look at beside it where there are two classes.
-        counts_right: whether it is the share of test photos that are classified rightly: how wrong test labels distort
-            that is known.
+        range: the lowest and highest possible values.
+        needs: the optional fields of :class:`RunPredictions` that it uses.
+        of: the photos it is measured on: ``test``, or the ``training`` photos with wrong labels.
+        chance: the score for always giving the same answer, if known.
+        beneath: the metric to show with it if there are two classes.
+        counts_right: whether it is the share of test photos classified correctly; the effect of wrong test labels on
+            that share is known.
     """
 
     title: str
@@ -119,12 +119,12 @@ class MetricFacts:
 
     @property
     def sign(self) -> int:
-        """What values are multiplied by so that higher is better."""
+        """Multiply values by this to make higher better."""
         return 1 if self.better == "higher" else -1
 
 
 def facts_of(metric: Spec | str) -> MetricFacts:
-    """What is known of a metric, its class named in the title.
+    """The facts about a metric, with its class named in the title.
 
     >>> facts_of("macro_f1").title, facts_of("recall:roses").title, facts_of("nll").better
     ('macro F1', 'recall of roses', 'lower')
@@ -168,7 +168,7 @@ def _share_of_each(test_photos: Sequence[int]) -> float:
     )
 )
 def accuracy(predictions: RunPredictions) -> Measured:
-    """Share of the test photos that are classified rightly.
+    """Share of test photos that are classified correctly.
 
     Formula: mean of 1[predicted = true].
 
@@ -182,9 +182,9 @@ def accuracy(predictions: RunPredictions) -> Measured:
 
 @_metric(MetricFacts("balanced accuracy", "higher", "share", (0, 1), chance=Chance("one answer", _share_of_each)))
 def balanced_accuracy(predictions: RunPredictions) -> Measured:
-    """Mean of the classes' recalls: answering one class always scores 1/c, however frequent that class is.
+    """Mean recall over classes: always answering one class scores 1/c, however frequent that class is.
 
-    Formula: mean over the test split's classes of the share of their photos that are classified rightly.
+    Formula: mean over the test split's classes of the share of their photos classified correctly.
 
     Source: Brodersen, Ong, Stephan and Buhmann, The balanced accuracy and its posterior distribution, ICPR 2010.
 
@@ -196,7 +196,7 @@ def balanced_accuracy(predictions: RunPredictions) -> Measured:
 
 @_metric(MetricFacts("recall", "higher", "share", (0, 1)), unkeyed="label")
 def recall(predictions: RunPredictions, *, label: str) -> Measured:
-    """Share of one class's test photos that are classified rightly.
+    """Share of one class's test photos that are classified correctly.
 
     Example: ``flowernoise compare --metric recall:roses``
 
@@ -205,7 +205,7 @@ def recall(predictions: RunPredictions, *, label: str) -> Measured:
     """
     if label not in predictions.classes:
         raise BadRequestError(
-            f"metric recall: {label!r} is no class{did_you_mean(label, predictions.classes)}; "
+            f"metric recall: {label!r} is not a class{did_you_mean(label, predictions.classes)}; "
             f"there are: {', '.join(predictions.classes)}"
         )
     wanted = predictions.labels == predictions.classes.index(label)
@@ -214,9 +214,9 @@ def recall(predictions: RunPredictions, *, label: str) -> Measured:
 
 @_metric(MetricFacts("macro F1", "higher", "share", (0, 1)))
 def macro_f1(predictions: RunPredictions) -> Measured:
-    """Mean of the classes' F1, in which predicting a class too often costs as much as missing it.
+    """Mean F1 over classes, in which predicting a class too often costs as much as missing it.
 
-    Formula: mean of 2 · right / (photos of the class + predictions of it), over the classes that occur among either.
+    Formula: mean of 2 · right / (photos of the class + predictions of it), over classes that occur in either.
 
     Source: Opitz and Burst, Macro F1 and macro F1, arXiv 1911.03347, 2019 (theirs is the mean of F1, as here).
 
@@ -235,10 +235,10 @@ def macro_f1(predictions: RunPredictions) -> Measured:
 
 @_metric(MetricFacts("MCC", "higher", "plain", (-1, 1), chance=Chance("one answer", _zero)))
 def mcc(predictions: RunPredictions) -> Measured:
-    """Matthews' correlation of predicted and true classes: 0 for predictions that ignore the photo, 1 for all right.
+    """Matthews' correlation of predicted and true classes: 0 for ignoring the photo, 1 for all correct.
 
-    Formula: (s · r − Σ pₖ tₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²)) of s photos, r right, pₖ predictions and tₖ photos of
-    class k; 0 where the root is.
+    Formula: (s · r − Σ pₖ tₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²)) for s photos, r right, with pₖ predictions and tₖ
+    photos of class k; 0 if the root is 0.
 
     Source: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, Computational
     Biology and Chemistry 28, 2004.
@@ -265,8 +265,8 @@ def mcc(predictions: RunPredictions) -> Measured:
 def auroc(predictions: RunPredictions) -> Measured:
     """Area under the ROC curve, each class against the rest and averaged over classes: how well probabilities rank.
 
-    Formula: chance that a photo of the class gets a higher probability of it than another photo, ties counting half;
-    mean over the test split's classes. It is 0.5 for guessing, and of two classes the same for either.
+    Formula: chance that a photo of the class gets a higher probability for it than another photo, ties counting half;
+    mean over the test split's classes. Guessing scores 0.5. With two classes, both have the same area.
 
     Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982.
 
@@ -294,7 +294,7 @@ def auroc(predictions: RunPredictions) -> Measured:
 def nll(predictions: RunPredictions) -> Measured:
     """Negative log-likelihood of the true classes, in nats: the cross-entropy on the test photos.
 
-    Formula: mean of −ln p(true class), p no less than 1.2e-7 (the resolution of single precision), so at most 15.9.
+    Formula: mean of −ln p(true class), with p at least 1.2e-7 (the resolution of single precision), so at most 15.9.
 
     Source: Good, Rational decisions, Journal of the Royal Statistical Society B 14, 1952.
 
@@ -312,7 +312,7 @@ def nll(predictions: RunPredictions) -> Measured:
 def brier(predictions: RunPredictions) -> Measured:
     """Squared error of the probabilities.
 
-    Formula: mean over photos of Σ (pₖ − 1[k = true])² over classes, 0 to 2; of two classes half of it, (p − y)².
+    Formula: mean over photos of Σ (pₖ − 1[k = true])² over classes, 0 to 2; for two classes half of that, (p − y)².
 
     Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
 
@@ -328,11 +328,11 @@ def brier(predictions: RunPredictions) -> Measured:
 
 @_metric(MetricFacts("ECE", "lower", "share", (0, 1), needs=("probabilities",)))
 def ece(predictions: RunPredictions, *, bins: Annotated[int, Between(1, 1000)] = 15) -> Measured:
-    """Expected calibration error: how far the confidence in predictions is from the share of them that is right.
+    """Expected calibration error: how far the confidence of predictions is from the share that is right.
 
-    Formula: photos are put into bins of equal width by the probability of the predicted class, those on an edge into
-    the lower bin; mean over bins, weighted by their photos, of |share right − mean confidence|. It is no average over
-    photos and biased upwards by few photos a bin, so its interval is over seeds only.
+    Formula: photos are binned by the probability of the predicted class, in bins of equal width; those on an edge go
+    into the lower bin. The error is the mean over bins, weighted by their photos, of |share right − mean confidence|.
+    It is not an average over photos, and bins with few photos bias it upwards, so its interval is over seeds only.
 
     Source: Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 2017.
 
@@ -351,7 +351,7 @@ def ece(predictions: RunPredictions, *, bins: Annotated[int, Between(1, 1000)] =
 
 @_metric(MetricFacts("memorised", "lower", "share", (0, 1), needs=("memorised",), of="training"))
 def memorised(predictions: RunPredictions) -> Measured:
-    """Share of the corrupted training photos on which a run predicts the wrong label that it was given.
+    """Share of the corrupted training photos on which a run predicts the wrong label it was given.
 
     Formula: mean over flipped training examples of 1[predicted = observed].
 
@@ -372,7 +372,7 @@ def recovered(predictions: RunPredictions) -> Measured:
 
 
 def recalls(predicted: Any, labels: Any, num_classes: int) -> Floats:
-    """Recall of every class [R, c]; NaN for a class without test photos."""
+    """Recall of each class [R, c]; NaN for a class without test photos."""
     correct = predicted == labels
     columns = [correct[:, labels == k].mean(axis=1) if (labels == k).any() else None for k in range(num_classes)]
     return np.stack([np.full(len(predicted), np.nan) if column is None else column for column in columns], axis=1)
@@ -381,7 +381,7 @@ def recalls(predicted: Any, labels: Any, num_classes: int) -> Floats:
 def _needed(predictions: RunPredictions, name: str) -> Floats:
     found: Floats | None = getattr(predictions, name)
     if found is None:
-        raise BadRequestError(f"the metric needs the runs' {name}, which these predictions do not hold")
+        raise BadRequestError(f"the metric needs the runs' {name}, but these predictions do not include them")
     return found
 
 
@@ -399,14 +399,14 @@ def _mean_of_photos(parts: Floats) -> Measured:
 
 
 def _confusion(predictions: RunPredictions) -> Floats:
-    """Photos of each true and each predicted class [R, c, c]."""
+    """Number of photos by true and predicted class [R, c, c]."""
     c, runs = len(predictions.classes), len(predictions.predicted)
     cell = (np.arange(runs)[:, None] * c + predictions.labels) * c + predictions.predicted
     return np.bincount(cell.ravel(), minlength=runs * c * c).reshape(runs, c, c).astype(float)
 
 
 def _with_influence(predictions: RunPredictions, values: Floats, slope: Floats) -> Measured:
-    """A function of the confusion matrix and its slope in that [R, c, c], which sums to zero over the photos."""
+    """Parts of a function of the confusion matrix, from its slope [R, c, c], which sums to zero over the photos."""
     runs = np.arange(len(values))[:, None]
     parts = values[:, None] + len(predictions.labels) * slope[runs, predictions.labels, predictions.predicted]
     return Measured(values, parts, np.zeros(len(predictions.labels), dtype=int))
@@ -419,14 +419,14 @@ def _ranked_above(scores: Floats, positive: np.ndarray[Any, np.dtype[np.bool_]])
     ordered, is_positive = np.take_along_axis(scores, order, axis=1), positive[order]
     places = np.arange(n)
     new = np.concatenate([np.ones((len(scores), 1), dtype=bool), ordered[:, 1:] != ordered[:, :-1]], axis=1)
-    first = np.maximum.accumulate(np.where(new, places, 0), axis=1)  # of the photos of the same score
+    first = np.maximum.accumulate(np.where(new, places, 0), axis=1)  # among the photos with the same score
     ends = np.concatenate([new[:, 1:], new[:, :1]], axis=1)
     end = np.minimum.accumulate(np.where(ends, places + 1, n)[:, ::-1], axis=1)[:, ::-1]
     negatives = np.concatenate([np.zeros((len(scores), 1), dtype=int), np.cumsum(~is_positive, axis=1)], axis=1)
-    beneath = (np.take_along_axis(negatives, first, axis=1) + np.take_along_axis(negatives, end, axis=1)) / 2
-    above = positive.sum() - ((first + end) / 2 - beneath)
+    below = (np.take_along_axis(negatives, first, axis=1) + np.take_along_axis(negatives, end, axis=1)) / 2
+    above = positive.sum() - ((first + end) / 2 - below)
     sizes = np.where(is_positive, positive.sum(), n - positive.sum())
-    shares = np.where(is_positive, beneath, above) / (n - sizes)
+    shares = np.where(is_positive, below, above) / (n - sizes)
     area = shares.mean(axis=1, where=is_positive, keepdims=True)
     parts = np.empty(scores.shape)
     np.put_along_axis(parts, order, area + (shares - area) * n / sizes, axis=1)

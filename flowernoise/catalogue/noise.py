@@ -1,13 +1,13 @@
-"""Noise models: how training labels come to be wrong.
+"""Noise models: how training labels become wrong.
 
-A noise model takes a :class:`NoiseRequest` and returns :class:`NoisyLabels`. It draws from the request's generators
-alone, so the same request gives the same labels, and it leaves the request's labels as they are.
+A noise model takes a :class:`NoiseRequest` and returns :class:`NoisyLabels`. It draws only from the request's
+generators, so the same request gives the same labels, and it does not change the request's labels.
 
-What a model says about itself where it is registered:
+A model is registered with these properties:
 
-- ``needs``: which of the request's optional inputs it takes, as names of fields, or a function that tells it from the
+- ``needs``: the optional inputs it takes from the request, as field names, or a function that derives them from the
   parameters (see :func:`needs_of`);
-- ``rated``: False where the model itself says how many labels are wrong, so that the request's rate is not used.
+- ``rated``: False if the model itself determines how many labels are wrong, so that the request's rate is not used.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from flowernoise.registry import Between, FilePath, Registry, Spec
 
 Temperature = Annotated[float, Between(0, open="low")]
 
-FLIP_RATE_SPREAD = 0.1  # of `instance`, as in the paper
-MAX_VOTES = 200_000  # ways in which workers can vote, up to which a vote's T is worked out
+FLIP_RATE_SPREAD = 0.1  # for `instance`, as in the paper
+MAX_VOTES = 200_000  # a vote's T is computed only if the workers can vote in at most this many ways
 
 noise_models = Registry("noise model")
 
@@ -65,12 +65,12 @@ def needs_of(spec: Spec) -> tuple[str, ...]:
 
 
 def is_rated(spec: Spec) -> bool:
-    """Whether a noise model takes rates, or knows itself how many labels are wrong."""
+    """Whether a noise model takes rates; False if it determines itself how many labels are wrong."""
     return bool(spec.entry.properties.get("rated", True))
 
 
 def on_backbone(text: str, backbone: str) -> str:
-    """The spec of a noise model that looks at photos through a backbone, with this one unless it names its own.
+    """A noise model's spec with this backbone filled in, if the model uses one and does not name its own.
 
     >>> on_backbone("instance", "efficientnet_lite0"), on_backbone("symmetric", "efficientnet_lite0")
     ('instance:backbone=efficientnet_lite0', 'symmetric')
@@ -85,12 +85,12 @@ def on_backbone(text: str, backbone: str) -> str:
 
 
 def stream_name(spec: Spec) -> str:
-    """What a noise model's random streams are told apart by: its spec but for the name that a user gave it."""
+    """What identifies a noise model's random streams: its spec, except the name that a user gave it."""
     return str(Spec(spec.entry, {**spec.values, "name": ""}) if "name" in spec.values else spec)
 
 
 def shown_names(texts: Collection[str]) -> dict[str, str]:
-    """What to call noise models: the name given, else the file's, else the spec; and the spec where two are alike.
+    """What to call noise models: the given name, else the file's, else the spec; always the spec if names clash.
 
     >>> shown_names(["symmetric", "observed:a/worst.csv,sha256=1f", "observed:b.csv,name=human,sha256=2e"]).values()
     dict_values(['symmetric', 'worst', 'human'])
@@ -105,32 +105,32 @@ def shown_names(texts: Collection[str]) -> dict[str, str]:
 def _shown_name(text: str) -> str:
     try:
         values = noise_models.parse(text).values
-    except BadRequestError:  # from a version that knows more, or the control
+    except BadRequestError:  # the control, or written by a newer version
         return text
     file = values.get("file")
     return str(values.get("name") or (PurePath(file).stem if file else text))
 
 
 def check_inputs(spec: Spec, request: NoiseRequest) -> None:
-    """Refuses a request without an input that the noise model needs.
+    """Refuses a request that lacks an input the noise model needs.
 
     Raises:
         BadRequestError: names the model and the input.
     """
     for need in needs_of(spec):
         if getattr(request, need) is None:
-            raise BadRequestError(f"noise model {spec.name} needs {need}, and there are none")
+            raise BadRequestError(f"noise model {spec.name} needs {need}, which are missing")
 
 
 @noise_models.register()
 def symmetric(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
-    """A wrong label is any of the other classes, all equally likely.
+    """A wrong label is any other class, all equally likely.
 
-    T = (1 − η) I + η/(c − 1) (J − I), J all ones. At η = (c − 1)/c the labels say nothing; beyond, the true
-    class is the least likely label.
+    T = (1 − η) I + η/(c − 1) (J − I), where J is all ones. At η = (c − 1)/c the labels carry no information;
+    above that, the true class is the least likely label.
 
     Args:
-        request: what is to be corrupted.
+        request: the labels to corrupt.
         count: ``exact`` makes round(η n) labels wrong, ``bernoulli`` tosses a coin for each.
 
     Source: Angluin and Laird, Learning from noisy examples, Machine Learning 2, 1988 (two classes); van Rooyen, Menon
@@ -154,14 +154,14 @@ def symmetric(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
 
 @noise_models.register()
 def uniform(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
-    """A share ρ of the labels is drawn anew from all classes, the true one included.
+    """A share ρ of the labels is redrawn from all classes, including the true one.
 
-    T = (1 − ρ) I + (ρ/c) J; ρ (1 − 1/c) of the labels become wrong. At ρ = 1 the labels say nothing; no rate inverts
-    them. The first experiment's noise.
+    T = (1 − ρ) I + (ρ/c) J; ρ (1 − 1/c) of the labels become wrong. At ρ = 1 the labels carry no information;
+    no rate makes the true class the least likely. This is the first experiment's noise.
 
     Args:
-        request: what is to be corrupted; its rate is ρ.
-        count: ``exact`` draws round(ρ n) labels anew, ``bernoulli`` tosses a coin for each.
+        request: the labels to corrupt; its rate is ρ.
+        count: ``exact`` redraws round(ρ n) labels, ``bernoulli`` tosses a coin for each.
 
     Source: Zhang, Bengio, Hardt, Recht and Vinyals, Understanding deep learning requires rethinking generalization,
     ICLR 2017 (partially corrupted labels).
@@ -182,12 +182,12 @@ def uniform(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
 
 @noise_models.register()
 def pairflip(request: NoiseRequest, *, count: Count = "exact") -> NoisyLabels:
-    """A wrong label is always the next class, and the first one after the last.
+    """A wrong label is always the next class; after the last comes the first.
 
-    T_ii = 1 − η, T_i,(i + 1 mod c) = η. Above η = 1/2 the next class is likelier than the true one.
+    T_ii = 1 − η, T_i,(i + 1 mod c) = η. Above η = 1/2 the next class is more likely than the true one.
 
     Args:
-        request: what is to be corrupted.
+        request: the labels to corrupt.
         count: ``exact`` makes round(η n) labels wrong, ``bernoulli`` tosses a coin for each.
 
     Source: Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, NeurIPS 2018.
@@ -208,20 +208,20 @@ def asymmetric(
     *,
     pairs: str = "",
     top: Annotated[int, Between(1)] = 2,
-    backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the confusion)
+    backbone: str = "resnet50",  # noqa: ARG001 (for the code that supplies the confusion)
     count: Count = "exact",
 ) -> NoisyLabels:
-    """Only some classes are mistaken, each for one other: named pairs, or those confused most without noise.
+    """Only some classes are mistaken, each for one other class: the pairs you name, or the most confused ones.
 
     T_ii = 1 − η and T_ij = η for each pair i/j; the other classes keep their labels.
 
     Args:
-        request: what is to be corrupted; η is the rate in each of the mistaken classes.
-        pairs: true/observed class by name, as in ``roses/tulips+daisy/dandelion``. Left out, the ``top`` pairs are
-            taken where linear heads trained without noise, asked about photos that they were not trained on, give the
-            observed class most probability; each class is mistaken for one other at most.
-        top: how many pairs are taken where none are named.
-        backbone: whose features these heads are trained on.
+        request: the labels to corrupt; η is the rate in each of the mistaken classes.
+        pairs: true/observed class by name, as in ``roses/tulips+daisy/dandelion``. By default, linear heads are trained
+            without noise, and the ``top`` pairs they confuse most on photos they were not trained on are taken; each
+            class is mistaken for at most one other.
+        top: how many pairs to take if none are named.
+        backbone: the backbone whose features these heads are trained on.
         count: ``exact`` makes round(η n_i) labels of each mistaken class wrong, ``bernoulli`` tosses a coin for each.
 
     Source: Patrini, Rozza, Menon, Nock and Qu, Making Deep Neural Networks Robust to Label Noise: A Loss Correction
@@ -257,22 +257,22 @@ def matrix(
     sha256: str = "",
     count: Count = "exact",
 ) -> NoisyLabels:
-    """Any transition matrix, from a file.
+    """Any transition matrix, read from a file.
 
-    The file holds T[i, j] = P(observed j | true i): a row for each true class, in the order of the classes, each
-    summing to 1. Σ n_i (1 − T_ii) labels become wrong; no ``--rates``.
+    The file holds T[i, j] = P(observed j | true i): one row per true class, in the order of the classes, each summing
+    to 1. Σ n_i (1 − T_ii) labels become wrong; ``--rates`` does not apply.
 
     Args:
-        request: what is to be corrupted; its rate is not used.
-        file: CSV (c rows of c numbers; class names may head columns and rows, and are checked), JSON (a list of c
-            lists) or NumPy's ``.npy``.
-        name: what tables and pictures call it; the file's name without its suffix if empty.
-        sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
-        count: ``exact`` makes round(Σ n_i (1 − T_ii)) labels wrong, in each class its share up to one label;
-            ``bernoulli`` draws each label on its own.
+        request: the labels to corrupt; its rate is not used.
+        file: CSV (c rows of c numbers; columns and rows may start with class names, which are checked), JSON (a list of
+            c lists) or NumPy's ``.npy``.
+        name: the name in tables and pictures; if empty, the file's name without its suffix.
+        sha256: start of the file's digest. ``corrupt`` adds it, so that different content makes a different draw.
+        count: ``exact`` makes round(Σ n_i (1 − T_ii)) labels wrong, within one label of each class's share;
+            ``bernoulli`` draws each label independently.
 
     Raises:
-        BadRequestError: no such file, not a stochastic matrix, or not one of c classes.
+        BadRequestError: the file is missing, or does not hold a stochastic matrix of c classes.
 
     Source: Natarajan, Dhillon, Ravikumar and Tewari, Learning with Noisy Labels, NeurIPS 2013 (class-conditional
     noise).
@@ -286,7 +286,7 @@ def matrix(
 
 
 def from_matrix(request: NoiseRequest, T: Matrix, count: Count = "exact") -> NoisyLabels:
-    """What :func:`matrix` draws, of a transition matrix that is there as an array.
+    """What :func:`matrix` draws, from a transition matrix given as an array.
 
     >>> request = NoiseRequest(np.zeros(10, int), 2, 0.0, np.random.default_rng(0))
     >>> int(from_matrix(request, np.array([[0.7, 0.3], [0.0, 1.0]])).labels.sum())
@@ -297,7 +297,7 @@ def from_matrix(request: NoiseRequest, T: Matrix, count: Count = "exact") -> Noi
     per_class = np.bincount(request.labels, minlength=len(T))
     chosen = choose_in_classes(request, shared_out(per_class * (1 - np.diag(T)), request.generator))
     mistakes = T * (1 - np.eye(len(T)))
-    np.fill_diagonal(mistakes, ~mistakes.any(axis=1))  # rows that nobody draws from
+    np.fill_diagonal(mistakes, ~mistakes.any(axis=1))  # rows that are never drawn from
     labels = request.labels.copy()
     labels[chosen] = draw_from_rows(request.labels[chosen], mistakes, request.generator)
     return NoisyLabels(labels, T)
@@ -308,21 +308,23 @@ def instance(
     request: NoiseRequest,
     *,
     temperature: Temperature = 1.0,
-    backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the features)
+    backbone: str = "resnet50",  # noqa: ARG001 (for the code that supplies the features)
     count: Count = "exact",
 ) -> NoisyLabels:
-    """Every photo has a rate of its own, and its looks decide what it is mistaken for (part-dependent noise).
+    """Each photo has its own rate, and its appearance decides what it is mistaken for (part-dependent noise).
 
     q ~ N(η, 0.1²) truncated to [0, 1] for each photo, W ~ N(0, 1) in R^{c×d×c} for each seed; a = x·W[y] / temperature,
-    a_y = −∞; P = q·softmax(a), P_y = 1 − q. Features x are scaled to length 1, as on 2,048 of them the softmax would
-    saturate; the paper takes pixels as they are, which a low temperature comes near. No T: it differs by photo.
+    a_y = −∞; P = q·softmax(a), P_y = 1 − q. Features x are scaled to length 1, because on 2,048 of them the softmax
+    would saturate. The paper uses unscaled pixels; a low temperature comes close to that. T differs by photo, so none
+    is given.
 
     Args:
-        request: what is to be corrupted.
-        temperature: below 1 a photo is nearly always mistaken for one class, above 1 for any.
-        backbone: whose features.
-        count: ``exact`` makes round(η n) labels wrong, drawn in proportion to q; ``bernoulli`` tosses q's coin for
-            each, and the mean of q is off near the ends (.129 at η = .1). At rates of 0 and 1 q is the rate.
+        request: the labels to corrupt.
+        temperature: well below 1 a photo is nearly always mistaken for the same class, above 1 for any class.
+        backbone: the backbone whose features are used.
+        count: ``exact`` makes round(η n) labels wrong, drawn in proportion to q; ``bernoulli`` tosses a coin of
+            chance q for each, and the mean of q differs from η near 0 and 1 (.129 at η = .1). At rates 0 and 1, q is
+            the rate.
 
     Source: Xia et al., Part-dependent Label Noise: Towards Instance-dependent Label Noise, NeurIPS 2020, and its code.
 
@@ -342,7 +344,7 @@ def instance(
         W = streams[label].normal(size=(features.shape[1], c))
         scores = unit_length(features[members]) @ W / temperature
         scores[:, label] = -np.inf
-        # the largest of scores plus Gumbel noise is a draw from their softmax
+        # the largest score after adding Gumbel noise is a draw from the softmax
         labels[members] = (scores + request.generator.gumbel(size=scores.shape)).argmax(axis=1)
     return NoisyLabels(labels, None)
 
@@ -351,22 +353,23 @@ def instance(
 def boundary(
     request: NoiseRequest,
     *,
-    backbone: str = "resnet50",  # noqa: ARG001 (for whoever supplies the probabilities)
+    backbone: str = "resnet50",  # noqa: ARG001 (for the code that supplies the probabilities)
     count: Count = "exact",
 ) -> NoisyLabels:
-    """The photos of which a model trained without noise is unsure are mistaken, for the class it takes them for next.
+    """Photos that a model trained without noise is unsure about get the most probable wrong class.
 
-    Drawn in proportion to the entropy −Σ_k p_k log p_k of that model's prediction p for a photo that it was not trained
-    on; the wrong label is the most probable class other than the true one. No T: it differs by photo.
+    Photos are drawn in proportion to the entropy −Σ_k p_k log p_k of the model's prediction p, for photos it was not
+    trained on. The wrong label is the most probable class other than the true one. T differs by photo, so none is
+    given.
 
     Args:
-        request: what is to be corrupted.
-        backbone: on whose features that model, linear heads in five folds, is trained.
-        count: ``exact`` makes round(η n) labels wrong; ``bernoulli`` tosses a coin for each, of odds in proportion to
-            the entropy (1 at most) and of mean η.
+        request: the labels to corrupt.
+        backbone: the backbone whose features the model (linear heads in five folds) is trained on.
+        count: ``exact`` makes round(η n) labels wrong; ``bernoulli`` tosses a coin for each, with a chance in
+            proportion to the entropy (at most 1) and mean η.
 
     Source: after Algan and Ulusoy, Label Noise Types and Their Effects on Deep Learning, arXiv:2003.10471, 2020, where
-    a distilled model's softmax tells which labels flip, and to what. Weighting by entropy and out-of-fold predictions
+    a distilled model's softmax decides which labels flip, and to what. Weighting by entropy and out-of-fold predictions
     are ours.
 
     Example: ``flowernoise corrupt --noise boundary --rates 0.2``
@@ -393,19 +396,19 @@ def annotators(
     label: Literal["one", "majority", "dissenting"] = "one",
     spread: Annotated[float, Between(0, 10)] = 0.5,
 ) -> NoisyLabels:
-    """Several workers label every photo, each with errors of their own; one of their labels is taken.
+    """Several workers label every photo, each making different errors; one of their labels is used.
 
-    Worker r has error rate η_r (log-normal, of mean η over the workers, 1 at most) and makes errors of a kind of their
-    own: row i of T_r is 1 − η_r on the diagonal, and η_r shared out over the other classes uniformly at random
-    (Dirichlet(1)). Train and val of a seed have the same workers. T of ``one`` is the mean of the T_r; that of a vote
-    is worked out where the workers can vote in at most 200,000 ways, and is missing otherwise.
+    Worker r has error rate η_r (log-normal, at most 1, with mean η over the workers) and a pattern of errors:
+    row i of T_r is 1 − η_r on the diagonal, with η_r split at random over the other classes (Dirichlet(1)). Train and
+    val of a seed share workers. T of ``one`` is the mean of the T_r. T of a vote is computed if the workers can vote in
+    at most 200,000 ways; otherwise it is missing.
 
     Args:
-        request: what is to be corrupted; η is the workers' mean error rate, so votes are wrong more or less often.
-        workers: how many.
-        label: ``one`` of a worker at random; the ``majority`` (ties at random); or a ``dissenting`` one, a wrong label
-            if any worker gave one, at random among them.
-        spread: standard deviation of log η_r before it is scaled to its mean; 0 makes all workers equally good.
+        request: the labels to corrupt; η is the workers' mean error rate; votes may be wrong more or less often.
+        workers: the number of workers.
+        label: ``one`` takes a random worker's label, ``majority`` the most common one (ties at random), and
+            ``dissenting`` a random wrong one if any worker gave one.
+        spread: standard deviation of log η_r before scaling to the mean; 0 makes all workers equally good.
 
     Source: Dawid and Skene, Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm, Applied
     Statistics 28, 1979 (a matrix for each worker); Wei et al., Learning with Noisy Labels Revisited, ICLR 2022 (three
@@ -432,26 +435,26 @@ def annotators(
 def observed(
     request: NoiseRequest,
     *,
-    file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for whoever supplies the labels, as are the others)
+    file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for the code that supplies the labels, as are the others)
     field: str = "",  # noqa: ARG001
     name: str = "",  # noqa: ARG001
     partial: bool = False,  # noqa: ARG001
     sha256: str = "",  # noqa: ARG001
 ) -> NoisyLabels:
-    """The labels that people really gave: no ``--rates``, the same for all seeds, no nominal T.
+    """Labels that people really gave: the same for all seeds, without ``--rates`` or a nominal T.
 
-    From a file, or from a field of the source where that is of TensorFlow Datasets (``tfds:cifar10_n``).
+    They come from a file, or from a field of a TensorFlow Datasets source (``tfds:cifar10_n``).
 
     Args:
-        request: what is to be corrupted; its rate is not used.
-        file: CSV with a header: ``path`` (or ``id``) and ``label`` or ``observed_label`` (a class by name), a row for
-            each photo of train and val; rows of test photos are passed over, and so are other columns. A path is that
-            in the source, or an absolute one, or the file's name where it is the only one. What ``corrupt --export``
-            writes is such a file.
-        field: name of the source's field, such as ``worse_label``.
-        name: what tables and pictures call it; the file's name without its suffix if empty.
-        partial: the file has rows for some photos, and the others keep their label.
-        sha256: start of the file's digest. ``corrupt`` adds it, so that another content is another draw.
+        request: the labels to corrupt; its rate is not used.
+        file: CSV with a header: ``path`` (or ``id``) and ``label`` or ``observed_label`` (a class name), with a row
+            for each photo of train and val. Rows of test photos and other columns are ignored. A path can be the path
+            in the source, an absolute path, or a file name that occurs only once. ``corrupt --export`` writes such a
+            file.
+        field: name of a field of the source, such as ``worse_label``.
+        name: the name in tables and pictures; if empty, the file's name without its suffix.
+        partial: the file has rows for only some photos; the others keep their labels.
+        sha256: start of the file's digest. ``corrupt`` adds it, so that different content makes a different draw.
 
     Source: as in Wei et al., Learning with Noisy Labels Revisited: A Study Using Real-World Human Annotations,
     ICLR 2022.
@@ -467,7 +470,7 @@ def observed(
 
 
 def expected_rate(true: Labels, noisy: NoisyLabels) -> float:
-    """The share of wrong labels that the nominal T leads to expect, or the realised one where there is no T.
+    """The share of wrong labels expected from the nominal T; the realised share if there is no T.
 
     >>> expected_rate(np.array([0, 0, 1]), NoisyLabels(np.array([0, 1, 1]), np.array([[0.25, 0.75], [0.0, 1.0]])))
     0.5

@@ -1,4 +1,4 @@
-"""A directory of photos, one folder a class: what is taken from it, what is left out, and why."""
+"""A directory of photos with one folder per class: what is used, what is left out, and why."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flowernoise.safe import images
 from flowernoise.safe.paths import as_utf8, name_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-# How the record of `prepare` begins: the folder that holds it is an artifacts directory.
+# How the record of `prepare` begins; a folder that holds one is an artifacts directory.
 _RECORD, _RECORD_START = "dataset.json", re.compile(rb'\{"schema": \d+, "kind": "dataset"')
-_START = 64  # bytes of a file that tell what it is
+_START = 64  # bytes at the start of a file that show what it is
 
 _HIDDEN = ("hidden", "rename it without the dot if it belongs to the photos")
 _ARTIFACTS = ("an artifacts directory of flowernoise", "keep it beside the photos, with --artifacts")
@@ -31,7 +31,7 @@ _LINKED_FOLDER = ("a link to a folder of the source, whose photos are taken wher
 
 @dataclasses.dataclass(frozen=True)
 class PassedOver:
-    """A file or folder that was left out, why, and what to do about it; the path of a folder ends in a slash."""
+    """A file or folder that was left out, why, and what to do about it; folder paths end in a slash."""
 
     path: str
     reason: str
@@ -54,13 +54,13 @@ class PhotoFolder:
 
 
 def scan(root: Path) -> PhotoFolder:
-    """Looks through a directory. Photos are known by their content, where their suffix does not tell.
+    """Looks through a directory. Files without a usual suffix are recognised as photos by their content.
 
     Raises:
-        BadRequestError: it is an artifacts directory, or two of its classes have names that can be taken for the same.
-        OSError: it cannot be listed.
+        BadRequestError: it is an artifacts directory, or two of its classes have names that could be confused.
+        OSError: its contents cannot be listed.
     """
-    if _is_artifacts_directory(root):
+    if is_artifacts_directory(root):
         raise BadRequestError(f"{root} is an artifacts directory of flowernoise; give the folder with your photos")
     look = _Look(root)
     of_classes = sorted(look.classes().items(), key=lambda item: as_utf8(item[0]))
@@ -76,18 +76,18 @@ def scan(root: Path) -> PhotoFolder:
 
 
 class _Look:
-    """A look at everything below a directory."""
+    """Goes through everything below a directory."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._real = root, os.path.realpath(root)
         self.passed_over: list[PassedOver] = []
 
     def name(self, path: Path) -> str:
-        """A path as it is shown and kept, relative to the source."""
+        """A path relative to the source, as it is shown and stored."""
         return name_of(path.relative_to(self._root))
 
     def classes(self) -> dict[str, list[Path]]:
-        """The photos of each folder that has some."""
+        """The photos of each folder that has any."""
         found: dict[str, list[Path]] = {}
         for entry in _listed(self._root):
             why = self._why_not(entry)
@@ -127,7 +127,7 @@ class _Look:
             if _is_folder(entry):
                 return _LINKED_FOLDER
         if _is_folder(entry):
-            return _ARTIFACTS if _is_artifacts_directory(Path(entry.path)) else None
+            return _ARTIFACTS if is_artifacts_directory(Path(entry.path)) else None
         if entry.name.lower().endswith(SUFFIXES):
             return None
         if entry.is_symlink() and not Path(entry.path).exists():
@@ -140,7 +140,7 @@ class _Look:
 
 
 def _why_no_photo(entry: os.DirEntry[str]) -> tuple[str, str] | None:
-    """Why a file is not taken for a photo, by its content; None where it is one."""
+    """Why a file's content is not that of a photo; None if it is a photo."""
     form = images.format_of(_start(Path(entry.path))) if entry.is_file() else None
     if form is None:
         return _NO_PHOTO
@@ -152,7 +152,7 @@ def _why_no_photo(entry: os.DirEntry[str]) -> tuple[str, str] | None:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False
 
 
@@ -162,7 +162,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _start(file: Path) -> bytes:
-    """The first bytes of a file; none of one that cannot be read."""
+    """The first bytes of a file; empty if it cannot be read."""
     try:
         with file.open("rb") as stream:
             return stream.read(_START)
@@ -170,12 +170,13 @@ def _start(file: Path) -> bytes:
         return b""
 
 
-def _is_artifacts_directory(folder: Path) -> bool:
+def is_artifacts_directory(folder: Path) -> bool:
+    """Whether `prepare` has made a data set in a folder."""
     return _RECORD_START.match(_start(folder / _RECORD)) is not None
 
 
 def _refuse_equal(root: Path, names: Sequence[str]) -> None:
-    """Refuses classes that would be one where names are written, normalised or compared in another way."""
+    """Refuses classes whose names become equal when written, normalised or compared without case."""
     seen: dict[str, str] = {}
     for name in names:
         key = _normal(_normal(name_of(name)).casefold())
@@ -189,10 +190,10 @@ def _refuse_equal(root: Path, names: Sequence[str]) -> None:
 
 def _how_equal(one: str, other: str) -> str:
     if one == other:
-        return "are written alike, as one of them is not UTF-8 or not printable"
+        return "look alike when written, as one of them is not UTF-8 or not printable"
     if _normal(one) == _normal(other):
         return "are the same letters in different Unicode forms"
-    return "differ in nothing but upper and lower case"
+    return "differ only in upper and lower case"
 
 
 def _normal(name: str) -> str:

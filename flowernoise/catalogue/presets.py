@@ -1,4 +1,4 @@
-"""Presets of ``run``: named experiments, and what was published about them."""
+"""Presets for ``run``: named experiments and their published results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowernoise.registry import did_you_mean
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A published figure: which rows it is about, and its range as a share."""
+    """A published figure: the rows it belongs to, and its range as a share."""
 
     label: str
     noise: str
@@ -24,7 +24,7 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Options of ``run`` by name, the published figures with their metric, and why ours differ from them."""
+    """Options for ``run`` by name, the published figures with their metric, and why our figures differ."""
 
     options: Mapping[str, Any]
     metric: str
@@ -32,7 +32,7 @@ class Preset:
     why: str
 
     def trains_with(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the preset trains with these settings, of which it need not name all."""
+        """Whether the preset trains with these settings; those it does not name may have any value."""
         return all(settings.get(name, value) == value for name, value in self.options.items())
 
 
@@ -64,9 +64,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 Published("corrupted, L1", "uniform", "mae", 0.5938, 0.7917),
             ),
             why=(
-                "The published figures are shares of 96 test photos. Its script drew the noise once for all labels or "
-                "for none, trained the corrupted models from scratch with five outputs and its control from ImageNet "
-                "with one, and compared L1's five outputs with a class number; here only labels and loss differ."
+                "The published figures are shares of 96 test photos. The original script redrew either all labels or "
+                "none. It trained the corrupted models from scratch with five outputs, but its control from ImageNet "
+                "with one, and L1 compared five outputs with a class number. Here only labels and loss differ."
             ),
         )
     }
@@ -77,7 +77,7 @@ def named(name: str) -> Preset:
     """A preset by name.
 
     Raises:
-        BadRequestError: there is none of that name.
+        BadRequestError: there is no preset with that name.
     """
     if name not in PRESETS:
         raise BadRequestError(f"unknown preset {name!r}{did_you_mean(name, PRESETS)}; there are: {', '.join(PRESETS)}")

@@ -1,4 +1,4 @@
-"""The softmax of logits and its logarithm, computed so that neither values nor gradients overflow or cancel.
+"""The softmax of logits and its logarithm, computed so that neither values nor gradients overflow or lose precision.
 
 Written with ``keras.ops``; Keras is imported when a function is first called. p = softmax(logits), p_y is the
 probability of the observed label.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-Tensor = Any  # a tensor of the Keras backend in use; inputs may be NumPy arrays
+Tensor = Any  # a tensor of the current Keras backend; inputs may be NumPy arrays
 
 
 class _LazyOps:
-    """``keras.ops``, imported when first used: Keras takes seconds to import, the list of losses should not."""
+    """``keras.ops``, imported when first used: Keras takes seconds to import, but listing the losses should not."""
 
     def __getattr__(self, name: str) -> Any:
         import keras
@@ -22,7 +22,7 @@ class _LazyOps:
 
 ops = _LazyOps()
 
-LOG_OF_ZERO = -1e9  # stands for log 0 where −inf would make gradients NaN
+LOG_OF_ZERO = -1e9  # replaces log 0, as −inf would make gradients NaN
 
 
 def log_p(logits: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def log_p(logits: Tensor) -> Tensor:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Half-precision values as float32; float64 stays."""
+    """Half-precision values as float32; float64 stays float64."""
     values = ops.convert_to_tensor(values)
     return values if "float64" in str(values.dtype) else ops.cast(values, "float32")
 
@@ -47,12 +47,12 @@ def log_p_y(y_true: Tensor, logits: Tensor) -> Tensor:
 
 
 def rest(y_true: Tensor, logits: Tensor) -> Tensor:
-    """1 − p_y, without cancellation where p_y is near 1."""
+    """1 − p_y, accurate when p_y is near 1."""
     return -ops.expm1(log_p_y(y_true, logits))
 
 
 def focal_of_each(logits: Tensor, gamma: float) -> Tensor:
-    """Focal loss of every label, [n, c]; (1 − p)^γ by its logarithm, as its own gradient is infinite at p = 1."""
+    """Focal loss of every label, [n, c]; (1 − p)^γ comes from its logarithm, as its gradient is infinite at p = 1."""
     each = log_p(logits)
     top = ops.one_hot(ops.argmax(each, axis=-1), each.shape[-1], dtype="bool")
     log_rest_of_top = ops.logsumexp(ops.where(top, LOG_OF_ZERO, each), axis=-1, keepdims=True)
@@ -61,15 +61,15 @@ def focal_of_each(logits: Tensor, gamma: float) -> Tensor:
 
 
 def clamped_p(logits: Tensor) -> Tensor:
-    """Probabilities [n, c], kept off 0 and 1 by 1e-4."""
+    """Probabilities [n, c], clipped to [1e-4, 1 − 1e-4]."""
     return ops.clip(ops.exp(log_p(logits)), 1e-4, 1 - 1e-4)
 
 
 def tempered_log_p(logits: Tensor, t: float) -> Tensor:
     """Log of the tempered softmax, t > 1.
 
-    The normaliser λ comes from the paper's fixed-point iteration and is polished by Newton's method. Its gradient is
-    known, dλ/dlogits = p^t / Σ p^t, so none is taken through the iterations.
+    The normaliser λ comes from the paper's fixed-point iteration, refined by Newton's method. Its gradient is known,
+    dλ/dlogits = p^t / Σ p^t, so the iterations are not differentiated.
     """
     logits = at_least_float32(logits)
     logits = logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))

@@ -25,8 +25,8 @@ from flowernoise.registry import Between, Registry, Spec
 from flowernoise.safe import downloads
 from flowernoise.safe.paths import name_of
 
-MAX_BYTES = 150_000_000  # of a photo's file; a BMP of 47 megapixels takes 141 million
-DOWNLOAD_RETRIES = 0  # TFDS would try for minutes, also after it was told to stop
+MAX_BYTES = 150_000_000  # in a photo's file; a BMP of 47 megapixels takes 141 million
+DOWNLOAD_RETRIES = 0  # TFDS would retry for minutes, even after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
 TFDS_INFO_URL = "https://storage.googleapis.com"
@@ -34,7 +34,7 @@ TFDS_INFO_URL = "https://storage.googleapis.com"
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """One labelled photo: where it lies in its source, its class, and a way to its encoded bytes."""
+    """One labelled photo: its path in the source, its class, and a function that reads its encoded bytes."""
 
     path: str
     label: int
@@ -48,7 +48,7 @@ class Source:
     Args:
         classes: names of the classes; a photo's label is an index into them.
         total: number of photos.
-        photos: iterates over the photos, again at each call.
+        photos: iterates over the photos; each call starts again.
     """
 
     classes: tuple[str, ...]
@@ -58,10 +58,10 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class SourceContext:
-    """What a source may need besides its spec.
+    """What a source may need in addition to its spec.
 
     Args:
-        data_dir: where TensorFlow Datasets keeps prepared sets; None for its own default.
+        data_dir: where TensorFlow Datasets keeps prepared data sets; None means its default.
         show_download: whether a download may show its own progress display.
     """
 
@@ -73,13 +73,13 @@ sources = Registry("source")
 
 
 def parse_source(text: str) -> Spec:
-    """Reads a SOURCE as the command line takes it: a registered name, ``tfds:NAME``, or a directory.
+    """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, or a directory.
 
     >>> str(parse_source("tfds:cifar10")), str(parse_source("./photos"))
     ('tfds:cifar10', 'folder:photos')
 
     Raises:
-        BadRequestError: neither a source's name nor a directory.
+        BadRequestError: it is neither the name of a source nor a directory.
     """
     name = text.partition(":")[0]
     is_path = text.startswith((".", "~", "/")) or os.sep in name or (text != "" and _is_directory(Path(text)))
@@ -89,7 +89,7 @@ def parse_source(text: str) -> Spec:
         text = text.partition(":")[2].removeprefix("path=")
     elif not is_path:
         names = ", ".join(entry.name for entry in sources if entry.name not in ("folder", "tfds"))
-        raise BadRequestError(f"unknown source {text!r}: not a directory here, and not one of {names}, tfds:NAME")
+        raise BadRequestError(f"unknown source {text!r}: it is not a directory here, nor one of {names}, tfds:NAME")
     if not text:
         raise BadRequestError("folder: needs a directory, as in folder:photos")
     try:
@@ -101,15 +101,15 @@ def parse_source(text: str) -> Spec:
 
 @dataclasses.dataclass(frozen=True)
 class LabelWords:
-    """What labels are called where people read of them: clean only if the program made them.
+    """What labels are called in everything people read: clean only if the program made them.
 
-    All others are as given: nobody has checked them here, and noise adds wrong labels to those there may be.
+    All other labels are "as given": nobody has checked them, and noise adds to the wrong labels they may already have.
 
     Args:
         are_clean: whether the program made them.
-        labels: the labels of a source.
-        wrong: what labels are that noise has made wrong.
-        true_class: the class that an answer is held against.
+        labels: words for a source's labels.
+        wrong: words for labels that noise has made wrong.
+        true_class: words for the class that a prediction is compared with.
         truth: the same in a formula.
     """
 
@@ -120,7 +120,7 @@ class LabelWords:
     truth: str
 
     def test_photos(self, count: int) -> str:
-        """How many test photos there are, and what their labels are.
+        """The number of test photos and the kind of labels they have.
 
         >>> label_words("synthetic").test_photos(1000), label_words("folder:photos").test_photos(60)
         ('1,000 clean test photos', '60 test photos with labels as given')
@@ -133,7 +133,7 @@ AS_GIVEN = LabelWords(False, "labels as given", "added wrong", "class as given",
 
 
 def label_words(*specs: str) -> LabelWords:
-    """What to call the labels of these sources together; a source that is not known here has not made its labels.
+    """What to call the labels of these sources together; unknown sources count as labels as given.
 
     >>> label_words("synthetic:photos=500").labels, label_words("synthetic", "tfds:cifar10").labels
     ('clean labels', 'labels as given')
@@ -146,12 +146,12 @@ def label_words(*specs: str) -> LabelWords:
 def tf_flowers(context: SourceContext) -> Source:
     """Flower photos of five classes (3,670, CC-BY) through TensorFlow Datasets.
 
-    The TensorFlow Team, "Flowers", 2019; a download of 218 MiB, unless a prepared copy lies in the data directory.
+    The TensorFlow Team, "Flowers", 2019. Downloads 218 MiB unless the data directory has a prepared copy.
 
     Example: ``flowernoise prepare tf_flowers --data-dir ~/tensorflow_datasets``
     """
     source = _from_tfds("tf_flowers", context, TF_FLOWERS_URL, is_file=True)
-    if set(source.classes) != TF_FLOWERS_CLASSES:  # their names lie in a file of their own, without a checksum
+    if set(source.classes) != TF_FLOWERS_CLASSES:  # the names are in a separate file, without a checksum
         found = ValueError(f"its classes are called {', '.join(source.classes) or 'nothing'}")
         raise _cannot_provide("tf_flowers", context.data_dir, found)
     return source
@@ -159,7 +159,7 @@ def tf_flowers(context: SourceContext) -> Source:
 
 @sources.register(unkeyed="name")
 def tfds(context: SourceContext, *, name: str) -> Source:
-    """Any image classification set of TensorFlow Datasets, all its labelled splits together.
+    """Any image classification set from TensorFlow Datasets, with all labelled splits combined.
 
     Example: ``flowernoise prepare tfds:cifar10``
     """
@@ -170,16 +170,16 @@ def tfds(context: SourceContext, *, name: str) -> Source:
 
 @sources.register(unkeyed="path")
 def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
-    """A directory of your own with one folder a class (JPEG, PNG, WebP, BMP; folders may be nested).
+    """Your own directory with one folder per class (JPEG, PNG, WebP, BMP; folders may be nested).
 
-    Photos are known by their content; HEIC is read where ``flowernoise[heic]`` is installed. Whatever else is there is
-    left out and named: hidden files, links out of the directory, artifacts directories, and what is not a photo.
+    Photos are recognised by their content. HEIC needs ``flowernoise[heic]``. Everything else is left out and listed:
+    hidden files, links out of the directory, artifacts directories, and files that are not photos.
 
     Example: ``flowernoise prepare ./photos``
     """
     root = Path(path)
     if not _is_directory(root):
-        raise BadRequestError(f"{path} is not a directory; give one with a folder of photos for each class")
+        raise BadRequestError(f"{path} is not a directory; give a directory with one folder of photos per class")
     try:
         found = photo_folders.scan(root)
     except OSError as error:
@@ -187,7 +187,7 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
     if len(found.classes) < 2:
         there = f"only {found.classes[0]!r}" if found.classes else "none"
         raise BadRequestError(
-            f"{path} needs at least two folders with photos; there is {there}{_left_out(found.passed_over)}"
+            f"{path} needs at least two folders with photos; it has {there}{_left_out(found.passed_over)}"
         )
 
     def photos() -> Iterator[Photo]:
@@ -198,7 +198,7 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
 
 
 def _left_out(passed_over: tuple[PassedOver, ...]) -> str:
-    """The first things that a directory without classes has instead, to end an error with."""
+    """The first things that a directory without classes holds instead, as the end of an error."""
     if not passed_over:
         return ""
     shown = "; ".join(f"{each.path} is {each.reason} ({each.way_out})" for each in passed_over[:3])
@@ -213,9 +213,9 @@ def synthetic(
     size: Annotated[int, Between(16, 1024)] = 224,
     seed: Annotated[int, Between(0)] = 0,
 ) -> Source:
-    """Flowers that the program draws itself, of the classes of tf_flowers; needs no download.
+    """Flowers drawn by the program itself, in the classes of tf_flowers, without a download.
 
-    Deterministic: the same parameters give the same photos, equally many of each class.
+    The same parameters always give the same photos, with equally many per class.
 
     Example: ``flowernoise prepare synthetic:photos=500``
     """
@@ -238,13 +238,13 @@ def synthetic(
 
 
 def fingerprint(spec: Spec) -> str | None:
-    """A text that changes when the photos of a directory do; None for sources that do not change by themselves."""
+    """Text that changes when the photos in a directory change; None for sources that never change by themselves."""
     found = _scanned(spec)
     return None if found is None else "\n".join(_state(file) for _, _, file in found.photos)
 
 
 def passed_over(spec: Spec) -> tuple[PassedOver, ...]:
-    """What lies in a directory of photos and is not taken, by path; nothing for other sources."""
+    """What is left out of a directory of photos, by path; empty for other sources."""
     found = _scanned(spec)
     return () if found is None else found.passed_over
 
@@ -259,7 +259,7 @@ def _scanned(spec: Spec) -> photo_folders.PhotoFolder | None:
 
 
 def _is_directory(path: Path) -> bool:
-    """Whether a directory is there; not, too, where a name is longer than names can be."""
+    """Whether a directory exists; False if its name is too long."""
     try:
         return path.is_dir()
     except OSError:
@@ -270,15 +270,15 @@ def _state(file: Path) -> str:
     try:
         status = file.stat()
         return f"{name_of(file)} {status.st_size} {status.st_mtime_ns}"
-    except OSError as error:  # such as a link that leads nowhere: unreadable, but no reason to overlook the others
+    except OSError as error:  # such as a broken link: it cannot be read, but the others still count
         return f"{name_of(file)} {error.strerror}"
 
 
 def _read(file: Path) -> bytes:
-    """A regular file's bytes; a pipe or a device could keep us waiting, or never end."""
+    """A regular file's bytes; reading a pipe or a device could block or never end."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.ENOTSUP, "no regular file")
+        raise OSError(errno.ENOTSUP, "not a regular file")
     if status.st_size > MAX_BYTES:
         raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MAX_BYTES:,}")
     with file.open("rb") as stream:
@@ -286,7 +286,7 @@ def _read(file: Path) -> bytes:
 
 
 def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:
-    """A set of TensorFlow Datasets; ``url`` is the file it is made from, or something at the host that tells of it."""
+    """A set from TensorFlow Datasets; ``url`` is the file it is made from, or its host if ``is_file`` is False."""
     prepared = _prepared_directory(name, context.data_dir)
     if prepared is None:
         _refuse_without_network(name, context.data_dir, url, is_file)
@@ -307,8 +307,10 @@ def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) ->
             for index, example in enumerate(_examples(tensorflow_datasets.as_numpy(examples), name, prepared)):
                 label = int(example[label_key])
                 if label >= len(classes):
-                    raise _cannot_provide(name, prepared, ValueError(f"a photo is of class {label} of {len(classes)}"))
-                if label >= 0:  # unlabelled test splits carry −1
+                    raise _cannot_provide(
+                        name, prepared, ValueError(f"a photo has class {label}, but there are only {len(classes)}")
+                    )
+                if label >= 0:  # unlabelled test splits have −1
                     yield Photo(f"{split}/{index:06}", label, functools.partial(bytes, example[image_key]))
 
     return Source(classes, total, photos)
@@ -319,13 +321,13 @@ def _refuse_without_network(name: str, data_dir: Path | None, url: str, is_file:
     if status is None:
         problem = f"{host} cannot be reached to download it"
     elif is_file and status >= 400:
-        problem = f"{host} answers {status} when asked for it"
+        problem = f"{host} returns status {status} for it"
     else:
         return
     where = f"not in {data_dir}" if data_dir else "not on this machine"
     raise FlowernoiseError(
         f"{name} is {where} and {problem}; use --data-dir DIR with a prepared TFDS directory, or give a folder of "
-        "photos (one folder a class) in place of the name"
+        "photos (one folder per class) instead of the name"
     )
 
 
@@ -337,13 +339,13 @@ def _open_builder(library: Any, name: str, prepared: Path | None, context: Sourc
         _download(library, builder, context.show_download)
         return builder
     except library.core.registered.DatasetNotFoundError as error:
-        raise BadRequestError(f"TensorFlow Datasets knows no {name!r}") from error
-    except Exception as error:  # TFDS raises whatever its readers and its downloads meet
+        raise BadRequestError(f"TensorFlow Datasets does not know {name!r}") from error
+    except Exception as error:  # TFDS passes on any error from its readers and downloads
         raise _cannot_provide(name, prepared, error) from error
 
 
 def _download(library: Any, builder: Any, show: bool) -> None:
-    """Downloads and prepares a set. The archive is put where no other run takes it, whole or not, for its own."""
+    """Downloads and prepares a set. The archive has its own folder, so no other run can mistake it for its own."""
     if not show:
         library.disable_progress_bar()
     downloader = importlib.import_module("tensorflow_datasets.core.download.downloader")
@@ -353,7 +355,7 @@ def _download(library: Any, builder: Any, show: bool) -> None:
     config = library.download.DownloadConfig(manual_dir=root / "downloads" / "manual")
     with (
         tempfile.TemporaryDirectory(prefix=".download-", dir=root, ignore_cleanup_errors=True) as folder,
-        contextlib.redirect_stdout(sys.stderr if show else io.StringIO()),  # TFDS prints, where data goes
+        contextlib.redirect_stdout(sys.stderr if show else io.StringIO()),  # TFDS prints to stdout, which is for data
         downloads.download_timeouts(),
     ):
         builder.download_and_prepare(download_dir=folder, download_config=config)
@@ -362,7 +364,7 @@ def _download(library: Any, builder: Any, show: bool) -> None:
 def _examples(examples: Iterable[Any], name: str, prepared: Path | None) -> Iterator[Any]:
     try:
         yield from examples
-    except Exception as error:  # as above: records on disk may be damaged or gone
+    except Exception as error:  # as above; records on disk may be damaged or gone
         raise _cannot_provide(name, prepared, error) from error
 
 
@@ -370,12 +372,12 @@ def _cannot_provide(name: str, prepared: Path | None, error: Exception) -> Flowe
     text = downloads.reason(error)
     return FlowernoiseError(
         f"TensorFlow Datasets cannot provide {name} from {prepared or 'its download'}: {text}; try again, or give "
-        "a folder of photos in place of the name"
+        "a folder of photos instead of the name"
     )
 
 
 def _prepared_directory(name: str, data_dir: Path | None) -> Path | None:
-    """The newest prepared version of a set, found without TensorFlow and without a network."""
+    """The newest prepared version of a set, found without TensorFlow or a network."""
     directory, _, version = name.partition(":")
     root = data_dir or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     versions = sorted(
@@ -393,5 +395,5 @@ def _feature_keys(library: Any, name: str, info: Any) -> tuple[str, str]:
     image = next((key for key in images if key in supervised), images[0] if images else None)
     label = next((key for key in (*supervised, "label") if key in labels), labels[0] if labels else None)
     if image is None or label is None:
-        raise BadRequestError(f"tfds:{name} has no image with a class label, so nothing can be classified")
+        raise BadRequestError(f"tfds:{name} has no images with class labels, so there is nothing to classify")
     return image, label

@@ -23,19 +23,19 @@ Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-MAX_MATRIX = 16 * 2**20  # bytes of a matrix's file
-MAX_LABELS = 2**30  # bytes of any other file, such as of labels
-_LONGEST_REASON = 300  # characters of what a parser complains about
-DIGITS = 12  # of a file's SHA-256 that tell it from others
-TOLERANCE = 1e-6  # by which a row's sum may miss 1
-SURE = 0.8  # of the median probability of a prediction: photos below it may show something else
-MIN_PHOTOS = 5  # fewer estimate a row no better than the row of the identity does
-_WEIGHTS = tuple(2.0**power for power in range(17))  # photos that a row's mean prediction may count as
+MAX_MATRIX = 16 * 2**20  # bytes in a matrix's file
+MAX_LABELS = 2**30  # bytes in any other file, such as one with labels
+_LONGEST_REASON = 300  # characters of a parser's message
+DIGITS = 12  # of a file's SHA-256, enough to identify it
+TOLERANCE = 1e-6  # allowed difference between a row's sum and 1
+SURE = 0.8  # times the median probability of a prediction: photos below may show something else
+MIN_PHOTOS = 5  # with fewer, an estimate is no better than the row of the identity
+_WEIGHTS = tuple(2.0**power for power in range(17))  # how many photos a row's mean prediction may count as
 _MIN_PROBABILITY = 1e-9
 
 
 def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
-    """Shares of observed labels (columns) among the examples of each true class (rows); NaN rows for absent classes.
+    """Shares of observed labels (columns) in each true class (rows); rows of absent classes are NaN.
 
     >>> realised(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
     array([[0.5, 0.5],
@@ -48,24 +48,23 @@ def realised(true: Labels, observed: Labels, num_classes: int) -> Matrix:
 
 
 def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
-    """T estimated from observed labels, and a model's probabilities of them, without any clean label.
+    """Estimates T from observed labels and a model's probabilities for them, without clean labels.
 
-    A photo stands for the class that the model predicts, if its probability of it is at least 0.8 × the median of all
-    photos with that prediction. Each row joins two estimates: the shares of the observed labels among the photos of the
-    class, which are right on average and noisy where photos are few, and the mean of their probabilities, steady and
-    biased. All means are sharpened or flattened by one power, such that on the whole they agree with the labels. They
-    then count as the number of photos that makes the labels likeliest (the weight of a Dirichlet prior), but no more
-    than the class has.
+    A photo stands for its predicted class if that class's probability is at least 0.8 × the median over all photos with
+    the same prediction. Each row combines two estimates. The shares of observed labels among the class's photos are
+    right on average, but noisy if there are few photos. The mean of their probabilities is steady but biased. One power
+    sharpens or flattens all means so that overall they agree with the labels. The means then count as the number of
+    photos that makes the labels most likely (the weight of a Dirichlet prior), but at most as many as the class has.
 
     Patrini et al. (CVPR 2017, section 4.3) take the probabilities of a single photo for each row.
 
     Args:
         labels: observed labels [n].
-        probabilities: of the observed labels [n, c]; they need not sum to 1.
+        probabilities: probabilities of the observed labels [n, c]; they need not sum to 1.
 
     Returns:
-        T [c, c], and which classes have a row that was estimated [c]. Of a class with fewer than 5 such photos nothing
-        can be said: it gets the row of the identity.
+        T [c, c], and which classes have an estimated row [c]. A class with fewer than 5 such photos cannot be estimated
+        and gets its row of the identity.
 
     >>> predictions = np.repeat([[0.9, 0.1], [0.3, 0.7]], 50, axis=0)
     >>> T, known = estimated(np.repeat([0, 1, 0, 1], [45, 5, 15, 35]), predictions)
@@ -84,7 +83,7 @@ def estimated(labels: AnyLabels, probabilities: Floats) -> tuple[Matrix, Flags]:
 
 
 def _of_sure_photos(labels: AnyLabels, predictions: Matrix) -> tuple[Matrix, Matrix]:
-    """For each class how often each label is given to photos that stand for it, and their mean prediction, [c, c]."""
+    """For each class: how often its photos have each label, and their mean prediction, both [c, c]."""
     c = predictions.shape[1]
     predicted, certainty = predictions.argmax(axis=1), predictions.max(axis=1)
     counts, means = np.zeros((c, c)), np.full((c, c), 1 / c)
@@ -97,7 +96,7 @@ def _of_sure_photos(labels: AnyLabels, predictions: Matrix) -> tuple[Matrix, Mat
 
 
 def _calibrated(counts: Matrix, means: Matrix) -> Matrix:
-    """The means to the one power that makes them expect as many labels on the diagonal as there are."""
+    """The means raised to the power at which they predict as many labels on the diagonal as there are."""
     photos, agreeing, logs = counts.sum(axis=1), np.trace(counts), np.log(means)
 
     def raised(power: float) -> Matrix:
@@ -115,7 +114,7 @@ def _calibrated(counts: Matrix, means: Matrix) -> Matrix:
 
 
 def _likeliest_weight(counts: Matrix, means: Matrix) -> float:
-    """The weight of Dirichlet priors around the means under which the counts are likeliest."""
+    """The weight of Dirichlet priors around the means that makes the counts most likely."""
     from scipy.special import gammaln
 
     photos, seen = counts.sum(axis=1), counts > 0
@@ -132,19 +131,19 @@ def _likeliest_weight(counts: Matrix, means: Matrix) -> float:
 def read(
     file: str, num_classes: int | None, *, owner: str, sha256: str = "", class_names: Sequence[str] | None = None
 ) -> Matrix:
-    """A transition matrix [c, c] from a file.
+    """Reads a transition matrix [c, c] from a file.
 
     Args:
-        file: CSV (c rows of c numbers; names of classes may head the columns, the rows or both), JSON (a list of c
-            lists) or NumPy's ``.npy``, by the end of its name.
-        num_classes: c; any if None.
-        owner: who wants it, for messages.
-        sha256: start of the file's digest, if it is to be that very file.
-        class_names: what the file's names must be, in this order; they are not looked at if None.
+        file: CSV (c rows of c numbers; columns, rows or both may start with class names), JSON (a list of c lists) or
+            NumPy's ``.npy``, according to its suffix.
+        num_classes: c; None allows any number.
+        owner: what needs the matrix, for messages.
+        sha256: start of the file's digest, if it must be a certain file.
+        class_names: the names, in order, that the file must have if it has names; not checked if None.
 
     Raises:
-        BadRequestError: it cannot be read, is another file, does not hold a stochastic matrix of c classes, or names
-            other classes.
+        BadRequestError: the file cannot be read, has a different digest, does not hold a stochastic matrix of c
+            classes, or names other classes.
     """
     data = read_bytes(file, owner, sha256, MAX_MATRIX)
     named: list[list[str]] = []
@@ -158,18 +157,18 @@ def read(
         T = np.array(rows, dtype=np.float64)
     except (ValueError, TypeError, OverflowError, RecursionError, EOFError, csv.Error) as error:
         reason = str(error)[:_LONGEST_REASON]
-        raise BadRequestError(f"{owner}: {file} does not hold rows of equally many numbers ({reason})") from error
+        raise BadRequestError(f"{owner}: {file} does not hold numbers in rows of equal length ({reason})") from error
     for names in named:
         if class_names is not None and names != list(class_names):
             raise BadRequestError(
-                f"{owner}: {file} names the classes {', '.join(names)[:_LONGEST_REASON]!r}, where the data set has "
+                f"{owner}: {file} names the classes {', '.join(names)[:_LONGEST_REASON]!r}, but the data set has "
                 f"{', '.join(class_names)!r}, in this order"
             )
     return checked(T, num_classes, f"{owner}: {file}")
 
 
 def _npy(data: bytes) -> Any:
-    """An array of real numbers; one of objects, which could run code, is refused."""
+    """An array of real numbers; arrays of objects are refused, because they could run code."""
     array = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError("not an array of real numbers")
@@ -177,13 +176,13 @@ def _npy(data: bytes) -> Any:
 
 
 def _csv_rows(text: str, class_names: Sequence[str]) -> tuple[list[list[float]], list[list[str]]]:
-    """The numbers, and the names at the head of the columns and of the rows, where there are some.
+    """The numbers, and the names of columns and of rows, if there are any.
 
     >>> _csv_rows(",a,b\\na,0.9,0.1\\nb,0,1", ())
     ([[0.9, 0.1], [0.0, 1.0]], [['a', 'b'], ['a', 'b']])
     """
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
-    longer = len(class_names) + 1 if class_names else None  # classes may be called 0 and 1
+    longer = len(class_names) + 1 if class_names else None  # class names may be 0 and 1
     has_head = bool(rows) and (not _is_number(rows[0][-1]) or len(rows) == longer)
     head = rows.pop(0) if has_head else []
     has_row_names = bool(rows) and (not _is_number(rows[-1][0]) or len(rows[-1]) == longer)
@@ -203,20 +202,20 @@ def _is_number(cell: str) -> bool:
 
 
 def _json_rows(text: str) -> Any:
-    """Lists of numbers, and nothing that Python would make a number of."""
+    """Lists of numbers; other values that Python could convert to numbers are refused."""
     rows = json.loads(text)
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise TypeError("not a list of lists")
     if not all(type(cell) in (int, float) for row in rows for cell in row):
-        raise TypeError("not numbers alone")
+        raise TypeError("not only numbers")
     return rows
 
 
 def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
-    """T as an array whose rows sum to 1; of any number of classes if that is None.
+    """T as an array whose rows sum to 1; if ``num_classes`` is None, for any number of classes.
 
     Raises:
-        BadRequestError: not [c, c], an entry outside 0 … 1, or a row that does not sum to 1.
+        BadRequestError: T is not [c, c], has an entry outside 0 … 1, or a row that does not sum to 1.
 
     >>> checked([[0.9, 0.2], [0.1, 0.8]], 2, "T")
     Traceback (most recent call last):
@@ -229,7 +228,7 @@ def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
     c = num_classes or max(values.shape, default=1)
     if values.shape != (c, c):
         shape = " × ".join(map(str, values.shape)) or "a single number"
-        raise BadRequestError(f"{name} is {shape}, where {c} classes need {c} × {c}")
+        raise BadRequestError(f"{name} is {shape}, but {c} classes need {c} × {c}")
     outside = np.argwhere(~((values >= 0) & (values <= 1 + TOLERANCE)))
     if len(outside):
         row, column = outside[0]
@@ -245,13 +244,13 @@ def checked(T: Any, num_classes: int | None, name: str) -> Matrix:
 
 
 def break_even(T: Matrix, classes: Sequence[str]) -> str | None:
-    """What it means that a wrong label is as likely as the right one, or likelier; None where it is nowhere.
+    """Says where a wrong label is at least as likely as the right one; None if that is nowhere so.
 
     >>> break_even(np.array([[0.4, 0.6, 0.0], [0.0, 1.0, 0.0], [0.0, 0.2, 0.8]]), ("daisy", "rose", "tulip"))
     'daisy is labelled rose more often than daisy'
     """
     if len(T) > 1 and np.allclose(T, T[0]):
-        return "every class gets the same labels, so they say nothing about it"
+        return "every class gets the same labels, so labels say nothing about the class"
     wrong = T * (1 - np.eye(len(T)))
     lead = wrong.max(axis=1) - np.diag(T)
     i = int(lead.argmax())
@@ -262,10 +261,10 @@ def break_even(T: Matrix, classes: Sequence[str]) -> str | None:
 
 
 def read_bytes(file: str, owner: str, sha256: str = "", most: int = MAX_LABELS) -> bytes:
-    """A file that a user named, of at most ``most`` bytes.
+    """The content of a file that a user named; at most ``most`` bytes.
 
     Raises:
-        BadRequestError: it cannot be read, or is not the file whose SHA-256 starts with ``sha256``.
+        BadRequestError: it cannot be read, or its SHA-256 does not start with ``sha256``.
     """
     try:
         data = _regular_file(Path(file).expanduser(), most)
@@ -273,7 +272,7 @@ def read_bytes(file: str, owner: str, sha256: str = "", most: int = MAX_LABELS) 
         reason = getattr(error, "strerror", None) or error
         raise BadRequestError(f"{owner}: cannot read {file}: {reason}") from error
     if not hashlib.sha256(data).hexdigest().startswith(sha256):
-        raise BadRequestError(f"{owner}: the SHA-256 of {file} does not start with {sha256}; it is another file now")
+        raise BadRequestError(f"{owner}: the SHA-256 of {file} does not start with {sha256}; its content has changed")
     return data
 
 
@@ -289,10 +288,10 @@ def file_digest(file: str, owner: str) -> str:
 def _regular_file(path: Path, most: int) -> bytes:
     """The bytes of a regular file.
 
-    A pipe, such as of ``<(…)``, is refused, too: it can be read once, and its name says nothing about what was in it.
+    Pipes, such as ``<(…)``, are also refused: they can be read only once, and the name does not identify the content.
 
     Raises:
-        OSError: it is no regular file, larger than ``most`` bytes, or cannot be read.
+        OSError: it is not a regular file, is larger than ``most`` bytes, or cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for a writer
     with os.fdopen(descriptor, "rb") as file:
@@ -300,7 +299,7 @@ def _regular_file(path: Path, most: int) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise OSError("it is a directory")
         if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is no regular file but a pipe or a device; save it to a file first")
+            raise OSError("it is a pipe or a device, not a regular file; save it to a file first")
         data = file.read(most + 1) if status.st_size <= most else None
     if data is None or len(data) > most:
         raise OSError(f"it is larger than {most:,} bytes")

@@ -1,1 +1,1 @@
-"""What hardens input and output, and knows nothing of label noise."""
+"""Safe input and output; nothing here knows about label noise."""

@@ -1,7 +1,7 @@
 """Writing files whole or not at all: a temporary file beside the final one, synced, then renamed.
 
-A temporary file names the process that makes it: it goes with that process however it ends, or is told from those in
-use afterwards.
+A temporary file's name says which process made it. The process removes it, however it ends; if it could not, the name
+shows that the file is abandoned.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from typing import IO
 from flowernoise.errors import FlowernoiseError
 from flowernoise.safe import signals
 
-ABANDONED = 24 * 3600  # seconds after which a temporary file of another machine counts as left behind
+ABANDONED = 24 * 3600  # seconds after which another machine's temporary file counts as abandoned
 TEMPORARY = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{12}\.tmp")
 _open: set[Path] = set()
 
 
 def ensure_directory(path: Path) -> None:
-    """Makes a directory and its parents, and has them reach the disk.
+    """Makes a directory and its parents, and syncs them to disk.
 
     Raises:
-        FlowernoiseError: it cannot be made, or something else has its name.
+        FlowernoiseError: it cannot be made, or something else already has its name.
     """
     missing = []
     while not path.is_dir() and path != path.parent:
@@ -45,13 +45,13 @@ def ensure_directory(path: Path) -> None:
 
 
 def reason(error: OSError) -> str:
-    """What the system says, without the file name it repeats."""
+    """The system's message, without the file name that it repeats."""
     return error.strerror or str(error)
 
 
 @contextlib.contextmanager
 def temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
-    """A temporary file in ``directory``, gone when the block ends unless it was renamed."""
+    """A temporary file in ``directory``, removed when the block ends unless it was renamed."""
     ensure_directory(directory)
     path = directory / f".{name}.{owner_mark()}-{secrets.token_hex(6)}.tmp"
     try:
@@ -64,10 +64,10 @@ def temporary(directory: Path, name: str) -> Iterator[tuple[Path, IO[bytes]]]:
 
 
 def commit(stream: IO[bytes], temporary: Path, final: Path, renamed: Callable[[], None] = lambda: None) -> None:
-    """Has a temporary file reach the disk and gives it its name; ``renamed`` is called as soon as it has that.
+    """Syncs a temporary file to disk, then gives it its final name and calls ``renamed``.
 
     Raises:
-        StoppedError: a signal has come; what its interruption may have spoilt is not kept.
+        StoppedError: a signal arrived; the file may be incomplete, so it is not kept.
     """
     stream.flush()
     os.fsync(stream.fileno())
@@ -78,7 +78,7 @@ def commit(stream: IO[bytes], temporary: Path, final: Path, renamed: Callable[[]
 
 
 def sync_directory(path: Path) -> None:
-    """Has the names in a directory reach the disk."""
+    """Syncs a directory's entries to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -86,11 +86,16 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_output(path: Path, data: bytes) -> None:
-    """Writes a file that a user named: whole, unless it is a pipe or a device, and through links.
+def write_output(path: Path, data: bytes) -> bool:
+    """Writes a file that a user named, whole or not at all. Follows links; pipes and devices are written to directly.
+
+    A file that already holds these bytes is left alone.
+
+    Returns:
+        Whether it was written.
 
     Raises:
-        FlowernoiseError: it cannot be written; what was there is unchanged.
+        FlowernoiseError: it cannot be written; an existing file is unchanged.
     """
     try:
         final = path.resolve()
@@ -98,19 +103,22 @@ def write_output(path: Path, data: bytes) -> None:
             if final.is_dir():
                 raise FlowernoiseError(f"cannot write {path}: it is a directory; name a file in it")
             final.write_bytes(data)
-            return
+            return True
+        if final.exists() and final.stat().st_size == len(data) and final.read_bytes() == data:
+            return False
     except OSError as error:
         raise FlowernoiseError(f"cannot write {path}: {reason(error)}") from error
     with temporary(final.parent, final.name) as (unfinished, stream):
         stream.write(data)
         commit(stream, unfinished, final)
+    return True
 
 
-# Temporary files: those of this process, gone with it however it ends, and those that others have left behind
+# Temporary files: our own, removed however the process ends, and those that other processes left behind
 
 
 def owner_mark() -> str:
-    """What a temporary file's name says of its owner: machine and process.
+    """The part of a temporary file's name that identifies its owner: machine and process.
 
     >>> bool(TEMPORARY.fullmatch(f".dataset.json.{owner_mark()}-0123456789ab.tmp"))
     True
@@ -120,7 +128,7 @@ def owner_mark() -> str:
 
 @contextlib.contextmanager
 def removed_at_end(path: Path) -> Iterator[None]:
-    """Removes a temporary file when the block ends; what was renamed is no longer there."""
+    """Removes a temporary file when the block ends, unless it was renamed."""
     _open.add(path)
     try:
         yield
@@ -131,17 +139,17 @@ def removed_at_end(path: Path) -> Iterator[None]:
 
 
 def remove_temporaries() -> None:
-    """Removes the temporary files that are open, for a process that ends at once."""
+    """Removes this process's temporary files, just before it is ended at once."""
     for path in list(_open):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether a file is a temporary one whose process is gone.
+    """Whether a file is a temporary one whose process has exited.
 
-    A process of this machine can be asked for; of another machine, or of before this machine's last start, a file that
-    was not touched for a day counts as left behind.
+    On this machine, the process can be looked up. If the file comes from another machine, or from before this one's
+    last start, it counts as abandoned after a day without a change.
     """
     name = TEMPORARY.fullmatch(path.name)
     if name is None:
@@ -166,7 +174,7 @@ def _is_alive(process: int) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """This machine since its last start, and of its process numbers those that this process can see."""
+    """Identifies this machine, its last start, and the process namespace that we are in."""
     facts = [platform.node()]
     for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Whether a host on the network answers, and downloads that give up: in seconds, where libraries take minutes."""
+"""Tells whether a host answers, and makes downloads give up after seconds where libraries take minutes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-# What a gateway says when it did not get through to the host, or would not try.
+# What a gateway answers when it did not reach the host, or would not try.
 NOT_THE_HOST = (407, 502, 504)
 STALL = 20.0  # seconds without a byte, after which a download is given up
 
 
 def status(url: str, seconds: float = 5.0) -> int | None:
-    """What an HTTP server answers at ``url``, through the proxy of the environment where there is one.
+    """The status that an HTTP server answers at ``url``, through the environment's proxy if it has one.
 
-    Redirects are not followed, and nothing is sent but one HEAD request.
+    Sends a single HEAD request and follows no redirects.
 
     Args:
         url: an ``http://`` or ``https://`` address; anything else is not reachable.
-        seconds: when to give up, look-up of the name included.
+        seconds: when to give up, including the time to look up the name.
 
     Returns:
-        the status, such as 200 or 404; None where there is no answer of the host itself.
+        the status, such as 200 or 404; None if the host itself did not answer.
 
     >>> status("file:///etc/hostname")
     """
     answers: list[int | None] = []
-    # Neither a name look-up nor a server that answers byte by byte heeds a timeout; waiting for a thread does.
+    # A timeout covers neither the name look-up nor a server that answers byte by byte; waiting for a thread does.
     thread = threading.Thread(target=lambda: answers.append(_status(url, seconds)), daemon=True)
     thread.start()
     thread.join(seconds)
@@ -37,10 +37,10 @@ def status(url: str, seconds: float = 5.0) -> int | None:
 
 @contextlib.contextmanager
 def download_timeouts() -> Iterator[None]:
-    """Downloads within, by urllib or requests, fail when no byte has come for `STALL` seconds, and end with the block.
+    """Makes downloads by urllib or requests in the block fail after `STALL` seconds without a byte.
 
-    The libraries that download for us wait for ever and take no time limit. Some do it in threads, which would hold up
-    the end of the program: where the block is left by an exception, its connections are cut.
+    The libraries that download for us wait for ever and accept no time limit. Some download in threads, which would
+    keep the program from ending: if an exception leaves the block, its connections are cut.
     """
     import socket
 
@@ -73,7 +73,7 @@ def download_timeouts() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Why a download or what was made of it failed, in one line; libraries give tuples, paths and advice to developers.
+    """Why a download failed, in one line; libraries' own messages hold tuples, paths and advice to developers.
 
     >>> reason(TimeoutError("The read operation timed out"))
     'no byte came for 20 seconds'
@@ -84,12 +84,12 @@ def reason(error: BaseException) -> str:
     if names & {"ChunkedEncodingError", "IncompleteRead", "ConnectionResetError"} or "retrieval incomplete" in text:
         return "the connection broke off"
     if "NonMatchingChecksumError" in names or "hash does not match" in text:
-        return "what came has not the published checksum, so it is not used"
+        return "its checksum is not the published one, so it is not used"
     return " ".join(text.split())[:200] or type(error).__name__
 
 
 def _status(url: str, seconds: float) -> int | None:
-    # Here, not above: it takes 50 ms, and most commands need no network.
+    # Imported here: it takes 50 ms, and most commands do not use the network.
     import http.client
     import urllib.error
     import urllib.request

@@ -1,8 +1,8 @@
-"""Arrays from HDF5 files of unknown makers: only plain numbers that lie in the file itself are read.
+"""Reads arrays from HDF5 files that strangers may have made: only plain numbers stored in the file itself.
 
 HDF5 can do much more than hold arrays: a link or a data set can stand for another file, an object for code, a few
-bytes for terabytes. What is more than an array of numbers, stored in one piece, is refused before any of it is read.
-The reasons are one line and name the item, not the file; callers put the file's name in front.
+bytes for terabytes. Anything but an array of numbers, stored in one piece, is refused before any of it is read.
+Error messages are one line and name the item; callers add the file's name.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ import numpy as np
 MAX_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
 MAX_DEPTH = 50
 MAX_TEXT = 64 << 20  # bytes of an attribute
-MAX_LAYERS, MAX_ARRAYS = 1000, 16  # in a file of Keras, in a layer; ResNet50 has 177, and 4
+MAX_LAYERS, MAX_ARRAYS = 1000, 16  # layers in a Keras file, arrays in a layer; ResNet50 has 177, and 4
 _NUMBERS = "biuf"  # kinds of NumPy types: truth values, integers, floats
 
 
 def refuse_foreign(file: Any, most_bytes: int) -> None:
-    """Refuses a file that holds anything but groups of plain arrays of numbers. Reads none of the arrays.
+    """Refuses a file that holds anything but groups of plain arrays of numbers. Does not read the arrays.
 
     Args:
         file: an open ``h5py.File``.
-        most_bytes: most that one array may take; the file's own length, as arrays lie in it uncompressed.
+        most_bytes: limit for one array; the file's own length, as its arrays are not compressed.
 
     Raises:
-        ValueError: a link, storage outside the file, anything that is no plain array, too many objects, or groups that
-            lie too deep. On a damaged file h5py itself raises nearly anything.
+        ValueError: a link, storage outside the file, anything but a plain array, too many objects, or groups nested too
+            deep. On a damaged file, h5py itself raises nearly anything.
     """
     import h5py
 
     groups, seen, found = [(file["/"], 0)], {h5py.h5o.get_info(file["/"].id).addr}, 1
     while groups:
         group, depth = groups.pop()
-        found += len(group)  # known without going through them
+        found += len(group)  # known without iterating over them
         if found > MAX_OBJECTS:
             raise ValueError(f"it holds over {MAX_OBJECTS:,} objects")
         if depth > MAX_DEPTH:  # HDF5 takes minutes to go through thousands
-            raise ValueError(f"its groups lie over {MAX_DEPTH} deep")
+            raise ValueError(f"its groups are nested over {MAX_DEPTH} deep")
         for name in group:
             if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
                 raise ValueError(f"{group.name} holds a link, {name!r}")
             item = group[name]
             address = h5py.h5o.get_info(item.id).addr
-            if address in seen:  # hard links can go in circles
+            if address in seen:  # hard links can form cycles
                 continue
             seen.add(address)
             if isinstance(item, h5py.Group):
@@ -57,9 +57,9 @@ def refuse_foreign(file: Any, most_bytes: int) -> None:
 
 
 def refuse_unless_plain(item: Any, most_bytes: int) -> None:
-    """Refuses what is no array of numbers that lies whole, in one piece and uncompressed, in the file.
+    """Refuses anything but an array of numbers stored whole, in one piece and uncompressed, in the file.
 
-    Compressed data are refused as they swell to what their maker likes, before HDF5 compares any size.
+    Compressed data are refused because they can expand to any size before HDF5 compares it with anything.
 
     Args:
         item: an object of an open ``h5py.File``.
@@ -71,19 +71,19 @@ def refuse_unless_plain(item: Any, most_bytes: int) -> None:
     import h5py
 
     if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in _NUMBERS:
-        raise ValueError(f"{item.name} is no plain array of numbers")
+        raise ValueError(f"{item.name} is not a plain array of numbers")
     plan = item.id.get_create_plist()
     if item.external or item.is_virtual or plan.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
-        raise ValueError(f"{item.name} is no plain array: it is compressed, in pieces, or in another file")
+        raise ValueError(f"{item.name} is not a plain array: it is compressed, in pieces, or in another file")
     size = math.prod(item.shape) * item.dtype.itemsize  # h5py's own count can overflow
     if size > most_bytes:
         raise ValueError(f"{item.name} claims {size:,} bytes, more than the whole file holds")
     if item.id.get_storage_size() < size:
-        raise ValueError(f"{item.name} claims {size:,} bytes and holds fewer")
+        raise ValueError(f"{item.name} claims {size:,} bytes but holds fewer")
 
 
 def plain_array(item: Any, most_bytes: int) -> np.ndarray[Any, Any]:
-    """Reads an array that :func:`refuse_unless_plain` lets pass.
+    """Reads an array that :func:`refuse_unless_plain` accepts.
 
     Args:
         item: an object of an open ``h5py.File``.
@@ -102,28 +102,28 @@ def plain_array(item: Any, most_bytes: int) -> np.ndarray[Any, Any]:
 
 
 def longest_text(content: bytes) -> int:
-    """Most bytes that one text of varying length can have in a file: none is longer than the heap it lies in.
+    """The most bytes that one variable-length text can have in a file: it cannot be longer than the heap that holds it.
 
-    Thousands of texts can share the bytes of one, so their number and the file's length together say too little.
+    Thousands of texts can share the bytes of one, so their number and the file's length do not bound their size.
 
     Args:
-        content: the file. Each of its heaps begins with ``GCOL``, a version, and its length.
+        content: the file; each of its heaps begins with ``GCOL``, a version, and its length.
     """
     heaps = re.finditer(rb"GCOL\x01\0\0\0(.{8})", content, re.DOTALL)
     return max((int.from_bytes(heap[1], "little") for heap in heaps), default=0)
 
 
 def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[str]:
-    """An attribute that is a text or a list of texts, as Keras keeps the names of layers.
+    """An attribute that holds a text or a list of texts, which is how Keras stores the names of layers.
 
     Args:
         item: an object of an open ``h5py.File``, with this attribute.
         attribute: its name.
-        most: most texts that it may hold.
+        most: how many texts it may hold.
         longest: what :func:`longest_text` gives for the file.
 
     Raises:
-        ValueError: the attribute is something else, or holds more texts, or could take over 64 MiB.
+        ValueError: the attribute is something else, holds more texts, or could take over 64 MiB.
 
     >>> import h5py, io
     >>> with h5py.File(io.BytesIO(), "w") as file:
@@ -137,20 +137,20 @@ def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[s
     kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
     size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
     if kind is None or count > most or size > MAX_TEXT:
-        raise ValueError(f"{item.name} has the attribute {attribute}, which is no list of few short texts")
+        raise ValueError(f"{item.name} has the attribute {attribute}, which is not a short list of short texts")
     texts = np.atleast_1d(item.attrs[attribute]).tolist() if count else []
     return [text.decode() if isinstance(text, bytes) else text for text in texts]
 
 
 def stored_layers(file: Any, content: bytes) -> dict[str, list[Any]]:
-    """The data sets of every layer in a weight file of Keras, by the layer's name, in the order of ``layer.weights``.
+    """The data sets of every layer in a Keras weight file, by layer name, in the order of ``layer.weights``.
 
     Args:
-        file: an open ``h5py.File`` that :func:`refuse_foreign` lets pass.
+        file: an open ``h5py.File`` that :func:`refuse_foreign` accepts.
         content: its bytes.
 
     Raises:
-        ValueError: names that are no short texts.
+        ValueError: the names are not short texts.
     """
     root, longest = file.get("model_weights", file), longest_text(content)
     if "layer_names" in root.attrs:
@@ -167,7 +167,7 @@ def _older_arrays(layer: Any, longest: int) -> list[Any]:
 
 
 def _store_variables(stored: dict[str, list[Any]], longest: int, path: str, item: Any) -> None:
-    """Keras 3 keeps a layer's arrays as …/vars/0, 1, …, with the layer's name as an attribute."""
+    """Collects a layer's arrays from Keras 3's layout: …/vars/0, 1, …, with the layer's name as an attribute."""
     parent, _, last = path.rpartition("/")
     if last == "vars":
         name = parent.rpartition("/")[2]

@@ -1,8 +1,8 @@
 """From encoded photos to pixels: one decoder for checking, feature extraction and fine-tuning.
 
-Photos may come from strangers. Whatever a photo claims, decoding it takes at most about `MAX_BYTES` of memory: that is
-counted from its headers before Pillow gets to see it, and large photos are decoded one at a time. Pillow is not shown
-what surrounds the pixels, such as EXIF, as some of it grows a thousandfold when parsed.
+Photos may come from strangers. Whatever a photo claims, decoding it takes at most about `MAX_BYTES` of memory: the need
+is computed from its headers before Pillow sees it, and large photos are decoded one at a time. Pillow does not see
+metadata such as EXIF, because some of it grows a thousandfold when parsed.
 
 Two photos are the same if their pixels are: upright, RGB, at full size. The bytes around them may differ.
 """
@@ -28,20 +28,20 @@ from PIL.Image import Transpose
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 HEIC = "HEIC"  # read where the extra is installed
 MAX_PIXELS = 100_000_000
-MAX_SIDE = 65_535  # JPEG's own limit; the others' decoders keep whole rows, and resizing whole columns
-MAX_BYTES = 195_000_000  # 48 megapixels of three colours; JPEGs are decoded at a fraction of their size
-LARGE_BYTES = 16_000_000  # photos that take more are decoded one at a time
-MAX_SCAN_PIXELS = 1_000_000_000  # pixels times passes over them in a progressive JPEG; about 10 passes are usual
+MAX_SIDE = 65_535  # JPEG's own limit; other decoders keep whole rows in memory, and resizing keeps whole columns
+MAX_BYTES = 195_000_000  # 48 megapixels in RGB; JPEGs can be decoded at a fraction of their size
+LARGE_BYTES = 16_000_000  # photos that need more are decoded one at a time
+MAX_SCAN_PIXELS = 1_000_000_000  # pixels × passes of a progressive JPEG; about 10 passes are usual
 MAX_PIECES = 100_000  # segments of a JPEG before its pixels, chunks of a PNG
 MAX_JUNK = 1 << 20  # between the segments of a JPEG
 MAX_TEXT_BYTES, MAX_COMPRESSED_TEXTS = 4 << 20, 8  # beside a PNG's pixels
-STRIP_PIXELS = 1 << 18  # of a photo that are digested at a time
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error; ours are above
+STRIP_PIXELS = 1 << 18  # digested at a time
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns up to twice its value; ours are above
 DECODING = f"pillow {PIL.__version__}, RGB, whole photo resized to a square, bilinear"
 
 Made = TypeVar("Made")
 
-# What sets a photo upright, by its EXIF orientation.
+# The operation that turns a photo upright, by its EXIF orientation.
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -54,19 +54,19 @@ _UPRIGHT = {
 _ORIENTATION = 0x0112
 _INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF's types, as struct calls them
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
-_MARKER = re.compile(rb"\xff([^\xff\x00])", re.DOTALL)  # of a JPEG's segment; what is between segments is junk
-_BARE_MARKERS = bytes((0x01, *range(0xD0, 0xD9)))  # nothing belongs to them
-_RAW_PROFILE = b"Raw profile type exif\0"  # in which ImageMagick keeps EXIF in PNGs
+_MARKER = re.compile(rb"\xff([^\xff\x00])", re.DOTALL)  # of a JPEG segment; anything between segments is junk
+_BARE_MARKERS = bytes((0x01, *range(0xD0, 0xD9)))  # these have no content
+_RAW_PROFILE = b"Raw profile type exif\0"  # ImageMagick's way to store EXIF in PNGs
 _COMPRESSED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
 _TEXTS = (*_COMPRESSED_TEXTS, b"tEXt", b"eXIf")
-# Bytes a pixel takes while it is decoded and made RGB or grey; measured.
+# Bytes per pixel while a photo is decoded and converted to RGB or grey; measured.
 _BYTES = {"1": 2, "L": 1, "LA": 5, "P": 5, "RGB": 4}
 _OTHER_BYTES = 8
 _HEIC_BYTES = 14.0
-_WEBP_BYTES = {False: 15.5, True: 18.0}  # by whether it is lossless: Pillow decodes all of them as animations
+_WEBP_BYTES = {False: 15.5, True: 18.0}  # by whether it is lossless: Pillow decodes every WebP as an animation
 
 
-# How files begin. WebP's and BMP's first bytes alone would be found in texts and sounds, too.
+# How files begin. The first bytes of WebP and BMP alone also occur in texts and sounds.
 _BEGINNINGS = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -82,7 +82,7 @@ _BEGINNINGS = (
 
 
 def format_of(start: bytes) -> str | None:
-    """The format of a photo by its first 64 bytes, whatever its name; None where it is not a photo that is known here.
+    """The format of a photo, judged by its first 64 bytes and not by its name; None if it is not a format listed here.
 
     >>> format_of(b"\\xff\\xd8\\xff\\xe0"), format_of(b"\\0\\0\\0\\x18ftypheic"), format_of(b"a text")
     ('JPEG', 'HEIC', None)
@@ -92,7 +92,7 @@ def format_of(start: bytes) -> str | None:
 
 @functools.cache
 def readable_formats() -> tuple[str, ...]:
-    """The formats that :func:`decode` takes: HEIC, too, where its extra is installed."""
+    """The formats that :func:`decode` reads, including HEIC if its extra is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -102,7 +102,7 @@ def readable_formats() -> tuple[str, ...]:
 
 
 def way_out_of(form: str) -> str:
-    """What to do about a photo in a format that is not read.
+    """What to do about a photo in a format that cannot be read.
 
     >>> way_out_of("GIF")
     'save it as JPEG or PNG'
@@ -112,7 +112,7 @@ def way_out_of(form: str) -> str:
 
 
 class UnreadablePhotoError(ValueError):
-    """These bytes are no photo that can be decoded."""
+    """These bytes are not a photo that can be decoded."""
 
 
 class _TooLargeError(UnreadablePhotoError):
@@ -120,18 +120,18 @@ class _TooLargeError(UnreadablePhotoError):
 
 
 def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    """Decodes a photo and resizes the whole of it to a square.
+    """Decodes a photo and resizes all of it to a square.
 
     Args:
         encoded: JPEG, PNG, WebP or BMP, or HEIC where its extra is installed.
         size: side of the square in pixels.
 
     Returns:
-        uint8 [size, size, 3], RGB, upright as the EXIF orientation says.
+        uint8 [size, size, 3], RGB, turned upright by its EXIF orientation.
 
     Raises:
-        UnreadablePhotoError: damaged, truncated, of another format, over 100 megapixels, or of a kind that would take
-            more than 195 MB of memory.
+        UnreadablePhotoError: damaged, truncated, in another format, over 100 megapixels, or in need of more than 195 MB
+            of memory.
 
     >>> buffer = io.BytesIO()
     >>> Image.new("RGB", (30, 20), "red").save(buffer, "PNG")
@@ -142,10 +142,10 @@ def decode(encoded: bytes, size: int) -> np.ndarray[tuple[int, int, int], np.dty
 
 
 def digest_of_pixels(encoded: bytes, size: int) -> str:
-    """Checks that :func:`decode` takes a photo, and digests all of its pixels: upright, RGB, at full size.
+    """Checks that :func:`decode` accepts a photo, and digests all its pixels: upright, RGB, at full size.
 
-    Equal pixels have equal digests, whatever the format and whatever surrounds them in the file. A JPEG that is too
-    large to be decoded whole is digested as :func:`decode` decodes it before it is made a square.
+    Equal pixels have equal digests, whatever the file's format and metadata. A JPEG that is too large to decode at full
+    size is digested at the reduced size at which :func:`decode` reads it.
 
     Args:
         encoded: JPEG, PNG, WebP or BMP, or HEIC where its extra is installed.
@@ -177,7 +177,7 @@ def _readable(encoded: bytes, size: int, side: int, finish: Callable[[Image.Imag
         raise UnreadablePhotoError(_why_unidentified(encoded)) from None
     except UnreadablePhotoError:
         raise
-    except Exception as error:  # decoders of damaged files raise whatever they meet
+    except Exception as error:  # decoders raise nearly anything on damaged files
         raise UnreadablePhotoError(str(error) or type(error).__name__) from error
 
 
@@ -185,21 +185,21 @@ def _why_unidentified(encoded: bytes) -> str:
     form, formats = format_of(encoded[:64]), readable_formats()
     if form is not None and form not in formats:
         return f"a photo in {form}, which is not read; {way_out_of(form)}"
-    return f"no {', '.join(formats[:-1])} or {formats[-1]} image"
+    return f"not a {', '.join(formats[:-1])} or {formats[-1]} image"
 
 
-# All large photos in this one thread: each thread that decodes one keeps much of its memory afterwards.
+# All large photos go through this one thread: every thread that decodes one keeps much of the memory afterwards.
 _one_large = concurrent.futures.ThreadPoolExecutor(1)
 
 
 def _decoded(encoded: bytes, size: int, side: int, finish: Callable[[Image.Image], Made], *, alone: bool) -> Made:
-    """What ``finish`` makes of the upright photo, of which a JPEG may be decoded at a fraction of its size.
+    """Decodes a photo, turns it upright and passes it to ``finish``; a JPEG may be decoded at a fraction of its size.
 
     Args:
         encoded: the photo.
         size: side of the square that it may become.
-        side: least width and height of the fraction.
-        finish: is given the pixels in mode L or RGB.
+        side: the reduced photo's least width and height.
+        finish: receives the pixels in mode L or RGB.
         alone: whether this is the thread of large photos.
     """
     if len(encoded) > LARGE_BYTES and not alone:
@@ -224,7 +224,7 @@ def _decoded(encoded: bytes, size: int, side: int, finish: Callable[[Image.Image
 
 
 def _openers() -> tuple[str, ...]:
-    """The formats as Pillow calls them."""
+    """The formats under Pillow's names."""
     return tuple("HEIF" if form == HEIC else form for form in readable_formats())
 
 
@@ -233,7 +233,7 @@ def _square(image: Image.Image, size: int) -> np.ndarray[tuple[int, int, int], n
 
 
 def _digest(image: Image.Image) -> str:
-    """SHA-256 of width, height and RGB pixels, taken a few rows at a time to save memory."""
+    """SHA-256 of width, height and RGB pixels, computed a few rows at a time to save memory."""
     width, height = image.size
     digest = hashlib.sha256(f"{width} × {height}".encode())
     rows = max(1, STRIP_PIXELS // width)
@@ -243,7 +243,7 @@ def _digest(image: Image.Image) -> str:
 
 
 def _bytes_decoded(image: Image.Image, size: int, lossless: bool, *, turned: bool) -> float:
-    """Memory that decoding, turning and resizing take: whole images, and one that is resized in width alone."""
+    """Bytes needed to decode, turn and resize a photo, including the copy that is resized in width only."""
     of_format = {"WEBP": _WEBP_BYTES[lossless], "HEIF": _HEIC_BYTES}
     each = of_format.get(str(image.format), _BYTES.get(image.mode, _OTHER_BYTES))
     each += 4 * turned
@@ -251,18 +251,18 @@ def _bytes_decoded(image: Image.Image, size: int, lossless: bool, *, turned: boo
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    """The pixels in mode L or RGB; grey stays L, a quarter of the memory, and resizes to the same numbers."""
-    if image.mode.startswith("I;16"):  # Pillow would clip: all but the darkest 255 of 65,535 greys become white
+    """The pixels in mode L or RGB; grey stays L, which takes a quarter of the memory and resizes alike."""
+    if image.mode.startswith("I;16"):  # Pillow would clip: all but the darkest 255 of 65,535 greys would turn white
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     wanted = "L" if image.mode in ("1", "L", "LA") else "RGB"
     return image if image.mode == wanted else image.convert(wanted)
 
 
-# What surrounds the pixels ────────────────────────────────────────────────────────────────────────────────────────────
+# Metadata around the pixels ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 class _About(NamedTuple):
-    """What headers tell: EXIF and XMP as they stand in the file, and the bytes kept for all of the decoding."""
+    """What the headers tell: raw EXIF and XMP, and how many bytes stay in memory throughout decoding."""
 
     exif: bytes = b""
     xmp: bytes = b""
@@ -270,10 +270,10 @@ class _About(NamedTuple):
 
 
 def _inspect(encoded: bytes) -> tuple[bytes, _About]:
-    """What to show to Pillow, and what else is in the file.
+    """The bytes that Pillow may see, and what the headers tell.
 
     Raises:
-        UnreadablePhotoError: its headers are broken, or promise more work or memory than a photo is worth.
+        UnreadablePhotoError: its headers are broken, or would cost more time or memory than a photo should.
     """
     if encoded.startswith(b"\xff\xd8"):
         return _inspect_jpeg(encoded)
@@ -283,7 +283,7 @@ def _inspect(encoded: bytes) -> tuple[bytes, _About]:
 
 
 def _inspect_jpeg(encoded: bytes) -> tuple[bytes, _About]:
-    """A JPEG without its comments and application segments, but for those that say how its colours are stored."""
+    """A JPEG without comments and application segments, except those that say how its colours are stored."""
     kept = [b"\xff\xd8"]
     exif = xmp = frame = b""
     is_progressive, position = False, 2
@@ -314,7 +314,7 @@ def _inspect_jpeg(encoded: bytes) -> tuple[bytes, _About]:
 
 
 def _bytes_of_coefficients(frame: bytes, scans: int) -> int:
-    """Memory for the coefficients of a JPEG, all of which stay there until the last of several scans is read."""
+    """Bytes for a JPEG's coefficients, all of which stay in memory until the last of several scans is read."""
     height, width = struct.unpack(">HH", frame[1:5])
     if width * height * scans > MAX_SCAN_PIXELS:
         raise UnreadablePhotoError(f"a JPEG of {width} × {height} pixels in {scans} passes; save it as a baseline JPEG")
@@ -335,7 +335,7 @@ def _inspect_png(encoded: bytes) -> _About:
         texts += len(data)
         compressed += kind in _COMPRESSED_TEXTS
         if pieces > MAX_PIECES or texts > MAX_TEXT_BYTES or compressed > MAX_COMPRESSED_TEXTS:
-            raise UnreadablePhotoError("a PNG with more text or pieces than belong to a photo; save it without")
+            raise UnreadablePhotoError("a PNG with more text or chunks than a photo should have; save it without them")
         if kind == b"eXIf":
             exif = data
         elif data.startswith(b"XML:com.adobe.xmp\0"):
@@ -346,7 +346,7 @@ def _inspect_png(encoded: bytes) -> _About:
 
 
 def _raw_profile(data: bytes, *, is_compressed: bool) -> bytes:
-    """EXIF in hexadecimal after three lines of other things; nothing where it is damaged."""
+    """Decodes EXIF that is written in hexadecimal after three header lines; empty if damaged."""
     text = data[len(_RAW_PROFILE) :]
     try:
         if is_compressed:
@@ -357,7 +357,7 @@ def _raw_profile(data: bytes, *, is_compressed: bool) -> bytes:
 
 
 def _orientation(info: Mapping[Any, Any], about: _About) -> int:
-    """How the photo lies, 1 to 8, by EXIF or else XMP; 1 where neither says so. WebP's are in Pillow's ``info``."""
+    """The photo's orientation, 1 to 8, from EXIF or else XMP; 1 if neither has it. Pillow's ``info`` has WebP's."""
     exif, xmp = about.exif or info.get("exif") or b"", about.xmp or info.get("xmp") or b""
     try:
         found = _exif_orientation(exif.removeprefix(b"Exif\0\0"))
@@ -369,7 +369,7 @@ def _orientation(info: Mapping[Any, Any], about: _About) -> int:
 
 
 def _exif_orientation(tiff: bytes) -> int | None:
-    """The one entry that matters of EXIF, whose entries can each claim the same megabytes."""
+    """Reads only the orientation from EXIF, because every other entry could claim the same megabytes."""
     order = "<" if tiff.startswith(b"II") else ">"
     if tiff[:4] not in (b"II*\0", b"MM\0*"):
         return None
@@ -383,7 +383,7 @@ def _exif_orientation(tiff: bytes) -> int | None:
 
 
 def text_in_png(path: Path, key: str) -> str | None:
-    """A text that a PNG carries before its pixels, or None where it has none or is no PNG.
+    """A text stored in a PNG before its pixels; None if the file has no such text or is not a PNG.
 
     >>> text_in_png(Path("nowhere.png"), "Title")
     """

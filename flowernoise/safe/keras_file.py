@@ -1,7 +1,7 @@
-"""Keras model files (``.keras``) of unknown makers: what layers they name, and arrays; nothing in them is run.
+"""Keras model files (``.keras``) that strangers may have made: reads layer names and arrays, and runs nothing.
 
-Keras builds a model from such a file by importing what the file names. Here our own code builds the model; the file's
-layers are only compared with its layers, and arrays are taken from the file once it is known to hold nothing else.
+Keras builds a model from such a file by importing whatever the file names. Here, our own code builds the model. The
+file's layers are only compared with that model's, and its arrays are read once the file is known to hold nothing else.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from flowernoise.safe.atomic import reason
 from flowernoise.safe.hdf5 import refuse_foreign, stored_layers
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-MAX_BYTES = 320 << 20  # of a file; ResNet50 takes 95 MB
+MAX_BYTES = 320 << 20  # ResNet50 takes 95 MB
 MAX_CONFIG = 4 << 20
 _END, _END_BYTES, _END_64_BYTES = b"PK\x05\x06", 22, 20
-_MAX_DIRECTORY = 1 << 12  # bytes of a ZIP file's list of contents; ours takes 200
-_STAMP = "1980-01-01@00:00:00"  # of a file whose bytes depend on what is in it alone
+_MAX_DIRECTORY = 1 << 12  # bytes of a ZIP file's directory; ours takes 200
+_STAMP = "1980-01-01@00:00:00"  # in a file whose bytes depend only on its content
 _SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KerasFile:
-    """Class and name of each layer, in order, and the arrays of those that have any, by name."""
+    """Class and name of each layer, in order, and the arrays of the layers that have any, by layer name."""
 
     layers: tuple[tuple[str, str], ...]
     arrays: Mapping[str, list[Array]]
 
 
 def read(path: Path) -> KerasFile:
-    """What a model file holds.
+    """Reads a model file.
 
     Raises:
-        BadRequestError: it cannot be read, is not of the form in which :func:`write` writes, or holds more than arrays
-            of finite numbers.
+        BadRequestError: it cannot be read, does not have the form that :func:`write` gives it, or holds anything but
+            arrays of finite numbers.
     """
     content = _content(path)
     try:
@@ -61,7 +61,7 @@ def read(path: Path) -> KerasFile:
 
 
 def write(model: Any) -> bytes:
-    """A model as a ``.keras`` file, of which equal models give equal bytes.
+    """A model as the bytes of a ``.keras`` file; equal models give equal bytes.
 
     Args:
         model: a Keras model.
@@ -83,7 +83,7 @@ def _undated(metadata: bytes) -> bytes:
 
 
 def _renumbered(config: bytes) -> bytes:
-    """Objects that several layers share have addresses for numbers; they are numbered as they come."""
+    """Numbers shared objects in order of appearance; Keras numbers them by their memory addresses."""
     numbers: dict[bytes, int] = {}
     return _SHARED.sub(lambda found: b"%s%d" % (found[1], numbers.setdefault(found[2], len(numbers))), config)
 
@@ -97,7 +97,7 @@ def _content(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise BadRequestError(f"cannot read {path}: it is not a regular file")
         if status.st_size > MAX_BYTES:
-            raise BadRequestError(f"{path} is larger than {MAX_BYTES:,} bytes, so it is not a model of ours")
+            raise BadRequestError(f"{path} is larger than {MAX_BYTES:,} bytes, so it is not an exported model")
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES)
     except OSError as error:
@@ -109,16 +109,16 @@ def _content(path: Path) -> bytes:
 
 
 def _listed(content: bytes) -> bytes:
-    """Refuses a ZIP file whose list of contents is long, before anything reads it."""
+    """Refuses a ZIP file with a long directory, before anything reads it."""
     end = content[-_END_BYTES:]
     is_large = content[-_END_BYTES - _END_64_BYTES :].startswith(b"PK\x06\x07")
     if not end.startswith(_END) or is_large or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY:
-        raise ValueError("it is not a ZIP file of few files")
+        raise ValueError("it is not a ZIP file, or it holds too many files")
     return content
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """A file that is stored as it is: compressed ones swell to what their maker likes."""
+    """Reads an uncompressed member; a compressed one could expand to any size."""
     if name not in archive.namelist():
         raise ValueError(f"{name} is missing")
     info = archive.getinfo(name)

@@ -1,4 +1,4 @@
-"""What files are called whatever the locale, and whether one can be written where a user wants it."""
+"""File names that do not depend on the locale, and checks whether a file can be written where a user wants it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from flowernoise.safe.streams import printable
 
 
 def as_utf8(name: str) -> str:
-    """A name of the file system read as UTF-8, whatever encoding Python takes names to be in; else locales would tell.
+    """A file name read as UTF-8, so that results do not depend on the encoding that the locale sets.
 
     >>> as_utf8("roses")
     'roses'
     """
     try:
         return os.fsencode(name).decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # text that the locale cannot write, so not from the file system
+    except UnicodeEncodeError:  # the locale cannot encode this text, so it does not come from the file system
         return name
 
 
 def name_of(path: str | Path) -> str:
-    """A path as it is shown and kept: the same under every locale, on one line, with escapes where it needs them."""
+    """A path as shown and stored: the same under every locale, on one line, with escapes where necessary."""
     return printable(as_utf8(str(path)))
 
 
 def why_no_file(path: Path) -> str | None:
-    """Why a file cannot be written there; None if, by all that can be seen, it can."""
+    """Why a file cannot be written there; None if nothing speaks against it."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -37,27 +37,27 @@ def why_no_file(path: Path) -> str | None:
     if stat.S_ISDIR(mode):
         return "it is a directory"
     if not stat.S_ISREG(mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     return _why_no_place(path.parent)
 
 
 def why_no_directory(path: Path) -> str | None:
-    """Why files cannot be written into a directory of that name, which need not be there yet; None if they can."""
+    """Why files cannot be written into a directory, which need not exist yet; None if they can."""
     try:
         is_directory = stat.S_ISDIR(path.stat().st_mode)
     except FileNotFoundError:
         return _why_no_place(path)
     except OSError as error:
         return error.strerror
-    return _why_no_place(path) if is_directory else "it is no directory"
+    return _why_no_place(path) if is_directory else "it is not a directory"
 
 
 def _why_no_place(directory: Path) -> str | None:
-    """The same of a directory that may have to be made in one above it."""
+    """The same for a directory that may have to be made in a directory above it."""
     if directory.is_symlink() and not directory.exists():
         return f"{directory} is a link that leads nowhere"
     if not directory.exists():
         return _why_no_place(directory.parent)
     if not directory.is_dir():
-        return f"{directory} is no directory"
-    return None if os.access(directory, os.W_OK | os.X_OK) else f"{directory} may not be written to"
+        return f"{directory} is not a directory"
+    return None if os.access(directory, os.W_OK | os.X_OK) else f"{directory} is not writable"

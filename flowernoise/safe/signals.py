@@ -1,9 +1,9 @@
-"""SIGINT and SIGTERM: the process ends in time, with one line and its code, whatever it is doing.
+"""SIGINT and SIGTERM: whatever the process is doing, it soon ends, with one line and its exit code.
 
-Python runs signal handlers in the main thread and between two bytecodes only: a long call into C delays them, and code
-of a library may swallow what they raise. So there are two ways to the end. The handler raises
-:class:`StoppedError`, on which the main thread ends by itself; a second thread hears of the signal at once, through the
-wakeup descriptor, and ends the process if the first way takes too long.
+Python runs signal handlers only in the main thread and between two bytecodes. A long call into C delays them, and a
+library may swallow what they raise. So there are two ways to end. The handler raises :class:`StoppedError`, which ends
+the main thread in the normal way. A second thread learns of the signal at once, through the wakeup descriptor, and ends
+the process if the first way takes too long.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from types import FrameType
 
 from flowernoise.errors import ExitCode
 
-PATIENCE = 1.0  # seconds that the main thread has to end by itself
+PATIENCE = 1.0  # seconds for the main thread to end by itself
 CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-_SHOW_CURSOR = "\x1b[?25h\n"  # a progress display that nobody could end has hidden it
+_SHOW_CURSOR = "\x1b[?25h\n"  # a progress display that was cut short may have hidden it
 
-_last_word = threading.Lock()  # who has it may write the last line, nobody else; never given back
+_last_word = threading.Lock()  # only its holder may write the last line; never released
 _raised: StoppedError | None = None
 
 
 class StoppedError(BaseException):
-    """SIGINT or SIGTERM arrived; not an Exception, so that nothing on the way takes it for one."""
+    """SIGINT or SIGTERM arrived; not an Exception, so that no ``except Exception`` catches it."""
 
     def __init__(self, code: ExitCode) -> None:
         super().__init__(code)
@@ -36,11 +36,11 @@ class StoppedError(BaseException):
 
     def __str__(self) -> str:
         word = "interrupted" if self.code == ExitCode.INTERRUPTED else "terminated"
-        return f"{word}; what is finished is kept, the same command goes on from there"
+        return f"{word}; finished work is kept, the same command goes on from there"
 
 
 def listen(clean_up: Callable[[], None]) -> None:
-    """Handles SIGINT and SIGTERM from now on, unless our parent process ignores them, as ``nohup`` does.
+    """Handles SIGINT and SIGTERM from now on, except those that our parent process ignores, as ``nohup`` does.
 
     Args:
         clean_up: called in the second thread, before it ends the process.
@@ -55,17 +55,17 @@ def listen(clean_up: Callable[[], None]) -> None:
 
 
 def block_signals() -> None:
-    """Returns where the caller may write the last line, and no signal will be raised; otherwise the process ends."""
+    """Keeps signals from being raised while the caller writes the last line; if one is being handled, never returns."""
     _last_word.acquire()
 
 
 def raised() -> StoppedError | None:
-    """What was raised for a signal, even if a library has swallowed it or made another error of it."""
+    """The error raised for a signal, even if a library swallowed it or turned it into another error."""
     return _raised
 
 
 def raise_if_signalled() -> None:
-    """Raises again what was raised for a signal, so that nothing is made of what a library did with it."""
+    """Raises the error for a signal again, in case a library swallowed it."""
     if _raised is not None:
         raise StoppedError(_raised.code)
 
@@ -89,7 +89,7 @@ def _watch(reader: int, clean_up: Callable[[], None]) -> None:
 
 
 def _write(line: str) -> None:
-    """Writes to stderr past its buffer, whose lock the main thread may hold."""
+    """Writes to stderr directly, because the main thread may hold the lock of its buffer."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = sys.stderr.fileno()
         os.write(descriptor, f"{_SHOW_CURSOR if os.isatty(descriptor) else ''}{line}".encode())

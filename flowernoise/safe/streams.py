@@ -1,6 +1,6 @@
-"""Standard input, output and error as the command line needs them: always there, and knowing what to do on failure.
+"""Standard input, output and error for the command line: always open, and with a clear error when writing fails.
 
-Also text that is safe to show in them.
+Also makes text safe to show on them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class OutputError(FlowernoiseError):
 
 
 class ReaderLeftError(Exception):
-    """Whoever read standard output has left, as ``head`` does; no failure, but nothing more is to be written."""
+    """The reader of standard output has left, as ``head`` does; not a failure, but nothing more can be written."""
 
 
 class _Output(io.FileIO):
-    """Standard output; tells why it cannot be written to, and not just that some file cannot."""
+    """Standard output; its errors name it and say why it cannot be written to."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -31,12 +31,13 @@ class _Output(io.FileIO):
             raise ReaderLeftError from None
         except OSError as error:
             raise OutputError(
-                f"cannot write the result to standard output: {error.strerror}; what is made is kept, send it elsewhere"
+                f"cannot write the result to standard output: {error.strerror}; finished work is kept, send the output "
+                "elsewhere"
             ) from error
 
 
 class _Notes(io.FileIO):
-    """Standard error; what cannot be written is dropped, as no work should fail for want of somebody who listens."""
+    """Standard error; what cannot be written is dropped, as work should not fail because nobody is listening."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -46,10 +47,10 @@ class _Notes(io.FileIO):
 
 
 def own(*, hush: bool) -> None:
-    """Puts our streams in the place of Python's.
+    """Replaces Python's standard streams with ours.
 
     Args:
-        hush: whether stderr is for our lines only; libraries that write to descriptor 2 themselves are not heard.
+        hush: whether stderr is for our lines only; what libraries write to descriptor 2 is dropped.
     """
     _occupy()
     sys.stdout = _text(_Output(1, "w", closefd=False), sys.stdout)
@@ -62,19 +63,19 @@ def own(*, hush: bool) -> None:
 
 
 def _occupy() -> None:
-    """Takes the first three descriptors where we were started without, lest a file of ours becomes standard output.
+    """Opens the first three descriptors if they are closed, so that a file of ours cannot become standard output.
 
-    Standard output is opened so that writing to it fails, as it does where it is closed.
+    Standard output is opened for reading, so that writing to it still fails.
     """
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, flags)  # the lowest that is free, which is this one
+            os.open(os.devnull, flags)  # takes the lowest free descriptor, which is this one
 
 
 def _text(raw: io.FileIO, before: TextIO | None, *, line_buffering: bool = False) -> TextIO:
-    """A text stream; what its encoding lacks, and names that are not UTF-8, are written as their escapes."""
+    """A text stream; characters that its encoding lacks, and names that are not UTF-8, are written as escapes."""
     encoding = before.encoding if before is not None else "utf-8"
     line_buffering = line_buffering or raw.isatty()
     buffered = io.BufferedWriter(raw)
@@ -82,7 +83,7 @@ def _text(raw: io.FileIO, before: TextIO | None, *, line_buffering: bool = False
 
 
 def printable(text: str) -> str:
-    r"""Text on one line of valid UTF-8: what is not UTF-8 or not printable is written as its escape.
+    r"""Text on one line of valid UTF-8; anything else, or not printable, is written as an escape.
 
     >>> print(printable("roses/a\tb.jpg"))
     roses/a\tb.jpg

@@ -1,4 +1,4 @@
-"""Reads TOML files that people write."""
+"""Reads TOML files that users write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_BYTES = 1_000_000
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The keys of a TOML file with their values.
+    """Reads a TOML file.
 
     Raises:
         BadRequestError: a file that cannot be read, is too large, or is not TOML.

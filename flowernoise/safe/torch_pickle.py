@@ -1,4 +1,4 @@
-"""Reads weights that PyTorch wrote in its old, non-zip format, without PyTorch and without running what they hold.
+"""Reads weights in PyTorch's old, non-zip format, without PyTorch and without running any code in the file.
 
 Such a file is a magic number, a protocol number and facts about the writing machine, then a pickle of the state with
 references to storages, then the storages' keys (five pickles in all), then the bytes of each storage. Format:
@@ -35,7 +35,7 @@ DTYPES = {
 
 
 class _Storage(NamedTuple):
-    """A reference to numbers that follow further down in the file."""
+    """A reference to numbers further down in the file."""
 
     key: str
     dtype: str
@@ -52,14 +52,14 @@ class _Tensor(NamedTuple):
 
 
 class _RefusedError(Exception):
-    """Why a file is not read."""
+    """Why a file is refused."""
 
 
 def read_state(path: Path, sha256: str) -> dict[str, np.ndarray]:
     """The arrays of a state dictionary that ``torch.save`` wrote in the legacy format.
 
-    Nothing of the file is interpreted before its digest has been checked, and no code that it names is run: the
-    unpickler knows ordered dictionaries, tensors and storages, and refuses everything else.
+    The file is not interpreted before its digest has been checked, and code that it names is never run: the unpickler
+    knows ordered dictionaries, tensors and storages, and refuses everything else.
 
     Args:
         path: the file, usually ``….pth``.
@@ -69,7 +69,7 @@ def read_state(path: Path, sha256: str) -> dict[str, np.ndarray]:
         Name → array, in the file's order, with PyTorch's shapes and the machine's byte order.
 
     Raises:
-        DamagedFileError: the file cannot be read, is not the expected one, is no such state, or is cut off.
+        DamagedFileError: the file cannot be read, is not the expected one, is not such a state, or is cut off.
 
     >>> read_state(Path("no-such.pth"), "0" * 64)
     Traceback (most recent call last):
@@ -109,7 +109,7 @@ def _unpickle(file: io.BytesIO) -> Any:
         return _Unpickler(file).load()
     except _RefusedError:
         raise
-    # A broken pickle makes the unpickler raise nearly anything: EOFError, IndexError, KeyError, ValueError, …
+    # On a broken pickle, the unpickler raises nearly anything: EOFError, IndexError, KeyError, ValueError, …
     except Exception as error:
         raise _RefusedError(f"not a readable pickle ({type(error).__name__})") from None
 

@@ -1,4 +1,4 @@
-"""Sentences on what a reader must not conclude; none stands where the numbers give no reason for it."""
+"""Sentences on what a reader must not conclude; each is left out where the numbers give no reason for it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
         *_of_equality(result),
         *_of_selection(result, photos),
         *_of_frozen_features(result),
-        f"One split (seed {split_seed}): every number is of the same {photos['train']:,} training and "
-        f"{photos['test']:,} test photos; the intervals do not hold what another split would change.",
+        f"One split (seed {split_seed}): every number comes from the same {photos['train']:,} training and "
+        f"{photos['test']:,} test photos. Another split would change the numbers; the intervals leave that out.",
         *(
-            ["Synthetic photos: they are drawn by a program, and say nothing of photographs."]
+            ["Synthetic photos: a program drew them, so they say nothing about photographs."]
             if source.partition(":")[0] == "synthetic"
             else []
         ),
@@ -48,14 +48,14 @@ def _of_labels(result: Comparison) -> Iterator[str]:
     if compared.words(result).are_clean:
         return
     yield (
-        "Labels as given: nobody has checked them here, in test either. Added wrong labels are those that noise has "
-        "made; whatever was wrong before comes on top."
+        "Labels as given: nobody has checked them, not even those of the test photos. Added wrong labels are the ones "
+        "that the noise made; any that were wrong before come on top."
     )
     facts = facts_of(result.metric)
     if facts.counts_right:
         yield from map(_of_wrong_test_labels, sorted({len(photos.classes) for photos in result.datasets}))
     elif facts.of == "test":
-        yield "Wrong test labels change every number measured against them, and mostly make differences smaller."
+        yield "Wrong test labels distort every number measured against them, and mostly make differences look smaller."
 
 
 def _of_wrong_test_labels(classes: int) -> str:
@@ -67,7 +67,8 @@ def _of_wrong_test_labels(classes: int) -> str:
         f"Wrong test labels: if a share e of them is wrong, a classifier that is always right scores 1 − e, so "
         f"{100 * (1 - WRONG):g} % where {100 * WRONG:g} % are wrong. If they are wrong at random, an accuracy of a is "
         f"measured as e{by} + a (1 − {classes}e{by}): {100 * RIGHT:g} % becomes {100 * measured:.1f} %, and a "
-        f"difference of 2 points {2 * slope:.2f}. If they follow a pattern, a model that has learned it even gains."
+        f"difference of 2 points becomes {2 * slope:.2f}. If they follow a pattern, a model that has learned the "
+        "pattern even scores higher."
     )
 
 
@@ -78,11 +79,11 @@ def _of_seeds(result: Comparison) -> Iterator[str]:
     least = min(counts)
     if max(counts) == 1:
         yield (
-            "One seed: the intervals hold the sampling of test photos only. Another draw of the noise, or another "
-            "start of training, may order the losses differently."
+            "One seed: the intervals cover only the choice of test photos. Another draw of the noise, or another "
+            "training, may rank the losses differently."
         )
     else:
-        yield f"Few seeds: {least} in some cells. The spread over draws and trainings is known only roughly."
+        yield f"Few seeds: only {least} in some cells. How much draws and trainings vary is known only roughly."
 
 
 def _of_test_photos(result: Comparison) -> Iterator[str]:
@@ -91,13 +92,14 @@ def _of_test_photos(result: Comparison) -> Iterator[str]:
         width = 196 * math.sqrt(0.25 / count)
         if width > 2:
             yield (
-                f"Small test split: {count:,} photos. By their sampling alone a share is uncertain by up to "
-                f"± {width:.1f} points, so smaller differences between accuracies that are not marked significant mean "
-                "nothing."
+                f"Small test split: {count:,} photos. That alone makes a share uncertain by up to ± {width:.1f} "
+                "points. Do not read anything into smaller differences unless they are marked as significant."
             )
         fewest = min(number for number in photos.test_counts if number)
         if fewest < 30 and len(photos.test_counts) > 1:
-            yield f"Few photos of some classes: {fewest} in the test split of the rarest; read nothing from its recall."
+            yield (
+                f"Few photos of some classes: the rarest has {fewest} in the test split. Its recall says very little."
+            )
 
 
 def _of_imbalance(result: Comparison) -> Iterator[str]:
@@ -106,7 +108,7 @@ def _of_imbalance(result: Comparison) -> Iterator[str]:
         if photos.majority * classes >= _UNEVEN:
             yield (
                 f"Uneven classes: always answering the most frequent one is right for {100 * photos.majority:.1f} % of "
-                "the test photos. Accuracy near that is no skill; look at balanced accuracy."
+                "the test photos. An accuracy near that shows no skill; look at balanced accuracy instead."
             )
         chance = facts_of(result.metric).chance
         if chance is None:
@@ -116,7 +118,7 @@ def _of_imbalance(result: Comparison) -> Iterator[str]:
         if low:
             names = joined(few(list(dict.fromkeys(_cell(result, row) for row in low))))
             of = f"{compared.number(score, result.unit)}{' %' if result.unit == 'share' else ''}"
-            yield f"Not above the {chance.score} of {of}, within their intervals: {names}."
+            yield f"Possibly no better than the {chance.score} of {of}: {names}. Their intervals include it."
 
 
 def _of_collapse(result: Comparison) -> Iterator[str]:
@@ -124,8 +126,8 @@ def _of_collapse(result: Comparison) -> Iterator[str]:
     if rows:
         names = joined(few([f"{_cell(result, row)} ({row.collapsed} of {row.seeds})" for row in rows]))
         yield (
-            f"Collapsed runs: {names}. They never predict some class, and a score that does not fall because of that "
-            "is no robustness."
+            f"Collapsed runs: {names}. They never predict some class. If their score does not fall as noise grows, "
+            "that is not robustness."
         )
 
 
@@ -133,29 +135,29 @@ def _of_failures(result: Comparison) -> Iterator[str]:
     rows = [row for row in result.rows if row.failed]
     if rows:
         names = joined(few([f"{_cell(result, row)} ({row.failed})" for row in rows]))
-        yield f"Failed runs: {names}. The means are of the runs that remain, which may be the lucky ones."
+        yield f"Failed runs: {names}. The means cover only the runs that remain, which may be the lucky ones."
 
 
 def _of_equality(result: Comparison) -> Iterator[str]:
     if any(row.difference and row.difference.verdict is None for row in result.rows):
-        yield "Not significant does not mean equal: with more photos or seeds a difference may show."
+        yield "“Not significant” does not mean “equal”: more photos or seeds may reveal a difference."
 
 
 def _of_selection(result: Comparison, photos: Mapping[str, int]) -> Iterator[str]:
     if any(each.select == "oracle" for each in result.datasets):
         yield (
-            "Oracle: epoch and hyper-parameters were picked on the test photos. That is an upper bound that nobody can "
-            "reach who does not know the answers."
+            "Oracle: epoch and hyper-parameters were picked on the test photos. That is an upper bound: nobody can "
+            "reach it without knowing the answers."
         )
     if not photos["val"]:
-        yield "No validation split: nothing was tuned for any loss, so one may suffer from what another likes."
+        yield "No validation split: nothing was tuned, so settings that suit one loss may hurt another."
 
 
 def _of_frozen_features(result: Comparison) -> Iterator[str]:
     if any(row.setup.mode == "features" for row in result.rows):
         yield (
-            "Frozen features: only the last layer is trained. A network trained in full can memorise more wrong labels "
-            "and fall deeper."
+            "Frozen features: only the last layer is trained. A fully trained network can memorise more wrong labels "
+            "and lose more."
         )
 
 

@@ -10,7 +10,7 @@ from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.sources import LabelWords, label_words
 from flowernoise.store.records import (
     CONTROL,
-    Beneath,
+    BalancedAccuracy,
     Column,
     Comparison,
     Condition,
@@ -21,7 +21,7 @@ from flowernoise.store.records import (
 from flowernoise.store.setups import differing, named
 
 BEST, TIED, ORACLE, BETTER, WORSE, COLLAPSED, DROP, RISE = "★", "☆", "†", "+", "−", "✗", "↓", "↑"
-Value = Row | Beneath
+Value = Row | BalancedAccuracy
 
 
 def with_names(result: Comparison) -> Comparison:
@@ -105,6 +105,17 @@ def varying(columns: Sequence[Column]) -> list[str]:
     return names + differing({column.setup for column in columns})
 
 
+def telling(columns: Sequence[Column]) -> list[str]:
+    """As many of those that :func:`varying` names as it takes to tell columns apart."""
+    names: list[str] = []
+    ways = len({(column.setup, column.variant) for column in columns})
+    for name in varying(columns):
+        if len({tuple(part(column, each) for each in names) for column in columns}) == ways:
+            break
+        names.append(name)
+    return names
+
+
 def part(column: Column, name: str) -> str:
     """What a column has of that which :func:`varying` names."""
     if name == "directory":
@@ -118,11 +129,13 @@ def column_name(column: Column, varying: Sequence[str]) -> str:
 
 
 def seeds(result: Comparison) -> str:
-    """What the numbers are over how many seeds, and what stands in brackets."""
+    """How many seeds the numbers are means of, and what the brackets hold."""
     counts = sorted({row.seeds for row in result.rows if row.seeds})
     if counts == [1]:
         return "one seed [95 % interval]"
-    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    if not counts:
+        return "no run to show"
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"mean of {many} seeds [95 % interval]"
 
 
@@ -133,7 +146,7 @@ def measure(result: Comparison) -> str:
 
 
 def legend(result: Comparison) -> list[str]:
-    """What the signs mean, of those that the cells hold."""
+    """What the signs in the cells mean; signs that no cell holds are left out."""
     drops = {
         drop(value, row.noise, result.unit)[:1]
         for row in result.rows
@@ -143,26 +156,26 @@ def legend(result: Comparison) -> list[str]:
     points = "points " if result.unit == "share" else ""
     items = []
     if drops & {DROP, RISE}:
-        both = f"{DROP} {points}below, {RISE} above the loss's control"
-        items.append(both if RISE in drops else f"{DROP} {points}below the loss's control")
+        below = f"{DROP} {points}below the same loss's control"
+        items.append(f"{below}, {RISE} above it" if RISE in drops else below)
     if any(row.best for row in result.rows):
         tied = any(row.tied for row in result.rows)
         among = " of those trained alike" if _several_setups(result) else ""
         items.append(f"{BEST} best{among}" + (f", {TIED} not significantly worse" if tied else ""))
     if any(row.oracle for row in result.rows):
-        items.append(f"{ORACLE} given the true transition matrix, which nobody has: out of competition")
+        items.append(f"{ORACLE} given the true transition matrix, which nobody has, so never marked as best")
     return items + _against(result)
 
 
 def _against(result: Comparison) -> list[str]:
     signs = {verdict(row) for row in result.rows}
-    words = [f"{sign} {word}" for sign, word in ((BETTER, "better"), (WORSE, "worse")) if sign in signs]
+    words = [f"{sign} significantly {word}" for sign, word in ((BETTER, "better"), (WORSE, "worse")) if sign in signs]
     if not words:
         return []
     than = result.baseline + (" trained alike" if _several_setups(result) else "")
     than += " in the same directory" if "directory" in varying(result.columns) else ""
-    first = "" if than == result.baseline else f"; {result.baseline} itself: than the first"
-    return [f"{', '.join(words)} than {than}, significantly{first}"]
+    first = "" if than == result.baseline else f" ({result.baseline} itself: than the first {result.baseline})"
+    return [f"{', '.join(words)} than {than}{first}"]
 
 
 def _several_setups(result: Comparison) -> bool:
@@ -175,8 +188,20 @@ def troubles(result: Comparison) -> list[str]:
     several = next((row for row in collapsed if row.seeds > 1), None)
     if several:
         share = several.collapsed, several.seeds
-        return ["{} {}/{} collapsed in {} of {} seeds".format(COLLAPSED, *share, *share)]
-    return [f"{COLLAPSED} collapsed"] if collapsed else []
+        return ["{} {}/{}: collapsed in {} of {} seeds".format(COLLAPSED, *share, *share)]
+    return [f"{COLLAPSED}: collapsed"] if collapsed else []
+
+
+def rate_signs(result: Comparison) -> list[str]:
+    """What the signs of tolerated rates mean; signs that no rate has are left out."""
+    estimates = [line.tolerance for line in result.tolerated if line.tolerance]
+    found = {each.censoring for estimate in estimates for each in (estimate.point, estimate.low, estimate.high)}
+    meanings = {
+        "below": "tolerated <: not even the lowest rate tried",
+        "at_least": "tolerated ≥: every rate tried",
+        "none": "tolerated none: worse even without noise",
+    }
+    return [meaning for censoring, meaning in meanings.items() if censoring in found]
 
 
 def tolerance(result: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""A comparison as a document: what it is of, the table, what is tolerated, published figures beside it, and notes."""
+"""A comparison as a document: the table, what is tolerated, published figures beside it, the answer and notes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show import compared, plain
+from flowernoise.show import compared, plain, sentences
 from flowernoise.show.compared import COLLAPSED, ORACLE, Value
 from flowernoise.show.document import (
     MISSING,
@@ -29,26 +29,27 @@ from flowernoise.show.document import (
     columns,
 )
 from flowernoise.store import records
-from flowernoise.store.records import CONTROL, Beside, Comparison, Condition, Row, Tolerated
+from flowernoise.store.records import CONTROL, Comparison, Condition, PublishedResult, Row, Tolerated
 from flowernoise.store.setups import SETTINGS
 
 _LONG_NAME = 24  # columns of text
 
 
-def document(result: Comparison) -> Document:
-    """A comparison as people and programs read it."""
+def document(result: Comparison, *, per_seed: bool = False) -> Document:
+    """A comparison as people and programs read it; its records are cells, or with ``per_seed`` the runs in them."""
     return Document(
         blocks=tuple(_blocks(compared.with_names(result))),
         title=f"Label noise: {', '.join(dict.fromkeys(photos.name for photos in result.datasets))}",
         data=plain.data(result),
-        records=plain.records(result),
+        records=plain.per_seed(result) if per_seed else plain.records(result),
     )
 
 
 def _blocks(result: Comparison) -> Iterator[Block]:
     yield Facts(tuple(_subject(result)), strong=True)
     yield Facts(tuple(_measure(result)))
-    legend, troubles = tuple(compared.legend(result)), tuple(compared.troubles(result))
+    legend = (*compared.legend(result), *compared.rate_signs(result))
+    troubles = tuple(compared.troubles(result))
     if legend or troubles:
         yield Facts(legend, signs=troubles)
     every = range(len(result.datasets))
@@ -56,6 +57,7 @@ def _blocks(result: Comparison) -> Iterator[Block]:
     if result.beside:
         yield beside(result)
         yield Paragraph(result.why)
+    yield Notes((sentences.answer(result),), label="in short")
     if result.notes:
         yield Notes(result.notes)
 
@@ -67,7 +69,7 @@ def _subject(result: Comparison) -> Iterator[str]:
         are_clean = {label_words(photos.source).are_clean for photos in result.datasets}
         if False in are_clean:
             labels = compared.words(result).labels
-            yield f"{labels}, but where test photos are called clean" if True in are_clean else labels
+            yield f"{labels}, except where test photos are called clean" if True in are_clean else labels
         return
     [photos] = result.datasets
     tested = compared.words(result).test_photos(sum(photos.test_counts))
@@ -110,7 +112,7 @@ def tolerated(result: Comparison, dataset: int = 0) -> Iterator[Grid]:
             _losses(result),
             tuple(tuple(_tolerance(own.get((noise, c)), c in oracles) for c in result.columns) for noise in noises),
             subject=_section(result, dataset),
-            title=f"{compared.words(result).wrong} labels tolerated, {compared.tolerance(result)}",
+            title=f"{compared.words(result).wrong} labels tolerated ({compared.tolerance(result)})",
             prefix="tolerated",
         )
 
@@ -248,7 +250,7 @@ def beside(result: Comparison) -> Table:
     )
 
 
-def _collapsed(row: Beside) -> Cell:
+def _collapsed(row: PublishedResult) -> Cell:
     if not row.collapsed:
         return Cell("")
     return Cell(f"{COLLAPSED} {row.collapsed} of {row.runs} collapsed", strong=True, tone="bad")

@@ -1,7 +1,7 @@
-"""Contact sheets: photos with the labels they were given, wrong ones marked; plain data in, PNG or JPEG out.
+"""Contact sheets: photos with the labels they were given, wrong ones marked. Plain data in, PNG or JPEG out.
 
-What is written and marked (:func:`title`, :func:`captions`) is told apart from drawing it. The font is Pillow's own,
-which knows little more than ASCII: accents are dropped, and a class whose name cannot be written goes by its number.
+What is written and marked (:func:`title`, :func:`captions`) is separate from the drawing. The font is Pillow's own,
+which has little more than ASCII: accents are dropped, and a class whose name cannot be written goes by its number.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
@@ -39,7 +40,7 @@ _BASE_LETTERS = str.maketrans(
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """What stands below a photo, and whether the photo is marked as wrongly labelled."""
+    """The text below a photo, and whether the photo is marked as wrongly labelled."""
 
     lines: tuple[str, ...]
     marked: bool
@@ -47,7 +48,7 @@ class Caption:
 
 @dataclasses.dataclass(frozen=True)
 class SheetTitle:
-    """What stands above the photos: what they show, and the facts about it."""
+    """The text above the photos: what they show, and facts about it."""
 
     head: str
     facts: tuple[str, ...]
@@ -74,35 +75,35 @@ def jpeg(sheet: ContactSheet, *, columns: int = COLUMNS, quality: int = 85) -> b
 
 
 def title(sheet: ContactSheet) -> SheetTitle:
-    """What a sheet shows, and of what: source, split, noise and its realised rate, how many photos, how many wrong."""
+    """What a sheet shows: source, split, noise and its realised rate, how many photos, and how many of them wrong."""
     of_split = f"{sheet.population:,} {'training' if sheet.split == 'train' else sheet.split} photos"
     shown, words = len(sheet.photos), label_words(sheet.source)
     if sheet.kind == "clean":
-        none_wrong = ", none labelled wrong" if words.are_clean else ""
-        return SheetTitle(words.labels, (sheet.source, of_split, f"{shown} shown{none_wrong}"))
+        all_right = ", all labelled correctly" if words.are_clean else ""
+        return SheetTitle(words.labels, (sheet.source, of_split, f"{shown} shown{all_right}"))
     noise = _noise(sheet)
     wrong = f"{100 * sheet.realised_rate:.1f} % {words.wrong} training labels"
     if sheet.kind == "draw":
-        marked = f"{sheet.wrong or 'none'} with {words.wrong} labels"
+        marked = f"{sheet.wrong} with {words.wrong} labels"
         return SheetTitle(noise, (sheet.source, of_split, wrong, f"{shown} shown, {marked}"))
     kind = ", ".join([f"{sheet.backbone} {sheet.mode}", *sheet.settings, f"{sheet.selection} epoch"])
     most = f"{shown} most confident shown" if shown < sheet.mistakes else "all shown"
     judged = "" if words.are_clean else f" by {words.labels}"
-    found = f"{sheet.mistakes:,} misclassified{judged}, {most}" if sheet.mistakes else f"none misclassified{judged}"
+    found = f"{sheet.mistakes:,} misclassified{judged}, {most}" if sheet.mistakes else f"no mistakes{judged}"
     return SheetTitle(f"mistakes of {sheet.loss}, trained on {noise}", (kind, wrong, sheet.source, of_split, found))
 
 
 def captions(sheet: ContactSheet) -> tuple[Caption, ...]:
-    """The caption of each photo; those are marked whose label is not that of the source.
+    """The caption of each photo; a photo is marked if its label is not that of the source.
 
-    On a sheet of mistakes every prediction is wrong and no label is, so nothing is marked.
+    On a sheet of mistakes every prediction is wrong but the labels are not, so nothing is marked.
     """
     names, are_clean = class_names(sheet.classes), label_words(sheet.source).are_clean
     return tuple(_caption(photo, names, are_clean) for photo in sheet.photos)
 
 
 def class_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of classes as the font can write them, all different; what has no such name goes by its number, from 0.
+    """Names of classes as the font can write them, all different; a class without such a name goes by its number.
 
     >>> class_names(["Löwenzahn", "rosé", "rose", "向日葵"])
     ('Lowenzahn', 'rose (class 1)', 'rose (class 2)', 'class 3')
@@ -147,14 +148,15 @@ def _caption(photo: SheetPhoto, names: Sequence[str], are_clean: bool) -> Captio
     true, given = names[photo.true], names[photo.given]
     if photo.predicted is not None and photo.probability is not None:
         answer = (f"predicted {names[photo.predicted]}", f"probability {_percent(photo.probability)}")
-        return Caption((f"labelled {given}", *answer), marked=False)
+        file = PurePosixPath(photo.path).name
+        return Caption((*([file] if file else []), f"labelled {given}", *answer), marked=False)
     if photo.true == photo.given:
         return Caption((given,), marked=False)
     return Caption((f"labelled {given}", f"truly {true}" if are_clean else f"was {true}"), marked=True)
 
 
 def _percent(share: float) -> str:
-    """A share below one is never rounded to all.
+    """A share as people read it; what is below one is never rounded up to it.
 
     >>> _percent(0.987), _percent(0.99999)
     ('98.7 %', '> 99.9 %')
@@ -181,7 +183,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 @functools.cache
 def _has(letter: str) -> bool:
-    """Whether the font has a letter, rather than the box that it draws in place of those it lacks."""
+    """Whether the font has a letter; for one that it lacks it draws a box."""
     drawn, lacking = (_font(_FACTS).getmask(each) for each in (letter, "\uffff"))
     return letter == " " or (drawn.size, bytes(drawn)) != (lacking.size, bytes(lacking))
 

@@ -46,9 +46,10 @@ class Bullets:
 
 @dataclasses.dataclass(frozen=True)
 class Notes:
-    """A list of what a reader of the results should know."""
+    """A list of what a reader of the results should know; in a terminal each begins with the label."""
 
     items: tuple[str, ...]
+    label: str = "note"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Verbatim:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture as a file, what it tells those who cannot see it, and what stands below it.
+    """A picture as a file, with text for people who cannot see it, and its caption.
 
     ``path`` is relative to the document, for formats whose pictures lie beside it.
     """
@@ -75,7 +76,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A value, what belongs to it, and whether it stands out.
+    """A value, what belongs to it, and whether it is highlighted.
 
     Args:
         text: the value.
@@ -120,7 +121,7 @@ MISSING = Cell("–")
 
 @dataclasses.dataclass(frozen=True)
 class TableColumn:
-    """The head of a column, what stands smaller below it, and how its cells are set.
+    """The head of a column, the smaller text below it, and how its cells are aligned.
 
     ``numeric`` ones end at the right; those that ``folds`` are broken over lines where room is short.
     """
@@ -133,7 +134,7 @@ class TableColumn:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows that begin with their heading; ``total`` is the last of them, ``notes`` stand below."""
+    """Rows that begin with their heading; ``total`` is the last of them, ``notes`` are printed below."""
 
     columns: tuple[TableColumn, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -146,7 +147,7 @@ class Table:
 class Header:
     """What a row or column of a grid is called: in one line, in columns of labels, or on several short lines.
 
-    ``below`` is what else is said of it; a row stands apart from rows of another ``group``.
+    ``below`` is more about it; a row is set apart from rows of another ``group``.
     """
 
     name: str
@@ -172,10 +173,10 @@ class Grid:
     Args:
         cells: a tuple per row; None where there is nothing.
         subject: what it is of, where there are several.
-        title: stands above.
+        title: printed above.
         prefix: tells its rows from those of the grid above, where both come as one table.
         chance: what is scored without looking, with its name: the same in every column.
-        missing: stands in empty cells.
+        missing: what empty cells show.
     """
 
     rows: Axis
@@ -193,7 +194,7 @@ class Grid:
         return dataclasses.replace(self, rows=self.columns, columns=self.rows, cells=cells)
 
     def lines(self) -> Iterator[tuple[Header, list[Cell | None]]]:
-        """The rows that hold something, with what stands in empty cells."""
+        """The rows that hold something, their empty cells filled."""
         for header, cells in zip(self.rows.headers, self.cells, strict=True):
             if any(cells):
                 yield header, [cell or self.missing for cell in cells]

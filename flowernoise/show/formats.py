@@ -3,4 +3,4 @@
 from flowernoise.show import writers
 
 DOCUMENTS = writers.FORMATS
-PICTURES = ("png", "svg")  # the first is the default
+PICTURES = ("png", "svg", "pdf")  # the first is the default

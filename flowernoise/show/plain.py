@@ -23,7 +23,9 @@ FIELDS = (
     "best",
     "tied",
     "oracle",
+    "value_seeds",
 )
+TOLERATED = ("tolerated", "tolerated_low", "tolerated_high", "tolerated_censoring")
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict")
 
 
@@ -63,19 +65,49 @@ def records(result: Comparison) -> Records:
     """A record per cell.
 
     Beside the fields of a row: which directory, metric and epoch it is of, how it differs from the baseline, the
-    majority score, and balanced accuracy where the task is binary and the metric accuracy.
+    majority score, balanced accuracy where the task is binary and the metric accuracy, and what the loss tolerates of
+    the noise: a rate with its bounds, and how it is censored.
     """
     place = FIELDS.index("loss") + 1
-    fields_of_rows = (*FIELDS[:place], "backbone", "mode", *SETTINGS, *FIELDS[place:])
-    header = ("directory", "metric", "select", *fields_of_rows, *DIFFERENCE, "balanced_accuracy", "majority", "dataset")
+    fields_of_rows = (*_IDENTITY, *FIELDS[place:])
+    header = (*_PLACE, *fields_of_rows, *DIFFERENCE, "balanced_accuracy", "majority", "dataset", *TOLERATED)
+    tolerated = {(line.dataset, line.noise, line.column): line.tolerance for line in result.tolerated}
     rows = []
     for row in result.rows:
-        photos = result.datasets[row.dataset]
-        grids = {"learning_rate": row.setup.learning_rates, "l2": row.setup.l2}
-        around = {"metric": result.metric, "select": photos.select, "majority": photos.majority}
-        fields = _row(result, row) | around | grids
+        estimate = tolerated.get((row.dataset, row.noise, row.column))
+        fields = _row(result, row) | _around(result, row) | _bounds(estimate)
         rows.append(tuple(fields.get(name) for name in header))
     return Records(header, tuple(rows))
+
+
+def per_seed(result: Comparison) -> Records:
+    """A record per run that did not fail: the cell it belongs to, its seed, and its value."""
+    header = (*_PLACE, *_IDENTITY, "seed", "value", "dataset")
+    rows = []
+    for row in result.rows:
+        fields = _row(result, row) | _around(result, row)
+        for seed, value in zip(row.value_seeds, row.values, strict=True):
+            own = fields | {"seed": seed, "value": value}
+            rows.append(tuple(own.get(name) for name in header))
+    return Records(header, tuple(rows))
+
+
+_PLACE = ("directory", "metric", "select")
+_IDENTITY = (*FIELDS[: FIELDS.index("loss") + 1], "backbone", "mode", *SETTINGS)
+
+
+def _around(result: Comparison, row: Row) -> dict[str, object]:
+    """What a record says of the comparison that it is from; grids as the numbers that they are."""
+    photos = result.datasets[row.dataset]
+    grids = {"learning_rate": row.setup.learning_rates, "l2": row.setup.l2}
+    return {"metric": result.metric, "select": photos.select, "majority": photos.majority, **grids}
+
+
+def _bounds(estimate: RateInterval | None) -> dict[str, object]:
+    if estimate is None:
+        return {}
+    values = (estimate.point.rate, estimate.low.rate, estimate.high.rate, estimate.point.censoring)
+    return dict(zip(TOLERATED, values, strict=True))
 
 
 def _row(result: Comparison, row: Row) -> dict[str, object]:
@@ -91,7 +123,7 @@ def _fields(row: Row) -> dict[str, object]:
         fields[name] = getattr(row, name)
         if name == "loss":
             fields |= settings(row.setup)
-    fields["values"] = list(row.values)
+    fields |= {"values": list(row.values), "value_seeds": list(row.value_seeds)}
     return fields
 
 

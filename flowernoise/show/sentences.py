@@ -1,7 +1,8 @@
-"""Sentences that state results, made from the numbers of a comparison; none stands where it does not apply."""
+"""Sentences that state results, made from the numbers of a comparison; each is left out where it does not apply."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from flowernoise.catalogue.metrics import facts_of
@@ -9,7 +10,7 @@ from flowernoise.show import compared
 from flowernoise.store.records import CONTROL, Comparison, Condition, Rate, RateInterval, Row, Tolerated
 from flowernoise.store.setups import Setup
 
-_MAX_NAMES = 4  # in a row before the rest is counted
+_MAX_NAMES = 4  # named one by one; the rest is counted
 
 
 def question(result: Comparison) -> str:
@@ -18,31 +19,38 @@ def question(result: Comparison) -> str:
     words = compared.words(result)
     if not noises:
         return (
-            "How well do the losses classify clean test photos when no label is wrong?"
+            "How well does each loss classify clean test photos when no training label is wrong?"
             if words.are_clean
-            else "How well do the losses classify the test photos, by labels as given, when no wrong ones are added?"
+            else "How well does each loss classify the test photos, by their labels as given, when no wrong labels are "
+            "added to the training labels?"
         )
     if facts_of(result.metric).of == "training" or result.better == "lower":
         return (
-            f"What do {words.wrong} training labels do to a classifier's {metric_name(result)}, and does another loss "
-            f"than {result.baseline} fare better?"
+            f"What do {words.wrong} training labels do to a classifier's {metric_name(result)}, and does any loss do "
+            f"better than {result.baseline}?"
         )
-    photos, share = "clean test photos", "a share of its training labels is wrong"
+    photos, cause = "clean test photos", "some of its training labels are wrong"
     if not words.are_clean:
-        photos, share = f"test photos with {words.labels}", "wrong ones are added to its training labels"
+        photos, cause = f"test photos with {words.labels}", "wrong labels are added to its training labels"
     return (
-        f"How much {metric_name(result)} on {photos} does a classifier lose when {share}, and does another loss than "
-        f"{result.baseline} lose less?"
+        f"How much {metric_name(result)} on {photos} does a classifier lose when {cause}, and does any loss lose less "
+        f"than {result.baseline}?"
     )
+
+
+def answer(result: Comparison) -> str:
+    """What the table comes to, in a sentence or two: how the baseline falls, and whether any loss differs from it."""
+    fall = list(_fall(result))[:1] if len(result.datasets) == 1 else []
+    return " ".join([*fall, against_baseline(result)[0]])
 
 
 def headlines(result: Comparison) -> list[str]:
     """What it comes to, in as few sentences as that takes."""
-    return [*_fall(result), against_baseline(result)[0], *_most_tolerant(result), *_warning(result)]
+    return [*_fall(result), against_baseline(result)[0], *tolerances(result)[:3], *_warning(result)]
 
 
 def best(result: Comparison) -> list[str]:
-    """Under each noise: which loss is best, and which are not significantly worse."""
+    """For each noise: which loss is best, and over which of the others its lead may be chance."""
     sayable = {(row.condition, row.setup) for row in result.rows if row.mean is not None or row.failed}
     setups = dict.fromkeys(column.setup for column in result.columns)
     return [
@@ -61,9 +69,9 @@ def _best(result: Comparison, condition: Condition, setup: Setup) -> str:
     if not rows and own:
         return f"{where}, every loss is given the true transition matrix, so none is called best."
     if not rows:
-        return f"{where}, all runs failed."
+        return f"{where}, every run failed."
     if len(rows) == 1:
-        return f"{where}, {loss_name(result, rows[0])}, the only loss, has {_value(result, rows[0])} {measure}."
+        return f"{where}, {loss_name(result, rows[0])} is the only loss: its {measure} is {_value(result, rows[0])}."
     if not leading:
         return f"{where}, every loss collapsed or failed in some run, so none is called best."
     names = joined([loss_name(result, row) for row in leading])
@@ -76,14 +84,14 @@ def _others(result: Comparison, rows: Sequence[Row]) -> str:
     others = [row for row in rows if not row.best]
     tied = [loss_name(result, row) for row in others if row.tied]
     if not others:
-        return "there is no other"
+        return "no other loss was compared"
     if not _tested(result):
-        return "whether others are worse by more than chance was not tested"
+        return "the differences from the others were not tested"
     if not tied:
-        return "all others are significantly worse, or collapsed or failed"
-    if len(tied) > _MAX_NAMES:
-        return f"{len(tied)} of {len(others)} others are not significantly worse"
-    return f"{joined(tied)} {'is' if len(tied) == 1 else 'are'} not significantly worse"
+        return "every other loss is significantly worse, or collapsed or failed"
+    names = joined(tied) if len(tied) <= _MAX_NAMES else f"{len(tied)} of the {len(others)} others"
+    lead = "its lead" if len(others) == len(rows) - 1 else "their lead"
+    return f"{lead} over {names} may be chance"
 
 
 def _tested(result: Comparison) -> bool:
@@ -91,23 +99,24 @@ def _tested(result: Comparison) -> bool:
 
 
 def against_baseline(result: Comparison) -> list[str]:
-    """What differs significantly from the baseline; the first sentence says whether anything does."""
+    """Significant differences from the baseline; the first sentence says whether there are any."""
     baseline, losses = result.baseline, {row.loss for row in result.rows}
     if baseline not in losses:
-        return [f"There are no runs with the baseline {baseline}, so nothing here shows what a loss gains."]
+        return [f"No run here uses the baseline {baseline}, so nothing shows what another loss gains."]
     tested = [row for row in result.rows if row.difference]
     if not tested and losses != {baseline}:
-        return [f"No difference from {baseline} in {metric_name(result)} was tested: read the intervals."]
+        return [f"The differences from {baseline} in {metric_name(result)} were not tested; compare the intervals."]
     if not tested:
-        return [f"Nothing was compared with {baseline}: there are no other losses."]
+        return [f"{baseline} is the only loss here, so there is nothing to compare it with."]
     found = significant(result)
     better, worse = ([row for row in found if _verdict(row) == word] for word in ("better", "worse"))
-    tests = f"{len(tested)} {'test' if len(tested) == 1 else 'tests'}, Holm's correction, 5 %"
+    tests, correction = f"{len(tested)} {'test' if len(tested) == 1 else 'tests'}", "Holm's correction, 5 % level"
     if not found:
-        return [f"No loss differs significantly from {baseline} under any noise ({tests})."]
+        chance = "the difference may be chance" if len(tested) == 1 else "every difference may be chance"
+        return [f"No loss differs significantly from {baseline}: {chance} ({tests}, {correction})."]
     counted = [_counted(result, rows, word) for rows, word in ((better, "better"), (worse, "worse"))]
     return [
-        f"Against {baseline}, {'; '.join(counted)} ({tests}).",
+        f"Compared with {baseline}, {', and '.join(counted)} ({tests}, {correction}).",
         *(_difference(result, row) for row in found),
     ]
 
@@ -117,11 +126,11 @@ def _counted(result: Comparison, rows: Sequence[Row], word: str) -> str:
     if not rows:
         return f"no loss is significantly {word}"
     verb = "is" if len({row.column for row in rows}) == 1 else "are"
-    return f"{names} {verb} significantly {word} in {len(rows)} {'comparison' if len(rows) == 1 else 'comparisons'}"
+    return f"{names} {verb} significantly {word} in {len(rows)} {'test' if len(rows) == 1 else 'tests'}"
 
 
 def significant(result: Comparison) -> list[Row]:
-    """What differs significantly from the baseline, the better first."""
+    """The rows that differ significantly from the baseline, better ones first."""
     return [row for word in ("better", "worse") for row in result.rows if _verdict(row) == word]
 
 
@@ -138,20 +147,20 @@ def difference(result: Comparison, row: Row) -> tuple[str, str, str, str]:
 def _difference(result: Comparison, row: Row) -> str:
     by, interval, p, verdict = difference(result, row)
     unit = " points" if result.unit == "share" else ""
-    brackets = f" [{interval}]" if interval else ""
+    sure = f"95 % interval {interval}, {p}" if interval else p
     return (
-        f"{_under(result, row.condition)}, {loss_name(result, row)} differs from {result.baseline} by {by}{unit}"
-        f"{brackets}: {verdict}, {p}."
+        f"{_under(result, row.condition)}, {loss_name(result, row)} is {verdict} than {result.baseline}: {by}{unit} "
+        f"({sure})."
     )
 
 
 def tolerances(result: Comparison) -> list[str]:
-    """What the most tolerant loss stands of each noise model, and whether that is told apart from the baseline."""
+    """Which loss is estimated to tolerate the most of each noise model, and whether others may tolerate as much."""
     by_noise: dict[str, list[Tolerated]] = {}
     for line in result.tolerated:
         if line.tolerance:
             by_noise.setdefault(line.noise, []).append(line)
-    return [sentence for noise, lines in by_noise.items() if (sentence := _tolerance(result, noise, lines))]
+    return [_tolerance(result, noise, lines) for noise, lines in by_noise.items()]
 
 
 def _tolerance(result: Comparison, noise: str, lines: Sequence[Tolerated]) -> str:
@@ -159,43 +168,64 @@ def _tolerance(result: Comparison, noise: str, lines: Sequence[Tolerated]) -> st
     sound = [line for line in lines if not line.collapsed and line.tolerance and line.column not in oracles]
     known = [line for line in sound if line.tolerance and line.tolerance.point.censoring in ("exact", "at_least")]
     limit = f"within {100 * result.delta:g} points of {result.baseline}'s control"
+    where = f"Under {noise} noise"
     if not sound:
-        return f"{noise}: every loss collapsed at some tolerated rate, so none is called tolerant."
+        return f"{where}, every loss collapsed at a rate that it seemed to tolerate, so none is called tolerant."
     if not known:
-        return f"{noise}: no loss stays {limit} at any rate that was tried."
+        return f"{where}, no loss stays {limit} at any rate that was tried."
     most = max(_height(line) for line in known)
     leading = [line for line in known if _height(line) == most]
-    names = joined(few([loss_name(result, line) for line in leading]))
-    plural = len(leading) > 1
     estimate = leading[0].tolerance
     assert estimate is not None  # of those that are known
-    if estimate.point.censoring == "at_least":
-        verb = "stay" if plural else "stays"
-        return f"{noise}: {names} {verb} {limit} up to the highest rate tried, {rate(estimate)}."
-    most_wrong = f"the most {compared.words(result).wrong} labels"
-    return f"{noise}: {names} {'stand' if plural else 'stands'} {most_wrong} {limit}, {rate(estimate)}."
+    names = joined(few([loss_name(result, line) for line in leading]))
+    reach = "at every rate tried, up to" if estimate.point.censoring == "at_least" else "up to an estimated"
+    most_wrong = f"{100 * most:.1f} % {compared.words(result).wrong} labels{_interval(estimate)}"
+    found = f"{where}, {metric_name(result)} with {names} stays {limit} {reach} {most_wrong}."
+    return " ".join([found, *_rivals(result, leading, sound)])
+
+
+def _rivals(result: Comparison, leading: Sequence[Tolerated], lines: Sequence[Tolerated]) -> Iterator[str]:
+    """Whether the highest estimate means anything: which others may tolerate as much."""
+    others = [line for line in lines if line not in leading]
+    overlapping = [line for line in others if any(_overlap(line, lead) for lead in leading)]
+    if overlapping:
+        names = joined(few([loss_name(result, line) for line in overlapping]))
+        yield f"That is the highest estimate, but {names} may tolerate as much: the intervals overlap."
+    elif others:
+        yield "Its interval lies above those of all other losses."
+
+
+def _overlap(one: Tolerated, other: Tolerated) -> bool:
+    (low, high), (least, most) = _ends(one), _ends(other)
+    return low <= most and least <= high
+
+
+def _ends(line: Tolerated) -> tuple[float, float]:
+    """The ends of an interval as numbers; −1 means that the control itself is too low."""
+    estimate = line.tolerance
+    assert estimate is not None  # of those that are known
+    low, high = (-1.0 if each.rate is None else each.rate for each in (estimate.low, estimate.high))
+    return (
+        0.0 if estimate.low.censoring == "below" else low,
+        math.inf if estimate.high.censoring == "at_least" else high,
+    )
 
 
 def _height(line: Tolerated) -> float:
     return line.tolerance.point.rate or 0.0 if line.tolerance else 0.0
 
 
-def rate(estimate: RateInterval) -> str:
-    """A tolerated rate with its interval, in words."""
-    point = estimate.point
-    if point.censoring == "none":
-        return "none: its own control is further below already"
-    words = {"below": "less than ", "at_least": "at least "}.get(point.censoring, "")
-    text = f"{words}{100 * (point.rate or 0.0):.1f} %"
+def _interval(estimate: RateInterval) -> str:
     if estimate.low == estimate.high:
-        return text
-    return f"{text} (95 % interval {_bound(estimate.low)} to {_bound(estimate.high)})"
+        return ""
+    return f" (95 % interval: {_bound(estimate.low)} to {_bound(estimate.high)})"
 
 
 def _bound(bound: Rate) -> str:
     if bound.rate is None:
-        return "none"
-    return f"{ {'below': '<', 'at_least': '≥'}.get(bound.censoring, '') }{100 * bound.rate:.1f} %"
+        return "0 %"
+    words = {"below": "less than ", "at_least": "more than "}.get(bound.censoring, "")
+    return f"{words}{100 * bound.rate:.1f} %"
 
 
 def _fall(result: Comparison) -> Iterator[str]:
@@ -209,20 +239,27 @@ def _fall(result: Comparison) -> Iterator[str]:
             continue
         last = max(noisy, key=lambda row: row.realised_rate)
         yield (
-            f"With {loss_name(result, last)}, {metric_name(result)} goes from {_value(result, control)} on "
-            f"{words.labels} to {_value(result, last)} with {100 * last.realised_rate:.1f} % {words.wrong} ones "
-            f"({condition_name(last.condition)})."
+            f"With {loss_name(result, last)}, {metric_name(result)} {_moves(result, control, last)} with "
+            f"{100 * last.realised_rate:.1f} % {words.wrong} labels ({condition_name(last.condition)})."
         )
 
 
-def _most_tolerant(result: Comparison) -> list[str]:
-    return tolerances(result)[:3]
+def _moves(result: Comparison, control: Row, last: Row) -> str:
+    before, after = _value(result, control), _value(result, last)
+    labels = compared.words(result).labels
+    if before == after:
+        return f"is {before} with {labels} and still {after}"
+    verb = "falls" if (last.mean or 0.0) < (control.mean or 0.0) else "rises"
+    return f"{verb} from {before} with {labels} to {after}"
 
 
 def _warning(result: Comparison) -> Iterator[str]:
     collapsed = sum(row.collapsed for row in result.rows)
     if collapsed:
-        yield f"{collapsed} {'run has' if collapsed == 1 else 'runs have'} collapsed; see what not to conclude."
+        yield (
+            f"{collapsed} {'run' if collapsed == 1 else 'runs'} collapsed: some class is never predicted. "
+            "Read “What not to conclude” first."
+        )
 
 
 def metric_name(result: Comparison) -> str:
@@ -232,8 +269,8 @@ def metric_name(result: Comparison) -> str:
 
 
 def loss_name(result: Comparison, of: Row | Tolerated) -> str:
-    """The loss of a row, with backbone, mode and directory where they differ."""
-    return compared.column_name(of.column, compared.varying(result.columns))
+    """The loss of a row, with as much of its backbone, mode, directory and settings as tells it from others."""
+    return compared.column_name(of.column, compared.telling(result.columns))
 
 
 def p_value(p: float) -> str:
@@ -261,7 +298,7 @@ def condition_name(condition: Condition) -> str:
 
 def _under(result: Comparison, condition: Condition) -> str:
     if condition.noise == CONTROL:
-        return f"On {compared.words(result).labels}"
+        return f"With {compared.words(result).labels}"
     wrong = compared.wrong_labels([row for row in result.rows if row.condition == condition])
     return f"Under {condition_name(condition)} ({wrong} {compared.words(result).wrong} labels)"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -18,12 +18,12 @@ from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
 from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
-from flowernoise.progress import Progress, Silent
+from flowernoise.progress import Progress
 from flowernoise.safe.atomic import write_output
 from flowernoise.show import comparison, models, status, summaries, writers
 from flowernoise.show.document import Document
-from flowernoise.show.progress import Terminal
-from flowernoise.show.writers import table
+from flowernoise.show.progress import Quiet, Terminal
+from flowernoise.show.writers import json_, table
 from flowernoise.store.records import Comparison, Dataset
 
 
@@ -31,10 +31,11 @@ class Session:
     """Shows results as text or JSON, and progress unless it is to be quiet."""
 
     def __init__(self, *, quiet: bool, json: bool) -> None:
-        self._json = json
+        self._json, self._quiet = json, quiet
         self.stdout = _console(sys.stdout)
         self.stderr = Console(file=sys.stderr, highlight=False)
-        self.progress: Progress = Silent() if quiet else Terminal(self.stderr)
+        self._shown = Quiet(self.stderr) if quiet else Terminal(self.stderr)
+        self.progress: Progress = self._shown
 
     def __enter__(self) -> Session:
         return self
@@ -42,7 +43,16 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._shown.close()
         self.stdout.file.flush()
+
+    def suggest(self, find: Callable[[], str | None]) -> None:
+        """Tells a person which command comes next, if there is any."""
+        if self._quiet or not self.stderr.is_terminal:
+            return
+        self.stdout.file.flush()
+        if command := find():
+            self.progress.note(f"next: {command}")
 
     def show_prepare(self, result: PrepareResult) -> None:
         """Class counts of each split, and what was set apart."""
@@ -52,7 +62,7 @@ class Session:
         else:
             self._report_set_apart(result.dataset)
             if not label_words(dataset.request.source).are_clean:
-                self.progress.note("labels are taken as given, in test too; noise is counted as added to them")
+                self.progress.note("labels are taken as given, also those of the test photos; noise is added to them")
         for note in summaries.left_out(result.passed_over):
             self.progress.note(note)
         self._report_stale(result)
@@ -60,9 +70,7 @@ class Session:
 
     def _report_stale(self, result: PrepareResult) -> None:
         if result.stale:
-            self.progress.note(
-                f"stale, as they belong to other photos: {', '.join(result.stale)}; `flowernoise corrupt` comes next"
-            )
+            self.progress.note(f"stale, because they belong to other photos: {', '.join(result.stale)}")
 
     def _report_set_apart(self, dataset: Dataset) -> None:
         groups = (
@@ -73,13 +81,13 @@ class Session:
             ),
             (
                 [" = ".join(paths) for paths in dataset.identical],
-                "photo there more than once (equal in pixels), kept once",
-                "photos there more than once (equal in pixels), kept once each",
+                "photo with more than one copy (equal in pixels), kept once",
+                "photos with more than one copy (equal in pixels), kept once each",
             ),
             (
                 [" = ".join(paths) for paths in dataset.contradictory],
-                "photo under two classes (equal in pixels), dropped",
-                "photos under two classes (equal in pixels), dropped",
+                "photo in two classes (equal in pixels), dropped",
+                "photos in two classes (equal in pixels), dropped",
             ),
         )
         for items, one, many in groups:
@@ -88,8 +96,8 @@ class Session:
                 self.progress.note(f"{len(items)} {one if len(items) == 1 else many}: {'; '.join(items[:5])}{more}")
 
     def show_corrupt(self, result: CorruptResult) -> None:
-        """A row a noise model and rate, with the realised rates."""
-        if not result.made:
+        """One row per noise model and rate, with the realised rates."""
+        if not (result.made or result.exported):
             self.progress.note("corrupt: done already, nothing touched")
         self._show(summaries.corrupted(result))
 
@@ -111,54 +119,64 @@ class Session:
         self._show(summaries.evaluated(result))
 
     def show_list(self, things: Sequence[Listed], in_full: bool) -> None:
-        """A line a thing, or one thing in full."""
+        """One line per thing, or one thing in full."""
         self._show(summaries.listed(things, in_full=in_full))
 
     def show_plot(self, result: PlotResult) -> None:
-        """The paths of the pictures, a line each."""
+        """The paths of the pictures, one per line."""
         for note in result.notes:
             self.progress.note(note)
         if all(drawn.done_before for drawn in result.files):
             self.progress.note("plot: done already, nothing touched")
         self._show(summaries.drawn(result))
 
-    def show_comparison(self, result: Comparison, form: str, output: Path | None, missed: str | None = None) -> None:
-        """The table, in the form asked for; exit code 4 if it misses a gate, for the reason given."""
-        document = comparison.document(result)
+    def show_comparison(
+        self,
+        result: Comparison,
+        form: str,
+        output: Path | None,
+        missed: str | None = None,
+        *,
+        per_seed: bool = False,
+    ) -> None:
+        """The table, in the requested form; exit code 4 if it misses a gate, for the reason given."""
+        document = comparison.document(result, per_seed=per_seed)
         if output is not None:
-            write_output(output, writers.named(form).write(document).encode())
-            self.progress.note(f"written to {output}")
+            is_new = write_output(output, writers.named(form).write(document).encode())
+            self.progress.note(f"written to {output}" if is_new else f"{output} holds this already, left untouched")
         else:
             self._show(document, form)
         if missed:
             raise GateMissedError(missed)
 
     def show_preview(self, result: PreviewResult) -> None:
-        """A row a contact sheet: its file, how many photos it shows, and how many of them are wrong."""
+        """One row per contact sheet: its file, how many photos it shows, and how many of them are wrong."""
         from flowernoise.show.contact_sheet import class_names
 
-        if not result.written:
+        if result.done_before:
             self.progress.note("preview: done already, nothing touched")
         renamed = [f"{a} as {b}" for a, b in zip(result.classes, class_names(result.classes), strict=True) if a != b]
         if renamed:
-            self.progress.note(f"the font of the sheets lacks letters, so they name {', '.join(renamed)}")
+            self.progress.note(f"the font of the sheets lacks some letters, so they write {', '.join(renamed)}")
         self._show(summaries.previewed(result))
 
     def show_status(self, result: Status, *, check: bool = False) -> None:
-        """A row a stage, and the command that comes next; with ``check`` exit code 4 unless all is sound and done."""
+        """One row per stage, and what comes next; with ``check`` exit code 4 unless everything is sound and done."""
         self._show(status.document(result))
         if check and result.shortcomings:
             raise GateMissedError(status.shortcomings(result))
 
     def show_verify(self, result: VerifyResult) -> None:
-        """How much was checked, and a line for whatever is wrong or was made again; an error if anything is wrong."""
+        """How much was checked, with a line for each thing wrong or made again; an error if anything is wrong."""
         for note in result.notes:
             self.progress.note(note)
         self._show(summaries.verified(result))
         if result.problems:
             paths = list(dict.fromkeys(problem.path for problem in result.problems))
             more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-            way_out = "run what is named above" if result.mended else "`flowernoise verify --repair` mends what it can"
+            way_out = (
+                "run the commands named above" if result.mended else "`flowernoise verify --repair` mends what it can"
+            )
             raise FlowernoiseError(
                 f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {result.directory} cannot be trusted: "
                 f"{', '.join(paths[:3])}{more}; {way_out}"
@@ -181,7 +199,7 @@ class Session:
     def show_remove(self, result: RemoveResult) -> None:
         """What was removed, or would be."""
         if not result.removed:
-            self.progress.note("nothing is removed yet; `--yes` removes these runs")
+            self.progress.note("nothing has been removed; add --yes to remove these runs")
         self._show(summaries.removal(result))
 
     def show_report(self, result: ReportResult) -> None:
@@ -190,23 +208,24 @@ class Session:
             self.progress.note("report: done already, nothing touched")
         self._show(summaries.reported(result))
 
-    def show_run(self, result: RunResult, form: str, output: Path | None) -> None:
+    def show_run(self, result: RunResult, form: str, output: Path | None, *, per_seed: bool = False) -> None:
         """The table; what the stages did goes to stderr."""
-        if result.prepare.done_before and not (result.corrupt.made or result.train.trained):
+        if result.done_before:
             self.progress.note("run: done already, nothing touched")
+        else:
+            for line in summaries.stages(result):
+                self.progress.note(line)
         if not result.prepare.done_before:
             self._report_stale(result.prepare)
             self._report_set_apart(result.prepare.dataset)
-        if result.train.trained:
-            self.progress.note(summaries.training(result.train))
-        self.show_comparison(result.compare, form, output)
+        self.show_comparison(result.compare, form, output, per_seed=per_seed)
         self._fail_partly(result.train)
 
     def _fail_partly(self, result: TrainResult) -> None:
         if result.failed:
             key, reason = result.failed[0]
             raise PartlyFailedError(
-                f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the rest is kept; the "
+                f"{len(result.failed)} of {result.trained + result.done_before} runs failed, the others are kept; the "
                 f"first is {key.method} on {key.draw}: {reason}"
             )
 
@@ -216,10 +235,11 @@ class Session:
         if form == "table":
             table.show(document, self.stdout)
         else:
-            self.stdout.file.write(writers.named(form).write(document))
+            text = writers.named(form).write(document)
+            self.stdout.file.write(json_.fitting(text, self.stdout.encoding) if form == "json" else text)
 
 
 def _console(stream: TextIO) -> Console:
-    """A console as wide as the terminal; where there is none, tables that need more than its width get it."""
+    """A console as wide as the terminal; in a pipe, tables may be wider than the console."""
     console = Console(file=stream, highlight=False)
     return console if console.is_terminal else Console(file=stream, width=table.PIPE_WIDTH, highlight=False)

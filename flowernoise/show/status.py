@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
 from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn, Tone, cells
-from flowernoise.store.records import CONTROL
+from flowernoise.store.records import CONTROL, SPLITS
 from flowernoise.store.setups import differing, named, settings
 from flowernoise.store.stages import STAGES
 
@@ -17,7 +17,7 @@ MAX_SHORTCOMINGS = 3  # in a line
 MAX_LINES = 5  # problems, or files of a kind of litter, by name
 _TONES: Mapping[str, Tone] = {"stale": "warn", "partly": "warn", "unknown": "warn", "damaged": "bad"}
 _LITTER = {
-    "temporary": ("temporary file", "of something interrupted or still running"),
+    "temporary": ("temporary file", "left by something that was interrupted or is still running"),
     "set aside": ("damaged file", "set aside"),
     "unreferenced": ("file", "that no record names"),
 }
@@ -27,15 +27,15 @@ def shortcomings(result: Status) -> str:
     """What is wrong or missing, in one line."""
     first, more = result.shortcomings[:MAX_SHORTCOMINGS], len(result.shortcomings) - MAX_SHORTCOMINGS
     others = f"; and {more} more" if more > 0 else ""
-    return f"{result.directory} is not sound and done: {'; '.join(first)}{others}"
+    return f"{result.directory} is not sound and complete: {'; '.join(first)}{others}"
 
 
 def document(result: Status) -> Document:
-    """A row per stage, then what is wrong, what is litter, and the command that comes next."""
+    """One row per stage, then what is wrong, what is litter, and the command that comes next."""
     lines = [*_problems(result), *_litter(result)]
     if result.inside:
-        lines.append(f"artifacts directories in it: {', '.join(result.inside)}")
-    lines.append(f"next: {result.next}")
+        lines.append(f"artifacts directories inside it: {', '.join(result.inside)}")
+    lines.append(f"next: {result.next or 'nothing is left to do'}")
     if any(stage.files for stage in result.stages if stage.name != "other"):
         subject = [result.source, f"{len(result.classes)} classes"] if result.source else []
         blocks = Facts((result.directory, *subject), strong=True), _stages(result), Bullets(tuple(lines))
@@ -46,7 +46,8 @@ def document(result: Status) -> Document:
 def _data(result: Status) -> dict[str, object]:
     """The object of ``status --json``: settings beside the counts of runs that were trained with them."""
     counted = {"runs": list(map(_counted, result.runs)), "setups": list(map(_counted, result.setups))}
-    return {"schema": 1, **dataclasses.asdict(result), **counted, "bytes": result.bytes}
+    by_split = dict(zip(SPLITS, result.photos, strict=True)) if result.photos else None
+    return {"schema": 1, **dataclasses.asdict(result), "photos_by_split": by_split, **counted, "bytes": result.bytes}
 
 
 def size(count: int) -> str:
@@ -122,7 +123,7 @@ def _features(result: Status) -> Iterator[str]:
     for each in result.features:
         yield f"{each.backbone}, {_count(each.photos, 'photo')}" + (", stale" if each.state == "stale" else "")
     if result.unfinished:
-        yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which train goes on from"
+        yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which `train` will finish"
 
 
 def _runs(result: Status) -> Iterator[str]:
@@ -136,8 +137,8 @@ def _runs(result: Status) -> Iterator[str]:
             (sum(each.failed for each in members), "failed"),
             (sum(each.unevaluated for each in members), "not evaluated"),
             (sum(each.superseded for each in members), "superseded"),
-            (sum(each.stale for each in members), "of labels drawn no more"),
-            (sum(each.lacking for each in members), "missing, of draws that are there"),
+            (sum(each.stale for each in members), "trained on labels that have been replaced"),
+            (sum(each.lacking for each in members), "missing for draws that are there"),
         )
         yield from (f"  {found:,} {word}" for found, word in notes if found)
     if result.stale_runs:
@@ -145,7 +146,7 @@ def _runs(result: Status) -> Iterator[str]:
 
 
 def _others(result: Status) -> str:
-    return "other photos" if result.photos else "photos that are not known"
+    return "other photos" if result.photos else "unknown photos"
 
 
 def _losses(members: Sequence[RunCount]) -> str:
@@ -172,7 +173,7 @@ def _litter(result: Status) -> Iterator[str]:
 
 
 def _span(counts: Sequence[int], noun: str) -> str:
-    """One count, or the least and the most.
+    """One count, or the lowest and the highest.
 
     >>> _span([5, 5], "seed"), _span([1, 3], "run")
     ('5 seeds', '1 to 3 runs')

@@ -10,18 +10,19 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from flowernoise.analysis.results.listed import Listed
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, TrainResult
+from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
-from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
+from flowernoise.analysis.results.written import ListedPhoto, PlotResult, PreviewResult, ReportResult, SheetFile
 from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.catalogue.sources import label_words
-from flowernoise.show.document import Bullets, Cell, Document, Table, TableColumn, Verbatim, cells, columns
+from flowernoise.show.document import Bullets, Cell, Document, Records, Table, TableColumn, Verbatim, cells, columns
 from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
 from flowernoise.store.stages import counted_as
 
 MAX_RUNS = 40
+PHOTO_LIST = "photos.csv"  # beside contact sheets: every photo on them
 MAX_LEFT_OUT = 5
 
 
@@ -29,6 +30,10 @@ def prepared(result: PrepareResult) -> Document:
     """Photos of each class in each split."""
     data = {"schema": 1, "done_before": result.done_before, **msgspec.to_builtins(result.dataset)}
     data["passed_over"] = msgspec.to_builtins(result.passed_over)
+    data["photos"] = result.dataset.sizes
+    data["photos_by_split"] = dict(zip(SPLITS, result.dataset.sizes, strict=True))
+    counts = zip(result.dataset.classes, zip(*result.dataset.counts, strict=True), strict=True)
+    data["photos_by_class"] = {name: dict(zip(SPLITS, each, strict=True)) for name, each in counts}
     return Document((photos_by_class(result.dataset),), data=data)
 
 
@@ -99,20 +104,38 @@ def trained(result: TrainResult) -> Document:
         "extractor": result.extractor and msgspec.to_builtins(result.extractor),
         "feature_seconds": round(result.feature_seconds, 3),
         "training_seconds": round(result.training_seconds, 3),
+        "seconds": round(result.seconds, 3),
     }
     return Document((Bullets((training(result),)),), data=data)
 
 
 def training(result: TrainResult) -> str:
-    """How many runs, on what, and how long it took."""
+    """How many runs, on what, and how long it took; the parts add up to the whole."""
     where = f"{result.engine.name}, {result.engine.device}"
     text = f"{result.trained:,} runs trained, {result.done_before:,} there already; {where}"
     if not result.trained:
         return text
-    text += f"; training {result.training_seconds:.1f} s"
+    whole, parts = round(result.seconds, 1), [("training", round(result.training_seconds, 1))]
+    rate = ""
     if result.photos_trained:
-        return f"{text}, {result.photos_trained / result.training_seconds:.1f} photos/s"
-    return f"{text}, features {result.feature_seconds:.1f} s on {result.extractor}"
+        rate = f"; {result.photos_trained / result.training_seconds:,.1f} photos/s"
+    else:
+        parts.insert(0, (f"features on {result.extractor}", round(result.feature_seconds, 1)))
+    rest = max(whole - sum(seconds for _, seconds in parts), 0.0)
+    told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in [*parts, ("everything else", rest)])
+    return f"{text}; {whole:.1f} s in all: {told}{rate}"
+
+
+def stages(result: RunResult) -> Iterator[str]:
+    """What each stage of ``run`` did, in a line."""
+    dataset, done = result.prepare.dataset, "done already"
+    photos = f"{sum(dataset.sizes):,} photos in {len(dataset.classes)} classes"
+    yield f"prepare: {done if result.prepare.done_before else photos}"
+    drawn = f"{result.corrupt.made:,} draws made, {result.corrupt.done_before:,} there already"
+    yield f"corrupt: {drawn if result.corrupt.made else done}"
+    yield f"train: {training(result.train) if result.train.trained else done}"
+    runs = f"{len(result.evaluate.evaluation.runs):,} runs measured"
+    yield f"evaluate: {done if result.evaluate.done_before else runs}"
 
 
 def _identity(key: RunKey) -> dict[str, object]:
@@ -153,7 +176,7 @@ def _run(result: EvaluateResult, row: int) -> dict[str, object]:
 
 
 def listed(things: Sequence[Listed], *, in_full: bool) -> Document:
-    """A table for each kind, of specs with their defaults and what they mean; or one thing in full."""
+    """One table per kind, of specs with their defaults and what they mean; or one thing in full."""
     data = {"schema": 1, "things": [dataclasses.asdict(thing) for thing in things]}
     if in_full:
         [thing] = things
@@ -176,7 +199,7 @@ def _spec(thing: Listed) -> str:
 
 
 def drawn(result: PlotResult) -> Document:
-    """The paths of the pictures, a line each."""
+    """The paths of the pictures, one per line."""
     files = [{"kind": f.kind, "path": str(f.path), "done_before": f.done_before} for f in result.files]
     return Document((Bullets(tuple(str(f.path) for f in result.files)),), data={"schema": 1, "files": files})
 
@@ -196,8 +219,17 @@ def previewed(result: PreviewResult) -> Document:
     wrong = "wrong" if label_words(result.source).are_clean else "not as given"
     heads = (TableColumn(str(result.directory), folds=True), *columns("photos", wrong, "in all", numeric=True))
     sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
-    data = {"schema": 1, "written": result.written, "sheets": sheets}
-    return Document((Table(heads, tuple(rows)),), data=data)
+    listed = str(result.directory / PHOTO_LIST)
+    data = {"schema": 1, "written": result.written, "sheets": sheets, "list": listed}
+    notes = (f"{PHOTO_LIST} lists the photos on the sheets with labels and predictions",)
+    return Document((Table(heads, tuple(rows), notes=notes),), data=data)
+
+
+def photos_on(sheets: Sequence[SheetFile]) -> Document:
+    """A record per photo on a sheet: its labels, and what a run predicts."""
+    header = tuple(field.name for field in dataclasses.fields(ListedPhoto))
+    rows = tuple((sheet.file.name, *dataclasses.astuple(photo)) for sheet in sheets for photo in sheet.listed)
+    return Document((), records=Records(("sheet", *header), rows))
 
 
 def verified(result: VerifyResult) -> Document:

@@ -1,4 +1,4 @@
-"""Text in columns: every cell's parts stand under one another, nothing is cut, and what is too wide comes in blocks."""
+"""Text in columns: the parts of cells are aligned, nothing is cut, and what is too wide comes in blocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Part = tuple[str, str]  # text and style
 
 @dataclasses.dataclass(frozen=True)
 class TextCell:
-    """Parts that stand under those of the column's other cells; a cell of one part may be as wide as all of them."""
+    """Parts, aligned with those of the column's other cells; a single part may be as wide as all of them."""
 
     parts: tuple[Part, ...]
 
@@ -42,7 +42,7 @@ class TextTable:
     """Columns of labels, columns of cells with headings of several lines, and the lines below.
 
     ``rights`` says of each column of labels, ``part_rights`` of each part of a cell, whether it ends at the right;
-    ``title`` stands above. Lines without any cell in a block of columns are left out there.
+    ``title`` is printed above. Lines without any cell in a block of columns are left out there.
     """
 
     label_headings: tuple[str, ...]

@@ -1,1 +1,1 @@
-"""What ``flowernoise`` does: one module a command, same name."""
+"""What ``flowernoise`` does: one module per command, with the same name."""

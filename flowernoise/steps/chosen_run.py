@@ -1,4 +1,4 @@
-"""The one run that options pick."""
+"""Finds the one run that options pick."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MAX_VALUES = 6  # of a key, listed
 
 
 def choose(runs: Sequence[RunHandle], settings: ExportSettings) -> RunHandle:
-    """The run that is picked: the control's where no noise is named, and of the settings that ``compare`` would show.
+    """The run that options pick: a control unless they name a noise, with the settings that ``compare`` would show.
 
     Raises:
-        BadRequestError: none is picked, or several, which the message tells apart; or its training failed.
+        BadRequestError: they pick no run, or several, and the message says how these differ; or training failed.
     """
     trained = {run.key.identity: run.block.recency for run in runs}
     [picked] = where.shown(_wheres(settings), [trained])
@@ -29,17 +29,17 @@ def choose(runs: Sequence[RunHandle], settings: ExportSettings) -> RunHandle:
         seeds = sorted({run.seed for run in left})
         left = [run for run in left if run.seed == settings.seed]
         if not left:
-            raise BadRequestError(f"--seed {settings.seed}: no such run has it; there are: {_listed(map(str, seeds))}")
+            raise BadRequestError(f"--seed {settings.seed}: no matching run; there are: {_listed(map(str, seeds))}")
     if len(left) > 1:
         raise BadRequestError(_ambiguous(left))
     [run] = left
     if run.failure is not None:
-        raise BadRequestError(f"{run.loss} on {run.run.draw} was not trained: {run.failure}")
+        raise BadRequestError(f"training of {run.loss} on {run.run.draw} failed: {run.failure}")
     return run
 
 
 def _wheres(settings: ExportSettings) -> list[str]:
-    """Each ``--where``, with what the other options say."""
+    """Each ``--where``, combined with the other options."""
     rate = None if settings.rate is None else format_value(settings.rate)
     given: Mapping[str, str | None] = {"loss": settings.loss, "noise": settings.noise, "rate": rate}
     options = [f"{key}={value}" for key, value in given.items() if value is not None]
@@ -51,7 +51,7 @@ def _wheres(settings: ExportSettings) -> list[str]:
 
 
 def _ambiguous(runs: Sequence[RunHandle]) -> str:
-    """What tells runs apart, and how to say which is meant."""
+    """Says how runs differ, and which options would pick one."""
     differing = {}
     for key in ("loss", "noise", "rate", "seed", "backbone", "mode", *SETTINGS, "weights", "decoding"):
         values = list(dict.fromkeys(_value(run, key) for run in runs))
@@ -61,7 +61,7 @@ def _ambiguous(runs: Sequence[RunHandle]) -> str:
     options = [f"--{key}" for key in differing if key in _OPTIONS]
     if not differing.keys() <= set(_OPTIONS):
         options.append("--where")
-    return f"{len(runs):,} runs fit, which differ in {told}; say which one with {' and '.join(options)}"
+    return f"{len(runs):,} runs fit, which differ in {told}; choose one with {' and '.join(options)}"
 
 
 def _value(run: RunHandle, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Commands as a user would write them."""
+"""Commands as users would type them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DEFAULT = "artifacts"
 
 
 def way_out(fault: Fault) -> str:
-    """What to do about something that is not what was written; empty where its text says so."""
+    """What to do about a fault; empty if its text already says so."""
     says_so = "`flowernoise " in fault.text or not fault.ours
     return "" if says_so else STAGES[fault.stage].way_out.format(fault.path)
 
 
 def problem(fault: Fault) -> str:
-    """A fault and its way out in a line."""
+    """A fault and its way out, in one line."""
     return "; ".join(filter(None, [fault.text, way_out(fault)]))
 
 
@@ -36,7 +36,7 @@ def command(root: Path, words: Sequence[str]) -> str:
 
 
 def draw_again(lost: Sequence[DrawKey]) -> list[str]:
-    """What draws these again, with the seeds and rates of one for all; the defaults where it is not known what."""
+    """The command that draws these again, with one set of seeds and rates for all; the default one if unknown."""
     noise = dict.fromkeys(key.noise for key in lost if key.noise != CONTROL)
     rates = dict.fromkeys(format_value(key.rate) for key in lost if key.noise != CONTROL)
     words = ["corrupt", *(word for name in noise for word in ("--noise", name))]
@@ -45,7 +45,7 @@ def draw_again(lost: Sequence[DrawKey]) -> list[str]:
 
 
 def prepare_again(request: DatasetRequest) -> list[str]:
-    """The request as it would be written."""
+    """The command that makes a request."""
     words = ["prepare", request.source]
     words += ["--positive", request.positive] if request.positive else []
     for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
@@ -55,12 +55,12 @@ def prepare_again(request: DatasetRequest) -> list[str]:
 
 
 def train_again(methods: Sequence[str], setup: Setup) -> list[str]:
-    """What trains methods in this way."""
+    """The command that trains methods with a setup."""
     return ["train", *(word for method in methods for word in ("--loss", method)), *training_options(setup)]
 
 
 def training_options(setup: Setup) -> list[str]:
-    """The options of ``train`` that ask for a setup."""
+    """The options of ``train`` that give a setup."""
     words = ["--backbone", setup.backbone, "--mode", setup.mode]
     words += ["--epochs", str(setup.epochs), "--batch-size", str(setup.batch_size), "--optimizer", setup.optimizer]
     words += ["--learning-rate", ",".join(map(format_value, setup.learning_rates))]

@@ -1,4 +1,4 @@
-"""``corrupt``: draw noisy labels for train and val, once, before any training."""
+"""``corrupt``: draws noisy labels for train and val, once, before any training."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, format_value
 from flowernoise.steps.noise_inputs import NoiseInputs, settled
+from flowernoise.steps.outputs import Inputs, files_of
 from flowernoise.steps.settings import DEFAULT_RATES, CorruptSettings
 from flowernoise.store import artifacts, claims, datasets, draws, files
 from flowernoise.store import labels as labels_csv
@@ -27,16 +28,19 @@ from flowernoise.store.records import CONTROL, Dataset, Draw, DrawKey
 
 
 def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Progress) -> CorruptResult:
-    """Draws the noisy labellings that are asked for and not there yet.
+    """Makes the requested draws that do not exist yet.
 
     Raises:
-        BadRequestError: nothing prepared, an unknown noise model, a rate outside 0 … 1, a file that is not as it should
-            be.
+        BadRequestError: nothing is prepared, a noise model is unknown, a rate is outside 0 … 1, or a file is not valid.
         FlowernoiseError: the weights of a noise model's backbone cannot be reached; a file cannot be written.
     """
     specs = _specs(settings)
     layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
+    if settings.export is not None:
+        Inputs([artifacts_directory], reading=(file for spec in specs for file in files_of(spec))).refuse(
+            settings.export
+        )
     inputs = NoiseInputs(layout, dataset, progress)
     asked = requested(settings, [settled(spec) for spec in specs], lambda spec: _own_rate(spec, inputs))
     there = _intact(layout, dataset, lambda _batch, _error: None)
@@ -54,20 +58,20 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     if settings.export is not None:
         _export(settings.export, list(asked), layout, inputs, progress)
     made = tuple(there[key] for key in asked)
-    return CorruptResult(dataset.request.source, made, len(asked) - len(missing))
+    return CorruptResult(dataset.request.source, made, len(asked) - len(missing), settings.export is not None)
 
 
 def draw_again(
     artifacts_directory: Path, keys: Sequence[DrawKey], progress: Progress, may_redraw: Callable[[DrawKey], bool]
 ) -> None:
-    """Draws batches that are damaged again, as they were, and further draws by their keys.
+    """Makes damaged batches again, exactly as they were, and missing draws by their keys.
 
     Args:
-        keys: of draws that are not there.
-        may_redraw: which draws may be made; a batch with others is left as it is.
+        keys: keys of missing draws.
+        may_redraw: whether a draw may be made; a batch with others is left as it is.
 
     Raises:
-        BadRequestError: nothing prepared, or a noise model that is none.
+        BadRequestError: nothing is prepared, or a noise model is unknown.
         FlowernoiseError: the weights of a noise model's backbone cannot be reached; a file cannot be written.
     """
     layout = artifacts.opened(artifacts_directory)
@@ -94,7 +98,7 @@ def draw_again(
 
 
 def _specs(settings: CorruptSettings) -> list[Spec]:
-    """The noise models that are asked for, after a look at all that can be wrong without the data set."""
+    """The requested noise models, after all checks that do not need the data set."""
     settings.check()
     specs = [noise_models.parse(text) for text in settings.noise]
     if settings.import_ is not None:
@@ -103,7 +107,7 @@ def _specs(settings: CorruptSettings) -> list[Spec]:
     wants_rates = settings.rates != DEFAULT_RATES and any(rate > 0 for rate in settings.rates)
     if specs and wants_rates and not any(is_rated(spec) for spec in specs):
         raise BadRequestError(
-            f"--rates: noise model {specs[0].name} takes none, it says itself how many labels are wrong; leave it out"
+            f"--rates: noise model {specs[0].name} takes none, as it sets the rate itself; leave the option out"
         )
     return specs
 
@@ -111,7 +115,7 @@ def _specs(settings: CorruptSettings) -> list[Spec]:
 def requested(
     settings: CorruptSettings, specs: Sequence[Spec], own_rate: Callable[[Spec], float]
 ) -> dict[DrawKey, Spec | None]:
-    """Keys of the draws that are asked for with their noise models, the controls first.
+    """Keys of the requested draws with their noise models, controls first.
 
     >>> specs = [noise_models.parse("symmetric")]
     >>> [str(key) for key in requested(CorruptSettings(rates=(0.2,), seeds=1), specs, own_rate=lambda spec: 0.0)]
@@ -126,7 +130,7 @@ def requested(
 
 
 def _refuse_alike(keys: Sequence[DrawKey]) -> None:
-    """Refuses a rate that tables print as another of the same noise, whose rows could not be told apart."""
+    """Refuses two rates of the same noise that tables would print alike."""
     printed: dict[tuple[str, str], float] = {}
     for key in keys:
         before = printed.setdefault((key.noise, f"{key.rate:g}"), key.rate)
@@ -138,17 +142,17 @@ def _refuse_alike(keys: Sequence[DrawKey]) -> None:
 
 
 def _own_rate(spec: Spec, inputs: NoiseInputs) -> float:
-    """The rate that a model without ``--rates`` amounts to on the training labels, to 4 digits."""
+    """The rate that a model without ``--rates`` gives the training labels, to 4 digits."""
     return round(expected_rate(inputs.truth["train"], spec(inputs.request(spec, 0.0, 0, "train"))), 4)
 
 
 def _intact(
     layout: Layout, dataset: Dataset, on_damage: Callable[[Sequence[Path], DamagedFileError], None]
 ) -> dict[DrawKey, Draw]:
-    """The draws that are there.
+    """The intact draws.
 
     Args:
-        on_damage: called with the files of a damaged batch, the damaged one first.
+        on_damage: called with the files of a damaged batch, the damaged file first.
     """
     there = draws.index(layout, dataset.id, on_damage=lambda path, error: on_damage([path], error))
     intact: dict[DrawKey, Draw] = {}
@@ -207,7 +211,7 @@ def _corrupt_split(key: DrawKey, spec: Spec | None, inputs: NoiseInputs, split: 
 
 
 def _note_break_even(drawn: Sequence[tuple[Draw, DrawnLabels]], dataset: Dataset, progress: Progress) -> None:
-    """Says once for each noise model and rate where a wrong label is as likely as the right one."""
+    """Notes, once per noise model and rate, where a wrong label is as likely as the right one."""
     meanings = {
         (draw.key.noise, draw.key.rate): transition_matrix.break_even(labels.transition_matrix, dataset.classes)
         for draw, labels in drawn
@@ -219,7 +223,7 @@ def _note_break_even(drawn: Sequence[tuple[Draw, DrawnLabels]], dataset: Dataset
 
 
 def _export(path: Path, asked: Sequence[DrawKey], layout: Layout, inputs: NoiseInputs, progress: Progress) -> None:
-    """Writes the noisy draws, or the controls where there are no others."""
+    """Writes the noisy draws, or the controls if there are no others."""
     keys = [key for key in asked if key.noise != CONTROL] or list(asked)
     there = {draw.key: draw for draw in Artifacts(layout.root).draws()}
     drawn = {key: there[key].labels for key in keys}

@@ -14,6 +14,7 @@ from flowernoise.analysis.stats import lost_classes
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
+from flowernoise.steps.loading import loading
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.evaluations import Arrays
@@ -38,8 +39,8 @@ def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
     """Evaluates every run on the test split; fine-tuned networks are rebuilt from their weights.
 
     Raises:
-        BadRequestError: nothing prepared, or nothing trained on what is prepared.
-        DamagedFileError: runs that are not what was written.
+        BadRequestError: nothing is prepared, or nothing is trained on it.
+        DamagedFileError: runs are damaged.
     """
     layout = artifacts.opened(artifacts_directory)
     before = _done_before(layout, datasets.need(layout), progress)
@@ -109,7 +110,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
 
 
 def _once(provenances: Iterable[Provenance]) -> list[Provenance]:
-    """Each once, in an order that does not depend on which run came first."""
+    """Without duplicates, in an order that does not depend on which run came first."""
     by_digest = {files.digest_of(each): each for each in provenances}
     return [by_digest[digest] for digest in sorted(by_digest)]
 
@@ -117,7 +118,7 @@ def _once(provenances: Iterable[Provenance]) -> list[Provenance]:
 def _blocks(layout: Layout, dataset: Dataset) -> dict[str, RunBlock]:
     found = runs.blocks(layout, dataset.id)
     if not found:
-        raise BadRequestError(f"no runs in {layout.root} for its data set; run `flowernoise train` first")
+        raise BadRequestError(f"{layout.root} has no runs for its data set; run `flowernoise train` first")
     return found
 
 
@@ -125,13 +126,13 @@ def _refuse_lost_draws(layout: Layout, live: Iterable[RunKey], drawn: Mapping[Dr
     lost = [key.draw for key in live if key.draw not in drawn]
     if lost:
         raise BadRequestError(
-            f"{layout.root} holds runs of a draw that is not there any more ({lost[0]}); run `flowernoise corrupt` "
+            f"{layout.root} has runs of a draw that no longer exists ({lost[0]}); run `flowernoise corrupt` "
             "with the options that drew it"
         )
 
 
 def _done_before(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateResult | None:
-    """The evaluation of the runs that are there, if all that it consists of is there and intact."""
+    """The evaluation of the current runs, if it is complete and intact."""
     found = _blocks(layout, dataset)
     try:
         before = evaluations.find(layout)
@@ -153,7 +154,7 @@ def _has_weights(stored: StoredRun) -> bool:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Truth:
-    """Labels of the training and test photos, as the source has them, and how many classes there are."""
+    """The source's labels of the training and test photos, and the number of classes."""
 
     train_labels: np.ndarray[Any, Any]
     test_labels: np.ndarray[Any, Any]
@@ -161,7 +162,7 @@ class _Truth:
 
 
 def _blank(count: int, truth: _Truth) -> Arrays:
-    """The evaluation's arrays for runs without predictions."""
+    """The evaluation's arrays, for runs without predictions."""
     shape = (count, len(ALL))
     return {
         "predicted": np.zeros((*shape, len(truth.test_labels)), dtype=np.min_scalar_type(truth.num_classes - 1)),
@@ -180,7 +181,7 @@ def _judge(
     drawn: list[DrawnLabels],
     truth: _Truth,
 ) -> None:
-    """Fills in the rows of runs that lie in one block."""
+    """Fills in the rows of one block's runs."""
     lines = [stored.row for stored in members]
     observed = np.stack([each.train_labels for each in drawn])
     flipped = np.stack([each.train_flipped for each in drawn])
@@ -198,7 +199,7 @@ def _judge(
 def _have_collapsed(
     predicted: np.ndarray[Any, Any], observed: np.ndarray[Any, Any], truth: _Truth
 ) -> np.ndarray[Any, Any]:
-    """Which runs [R] predict fewer classes for test photos than their training labels hold, and than chance explains.
+    """Which runs [R] predict fewer classes on test photos than their training labels have, beyond chance.
 
     The rule is that of :func:`flowernoise.analysis.stats.lost_classes`.
     """
@@ -211,14 +212,14 @@ def _have_collapsed(
 
 
 class _Predictions:
-    """What the runs of a block predict: kept with heads, computed once from the weights of fine-tuned networks."""
+    """Predictions of a block's runs: stored with heads, computed once from the weights of fine-tuned networks."""
 
     def __init__(self, layout: Layout, dataset: Dataset, index: tuple[IndexedPhoto, ...], progress: Progress) -> None:
         self._layout, self._dataset, self._index, self._progress = layout, dataset, index, progress
         self._model: tuple[str, Any] | None = None
 
     def of_block(self, name: str, block: RunBlock) -> Arrays:
-        """Arrays test_probabilities, val_probabilities and train_predicted of a block."""
+        """A block's arrays test_probabilities, val_probabilities and train_predicted."""
         if block.mode == "features":
             return runs.read_head_predictions(self._layout, self._dataset, block)
         return self._kept(name, block) or self._predict(name, block)
@@ -253,9 +254,10 @@ class _Predictions:
         return arrays
 
     def _classifier(self, backbone: str) -> Any:
-        """The network of a backbone, rebuilt from code; the last one is kept."""
+        """A backbone's network, rebuilt from code; the last one stays in memory."""
         if self._model is None or self._model[0] != backbone:
             build = backbones.parse(backbone)().build
             classes, size = len(self._dataset.classes), self._dataset.request.image_size
-            self._model = (backbone, finetune.build_classifier(build, size, classes))
+            with loading(f"Keras and {backbone}", self._progress):
+                self._model = (backbone, finetune.build_classifier(build, size, classes))
         return self._model[1]

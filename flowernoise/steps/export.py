@@ -1,4 +1,4 @@
-"""``export``: a run as one Keras model, to use without this program."""
+"""``export``: turns a run into one Keras model, to use without this program."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.safe import images, keras_file
 from flowernoise.steps import chosen_run
+from flowernoise.steps.loading import loading
+from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import ExportSettings
 from flowernoise.steps.train import head
 from flowernoise.store import exported, files, runs
@@ -26,29 +28,30 @@ from flowernoise.store.setups import settings as settings_of
 from flowernoise.training import classifier, features, finetune
 
 Array = np.ndarray[Any, np.dtype[Any]]
-SAMPLE = 64  # test photos on which the model is compared with the run
+SAMPLE = 64  # number of test photos on which the model is compared with the run
 
 
 def export(artifacts_directory: Path, settings: ExportSettings, progress: Progress) -> ExportResult:
-    """Writes backbone and head of a run as one Keras model, and its classes beside it.
+    """Writes a run's backbone and head as one Keras model, and its classes beside it.
 
-    The head is trained again, as its weights are not kept. A model that is there already is not touched.
+    The head is trained again, because its weights are not stored. An equal model that already exists is left alone.
 
     Raises:
-        BadRequestError: nothing prepared or trained, no such run, or several.
-        DamagedFileError: something is not what was written.
+        BadRequestError: nothing is prepared or trained, or the options pick no run or several.
+        DamagedFileError: a file is damaged.
         FlowernoiseError: the backbone's weights are not those of the run, or a file cannot be written.
     """
     settings.check()
     held = Artifacts(artifacts_directory)
     every = held.runs()
     if not every:
-        raise BadRequestError(f"no runs in {held.layout.root} for its data set; run `flowernoise train` first")
+        raise BadRequestError(f"{held.layout.root} has no runs for its data set; run `flowernoise train` first")
     run = chosen_run.choose(every, settings)
     select = _selection(run, settings.select)
     _refuse_others_file(settings.output)
+    Inputs([artifacts_directory]).refuse(settings.output)
     model, on_features = (
-        _finetuned(held, run) if run.block.mode == "finetune" else _with_head(held, run, select, progress)
+        _finetuned(held, run, progress) if run.block.mode == "finetune" else _with_head(held, run, select, progress)
     )
     data, about = keras_file.write(model), exported.as_json(_about(held, run, select))
     beside = exported.about_path(settings.output)
@@ -68,15 +71,15 @@ def export(artifacts_directory: Path, settings: ExportSettings, progress: Progre
 
 
 def _refuse_others_file(model: Path) -> None:
-    """Refuses to write the classes over a file that is something else."""
+    """Refuses to overwrite a file of another kind with the classes."""
     beside = exported.about_path(model)
     if beside.exists():
         try:
             exported.read_about(model)
         except BadRequestError:
             raise BadRequestError(
-                f"--output {model}: {beside}, which would name the classes, is there and is something else; give "
-                "another name"
+                f"--output {model}: {beside}, where the classes would go, already exists and is something else; "
+                "give another name"
             ) from None
 
 
@@ -87,7 +90,7 @@ def _selection(run: RunHandle, wanted: Selection | None) -> Selection:
 
 
 def _with_head(held: Artifacts, run: RunHandle, select: Selection, progress: Progress) -> tuple[Any, float]:
-    """The model of a head, and how far its answers are from the run's, on the features of the test photos."""
+    """The model with a head, and its largest difference from the run on the features of the test photos."""
     trained = head.train_again(held, run, run.choices[select], progress)
     difference = np.abs(trained.probabilities - run.probabilities("test", select=select)).max()
     dataset = held.dataset
@@ -96,11 +99,12 @@ def _with_head(held: Artifacts, run: RunHandle, select: Selection, progress: Pro
     return model, float(difference)
 
 
-def _finetuned(held: Artifacts, run: RunHandle) -> tuple[Any, None]:
-    """The model of a fine-tuned network, whose weights are kept."""
+def _finetuned(held: Artifacts, run: RunHandle, progress: Progress) -> tuple[Any, None]:
+    """The model of a fine-tuned network, whose weights are stored."""
     dataset = held.dataset
-    build = unweighted(run.block.setup.backbone).build
-    model = classifier.build(build, dataset.request.image_size, len(dataset.classes))
+    backbone = run.block.setup.backbone
+    with loading(f"Keras and {backbone}", progress):
+        model = classifier.build(unweighted(backbone).build, dataset.request.image_size, len(dataset.classes))
     expected = finetune.named(model.get_weights())
     shapes = [array.shape for array in expected.values()]
     model.set_weights(list(runs.read_weights(held.layout, run.block, list(expected), shapes).values()))
@@ -108,7 +112,7 @@ def _finetuned(held: Artifacts, run: RunHandle) -> tuple[Any, None]:
 
 
 def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, progress: Progress) -> Agreement | None:
-    """Compares the model with the run, from the photos on, as its extractor may be another."""
+    """Compares the model with the run, starting from photos, because their extractors may differ."""
     if not run.is_evaluated:
         return None
     tested = [photo for photo in held.photos if photo.split == "test"][:SAMPLE]

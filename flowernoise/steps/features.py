@@ -1,4 +1,4 @@
-"""Features of all photos of a data set: the one cache that ``train`` and ``corrupt`` share."""
+"""Features of all photos of a data set, in one cache that ``train`` and ``corrupt`` share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
+from flowernoise.steps.loading import loading
 from flowernoise.store import claims, feature_cache
 from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.feature_cache import FeatureArray
@@ -24,12 +25,12 @@ from flowernoise.store.records import Dataset, Features, FeaturesKey
 from flowernoise.training import features, inference
 from flowernoise.training.engine import BFLOAT16, FLOAT32, MIN_COSINE, Extractor
 
-SAMPLE = 32  # photos on which bfloat16 is tried
+SAMPLE = 32  # number of photos on which bfloat16 is tried
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureWork:
-    """Which photos' features, of which backbone, extracted by what; ``converted`` keeps a converted network."""
+    """Which photos need features, from which backbone, by which extractor; ``converted`` caches a converted network."""
 
     layout: Layout
     dataset: Dataset
@@ -41,7 +42,7 @@ class FeatureWork:
 
     @property
     def key(self) -> FeaturesKey:
-        """What the photos' features depend on."""
+        """Everything on which the features depend."""
         return FeaturesKey(
             photos=feature_cache.digest_of_photos([photo.id for photo in self.index]),
             image_size=self.dataset.request.image_size,
@@ -54,15 +55,15 @@ class FeatureWork:
         )
 
     def in_precision(self, precision: str) -> FeatureWork:
-        """The same in another precision."""
+        """The same work in another precision."""
         return dataclasses.replace(self, extractor=dataclasses.replace(self.extractor, precision=precision))
 
 
 def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
-    """The same in the precision that is used: bfloat16, where it is to be tried, only if the first photos bear it out.
+    """The same work with its final precision: bfloat16 is only kept if it does well on the first photos.
 
     Raises:
-        DamagedFileError: photos that are not what was prepared.
+        DamagedFileError: photos are damaged.
     """
     if work.extractor.precision != BFLOAT16:
         return work
@@ -71,24 +72,23 @@ def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
             return there
     size, sample = work.dataset.request.image_size, work.index[:SAMPLE]
     archive = Archive(work.layout.photos, work.dataset.archive)
-    of_sample = [
-        features.extract(_openvino(work.in_precision(each)), archive.read(sample), size, lambda _: None)
-        for each in (BFLOAT16, FLOAT32)
-    ]
+    networks = [_network(work.in_precision(each), progress) for each in (BFLOAT16, FLOAT32)]
+    with progress.task("trying features in bfloat16", 2 * len(sample), "photos") as advance:
+        of_sample = [features.extract(network, archive.read(sample), size, advance) for network in networks]
     cosine = inference.least_cosine(*of_sample)
     if cosine >= MIN_COSINE:
         return work
-    progress.note(f"bfloat16 features of {work.backbone_spec} have cosine {cosine:.5f}: float32 instead")
+    progress.note(f"bfloat16 features of {work.backbone_spec} have cosine {cosine:.5f}; using float32 instead")
     return work.in_precision(FLOAT32)
 
 
 def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
-    """Features of all photos [photo, dimension], from the cache or extracted now; what is damaged is made again.
+    """Features of all photos [photo, dimension], from the cache or extracted now; damaged shards are made again.
 
     Other processes that need the same features share the extraction, shard by shard.
 
     Raises:
-        DamagedFileError: photos that are not what was prepared.
+        DamagedFileError: photos are damaged.
     """
     work = settled(work, progress)
     key = work.key
@@ -109,16 +109,16 @@ def _find(work: FeatureWork, key: FeaturesKey, progress: Progress) -> FeatureArr
         found = feature_cache.find(work.layout, key)
         return None if found is None else feature_cache.read(work.layout, found)
     except DamagedFileError as error:
-        progress.note(f"{error}; what is damaged is extracted again")
+        progress.note(f"{error}; extracting the damaged part again")
         return None
 
 
 class _Shards:
-    """The shards of an extraction, beside other processes that make the same one.
+    """The shards of an extraction, shared with other processes that make the same one.
 
     Attributes:
-        start: first photo of the shard that this process has claimed; None if none is free.
-        holders: claims of others on shards that are missing.
+        start: first photo of the shard that this process has claimed; None if no shard is free.
+        holders: other processes' claims on missing shards.
     """
 
     def __init__(self, work: FeatureWork, progress: Progress) -> None:
@@ -130,7 +130,7 @@ class _Shards:
         self._there = {start: shard for start, shard in found.items() if shard is not None}
 
     def choose(self, others: Others) -> Claim | None:
-        """Claims the first shard that is missing and that nobody else has claimed."""
+        """Claims the first missing shard that nobody else has claimed."""
         name = f"features {feature_cache.name_of(self._key)} of {self._work.backbone_spec}"
         holder_of = {shard: lock for lock, each in others.items() if each.work == name for shard in each.makes}
         self.start, self.holders = None, {}
@@ -140,7 +140,7 @@ class _Shards:
                 continue
             if shard in holder_of:
                 self.holders[holder_of[shard]] = others[holder_of[shard]]
-            elif (made := self._extraction.existing(start)) is not None:  # by another process meanwhile
+            elif (made := self._extraction.existing(start)) is not None:  # another process has made it meanwhile
                 self._there[start] = made
             else:
                 self.start = start
@@ -148,10 +148,10 @@ class _Shards:
         return None
 
     def extract_units(self, held: Held) -> None:
-        """Extracts the shard that is claimed, claims the next, and so on until none is free."""
+        """Extracts the claimed shard, claims the next, and so on until no shard is free."""
         if self.start is None:
             return
-        work, model = self._work, _network(self._work)
+        work, model = self._work, _network(self._work, self._progress)
         archive = Archive(work.layout.photos, work.dataset.archive)
         description = f"extracting features · {work.backbone_spec} · {work.extractor}"
         with self._progress.task(description, len(work.index), "photos") as advance:
@@ -162,13 +162,13 @@ class _Shards:
                 if not np.isfinite(array).all():
                     raise FlowernoiseError(
                         f"backbone {work.backbone_spec} gives features that are not finite; its weights may be "
-                        "damaged, use others or another --backbone"
+                        "damaged; use other weights or another --backbone"
                     )
                 self._there[self.start] = self._extraction.write(self.start, array)
                 held.change(self.choose)
 
     def finished(self) -> Features:
-        """The record of all shards, which the first process that has them writes."""
+        """The record of all shards; the first process that has them all writes it."""
         shards = tuple(self._there[start] for start in self._extraction.starts())
         with contextlib.suppress(DamagedFileError):
             found = feature_cache.find(self._work.layout, self._key)
@@ -180,12 +180,15 @@ class _Shards:
         return self._work.index[start : start + feature_cache.SHARD]
 
 
-def _network(work: FeatureWork) -> Any:
-    """The backbone as the extractor runs it."""
-    return _openvino(work) if work.extractor.is_openvino else work.backbone.build(work.dataset.request.image_size)
-
-
-def _openvino(work: FeatureWork) -> inference.Network:
-    if not work.converted:
-        work.converted.append(inference.convert(work.backbone.build(work.dataset.request.image_size)))
-    return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])
+def _network(work: FeatureWork, progress: Progress) -> Any:
+    """The backbone in the form that the extractor runs."""
+    size = work.dataset.request.image_size
+    if work.converted:
+        return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])
+    with loading(f"Keras and {work.backbone_spec}", progress):
+        built = work.backbone.build(size)
+    if not work.extractor.is_openvino:
+        return built
+    with progress.task(f"converting {work.backbone_spec} for OpenVINO", None, ""):
+        work.converted.append(inference.convert(built))
+        return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])

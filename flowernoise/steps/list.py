@@ -1,4 +1,4 @@
-"""``list``: what a user can pick, from the registries."""
+"""``list``: what a user can choose, from the registries."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ REGISTRIES: Mapping[str, Registry] = MappingProxyType(
 
 
 def list_things(kind: str | None = None, name: str | None = None) -> tuple[Listed, ...]:
-    """What there is, of all kinds, of one, or one thing of it.
+    """All entries, those of one kind, or a single one.
 
     Raises:
-        BadRequestError: no such kind or name; the message lists what there is.
+        BadRequestError: the kind or name does not exist; the message lists those that do.
 
     >>> [listed.name for listed in list_things("backbones")]
     ['resnet50', 'efficientnet_lite0']

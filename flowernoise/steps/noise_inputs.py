@@ -1,4 +1,4 @@
-"""What noise models are given of a data set, made when a model that needs it is drawn from."""
+"""Inputs for noise models, computed lazily."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.steps import features, source_fields
 from flowernoise.steps.features import FeatureWork
+from flowernoise.steps.loading import loading
 from flowernoise.store import datasets, photos
 from flowernoise.store import labels as labels_csv
 from flowernoise.store.labels import NOISY_SPLITS
@@ -33,12 +34,12 @@ Array = np.ndarray[Any, Any]
 
 
 def settled(spec: Spec) -> Spec:
-    """The spec with what it points to made part of it, so that what has changed is something else.
+    """The spec pinned to what it refers to, so that a changed file is a different spec.
 
     A ``backbone`` gets its canonical form, a ``file`` the start of its SHA-256.
 
     Raises:
-        BadRequestError: an unknown backbone, a file that cannot be read or is not the one with the SHA-256 given.
+        BadRequestError: a backbone is unknown, or a file is unreadable or does not have the given SHA-256.
     """
     values = dict(spec.values)
     owner = f"{spec.entry.kind} {spec.name}"
@@ -51,7 +52,7 @@ def settled(spec: Spec) -> Spec:
 
 
 class NoiseInputs:
-    """The labels and other inputs of a data set's train and val; what took time is kept for the next draw."""
+    """Labels and other inputs for train and val; what takes time to compute is kept for the next draw."""
 
     def __init__(self, layout: Layout, dataset: Dataset, progress: Progress) -> None:
         self.dataset = dataset
@@ -69,7 +70,7 @@ class NoiseInputs:
         return {split: photos.labels_of(self.index, split) for split in NOISY_SPLITS}
 
     def request(self, spec: Spec, rate: float, seed: int, split: str) -> NoiseRequest:
-        """What a noise model is to corrupt: a split, with streams of its seed, and what the model needs."""
+        """The request to a noise model: a split, the seed's random streams, and what else the model needs."""
         return NoiseRequest(
             labels=self.truth[split],
             num_classes=len(self.dataset.classes),
@@ -91,11 +92,11 @@ class NoiseInputs:
         if (need, source) not in self._made:
             self._made[need, source] = makers[need](spec)
         made = self._made[need, source]
-        supplied: Array = made if need == "confusion" else made[split]  # confusion is of both splits together
+        supplied: Array = made if need == "confusion" else made[split]  # confusion is computed on both splits together
         return supplied
 
     def _by_split(self, of_all: Array) -> dict[str, Array]:
-        """Rows of train and val, from one array of both."""
+        """Splits an array of both into the rows of train and val."""
         train = len(self.truth["train"])
         return {"train": of_all[:train], "val": of_all[train:]}
 
@@ -115,12 +116,13 @@ class NoiseInputs:
     def _probabilities(self, spec: Spec) -> dict[str, Array]:
         by_split = [self._supply("features", spec, split) for split in NOISY_SPLITS]
         labels = np.concatenate([self.truth[split] for split in NOISY_SPLITS])
-        # one clean model for all seeds: it stands for the photos, not for chance
+        # one clean model for all seeds: it represents the photos, not chance
         stream = generator(0, "out of fold", spec.values["backbone"])
         loss = LossGroup(ce, heads=1)
-        predictions = out_of_fold.probabilities(
-            np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream
-        )
+        with loading(f"Keras, and training a clean model for {spec.name} noise", self._progress):
+            predictions = out_of_fold.probabilities(
+                np.concatenate(by_split), labels, len(self.dataset.classes), loss, stream
+            )
         return self._by_split(predictions)
 
     def _confusion(self, spec: Spec) -> Array:
@@ -131,10 +133,10 @@ class NoiseInputs:
         file, field, dataset = spec.values["file"], spec.values["field"], self.dataset
         if bool(file) == bool(field):
             raise BadRequestError(
-                "noise model observed needs a file or a field, as in observed:labels.csv or observed:field=worse_label"
+                "noise model observed needs a file or a field; write observed:labels.csv or observed:field=worse_label"
             )
         if field and spec.values["partial"]:
-            raise BadRequestError("noise model observed: partial is for a file, not for a field of the source")
+            raise BadRequestError("noise model observed: partial works with a file, not with a field of the source")
         if field:
             return dict(source_fields.read(dataset, self.index, field))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])

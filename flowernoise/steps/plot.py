@@ -15,6 +15,7 @@ from flowernoise.show import formats
 from flowernoise.show import plot as show_plot
 from flowernoise.show.plot import kinds
 from flowernoise.steps.compare import compare
+from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PlotSettings
 from flowernoise.store import artifacts, datasets, files
 
@@ -34,6 +35,9 @@ def plot(artifacts_directory: Path, settings: PlotSettings, progress: Progress) 
     form = _format(settings)
     gallery = pictures(artifacts_directory, settings, progress)
     paths = _paths(gallery.pictures, settings, form, artifacts.opened(artifacts_directory).plots)
+    inputs = Inputs([artifacts_directory])
+    for path in paths:
+        inputs.refuse(path)
     drawn = []
     with progress.task("drawing", len(paths), "pictures") as advance:
         for picture, path in zip(gallery.pictures, paths, strict=True):
@@ -93,18 +97,24 @@ def _found(kind: Entry, material: Material) -> list[Picture]:
 
 def _format(settings: PlotSettings) -> str:
     """The format asked for, by name or by the output's suffix."""
-    suffix = settings.output.suffix.removeprefix(".").lower() if settings.output else ""
-    if suffix not in formats.PICTURES:
+    output = settings.output
+    suffix = output.suffix.removeprefix(".").lower() if output and not output.is_dir() else ""
+    if not suffix[:1].isalpha():  # as in v1.2, a directory
         return settings.format or formats.PICTURES[0]
+    if suffix not in formats.PICTURES:
+        raise BadRequestError(
+            f"--output {output}: pictures are {', '.join(formats.PICTURES)}, not {suffix}; a directory with such a "
+            "name has to be made first"
+        )
     if settings.format not in (None, suffix):
-        raise BadRequestError(f"--output {settings.output} is no file of --format {settings.format}")
+        raise BadRequestError(f"--output {output} is not a file of --format {settings.format}")
     return suffix
 
 
 def _paths(made: Sequence[Picture], settings: PlotSettings, form: str, plots: Path) -> list[Path]:
     """Where each picture goes."""
     output = settings.output or plots
-    if output.suffix.lower() != f".{form}":
+    if output.is_dir() or output.suffix.lower() != f".{form}":
         return [output / f"{picture.name}.{form}" for picture in made]
     if len(made) > 1:
         names = ", ".join(picture.name for picture in made)

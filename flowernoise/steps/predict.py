@@ -1,4 +1,4 @@
-"""``predict``: what an exported model predictions to photos."""
+"""``predict``: applies an exported model to photos."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flowernoise.safe import images, keras_file
 from flowernoise.safe.atomic import reason
 from flowernoise.safe.images import UnreadablePhotoError
 from flowernoise.safe.keras_file import KerasFile
+from flowernoise.steps.loading import loading
 from flowernoise.steps.settings import PredictSettings
 from flowernoise.store import exported
 from flowernoise.store.exported import About
@@ -30,9 +31,9 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def predict(settings: PredictSettings, progress: Progress) -> PredictResult:
-    """Asks a model about photos, resized as ``prepare`` does; those that cannot be read are passed over and named.
+    """Classifies photos, resized as ``prepare`` resizes them; photos that cannot be read are skipped and named.
 
-    The model is built by our own code and filled with the arrays of the file: nothing in the file is run.
+    Our own code builds the model and fills it with the arrays from the file; nothing in the file is run.
 
     Raises:
         BadRequestError: no model or photos, or a model that ``export`` did not write.
@@ -41,7 +42,7 @@ def predict(settings: PredictSettings, progress: Progress) -> PredictResult:
     assert settings.model is not None
     file = keras_file.read(settings.model)
     about = exported.read_about(settings.model)
-    model = _model(settings.model, file, about)
+    model = _model(settings.model, file, about, progress)
     found: list[Predicted] = []
     unreadable: list[tuple[str, str]] = []
     with (
@@ -68,7 +69,7 @@ def _batches(photos: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
 
 
 def _decoded(path: Path, size: int) -> Pixels | str:
-    """The pixels of a photo, or why there are none."""
+    """The pixels of a photo, or why it cannot be read."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -90,25 +91,26 @@ def _predicted(path: str, predictions: np.ndarray[Any, np.dtype[np.float32]], ab
     return Predicted(path, about.classes[best], probabilities[best], probabilities)
 
 
-def _model(path: Path, file: KerasFile, about: About) -> Any:
-    """The model, rebuilt from code, with the arrays of the file.
+def _model(path: Path, file: KerasFile, about: About, progress: Progress) -> Any:
+    """The model, rebuilt from code, with the arrays from the file.
 
     Raises:
-        BadRequestError: it is not a model of ours, or not of these classes.
+        BadRequestError: `flowernoise export` did not write it, or its classes do not match.
     """
     problem = f"{path} is not a model that `flowernoise export` wrote"
     try:
         backbone = unweighted(about.backbone)
     except BadRequestError as error:
         raise BadRequestError(f"{exported.about_path(path)}: {error}") from None
-    model = classifier.build(backbone.build, about.image_size, len(about.classes))
+    with loading(f"Keras and {about.backbone}", progress):
+        model = classifier.build(backbone.build, about.image_size, len(about.classes))
     if not classifier.has_layers(model, file.layers):
         raise BadRequestError(f"{problem}: it has other layers than {backbone.name} with a softmax head")
     biases = file.arrays.get(classifier.HEAD, [])[1:]
     if biases and biases[0].shape != (len(about.classes),):
         beside = exported.about_path(path).name
         raise BadRequestError(
-            f"{path} has {biases[0].size} classes, but {beside} names {len(about.classes)}; they are not of one export"
+            f"{path} has {biases[0].size} classes, but {beside} names {len(about.classes)}; their exports differ"
         )
     try:
         classifier.fill(model, file.arrays)

@@ -1,4 +1,4 @@
-"""``prepare``: take photos from a source, set the duplicates apart, split them, keep them."""
+"""``prepare``: takes photos from a source, sets duplicates apart, splits the photos and stores them."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class _Spooled:
 
 
 def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Progress) -> PrepareResult:
-    """Prepares photos and splits in an artifacts directory; touches nothing where that is done.
+    """Prepares photos and splits in an artifacts directory; changes nothing if that is already done.
 
     Raises:
-        BadRequestError: an unknown source or class, or more photos asked for than there are.
+        BadRequestError: an unknown source or class, or a request for more photos than there are.
         FlowernoiseError: the source cannot be reached or read.
     """
     spec = parse_source(settings.source)
@@ -68,7 +68,7 @@ def _prepared(layout: Layout, spec: Spec, settings: PrepareSettings, progress: P
     _task(source.classes, request.positive)
 
     def choose(_others: claims.Others) -> claims.Claim | None:
-        """Nothing is claimed once another process has prepared the same."""
+        """Claims the work unless another process has done it by now."""
         done, _ = _find_before(layout, request, source_fingerprint)
         return None if done else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
 
@@ -94,9 +94,9 @@ def _prepare(
 def _find_before(
     layout: Layout, request: DatasetRequest, source_fingerprint: str | None, progress: Progress | None = None
 ) -> tuple[Dataset | None, Dataset | None]:
-    """The data set that is asked for, if it is there and intact; and whatever data set is there.
+    """The requested data set, if it exists and is intact; and the present data set, whatever it is.
 
-    With ``progress``, what is damaged is named, and a damaged record is set aside.
+    With ``progress``, damage is reported, and a damaged record is set aside.
     """
     try:
         before = datasets.find(layout)
@@ -167,7 +167,7 @@ def _take(
 
 @contextlib.contextmanager
 def _spooling(directory: Path) -> Iterator[IO[bytes]]:
-    """A file that is gone when the block ends, for photos until their splits are known."""
+    """A temporary file that holds photos until their splits are known."""
     try:
         with tempfile.TemporaryFile(dir=directory) as spool:
             yield spool
@@ -180,7 +180,7 @@ def _spooling(directory: Path) -> Iterator[IO[bytes]]:
 def _spool(
     source: Source, image_size: int, spool: IO[bytes], progress: Progress
 ) -> tuple[list[_Spooled], list[tuple[int, Unreadable]]]:
-    """The readable photos, and the unreadable ones with their labels."""
+    """The readable photos, and the unreadable files with their labels."""
     readable: list[_Spooled] = []
     unreadable: list[tuple[int, Unreadable]] = []
     with (
@@ -202,7 +202,7 @@ def _spool(
 
 
 def _read(photo: Photo, image_size: int) -> tuple[bytes, str] | str:
-    """The photo's encoded bytes and the digest of its pixels, or why they are not a photo."""
+    """The photo's encoded bytes and the digest of its pixels, or why it cannot be read."""
     try:
         encoded = photo.read()
         return encoded, images.digest_of_pixels(encoded, image_size)
@@ -221,10 +221,10 @@ def _chunks(items: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
 def set_duplicates_apart(
     found: Sequence[_Spooled],
 ) -> tuple[list[_Spooled], tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Keeps photos of equal pixels once, the one with the smallest id, and drops those that lie under several classes.
+    """Keeps one photo of those with equal pixels, that with the smallest id; drops all if their classes differ.
 
     Returns:
-        the photos kept, the paths of each group of identical photos, and those of each group of contradictory ones.
+        the photos kept, the paths of each group of identical photos, and the paths of each contradictory group.
     """
     groups: dict[str, list[_Spooled]] = {}
     for photo in found:  # equal bytes have equal pixels
@@ -253,20 +253,20 @@ def _refuse_empty_classes(
         if label not in found and problems:
             raise FlowernoiseError(
                 f"no photo of class {name!r} can be read ({len(problems)} unreadable, such as {problems[0].path}: "
-                f"{problems[0].reason}); mend or remove them"
+                f"{problems[0].reason}); repair or remove them"
             )
         if label in found and label not in left:
             raise FlowernoiseError(
-                f"no photo of class {name!r} is left, for each lies under another class too; remove one of the two"
+                f"no photo of class {name!r} is left: each of them is also under another class; remove one of the two"
             )
 
 
 def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhoto], classes: tuple[str, ...]) -> None:
-    """Refuses a task that cannot be learned or measured: one class only, or a split without a photo of one.
+    """Refuses a task that cannot be learned or measured: a single class, or a split that lacks a class.
 
     Args:
-        there: labels of all photos; a class that the source names and has no photo of cannot be missed.
-        placed: the photos that are in a split.
+        there: labels of all photos; a class without any photo in the source is not required.
+        placed: the photos in the splits.
         classes: names of the classes.
     """
     if len(there) < 2:
@@ -276,24 +276,24 @@ def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhot
         missing = [classes[label] for label in sorted(there) if any(counts) and not counts[label]]
         if missing:
             raise BadRequestError(
-                f"{name} would hold none of class {missing[0]!r} among its {sum(counts)} photos, and each split needs "
+                f"{name} would have no photo of class {missing[0]!r} among its {sum(counts)}, but each split needs "
                 "all classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
             )
 
 
 def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: int) -> dict[str, str]:
-    """Assigns photos to train, val and test: stratified, a function of ids and seed and not of their order.
+    """Assigns photos to train, val and test, stratified by class; depends on ids and seed, not on the order.
 
     Args:
         labels: name of each photo's class, by id.
-        sizes: photos in train, val and test; None for 70 / 15 / 15 %.
-        seed: another seed, another split.
+        sizes: number of photos in train, val and test; None for 70 / 15 / 15 %.
+        seed: another seed gives another split.
 
     Returns:
-        the split of each photo that is in one, by id.
+        the split of each assigned photo, by id.
 
     Raises:
-        BadRequestError: more photos asked for than there are.
+        BadRequestError: the sizes add up to more photos than there are.
 
     >>> sorted(split({"a": "rose", "b": "rose", "c": "tulip", "d": "tulip"}, (2, 0, 2), seed=0).values())
     ['test', 'test', 'train', 'train']
@@ -307,7 +307,7 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
         sizes = (total - val - test, val, test)
     if sum(sizes) > total or sizes[0] < 1:
         asked = " + ".join(f"{size} {name}" for size, name in zip(sizes, SPLITS, strict=True))
-        raise BadRequestError(f"{asked} photos are asked for, but there are only {total}; ask for fewer")
+        raise BadRequestError(f"{asked} photos are more than the {total} there are; ask for fewer")
     by_class: dict[str, list[str]] = {}
     for id, label in labels.items():
         by_class.setdefault(label, []).append(id)
@@ -322,9 +322,9 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
 
 
 def apportion(seats: int, sizes: Sequence[int], available: Sequence[int]) -> list[int]:
-    """Shares out ``seats`` in proportion to ``sizes``, by largest remainder; never more than is ``available``.
+    """Divides ``seats`` in proportion to ``sizes``, by largest remainder; no share exceeds what is ``available``.
 
-    What is left when shares are rounded down goes first to those that would have none.
+    Seats left over after rounding down go first to shares that would be empty.
 
     >>> apportion(10, [50, 30, 21], [50, 30, 21])
     [5, 3, 2]
@@ -346,12 +346,12 @@ def apportion(seats: int, sizes: Sequence[int], available: Sequence[int]) -> lis
 
 
 def _task(classes: tuple[str, ...], positive: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Names of the task's classes, and the task's label of each class of the source."""
+    """Names of the task's classes, and the task's label for each class of the source."""
     if positive is None:
         return classes, tuple(range(len(classes)))
     if positive not in classes:
         raise BadRequestError(
-            f"--positive {positive!r} is no class of the source{did_you_mean(positive, classes)}; "
+            f"--positive {positive!r} is not a class of the source{did_you_mean(positive, classes)}; "
             f"there are: {', '.join(classes)}"
         )
     return (f"not {positive}", positive), tuple(int(name == positive) for name in classes)

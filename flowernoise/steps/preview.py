@@ -1,4 +1,4 @@
-"""``preview``: the photos as a person checks them: their labels, the labels of draws, and what runs get wrong."""
+"""``preview``: photos for a person to check: their labels, the labels of draws, and what runs get wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowernoise.analysis import where
-from flowernoise.analysis.results.written import PreviewResult, SheetFile
+from flowernoise.analysis.results.written import ListedPhoto, PreviewResult, SheetFile
 from flowernoise.analysis.views.arrays import Pixels
 from flowernoise.analysis.views.sheets import (
     ContactSheet,
@@ -24,7 +24,8 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
-from flowernoise.show import contact_sheet
+from flowernoise.show import contact_sheet, summaries, writers
+from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import files
 from flowernoise.store.artifacts import Artifacts
@@ -35,41 +36,46 @@ from flowernoise.store.records import CONTROL, DrawKey, Identity, RunKey
 from flowernoise.store.setups import differing, named
 
 BASELINE = CompareSettings.baseline
-SIDE = 160  # pixels of a photo on a sheet
+SIDE = 160  # pixels per side of a photo on a sheet
 
 
 def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> PreviewResult:
-    """Draws contact sheets and writes those that are new or changed.
+    """Draws contact sheets and writes the new and changed ones, with a list of the photos on them.
 
     Raises:
-        BadRequestError: nothing prepared, or no draws or runs as asked for.
-        DamagedFileError: photos, draws or runs that are not what was written.
+        BadRequestError: nothing is prepared, or no draws or runs match the settings.
+        DamagedFileError: photos, draws or runs are damaged.
         FlowernoiseError: a sheet cannot be written.
     """
     held = Artifacts(artifacts_directory)
     work = _Work(held, settings, progress)
     directory = settings.output or held.layout.preview
+    inputs = Inputs([artifacts_directory])
+    inputs.refuse(directory / summaries.PHOTO_LIST)
     drawn = []
     with progress.task("drawing contact sheets", work.count, "sheets") as advance:
         for sheet in work.sheets():
             file = directory / f"{sheet.name}.png"
+            inputs.refuse(file)
             drawn.append(_on_disk(sheet, file, files.write_plain(file, contact_sheet.png(sheet))))
             advance(1)
-    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn))
+    listed = writers.named("csv").write(summaries.photos_on(drawn)).encode()
+    is_list_new = files.write_plain(directory / summaries.PHOTO_LIST, listed)
+    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn), is_list_new)
 
 
 def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[ContactSheet]:
     """The sheets as plain data, one after another.
 
     Raises:
-        BadRequestError: nothing prepared, or no draws or runs as asked for.
-        DamagedFileError: photos, draws or runs that are not what was written.
+        BadRequestError: nothing is prepared, or no draws or runs match the settings.
+        DamagedFileError: photos, draws or runs are damaged.
     """
     return _Work(Artifacts(artifacts_directory), settings, progress).sheets()
 
 
 class _Work:
-    """What is to be shown, found before anything is drawn."""
+    """What to show, found before anything is drawn."""
 
     def __init__(self, held: Artifacts, settings: PreviewSettings, progress: Progress) -> None:
         settings.check()
@@ -79,7 +85,9 @@ class _Work:
         drawn = {draw.key: draw for draw in held.draws()}
         self._controls, self._draws = _picked(drawn, settings, held.layout)
         if not drawn:
-            progress.note("no draws yet, so only the labels without noise are shown; `flowernoise corrupt` comes next")
+            progress.note(
+                "nothing was drawn yet, so only labels without noise are shown; `flowernoise corrupt` draws noisy ones"
+            )
         self._runs = _Runs(held, [*self._controls, *self._draws], settings, progress)
 
     @property
@@ -88,10 +96,12 @@ class _Work:
         return 1 + len(self._draws) + len(self._runs.picked)
 
     def sheets(self) -> Iterator[ContactSheet]:
-        """The sheets: clean, a draw after another, the mistakes of a run after another."""
+        """The sheets: clean labels, then one per draw, then one per run with its mistakes."""
         chosen = sample(self._train, self._settings.photos, self._settings.seed)
         pixels = dict(zip((photo.id for photo in chosen), self._decoded(chosen), strict=True))
-        clean = tuple(SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label) for photo in chosen)
+        clean = tuple(
+            SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label, path=photo.path) for photo in chosen
+        )
         yield self._sheet("clean", "train", clean, self.dataset.id)
         rows = {photo.id: row for row, photo in enumerate(self._train)}
         for draw in self._draws.values():
@@ -107,7 +117,9 @@ class _Work:
         rows = most_confident(probabilities, true, self._settings.photos)
         chosen = [self._test[row] for row in rows]
         shown = tuple(
-            SheetPhoto(photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()))
+            SheetPhoto(
+                photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()), photo.path
+            )
             for photo, pixels, answer in zip(chosen, self._decoded(chosen), probabilities[rows], strict=True)
         )
         sheet = self._sheet("mistakes", "test", shown, run.block.arrays.sha256)
@@ -153,27 +165,29 @@ class _Runs:
                 self.picked.append(run)
         for reason, members in passed_over.items():
             which = f"{len(members)} {'run' if len(members) == 1 else 'runs'}"
-            progress.note(f"no mistakes of {which}, such as {members[0].method} on {members[0].draw}: {reason}")
+            progress.note(
+                f"mistakes of {which} are left out, such as {members[0].method} on {members[0].draw}: {reason}"
+            )
         if not live:
-            progress.note("no runs yet, so no mistakes are shown; `flowernoise train` makes them")
+            progress.note("nothing was trained yet, so mistakes are left out; `flowernoise train` comes first")
 
 
 def _why_not(run: RunHandle) -> str:
-    """Why a run's mistakes cannot be shown; nothing where they can."""
+    """Why a run's mistakes cannot be shown; empty if they can."""
     if run.failure:
         return "training failed"
     if run.block.mode == "finetune" and not run.is_evaluated:
-        return "`flowernoise evaluate` comes first, it keeps what a fine-tuned network predicts"
+        return "run `flowernoise evaluate` first, which keeps what a fine-tuned network predicts"
     return ""
 
 
 def _picked(
     drawn: Mapping[DrawKey, DrawHandle], settings: PreviewSettings, layout: Layout
 ) -> tuple[dict[DrawKey, DrawHandle], dict[DrawKey, DrawHandle]]:
-    """The controls and the noisy draws that are asked for: the first seeds of each noise and rate.
+    """The controls and the requested noisy draws: the first seeds of each noise and rate.
 
     Raises:
-        BadRequestError: none is there of a noise or rate.
+        BadRequestError: a noise or rate that was never drawn.
     """
     by_condition: dict[tuple[str, float], list[DrawKey]] = {}
     wanted: set[str] = set()
@@ -184,12 +198,12 @@ def _picked(
     models = {noise for noise, _ in noisy}
     for text in settings.noise:
         if not (found := _matching(text, models, noise_models)):
-            raise BadRequestError(f"--noise {text}: {layout.root} holds no such draw{there}")
+            raise BadRequestError(f"--noise {text}: {layout.root} has no such draw{there}")
         wanted |= found
     asked = [condition for condition in noisy if not settings.noise or condition[0] in wanted]
     for rate in settings.rates:
         if not any(rate == has for _, has in asked):
-            raise BadRequestError(f"--rates {rate:g}: {layout.root} holds no such draw{there}")
+            raise BadRequestError(f"--rates {rate:g}: {layout.root} has no such draw{there}")
     asked = [condition for condition in asked if not settings.rates or condition[1] in settings.rates]
     controls = by_condition.get((CONTROL, 0.0), [])[: settings.seeds]
     keys = [key for condition in asked for key in by_condition[condition][: settings.seeds]]
@@ -197,7 +211,7 @@ def _picked(
 
 
 def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]:
-    """Which of the specs there are is asked for; a name alone means all of its specs unless one is just that.
+    """Which of these specs a text means; a name alone means all specs of that name, unless one is just the name.
 
     >>> sorted(_matching("instance", {"instance:backbone=efficientnet_lite0", "symmetric"}, noise_models))
     ['instance:backbone=efficientnet_lite0']
@@ -215,7 +229,7 @@ def _shown(live: Sequence[RunHandle], texts: Sequence[str]) -> list[RunHandle]:
     """The runs that ``compare`` shows.
 
     Raises:
-        BadRequestError: a ``--where`` that picks nothing.
+        BadRequestError: a ``--where`` picks nothing.
     """
     recency: dict[Identity, int] = {}
     for run in live:
@@ -229,20 +243,20 @@ def _losses(live: Sequence[RunHandle], settings: PreviewSettings, layout: Layout
     """Losses whose runs are shown.
 
     Raises:
-        BadRequestError: no runs of a loss that is asked for.
+        BadRequestError: a requested loss has no runs.
     """
     there = sorted({run.loss for run in live}, key=lambda loss: (loss != BASELINE, loss))
     asked: list[str] = []
     for text in settings.losses:
         if not (found := _matching(text, there, losses)):
             known = f"; there are: {', '.join(there)}" if there else ""
-            raise BadRequestError(f"--loss {text}: {layout.root} holds no such run{known}")
+            raise BadRequestError(f"--loss {text}: {layout.root} has no such run{known}")
         asked += sorted(found)
     return list(dict.fromkeys(asked)) or there[:1]
 
 
 def _of_draw(sheet: ContactSheet, draw: DrawHandle) -> ContactSheet:
-    """The sheet with the draw named that its labels, or the run's training labels, are of."""
+    """The sheet, naming the draw of its labels or of the run's training labels."""
     return dataclasses.replace(
         sheet, noise=draw.noise, rate=draw.rate, seed=draw.seed, realised_rate=draw.realised_rate
     )
@@ -266,4 +280,11 @@ def _on_disk(sheet: ContactSheet, file: Path, written: bool) -> SheetFile:
         mode=sheet.mode,
         settings=sheet.settings,
         selection=sheet.selection,
+        listed=tuple(_listed(photo, sheet) for photo in sheet.photos),
     )
+
+
+def _listed(photo: SheetPhoto, sheet: ContactSheet) -> ListedPhoto:
+    predicted = None if photo.predicted is None else sheet.classes[photo.predicted]
+    label, given = sheet.classes[photo.true], sheet.classes[photo.given]
+    return ListedPhoto(photo.path, photo.id, sheet.split, label, given, predicted, photo.probability)

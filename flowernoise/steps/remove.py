@@ -1,4 +1,4 @@
-"""``remove``: take runs out of an artifacts directory."""
+"""``remove``: removes runs from an artifacts directory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from flowernoise.store.records import Dataset, RunBlock, RunKey
 
 
 def remove(artifacts_directory: Path, settings: RemoveSettings, progress: Progress) -> RemoveResult:
-    """Lists the runs that are picked and, if that is asked for, removes them; draws, features and photos stay.
+    """Lists the matching runs and, on request, removes them; draws, features and photos stay.
 
     Raises:
-        BadRequestError: nothing prepared or trained, or no such runs.
-        DamagedFileError: runs that are not what was written.
+        BadRequestError: nothing is prepared or trained, or no run matches.
+        DamagedFileError: runs are damaged.
     """
     settings.check()
     layout = artifacts.opened(artifacts_directory)
@@ -41,7 +41,7 @@ def remove(artifacts_directory: Path, settings: RemoveSettings, progress: Progre
 def _picked(layout: Layout, blocks: Mapping[str, RunBlock], settings: RemoveSettings) -> set[RunKey]:
     keys = {key for block in blocks.values() for key in block.keys}
     if not keys:
-        raise BadRequestError(f"no runs in {layout.root} for its data set")
+        raise BadRequestError(f"{layout.root} has no runs for its data set")
     identities = where.matching(settings.where, {key.identity for key in keys})
     return {key for key in keys if key.identity in identities}
 

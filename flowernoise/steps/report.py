@@ -18,6 +18,7 @@ from flowernoise.registry import format_value
 from flowernoise.show.report import render
 from flowernoise.steps import commands, plot, preview
 from flowernoise.steps.compare import compare
+from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PlotSettings, PreviewSettings, ReportSettings
 from flowernoise.store import evaluations, files
 from flowernoise.store.artifacts import Artifacts
@@ -47,6 +48,9 @@ def report(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     settings.check()
     directory = settings.output or artifacts_directory
     made = render(gather(artifacts_directory, settings, progress))
+    inputs = Inputs([artifacts_directory])
+    for name in made:
+        inputs.refuse(directory / name)
     written = [
         ReportFile(path := directory / name, len(data), done_before=not files.write_plain(path, data))
         for name, data in made.items()

@@ -1,32 +1,35 @@
-"""``run``: prepare, corrupt, train, evaluate and compare, in order."""
+"""``run``: prepares, corrupts, trains, evaluates and compares, in that order."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from flowernoise.analysis import where
 from flowernoise.analysis.results.stages import RunResult
 from flowernoise.catalogue import presets
 from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import on_backbone
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps.compare import compare
+from flowernoise.registry import format_value
+from flowernoise.steps.compare import compare_or_find
 from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import prepare
 from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
-from flowernoise.steps.train import train
+from flowernoise.steps.train import matrices, train
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import PresetRecord
+from flowernoise.store.records import CONTROL, Draw, PresetRecord
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """The settings of every stage, and the preset that they come from."""
+    """The settings of every stage, and their preset."""
 
     prepare: PrepareSettings
     corrupt: CorruptSettings
@@ -36,10 +39,10 @@ class RunSettings:
 
 
 def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) -> RunResult:
-    """Runs all stages; each leaves alone what is done already.
+    """Runs all stages; each skips work that is already done. Only what was requested is compared.
 
     Raises:
-        FlowernoiseError: as the stages do.
+        FlowernoiseError: raised by a stage.
     """
     if settings.preset is not None:
         presets.named(settings.preset)
@@ -48,20 +51,37 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
     corrupted = corrupt(artifacts_directory, _on_backbone(settings), progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
-    shown = dataclasses.replace(settings.compare, where=(where.of_setup(trained.setup),))
-    compared = compare([artifacts_directory], shown, progress)
-    return RunResult(prepared, corrupted, trained, evaluated, compared)
+    shown = dataclasses.replace(
+        settings.compare,
+        where=(where.of_setup(trained.setup),),
+        rows=settings.compare.rows or _rows(corrupted.draws),
+        columns=settings.compare.columns or _columns(settings.train),
+    )
+    compared, compared_before = compare_or_find([artifacts_directory], shown, progress)
+    return RunResult(prepared, corrupted, trained, evaluated, compared, compared_before)
+
+
+def _rows(drawn: Sequence[Draw]) -> str:
+    """The ``--rows`` that show these draws and no others."""
+    noisy = [draw.key for draw in drawn if draw.key.noise != CONTROL]
+    names = dict.fromkeys([*(key.noise for key in noisy), *(format_value(key.rate) for key in noisy)])
+    return ",".join(names) or "control"
+
+
+def _columns(settings: TrainSettings) -> str:
+    """The ``--columns`` that show these losses and no others."""
+    return ",".join(dict.fromkeys(str(matrices.pinned(losses.parse(text))) for text in settings.losses))
 
 
 def _on_backbone(settings: RunSettings) -> CorruptSettings:
-    """What is corrupted, by noise models that look at photos through the backbone that is trained on."""
+    """Settings for ``corrupt`` in which noise models that look at photos use the training backbone."""
     backbone = str(backbones.parse(settings.train.backbone))
     noise = tuple(on_backbone(text, backbone) for text in settings.corrupt.noise)
     return dataclasses.replace(settings.corrupt, noise=noise)
 
 
 def _remember(layout: Layout, preset: str | None, dataset: str) -> None:
-    """Keeps the preset's name, so that ``compare`` can show what was published about it."""
+    """Records the preset's name, so that ``compare`` can show its published results."""
     if preset is None:
         return
     record = PresetRecord(preset, dataset)

@@ -1,4 +1,4 @@
-"""What each command is asked for: its options, ranges, defaults and help. Nothing here takes long to import."""
+"""The settings of each command: options, ranges, defaults and help. Nothing imported here is slow to import."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from flowernoise.show import formats
 
 DEFAULT_RATES = (0.2, 0.4, 0.6)
 MAX_DRAWS = 1_000_000
-LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # faster ones make losses like mae chaotic: tests/benchmarks/selection.py
+LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # higher ones make losses like mae unstable: see tests/benchmarks/selection.py
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE, FIXED_L2 = 1e-3, 0.0
-MAX_POINTS = 1000  # of a tuning grid
+MAX_POINTS = 1000  # in a tuning grid
 
 _Photos = Between(1, 100_000_000)
-_SinglePrecision = Between(1e-37, 3e38)  # beyond, it has 0 or infinity
+_SinglePrecision = Between(1e-37, 3e38)  # outside it, single precision holds only 0 or infinity
 
 
 def _registry(module: str, name: str) -> Callable[[], Registry]:
-    """Finds a registry once it is needed: importing those takes a tenth of a second."""
+    """Finds a registry when it is needed: importing them takes a tenth of a second."""
 
     def find() -> Registry:
         registry: Registry = getattr(importlib.import_module(f"flowernoise.{module}"), name)
@@ -51,7 +51,7 @@ def _check_names(text: str) -> None:
     from flowernoise.analysis.comparison.question import items_of
 
     if not items_of(text):
-        raise ValueError("names nothing; leave it out to show all")
+        raise ValueError("is empty; leave it out to show all")
 
 
 def _check_file(path: Path) -> None:
@@ -61,7 +61,7 @@ def _check_file(path: Path) -> None:
 
 def _check_model_file(path: Path) -> None:
     if path.suffix != ".keras":
-        raise ValueError("must end in .keras, or Keras does not load it")
+        raise ValueError("must end in .keras, or Keras will not load it")
     _check_file(path)
 
 
@@ -77,11 +77,11 @@ def _check_place(path: Path) -> None:
 
 
 def _grid_or_fixed(grid: tuple[float, ...], fixed: float) -> str:
-    """The help's words for the default of a hyper-parameter."""
+    """How the help describes a hyper-parameter's default."""
     return f"{','.join(map(format_value, grid))}; {format_value(fixed)} without val, or with finetune"
 
 
-# Options of several commands
+# Options that several commands share
 
 Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("catalogue.metrics", "metrics"))]
 Select = Annotated[
@@ -109,7 +109,7 @@ Where = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class PrepareSettings(Settings):
-    """What ``prepare`` is asked for; sizes that are all None mean 70 / 15 / 15 %."""
+    """Settings of ``prepare``; if all sizes are None, the split is 70 / 15 / 15 %."""
 
     source: Annotated[
         str,
@@ -128,19 +128,21 @@ class PrepareSettings(Settings):
         int | None,
         Between(0, _Photos.high),
         Option(
-            "Validation photos, their labels as noisy as those for training; 0 if only the others are given.",
+            "Validation photos, with labels as noisy as the training labels; 0 if only the others are given.",
             default="15 %",
         ),
     ] = None
     test: Annotated[int | None, _Photos, Option("Test photos; noise leaves their labels alone.", default="15 %")] = None
-    image_size: Annotated[int, Between(1, 4096), Option("Side of the squares photos become.", metavar="PIXELS")] = 224
+    image_size: Annotated[int, Between(1, 4096), Option("Photos become squares with this side.", metavar="PIXELS")] = (
+        224
+    )
     seed: Annotated[int, Between(0, 2**63 - 1), Option("Seed of the split.")] = 0
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None
 
     def check_together(self) -> None:
-        """Refuses sizes of which some are missing."""
+        """Refuses sizes if some are missing."""
         sizes = {"--train": self.train, "--val": self.val, "--test": self.test}
         given = " ".join(f"{option} {size}" for option, size in sizes.items() if size is not None)
         if given and None in (self.train, self.test):
@@ -149,10 +151,10 @@ class PrepareSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class CorruptSettings(Settings):
-    """Which draws are asked for; the control (rate 0) of each seed always is.
+    """Which draws to make; the control (rate 0) of each seed is always among them.
 
-    ``import_`` is a CSV file with labels of one's own, a draw of ``observed``; ``export`` a CSV file to write the noisy
-    draws to, or the controls where those are all that is asked for.
+    ``import_`` is a CSV file with your own labels, which become a draw of ``observed``. ``export`` is a CSV file for
+    the noisy draws, or for the controls if there are no others.
     """
 
     noise: Annotated[
@@ -168,33 +170,33 @@ class CorruptSettings(Settings):
     import_: Annotated[
         Path | None,
         Option(
-            "Noisy labels of your own: a CSV file with path (or id) and label. Alone, no other noise is drawn.",
+            "Your own noisy labels: a CSV file with path (or id) and label. Without --noise, no other noise is drawn.",
         ),
     ] = None
-    partial: Annotated[bool, Option("The file of --import has some photos; the others keep their label.")] = False
-    export: Annotated[Path | None, Option("Write the noisy draws' labels there, as a CSV file.", check=_check_file)] = (
-        None
-    )
+    partial: Annotated[bool, Option("The --import file lists only some photos; the others keep their labels.")] = False
+    export: Annotated[
+        Path | None, Option("Write the labels of the noisy draws to this CSV file.", check=_check_file)
+    ] = None
 
     def check_together(self) -> None:
-        """Refuses more draws than are taken, and --partial without a file."""
+        """Refuses too many draws, and --partial without a file."""
         if self.partial and self.import_ is None:
-            raise BadRequestError("--partial is for the file of --import; give that, too")
+            raise BadRequestError("--partial needs --import FILE")
         draws = self.seeds * max(1, len(self.rates)) * max(1, len(self.noise))
         if draws > MAX_DRAWS:
             raise BadRequestError(
-                f"--seeds {self.seeds}: with each rate and noise model that is {draws:,} draws, where "
-                f"{MAX_DRAWS:,} are the most; ask for fewer"
+                f"--seeds {self.seeds}: with each rate and noise model, that makes {draws:,} draws; "
+                f"at most {MAX_DRAWS:,} are allowed"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings(Settings):
-    """What ``train`` is asked for.
+    """Settings of ``train``.
 
-    ``learning_rates`` and ``l2`` None mean the tuning grid where heads can be chosen between on a validation split, and
-    one fixed value where not. ``control_losses`` restricts which of the losses the control is trained with; None for
-    all. ``memory`` is the budget in GiB of the heads that are trained together; results do not depend on it.
+    If ``learning_rates`` or ``l2`` is None, heads with a validation split to choose on get the tuning grid, and others
+    one fixed value. ``control_losses`` limits the losses that the control is trained with; None means all. ``memory``
+    is the budget in GiB for the heads trained together; results do not depend on it.
     """
 
     losses: Annotated[
@@ -216,7 +218,7 @@ class TrainSettings(Settings):
         Literal["features", "finetune"], Option("Train heads on cached features, or the whole network.")
     ] = "features"
     epochs: Annotated[int, Between(1, 10_000), Option("Epochs.")] = 5
-    batch_size: Annotated[int, Between(1, 1_000_000), Option("Photos in a batch.")] = 32
+    batch_size: Annotated[int, Between(1, 1_000_000), Option("Photos per batch.")] = 32
     learning_rates: Annotated[
         tuple[float, ...] | None,
         _SinglePrecision,
@@ -229,7 +231,7 @@ class TrainSettings(Settings):
     l2: Annotated[
         tuple[float, ...] | None,
         Between(0, _SinglePrecision.high),
-        Option("L2 on the head's kernel; several likewise.", default=_grid_or_fixed(L2, FIXED_L2)),
+        Option("L2 on the head's kernel; from several, one is chosen on val.", default=_grid_or_fixed(L2, FIXED_L2)),
     ] = None
     optimizer: Annotated[Literal["adam", "sgd"], Option("Optimiser.")] = "adam"
     control_losses: tuple[str, ...] | None = None
@@ -237,13 +239,13 @@ class TrainSettings(Settings):
         float,
         Between(0, 1_000_000, open="low"),
         Option(
-            "Memory for the heads trained together, beside features and libraries; results do not depend on it.",
+            "Memory for the heads trained together, not counting features and libraries; does not affect results.",
             metavar="GIB",
         ),
     ] = 1.0
 
     def resolved(self, *, validated: bool) -> TrainSettings:
-        """The same with learning rates and L2 filled in.
+        """These settings with learning rates and L2 filled in.
 
         Args:
             validated: whether there is a validation split.
@@ -254,7 +256,7 @@ class TrainSettings(Settings):
 
     @property
     def grid(self) -> list[tuple[float, float]]:
-        """Learning rate and L2 of each point of the tuning grid, in ascending order: that in which they are asked for
+        """Learning rate and L2 of each point of the tuning grid, in ascending order; the order in which they were given
         makes no difference.
         """
         rates, strengths = self.learning_rates or (FIXED_LEARNING_RATE,), self.l2 or (FIXED_L2,)
@@ -266,7 +268,7 @@ class TrainSettings(Settings):
             raise BadRequestError("--learning-rate, --l2 and --loss each need at least one value")
         if len(self.grid) > MAX_POINTS:
             raise BadRequestError(
-                f"--learning-rate and --l2 make {len(self.grid):,} pairs to choose between; at most {MAX_POINTS:,}"
+                f"--learning-rate and --l2 make {len(self.grid):,} pairs to choose from; the most is {MAX_POINTS:,}"
             )
         if self.mode == "finetune" and len(self.grid) > 1:
             raise BadRequestError(
@@ -279,11 +281,11 @@ class CompareSettings(Settings):
     """What is compared, and how.
 
     Args:
-        select: None means ``selected`` where there is a validation split to select on, ``last`` where there is none.
-        rows: noise models and rates to show, the former in that order; None means all. The control is always shown.
-        columns: losses, backbones and modes to show, the losses in that order; None means all.
-        where: what to show and test, as ``key=value,key=value``; empty means what was trained last.
-        delta: points of accuracy that a tolerated rate may cost.
+        select: None means ``selected`` if there is a validation split to select on, otherwise ``last``.
+        rows: noise models, in this order, and rates to show; None means all. The control is always shown.
+        columns: losses, in this order, backbones and modes to show; None means all.
+        where: which runs to show and test, as ``key=value,key=value``; empty means those trained last.
+        delta: accuracy points that a tolerated rate may cost.
     """
 
     metric: Metric = "accuracy"
@@ -310,7 +312,7 @@ class CompareSettings(Settings):
     columns: Annotated[
         str | None,
         Option(
-            "Losses to show, in this order, and backbones and modes.",
+            "Losses to show, in this order; also backbones and modes.",
             metavar="NAME[,NAME…]",
             default="all",
             check=_check_names,
@@ -326,42 +328,43 @@ class CompareSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class GateSettings(Settings):
-    """What every cell that ``where`` picks must reach, in the metric's own unit; None asks for nothing."""
+    """What every cell that ``where`` picks must reach, in the metric's own unit; None sets no limit."""
 
     fail_under: Annotated[
         float | None,
-        Option("Exit 4 if the mean of a cell that --where picks is worse than this, as in 0.8."),
+        Option("Exit with 4 if any cell that --where picks has a mean worse than this, such as 0.8."),
     ] = None
     fail_under_low: Annotated[
         float | None,
-        Option("The same for the worse end of the 95 % interval."),
+        Option("The same, for the worse end of the 95 % interval."),
     ] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class TableSettings(Settings):
-    """How a comparison is shown, and where."""
+    """How to show a comparison, and where to write it."""
 
     format: Annotated[
         str | None,
-        Option("Form of the output.", default="that of the suffix of --output, else table", choices=formats.DOCUMENTS),
+        Option("Output format.", default="from the suffix of --output, else table", choices=formats.DOCUMENTS),
     ] = None
-    output: Annotated[Path | None, Option("Write there instead of to stdout.", check=_check_file)] = None
+    output: Annotated[Path | None, Option("Write to this file instead of stdout.", check=_check_file)] = None
+    per_seed: Annotated[bool, Option("As CSV, with one row per seed.")] = False
 
 
 @dataclasses.dataclass(frozen=True)
 class PlotSettings(Settings):
-    """Which pictures, of what, and where to.
+    """Which pictures to draw, and where to write them.
 
-    ``kind`` None means all that the data allow; ``noise`` and ``losses`` empty mean all that there are; ``rate`` None
-    the highest and ``seed`` None the lowest. ``output`` is a directory (None means ``plots/``), or a file with the
-    suffix of a format.
+    ``kind`` None means every kind that the data allow. Empty ``noise`` or ``losses`` means all of them. ``rate`` None
+    means the highest, ``seed`` None the lowest. ``output`` is a directory (None means ``plots/``), or a file whose
+    suffix is a format.
     """
 
     kind: Annotated[
         str | None,
         Option(
-            "{names}; `flowernoise list pictures` tells what each shows.",
+            "{names}; `flowernoise list pictures` says what each shows.",
             metavar="[KIND]",
             default="all that the data allow",
             argument=True,
@@ -378,11 +381,11 @@ class PlotSettings(Settings):
     rate: Annotated[float | None, Option("Nominal rate of matrices.", default="the highest")] = None
     seed: Annotated[int | None, Option("Seed of matrices.", default="the lowest")] = None
     where: Where = ()
-    format: Annotated[str | None, Option("Form of the pictures.", default="png", choices=formats.PICTURES)] = None
+    format: Annotated[str | None, Option("Picture format.", default="png", choices=formats.PICTURES)] = None
     output: Annotated[
         Path | None,
         Option(
-            "A directory, or the file of a single picture.",
+            "A directory, or a file for a single picture.",
             metavar="PATH",
             default="plots in the artifacts directory",
             check=_check_place,
@@ -402,15 +405,15 @@ class PlotSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class PreviewSettings(Settings):
-    """Which sheets are drawn: how many photos, which draws, and the mistakes of which losses' runs.
+    """Which sheets to draw: how many photos, which draws, and which losses' mistakes.
 
-    ``noise`` and ``rates`` left empty mean all that were drawn, ``losses`` left empty cross-entropy, or the first loss
-    there is. ``seeds`` counts the draws of each noise and rate; ``seed`` picks the photos. ``where`` picks runs as in
-    ``compare``.
+    Empty ``noise`` and ``rates`` mean everything drawn. Empty ``losses`` means cross-entropy, or else the first loss.
+    ``seeds`` is the number of draws for each noise model and rate; ``seed`` picks the photos. ``where`` picks runs as
+    in ``compare``.
     """
 
-    photos: Annotated[int, Between(1, 600), Option("Photos on a sheet.")] = 24
-    seed: Annotated[int, Option("Another seed shows other photos.")] = 0
+    photos: Annotated[int, Between(1, 600), Option("Photos per sheet.")] = 24
+    seed: Annotated[int, Option("A different seed shows different photos.")] = 0
     noise: Annotated[
         tuple[str, ...],
         Option("Draws of this noise model; may be repeated.", default="all that were drawn"),
@@ -422,54 +425,61 @@ class PreviewSettings(Settings):
         Option(
             "Mistakes of runs with this loss; may be repeated.",
             names=("--loss",),
-            default="ce, or the first there is",
+            default="ce, or else the first",
         ),
     ] = ()
     where: Where = ()
     output: Annotated[
         Path | None,
-        Option("Write there.", metavar="DIR", default="preview in the artifacts directory", check=_check_directory),
+        Option(
+            "Write to this directory.",
+            metavar="DIR",
+            default="preview in the artifacts directory",
+            check=_check_directory,
+        ),
     ] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class ReportSettings(Settings):
-    """What is reported, and into which directory; ``output`` None means the artifacts directory."""
+    """What to report, and in which directory; ``output`` None means the artifacts directory."""
 
     metric: Metric = "accuracy"
     select: Select = None
     where: Where = ()
     output: Annotated[
         Path | None,
-        Option("Write there.", metavar="DIR", default="the artifacts directory", check=_check_directory),
+        Option("Write to this directory.", metavar="DIR", default="the artifacts directory", check=_check_directory),
     ] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportSettings(Settings):
-    """Which run is made a Keras model, and where to; ``noise`` None means the control."""
+    """Which run to export as a Keras model, and where; ``noise`` None means the control."""
 
     loss: Annotated[str | None, Option("Loss of the run.", default="the only one")] = None
-    noise: Annotated[str | None, Option("Noise model whose labels it learnt.", default="none, the control")] = None
+    noise: Annotated[str | None, Option("Noise model whose labels it was trained on.", default="none, the control")] = (
+        None
+    )
     rate: Annotated[float | None, Between(0, 1), Option("Nominal rate of that noise.", default="the only one")] = None
     seed: Annotated[int | None, Option("Seed of the run.", default="the only one")] = None
     where: Where = ()
     select: Select = None
     output: Annotated[
         Path,
-        Option("The model; its classes are named beside it, in a .json file.", check=_check_model_file),
+        Option("The model file; a .json file beside it names the classes.", check=_check_model_file),
     ] = Path("model.keras")
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictSettings(Settings):
-    """Which photos a model is asked about."""
+    """Which model predicts which photos."""
 
     model: Annotated[
         Path | None, Option("A model that `flowernoise export` wrote.", metavar="MODEL", argument=True)
     ] = None
     photos: Annotated[tuple[Path, ...], Option("Photos.", metavar="PHOTOS...", argument=True)] = ()
-    probabilities: Annotated[bool, Option("Show the probabilities of all classes, too.")] = False
+    probabilities: Annotated[bool, Option("Also show the probabilities of all classes.")] = False
 
     def check_together(self) -> None:
         """Refuses to predict without a model or photos."""
@@ -479,7 +489,7 @@ class PredictSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class RemoveSettings(Settings):
-    """Which runs, as ``key=value,key=value``, any of which may fit, and whether they are to be removed or listed."""
+    """Runs that match any of these ``key=value,key=value`` conditions, and whether to remove or only list them."""
 
     where: Annotated[
         tuple[str, ...],
@@ -489,7 +499,7 @@ class RemoveSettings(Settings):
             check=_check_where,
         ),
     ] = ()
-    yes: Annotated[bool, Option("Remove them; without it they are only listed.")] = False
+    yes: Annotated[bool, Option("Remove them; without this, they are only listed.")] = False
 
     def check_together(self) -> None:
         """Refuses to remove everything."""

@@ -1,4 +1,4 @@
-"""Further labels that a TensorFlow Datasets source carries beside its own, such as those people really gave."""
+"""Additional labels in a TensorFlow Datasets source, such as those that people really gave."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from flowernoise.store.records import Dataset
 
 
 def read(dataset: Dataset, index: Sequence[IndexedPhoto], field: str) -> dict[str, Labels]:
-    """Labels of train and val from a field of the source, in the order of the index. Imports TensorFlow.
+    """Labels of train and val from a field of the source, in index order. Imports TensorFlow.
 
     Raises:
-        BadRequestError: the source is none of TensorFlow Datasets, has no such field of class labels, names other
-            classes, or has no label for a photo.
-        FlowernoiseError: the source is not on this machine any more.
+        BadRequestError: the source is not from TensorFlow Datasets, lacks this field of class labels, names other
+            classes, or lacks a label for a photo.
+        FlowernoiseError: the source is no longer on this machine.
     """
     source, data_dir = dataset.request.source, dataset.request.data_dir
     name = parse_source(source).values.get("name")
     if name is None:
         raise BadRequestError(
-            f"noise model observed: {source} has no fields, as tfds:NAME has; give a file, as in observed:labels.csv"
+            f"noise model observed: {source} has no fields, only tfds:NAME has; give a file, as in observed:labels.csv"
         )
     given, names = _field(name, None if data_dir is None else Path(data_dir), field)
     numbers = _numbers(names, dataset.classes, f"{source}, field {field}")
@@ -46,19 +46,19 @@ def read(dataset: Dataset, index: Sequence[IndexedPhoto], field: str) -> dict[st
 
 
 def _numbers(names: Sequence[str], classes: Sequence[str], where: str) -> list[int]:
-    """Our number of each class of the field; a field that has no names counts as those of the data set do."""
+    """The data set's number for each class of the field; a field without names uses the data set's numbers."""
     if list(names) == [str(number) for number in range(len(classes))]:
         return list(range(len(classes)))
     unknown = [name for name in names if name not in classes]
     if unknown:
         raise BadRequestError(
-            f"{where} has the class {unknown[0]!r}, which the data set has not; there are: {', '.join(classes)}"
+            f"{where} has class {unknown[0]!r}, which is not in the data set; there are: {', '.join(classes)}"
         )
     return [list(classes).index(name) for name in names]
 
 
 def _field(name: str, data_dir: Path | None, field: str) -> tuple[dict[str, int], Sequence[str]]:
-    """A field's label of each example, by the path that ``prepare`` gives it, and the names of its classes."""
+    """A field's label for each example, by the path that ``prepare`` gives it, and the field's class names."""
     import tensorflow_datasets
 
     try:
@@ -78,7 +78,7 @@ def _field(name: str, data_dir: Path | None, field: str) -> tuple[dict[str, int]
                 given[f"{split}/{number:06}"] = int(example[field])
     except BadRequestError:
         raise
-    except Exception as error:  # TFDS raises whatever its readers meet
+    except Exception as error:  # TFDS raises whatever its readers raise
         text = " ".join(str(error).split())[:200]
         raise FlowernoiseError(
             f"TensorFlow Datasets cannot provide {name}: {text}; run `flowernoise prepare`"

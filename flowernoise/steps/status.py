@@ -1,10 +1,11 @@
 """``status``: what is in an artifacts directory, what is stale or missing, and which command comes next.
 
-Reads records and the sizes of files; nothing is written, and no array or photo is opened.
+Reads records and file sizes. Writes nothing, and opens no arrays or photos.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections import Counter
@@ -28,10 +29,10 @@ _FROM_EVALUATION = tuple(name for name in SHOWN if STAGES[name].from_evaluation)
 
 
 def status(artifacts_directory: Path) -> Status:
-    """Looks at an artifacts directory; one that is empty or not there is no error.
+    """Looks at an artifacts directory, which may be empty or missing.
 
     Raises:
-        BadRequestError: there is something of that name, but no directory.
+        BadRequestError: the path exists but is not a directory.
     """
     inventory = Inventory(artifacts.opened(artifacts_directory))
     holds = _holdings(inventory)
@@ -60,9 +61,9 @@ def status(artifacts_directory: Path) -> Status:
 
 @dataclasses.dataclass(frozen=True)
 class _Holdings:
-    """What of a directory can be used, and how much of it belongs to other photos.
+    """What can be used in a directory, and how much of it belongs to other photos.
 
-    ``lost`` are draws whose labels cannot be used; ``evaluated`` are runs of the data set that the evaluation holds.
+    ``lost`` are draws with unusable labels; ``evaluated`` are the data set's runs in the evaluation.
     """
 
     dataset: Dataset | None
@@ -108,7 +109,7 @@ def _holdings(inventory: Inventory) -> _Holdings:
 def _setups(
     inventory: Inventory, blocks: Mapping[str, RunBlock], live: Mapping[RunKey, StoredRun]
 ) -> tuple[SetupSize, ...]:
-    """What each set of settings takes."""
+    """The number of runs and bytes of each setup."""
     count = Counter(key.setup for key in live)
     sizes: Counter[Setup] = Counter()
     for name, size in inventory.sizes.items():
@@ -120,7 +121,7 @@ def _setups(
 
 
 def _inside(inventory: Inventory) -> tuple[str, ...]:
-    """Names of artifacts directories within this one."""
+    """Names of artifacts directories inside this one."""
     records = (name.split("/") for name in inventory.sizes)
     dataset = inventory.layout.dataset.name
     return tuple(sorted(parts[0] for parts in records if len(parts) == 2 and parts[1] == dataset))
@@ -130,7 +131,7 @@ def _inside(inventory: Inventory) -> tuple[str, ...]:
 
 
 def _states(inventory: Inventory, holds: _Holdings, sizes: Iterable[str]) -> dict[str, State]:
-    """The state of every stage, each from those before it."""
+    """The state of every stage; each depends on those before it."""
     faults, evaluation = inventory.faults(), holds.evaluation
     unknown = holds.dataset is None and any(fault.path == inventory.layout.dataset for fault in faults)
     states: dict[str, State] = {
@@ -173,7 +174,7 @@ def _train_state(counted: Sequence[RunCount], *, stale: bool, unknown: bool) -> 
 
 
 def _is_current(holds: _Holdings) -> bool:
-    """Whether the evaluation is of the runs that are there."""
+    """Whether the evaluation covers exactly the current runs."""
     evaluation, dataset = holds.evaluation, holds.dataset
     if evaluation is None or dataset is None or not holds.blocks:
         return False
@@ -181,7 +182,7 @@ def _is_current(holds: _Holdings) -> bool:
 
 
 def _preview_state(inventory: Inventory, holds: _Holdings, *, unknown: bool) -> State:
-    """Whether the labels on every contact sheet are still those that it was made from."""
+    """The state of the contact sheets: stale if the labels behind one have changed."""
     valid = {holds.dataset.id} if holds.dataset else set()
     valid |= {draw.labels for draw in holds.drawn.values()} | {b.arrays.sha256 for b in holds.blocks.values()}
     layout, folder = inventory.layout, f"{inventory.layout.preview.name}/"
@@ -195,18 +196,20 @@ def _preview_state(inventory: Inventory, holds: _Holdings, *, unknown: bool) -> 
 # What comes next
 
 
-def _next(inventory: Inventory, holds: _Holdings, states: Mapping[str, State], inside: Sequence[str]) -> str:
-    """The command that comes next; ``inside`` are directories to look into where this one holds nothing itself."""
+def _next(inventory: Inventory, holds: _Holdings, states: Mapping[str, State], inside: Sequence[str]) -> str | None:
+    """The next command; ``inside`` are directories to look at if this one is empty itself."""
     root = inventory.layout.root
     if any(not fault.ours and fault.path == inventory.layout.dataset for fault in inventory.faults()):
-        return commands.command(root.with_name(f"{root.name}-new"), ["prepare"])  # nothing can be added to this one
+        # Another version wrote this directory, so nothing can be added to it.
+        return commands.command(root.with_name(f"{root.name}-new"), ["prepare"])
     if inside:
         return commands.command(root / inside[0], ["status"])
-    return commands.command(root, _next_words(holds, states))
+    words = _next_words(inventory, holds, states)
+    return commands.command(root, words) if words else None
 
 
-def _next_words(holds: _Holdings, states: Mapping[str, State]) -> list[str]:
-    """Words of the command that brings the first stage that needs it up to date, or shows the results."""
+def _next_words(inventory: Inventory, holds: _Holdings, states: Mapping[str, State]) -> list[str]:
+    """Words of the command that updates the first stage that needs it, or shows the results; empty if all is done."""
     if holds.dataset is None:
         return ["prepare"]
     if states["prepare"] != "done":
@@ -215,14 +218,26 @@ def _next_words(holds: _Holdings, states: Mapping[str, State]) -> list[str]:
         return commands.draw_again(holds.lost)
     if not holds.counts:
         return ["train"]
-    # Runs of an abandoned loss or backbone need no company: once they are evaluated, some other group has them all.
+    # An abandoned loss or backbone need not be completed, as long as some other group is complete.
     lacking, evaluated = [count for count in holds.counts if count.lacking], states["evaluate"] == "done"
     if states["train"] == "damaged" or (lacking and (not evaluated or len(lacking) == len(holds.counts))):
         return _train_on(lacking or holds.counts)
-    return ["compare"] if evaluated else ["evaluate"]
+    if not evaluated:
+        return ["evaluate"]
+    layout = inventory.layout
+    if not _is_newer(layout.comparisons, layout.evaluation):
+        return ["compare"]
+    return [] if _is_newer(layout.root / "report.html", layout.evaluation) else ["report"]
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    """Whether a file was made after another, so that it can be based on it."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns >= than.stat().st_mtime_ns
+    return False
 
 
 def _train_on(groups: Sequence[RunCount]) -> list[str]:
-    """The runs that the first group lacks, with all losses of its setup that lack some."""
+    """The command for the runs that the first group lacks, with all losses of its setup that lack some."""
     setup = groups[0].setup
     return commands.train_again([group.loss for group in groups if group.setup == setup], setup)

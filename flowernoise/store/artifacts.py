@@ -1,4 +1,4 @@
-"""The artifacts directory as a whole: what is in it, at hand for steps, tests and notebooks alike."""
+"""The artifacts directory as a whole: access to its contents for steps, tests and notebooks."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _RUN_KEYS = (*_DRAW_KEYS, "loss", "backbone", "mode", *SETTINGS)
 
 
 class Artifacts:
-    """What an artifacts directory holds; looking at it loads no TensorFlow and writes nothing.
+    """What an artifacts directory holds; reading it does not load TensorFlow and writes nothing.
 
-    Records are read at each call, arrays once they are asked for and checked against their digests. What is looked for
-    is written as in ``--where``: a name alone means all specs of that name, grids are lists.
+    Every call reads the records anew. Arrays are read on first use and checked against their digests. Filters work as
+    in ``--where``: a name alone means all specs of that name; grids are lists.
 
     Args:
-        directory: need not be there yet.
+        directory: the path; it need not exist yet.
 
     Raises:
-        BadRequestError: (a ValueError) it is no directory; later, nothing is prepared in it, or nothing in it has a
-            value that is asked for.
-        DamagedFileError: later, a file is not what was written.
+        BadRequestError: (a ValueError) the path is not a directory. Methods raise it if nothing is prepared there, or
+            if nothing matches a filter.
+        DamagedFileError: raised by methods if a file has changed since it was written.
 
     >>> import flowernoise
     >>> held = flowernoise.Artifacts("artifacts")
@@ -63,7 +63,7 @@ class Artifacts:
 
     @property
     def dataset(self) -> Dataset:
-        """Classes, sizes of train, val and test, and where the photos come from."""
+        """The classes, the sizes of train, val and test, and the source of the photos."""
         return datasets.need(self.layout)
 
     @property
@@ -72,13 +72,13 @@ class Artifacts:
         return datasets.index(self.layout, self.dataset)
 
     def labels(self, split: str) -> Labels:
-        """The source's labels of the photos of a split [n]: numbers of ``dataset.classes``."""
+        """The source's labels for the photos of a split [n], as positions in ``dataset.classes``."""
         return true_labels(self.photos, split)
 
     def draws(
         self, *, noise: str | None = None, rate: float | None = None, seed: int | None = None, **unknown: Never
     ) -> tuple[DrawHandle, ...]:
-        """The noisy labellings of the data set, by noise, rate and seed; a control has the noise ``none``."""
+        """The draws of noisy labels, filtered by noise, rate and seed; a control has the noise ``none``."""
         _refuse(unknown, "draws", _DRAW_KEYS)
         reader = self._reader()
         stored = draws.index(self.layout, reader.dataset.id).values()
@@ -95,7 +95,7 @@ class Artifacts:
         loss: str | None = None,
         **settings: object,
     ) -> tuple[RunHandle, ...]:
-        """The trained models on the data set, by noise, rate, seed, loss and settings.
+        """The trained models, filtered by noise, rate, seed, loss and settings.
 
         Args:
             settings: ``backbone``, ``mode``, ``epochs``, ``batch_size``, ``optimizer``, ``learning_rate``, ``l2``,
@@ -108,7 +108,7 @@ class Artifacts:
         return _picked(there, "run", {"noise": noise, "rate": rate, "seed": seed, "loss": loss, **settings}, _of_run)
 
     def features(self, *, backbone: str | None = None, **unknown: Never) -> tuple[FeaturesHandle, ...]:
-        """The complete features of these photos, by backbone."""
+        """The complete cached features of the photos, filtered by backbone."""
         _refuse(unknown, "features", ("backbone",))
         dataset, index = self.dataset, self.photos
         found = feature_cache.of_photos(self.layout, [photo.id for photo in index], dataset.request.image_size)
@@ -116,23 +116,24 @@ class Artifacts:
         return _picked(there, "features", {"backbone": backbone}, lambda features, _: features.backbone)
 
     def results(self, *, select: str | None = None) -> list[dict[str, Any]]:
-        """What every run was evaluated to: a row a run, for ``pandas.DataFrame`` and the like.
+        """The evaluation as one row per run, for example for ``pandas.DataFrame``.
 
         A row has ``noise``, ``rate``, ``realised_rate``, ``seed``, ``loss``, backbone, mode and settings, ``select``,
         ``accuracy``, ``memorised`` and ``recovered`` (shares, 0 … 1; NaN where training failed), ``collapsed`` and
         ``failure``.
 
         Args:
-            select: ``selected``, ``last`` or ``oracle``, falling back to ``last`` where a run has no such; if None
-                ``selected`` where there are validation photos.
+            select: ``selected``, ``last`` or ``oracle``; a run without that selection falls back to ``last``. The
+                default is ``selected`` if there are validation photos, else ``last``.
 
         Raises:
-            BadRequestError: nothing is evaluated, or other photos than those prepared last; an unknown selection.
+            BadRequestError: nothing is evaluated, the evaluation is of other photos than those prepared last, or the
+                selection is unknown.
         """
         dataset, found = self.dataset, evaluations.find(self.layout)
         if found is None or found.dataset != dataset.id:
             raise BadRequestError(
-                f"nothing is evaluated in {self.layout.root} of the photos prepared last; run `flowernoise evaluate`"
+                f"{self.layout.root} has no evaluation of the photos prepared last; run `flowernoise evaluate`"
             )
         chosen = ("selected" if dataset.sizes[1] else "last") if select is None else select
         if chosen not in found.selections:
@@ -171,10 +172,10 @@ class Artifacts:
 def _picked(
     there: Sequence[Handle], what: str, asked: Mapping[str, object], value_of: Callable[[Handle, str], str]
 ) -> tuple[Handle, ...]:
-    """Those that have every value asked for.
+    """The handles that have every requested value.
 
     Raises:
-        BadRequestError: none has one of the values.
+        BadRequestError: a value that none of them has.
     """
     picked = list(there)
     for key, value in asked.items():
@@ -196,7 +197,7 @@ def _of_run(run: RunHandle, key: str) -> str:
 
 
 def _text(value: object) -> str:
-    """A value as ``--where`` writes it.
+    """A value as written in ``--where``.
 
     >>> _text(0.4), _text([0.001, 0.0003])
     ('0.4', '0.0003+0.001')
@@ -210,12 +211,12 @@ def _refuse(unknown: Mapping[str, object], method: str, keys: Sequence[str]) -> 
 
 
 def opened(root: Path) -> Layout:
-    """The layout of an artifacts directory, which need not be there yet.
+    """The layout of an artifacts directory, which need not exist yet.
 
     Raises:
-        BadRequestError: there is something of that name, but no directory.
-        FlowernoiseError: it cannot be looked into, or one of its folders is a link: what others send us could lead
-            anywhere.
+        BadRequestError: the path exists but is not a directory.
+        FlowernoiseError: it cannot be read, or one of its folders is a link: in a directory from someone else, a link
+            could lead anywhere.
     """
     layout = Layout(root)
     try:
@@ -223,18 +224,18 @@ def opened(root: Path) -> Layout:
             raise BadRequestError(f"{root} is not a directory; give another with --artifacts")
         linked = [folder for folder in layout.folders if folder.is_symlink()]
     except OSError as error:
-        raise FlowernoiseError(f"cannot look into {root}: {atomic.reason(error)}") from error
+        raise FlowernoiseError(f"cannot read {root}: {atomic.reason(error)}") from error
     if linked:
         raise FlowernoiseError(
-            f"{linked[0]} is a symbolic link, and an artifacts directory holds its folders itself; move the "
-            "directory as a whole and link to that, or remove the link"
+            f"{linked[0]} is a symbolic link, but folders of an artifacts directory must not be links; move the "
+            "whole directory and link to that, or remove the link"
         )
     return layout
 
 
 @contextlib.contextmanager
 def kept_empty_on_failure(layout: Layout) -> Iterator[None]:
-    """Leaves no trace of a block that fails before anything is kept: folders that it has made and left empty."""
+    """Removes the empty folders that a block made if it fails before anything is kept."""
     had = {folder for folder in (layout.root, *layout.folders) if folder.exists()}
     try:
         yield
@@ -244,6 +245,6 @@ def kept_empty_on_failure(layout: Layout) -> Iterator[None]:
                 files.remove(path)
         for folder in (*layout.folders, layout.root):
             if folder not in had:
-                with contextlib.suppress(OSError):  # not there, or not empty
+                with contextlib.suppress(OSError):  # missing or not empty
                     folder.rmdir()
         raise

@@ -1,8 +1,8 @@
-"""Who works in an artifacts directory: claims, so that two processes do not do the same work, nor undo each other's.
+"""Claims on work in an artifacts directory, so that processes neither repeat nor undo each other's work.
 
-A claim is a small file that says what a process is doing, beside a lock that the process holds as long as it lives;
-the system takes the lock back from the dead. Locks only save work and warn: some network file systems do not honour
-them, and what is right rests on files that are written whole under names of their own (:mod:`flowernoise.store.files`).
+A claim is a small file that says what a process is doing. Beside it is a lock that the process holds as long as it
+lives; the system releases the locks of exited processes. Locks only save work and warn, as some network file systems
+ignore them. Correctness rests on files that are written whole under unique names (:mod:`flowernoise.store.files`).
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from flowernoise.store.setups import Setup
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-GATE = "directory.lock"  # held for moments, while claims are read and made
-PATIENCE = 10.0  # seconds to wait at the gate before going on without
-POLL = 0.1  # seconds between looks at a claim that is waited for
+GATE = "directory.lock"  # held briefly, while claims are read and made
+PATIENCE = 10.0  # seconds to wait at the gate before going on without it
+POLL = 0.1  # seconds between checks while waiting for a claim
 
-Verdict = Literal["beside", "wait", "refuse"]
+Verdict = Literal["together", "wait", "refuse"]
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a process does in a directory, and which process that is.
+    """What a process is doing in a directory, and which process it is.
 
     Args:
         work: name of the work; ``train``, ``prepare`` and so on.
-        request: digest of what is asked for; equal requests are the same work.
-        makes: of work that is shared out in units, what it makes at present: of ``train``, digest of a run's key →
-            digest of the labels it is trained on; of ``features …``, the shard.
-        setup: of ``train``, how they are trained.
-        recency: of ``train``, that of the runs.
+        request: digest of the request; equal requests are the same work.
+        makes: for work that processes share in units, the current unit. For ``train``: digest of a run's key → digest
+            of the labels that it is trained on. For ``features …``: the shard.
+        setup: for ``train``, how the runs are trained.
+        recency: for ``train``, the recency of the runs.
     """
 
     work: str
@@ -68,10 +68,10 @@ Choose = Callable[[Others], Claim | None]
 
 @contextlib.contextmanager
 def exclusive(layout: Layout, work: str, progress: Progress) -> Iterator[None]:
-    """Does a piece of work while no other process does it; waits for one that does.
+    """Does a piece of work alone; waits for another process that is doing the same.
 
     Raises:
-        BadRequestError: another process is at work that this one would spoil.
+        BadRequestError: it would spoil the work of another process.
     """
     with claimed(layout, progress, lambda _: Claim(work)):
         yield
@@ -79,14 +79,14 @@ def exclusive(layout: Layout, work: str, progress: Progress) -> Iterator[None]:
 
 @contextlib.contextmanager
 def claimed(layout: Layout, progress: Progress, choose: Choose) -> Iterator[Held]:
-    """Holds a claim for the block; waits first for those that must end before.
+    """Holds a claim during the block; first waits for the claims that must end before it.
 
     Args:
-        choose: what to claim beside the claims of other living processes, by their files; nothing if None. Nobody else
-            makes a claim while it is asked; it is asked again after a wait.
+        choose: gets the claims of other living processes, by their locks, and returns what to claim, or None. Nobody
+            else can make a claim during the call. It is called again after each wait.
 
     Raises:
-        BadRequestError: another process is at work that this one would spoil.
+        BadRequestError: it would spoil the work of another process.
     """
     held = _take(layout, progress, choose)
     try:
@@ -96,13 +96,13 @@ def claimed(layout: Layout, progress: Progress, choose: Choose) -> Iterator[Held
 
 
 class Held:
-    """A claim that is held, or nothing where there is none or nothing can be locked."""
+    """A claim that this process holds; empty if it claims nothing, or if nothing can be locked."""
 
     def __init__(self, layout: Layout, lock: Path | None = None, held: BaseFileLock | None = None) -> None:
         self._layout, self._lock, self._held = layout, lock, held
 
     def change(self, choose: Choose) -> None:
-        """Claims something else in place of what is held, which is given up where ``choose`` wants nothing."""
+        """Replaces the claim by what ``choose`` returns; gives it up if that is None."""
         with _gate(self._layout) as locked:
             claim = choose(_living(self._layout, but=self._lock) if locked else {})
             if claim is not None and self._lock is not None:
@@ -111,14 +111,14 @@ class Held:
             self.release()
 
     def release(self) -> None:
-        """Gives up what is held."""
+        """Gives up the claim."""
         if self._lock is not None and self._held is not None:
             _release(self._lock, self._held)
         self._lock = self._held = None
 
 
 def wait_for(others: Others) -> None:
-    """Waits until one of the claims has become another or has ended, if only because its process is gone."""
+    """Waits until one of the claims changes or ends; it also ends when its process exits."""
     while others and all(_stands(lock, claim) for lock, claim in others.items()):
         time.sleep(POLL)
 
@@ -153,7 +153,7 @@ def _take(layout: Layout, progress: Progress, choose: Choose) -> Held:
 
 @contextlib.contextmanager
 def _gate(layout: Layout) -> Iterator[bool]:
-    """Lets one process at a time look and claim; False where nothing can be locked, so that claims are of no use."""
+    """Lets one process at a time read and make claims; yields False if files cannot be locked."""
     import filelock
 
     with contextlib.ExitStack() as stack:
@@ -167,7 +167,7 @@ def _gate(layout: Layout) -> Iterator[bool]:
 
 
 def _living(layout: Layout, but: Path | None = None) -> dict[Path, Claim]:
-    """Claims of living processes, by their locks, without one's own; what the dead have left is removed."""
+    """The claims of other living processes, by their locks; claims of exited processes are removed."""
     found = {}
     for lock in sorted(layout.locks.glob("*.lock")):
         if lock == but or lock.name == GATE or not _can_be_a_lock(lock):
@@ -182,14 +182,14 @@ def _living(layout: Layout, but: Path | None = None) -> dict[Path, Claim]:
 
 
 def _read(lock: Path) -> Claim | None:
-    """The claim beside a lock; None where it was released in this moment, or is none of ours."""
+    """The claim beside a lock; None if it was just released, or is not a claim of this program."""
     with contextlib.suppress(FlowernoiseError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return msgspec.json.decode(files.read_plain(lock.with_suffix(".json")), type=Claim)
     return None
 
 
 def _can_be_a_lock(path: Path) -> bool:
-    """Whether a file is there to be locked, or could be; whatever else has its name would only make us wait."""
+    """Whether a path is a file or free; anything else under that name would only make us wait."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
@@ -199,7 +199,7 @@ def _can_be_a_lock(path: Path) -> bool:
 
 
 def _try(lock: Path) -> BaseFileLock | None:
-    """A lock that no living process holds, held now by this one."""
+    """Acquires a lock; None if a living process holds it."""
     import filelock
 
     probe = filelock.FileLock(lock, timeout=0)
@@ -230,30 +230,30 @@ def _release(lock: Path, held: BaseFileLock) -> None:
 
 
 def _that_comes_first(layout: Layout, ours: Claim, others: Others) -> Path | None:
-    """The lock of a claim that must end before ours; None where there is none.
+    """The lock of a claim that must end before ours; None if there is no such claim.
 
     Raises:
-        BadRequestError: ours would spoil another.
+        BadRequestError: our work would spoil that of another.
     """
     verdicts = {lock: _verdict(ours, theirs) for lock, theirs in others.items()}
     for lock, verdict in verdicts.items():
         if verdict == "refuse":
             raise BadRequestError(
-                f"{layout.root} is in use by {others[lock]}, which works with other photos or with those that this "
-                "would replace; wait for its end, or give another directory with --artifacts"
+                f"{layout.root} is in use by {others[lock]}, which needs other photos than this command, or "
+                "photos that it would replace; wait until it ends, or give another directory with --artifacts"
             )
     return next((lock for lock, verdict in verdicts.items() if verdict == "wait"), None)
 
 
 def _verdict(ours: Claim, theirs: Claim) -> Verdict:
     if ours.work == theirs.work == "train":
-        return "beside"
+        return "together"
     if ours.work == theirs.work and ours.makes and theirs.makes:  # units of the same work
-        return "beside"
+        return "together"
     if ours.work == theirs.work:
         return "wait" if ours.request == theirs.request else "refuse"
     if ours.work == "prepare":
         return "refuse"
-    if "remove" in (ours.work, theirs.work):  # what the other reads or counts on may go
+    if "remove" in (ours.work, theirs.work):  # it may remove what the other reads or relies on
         return "wait"
-    return "wait" if theirs.work == "prepare" else "beside"
+    return "wait" if theirs.work == "prepare" else "together"

@@ -1,7 +1,7 @@
-"""Comparisons that were computed before, kept so that looking again takes no time.
+"""Comparisons that were computed before, kept so that showing one again is instant.
 
-Whatever a comparison depends on is in its key; a record with another key, or one that is not what was written, is
-computed anew. The records may be removed at any time.
+A comparison's key covers everything that it depends on. If a record has another key or is damaged, the comparison is
+computed again. The records may be removed at any time.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ KIND = "comparison"
 
 
 def find(layout: Layout, evaluation: str, key: str) -> KeptComparison | None:
-    """What was kept of an evaluation under a key, or None.
+    """The comparison that was kept for an evaluation under a key, or None.
 
     Args:
-        layout: of the directory that keeps it.
+        layout: the directory that keeps it.
         evaluation: digest of that directory's evaluation.
-        key: digest of all that the comparison depends on, the evaluation included.
+        key: digest of everything that the comparison depends on, including the evaluation.
 
     Raises:
-        DamagedFileError: there is a record, but it is not what was written, or belongs to another key.
+        DamagedFileError: the record is damaged, or belongs to another key.
     """
     path = _path(layout, evaluation, key)
     if not path.exists():
@@ -38,7 +38,7 @@ def find(layout: Layout, evaluation: str, key: str) -> KeptComparison | None:
 
 
 def keep(layout: Layout, evaluation: str, kept: KeptComparison) -> None:
-    """Keeps a comparison where the directory can be written, and removes those of other evaluations."""
+    """Keeps a comparison if the directory is writable, and removes those of other evaluations."""
     path = _path(layout, evaluation, kept.key)
     with contextlib.suppress(FlowernoiseError, OSError):
         files.write_record(path, KIND, kept)
@@ -48,7 +48,7 @@ def keep(layout: Layout, evaluation: str, kept: KeptComparison) -> None:
 
 
 def file_name(evaluation: str, key: str) -> str:
-    """Name of the record of a comparison."""
+    """File name of a comparison's record."""
     return f"{evaluation[:16]}-{key[:16]}.json"
 
 

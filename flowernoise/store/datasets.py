@@ -1,4 +1,4 @@
-"""The data set of an artifacts directory: the record of ``prepare``."""
+"""The data set of an artifacts directory, as ``prepare`` recorded it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find(layout: Layout) -> Dataset | None:
     """The prepared data set, or None.
 
     Raises:
-        DamagedFileError: there is a record, but it is not what was written.
+        DamagedFileError: the record is damaged.
     """
     return files.read_record(layout.dataset, KIND, Dataset) if layout.dataset.exists() else None
 
@@ -29,7 +29,7 @@ def need(layout: Layout) -> Dataset:
 
     Raises:
         BadRequestError: nothing is prepared yet.
-        DamagedFileError: there is a record, but it is not what was written.
+        DamagedFileError: the record is damaged.
     """
     dataset = find(layout)
     if dataset is None:
@@ -38,7 +38,7 @@ def need(layout: Layout) -> Dataset:
 
 
 def write(layout: Layout, dataset: Dataset) -> None:
-    """Makes ``dataset`` the one of the directory."""
+    """Records ``dataset`` as the directory's data set."""
     files.write_record(layout.dataset, KIND, dataset)
 
 
@@ -46,13 +46,13 @@ def index(layout: Layout, dataset: Dataset) -> tuple[IndexedPhoto, ...]:
     """The photos of train, val and test, in that order.
 
     Raises:
-        DamagedFileError: the index is not what was written, or does not fit the record.
+        DamagedFileError: the index is damaged, or does not fit the record.
     """
     found = photos.read_index(layout.photos, dataset.index)
     where = layout.photos / dataset.index.name
     classes = range(len(dataset.classes))
     if any(photo.label not in classes or photo.offset + photo.size > dataset.archive.size for photo in found):
-        raise DamagedFileError(f"{where} names a class or a place in the archive that is not there")
+        raise DamagedFileError(f"{where} names a class that does not exist, or a place beyond the end of the archive")
     counts = Counter((photo.split, photo.label) for photo in found)
     if any(
         tuple(counts[split, label] for label in classes) != row
@@ -68,7 +68,7 @@ def identity(image_size: int, classes: Sequence[str], index: Iterable[IndexedPho
 
 
 def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
-    """What is wrong with the photos' files, every byte checked; None where they are whole."""
+    """Checks every byte of the photos' files; returns what is wrong, or None."""
     try:
         for ref in (dataset.archive, dataset.index):
             files.check_blob(layout.photos, ref)
@@ -78,14 +78,14 @@ def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
 
 
 def remove_replaced(layout: Layout, before: Dataset, now: Dataset) -> None:
-    """Removes the photos of a data set that was replaced."""
+    """Removes the photos of the data set that was replaced."""
     for ref in {before.archive, before.index} - {now.archive, now.index}:
         with contextlib.suppress(DamagedFileError):
             files.remove(files.checked_path(layout.photos, ref))
 
 
 def made_from_another(layout: Layout) -> tuple[str, ...]:
-    """Names of the later stages that hold something, all stale once the data set changes."""
+    """Names of the later stages that hold something; all go stale when the data set changes."""
     stages = (("draws", layout.draws), ("features", layout.features), ("runs", layout.runs))
     found = tuple(name for name, directory in stages if directory.is_dir() and any(directory.glob("*.json")))
     return (*found, "evaluation") if layout.evaluation.exists() else found

@@ -1,4 +1,4 @@
-"""Draws on disk: batches of noisy labellings of one data set."""
+"""Draws on disk: batches of noisy labels for one data set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Labels = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
 
 @dataclasses.dataclass(frozen=True)
 class DrawnLabels:
-    """Labels of one draw: observed ones of train and val, which of them are wrong, nominal and realised T."""
+    """Labels of one draw: observed labels of train and val, which of them are wrong, and the nominal and realised T."""
 
     train_labels: Labels
     train_flipped: np.ndarray[Any, np.dtype[np.bool_]]
@@ -40,7 +40,7 @@ class DrawnLabels:
 
 @dataclasses.dataclass(frozen=True)
 class StoredDraw:
-    """A draw and where its labels lie."""
+    """A draw and where its labels are stored."""
 
     draw: Draw
     batch: DrawBatch
@@ -64,13 +64,13 @@ def write(layout: Layout, dataset: str, drawn: Sequence[tuple[Draw, DrawnLabels]
 def index(
     layout: Layout, dataset: str, on_damage: Callable[[Path, DamagedFileError], None] | None = None
 ) -> dict[DrawKey, StoredDraw]:
-    """The draws of a data set, in the order of their keys.
+    """The draws of a data set, ordered by key.
 
     Args:
-        on_damage: called with each damaged record, which is then passed over; without it the damage is raised.
+        on_damage: called with each damaged record, which is then skipped; without it, the error is raised.
 
     Raises:
-        DamagedFileError: a record is not what was written.
+        DamagedFileError: a record is damaged.
     """
     found: dict[DrawKey, StoredDraw] = {}
     for path in sorted(layout.draws.glob("*.json")):
@@ -87,10 +87,10 @@ def index(
 
 
 def read(layout: Layout, dataset: Dataset, stored: Iterable[StoredDraw]) -> dict[DrawKey, DrawnLabels]:
-    """The labels of draws of a data set; each batch is read once.
+    """The labels of some draws of a data set; each batch is read once.
 
     Raises:
-        DamagedFileError: arrays are not what was written.
+        DamagedFileError: arrays are damaged.
     """
     batches: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
     labels: dict[DrawKey, DrawnLabels] = {}
@@ -107,7 +107,7 @@ def read_batch(layout: Layout, dataset: Dataset, batch: DrawBatch) -> dict[str, 
     """The arrays of a batch.
 
     Raises:
-        DamagedFileError: not what was written.
+        DamagedFileError: they are damaged.
     """
     (train, val, _), draws, c = dataset.sizes, len(batch.draws), len(dataset.classes)
     declared = {
@@ -120,15 +120,15 @@ def read_batch(layout: Layout, dataset: Dataset, batch: DrawBatch) -> dict[str, 
     }
     arrays = files.read_arrays(layout.draws, batch.arrays, declared)
     if any((arrays[name] >= c).any() for name in ("train_labels", "val_labels")):
-        raise DamagedFileError(f"{layout.draws / batch.arrays.name} holds labels of classes that there are not")
+        raise DamagedFileError(f"{layout.draws / batch.arrays.name} holds labels of classes that do not exist")
     return arrays
 
 
 def need_batch(layout: Layout, dataset: Dataset, batch: DrawBatch) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a batch that is needed now, so that an error says how it is drawn again.
+    """The arrays of a batch that is needed now; an error also says how to draw it again.
 
     Raises:
-        DamagedFileError: not what was written.
+        DamagedFileError: they are damaged.
     """
     try:
         return read_batch(layout, dataset, batch)
@@ -137,7 +137,7 @@ def need_batch(layout: Layout, dataset: Dataset, batch: DrawBatch) -> dict[str, 
 
 
 def record_of(layout: Layout, batch: DrawBatch) -> Path:
-    """Path of a batch's record; its arrays carry the same name, followed by their digest."""
+    """Path of a batch's record; its arrays have the same name, followed by their digest."""
     return layout.draws / f"{batch.arrays.name.rpartition('-')[0]}.json"
 
 

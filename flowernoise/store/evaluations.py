@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def inputs_of(blocks: Mapping[str, RunBlock | BlockHead]) -> str:
-    """Digest of the blocks that an evaluation is made from."""
+    """Digest of the blocks behind an evaluation."""
     return files.digest_of([(name, blocks[name].arrays.sha256, blocks[name].generation) for name in sorted(blocks)])
 
 
@@ -28,16 +28,16 @@ def find(layout: Layout) -> Evaluation | None:
     """The evaluation, or None.
 
     Raises:
-        DamagedFileError: there is a record, but it is not what was written.
+        DamagedFileError: the record is damaged.
     """
     return files.read_record(layout.evaluation, KIND, Evaluation) if layout.evaluation.exists() else None
 
 
 def digest(layout: Layout) -> str | None:
-    """SHA-256 of the evaluation's record, or None where there is none; it covers all that was evaluated.
+    """SHA-256 of the evaluation's record, which covers everything that was evaluated; None without a record.
 
     Raises:
-        DamagedFileError: there is a record, but it is not what was written.
+        DamagedFileError: the record is damaged.
     """
     return files.digest_of_record(layout.evaluation, KIND) if layout.evaluation.exists() else None
 
@@ -46,7 +46,7 @@ def read(layout: Layout, evaluation: Evaluation) -> Arrays:
     """The evaluation's arrays.
 
     Raises:
-        DamagedFileError: not what was written.
+        DamagedFileError: they are damaged.
     """
     shape, photos = (len(evaluation.runs), len(evaluation.selections)), sum(evaluation.counts[2])
     declared = {
@@ -60,20 +60,18 @@ def read(layout: Layout, evaluation: Evaluation) -> Arrays:
     arrays = files.read_arrays(layout.root, evaluation.arrays, declared)
     classes = len(evaluation.classes)
     if any(((arrays[name] < 0) | (arrays[name] >= classes)).any() for name in ("predicted", "test_labels")):
-        raise DamagedFileError(
-            f"{layout.root / evaluation.arrays.name} holds predictions of classes that there are not"
-        )
+        raise DamagedFileError(f"{layout.root / evaluation.arrays.name} holds predictions of classes that do not exist")
     if any((arrays[name] < 0).any() or (arrays[name] > 1).any() for name in ("memorised", "recovered")):
         raise DamagedFileError(f"{layout.root / evaluation.arrays.name} holds shares outside 0 … 1")
     return arrays
 
 
 def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:
-    """Writes arrays and record, and removes the arrays of the evaluation before.
+    """Writes arrays and record, and removes the previous evaluation's arrays.
 
-    Those alone: others may be of a process that is about to write its record. Where locks do nothing, two processes may
-    write the same arrays while a third replaces them: so nothing is removed that the record names by now, and arrays
-    that were removed meanwhile are written again if they are named.
+    Other arrays stay, as they may belong to a process that is about to write its record. Where locks do not work, two
+    processes may write the same arrays while a third replaces them. So arrays that the record names by then are not
+    removed, and arrays removed in the meantime are written again if the record still names them.
     """
     before = _named(layout)
     with files.together():
@@ -88,7 +86,7 @@ def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:
 
 
 def _named(layout: Layout) -> files.FileRef | None:
-    """The arrays that the record names at this moment."""
+    """The arrays that the record names now."""
     with contextlib.suppress(DamagedFileError):
         found = find(layout)
         return None if found is None else found.arrays

@@ -1,4 +1,4 @@
-"""Exported models: a ``.keras`` file and, beside it, a JSON file that says what it answers and where it comes from."""
+"""Exported models: a ``.keras`` file and, beside it, a JSON file that says what it predicts and where it comes from."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import files
 
 SCHEMA = 1
-MAX_SIZE = 4096  # pixels a side, as of `prepare --image-size`
+MAX_SIZE = 4096  # pixels per side, as in `prepare --image-size`
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model answers, and where it comes from.
+    """What a model predicts, and where it comes from.
 
     Args:
-        schema: of this file.
-        classes: names of the classes, in the order of the model's answers.
-        image_size: side of the square, in pixels, that the whole of a photo is resized to, bilinearly.
+        schema: version of this file's form.
+        classes: names of the classes, in the order of the model's outputs.
+        image_size: side, in pixels, of the square to which all of a photo is resized, bilinearly.
         backbone: spec of its backbone.
-        input: what the model takes, in words.
-        output: what it gives.
+        input: the model's input, in words.
+        output: its output, in words.
         run: identity and settings of the run.
         versions: of the packages that wrote it.
     """
@@ -39,7 +39,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def about_path(model: Path) -> Path:
-    """Where what is said of a model lies."""
+    """Path of the file that describes a model."""
     return model.with_suffix(".json")
 
 
@@ -49,10 +49,10 @@ def as_json(about: About) -> bytes:
 
 
 def read_about(model: Path) -> About:
-    """What is said of a model.
+    """Reads the description of a model.
 
     Raises:
-        BadRequestError: there is no such file beside the model, or it is not of this form.
+        BadRequestError: the file beside the model is missing, or does not have this form.
     """
     path = about_path(model)
     try:
@@ -66,5 +66,5 @@ def read_about(model: Path) -> About:
     if about.schema != SCHEMA:
         raise BadRequestError(f"{path} has schema {about.schema}, not {SCHEMA}; use the version that wrote it")
     if not 1 <= about.image_size <= MAX_SIZE or len(about.classes) < 2:
-        raise BadRequestError(f"{path} is not what `flowernoise export` wrote: it lacks classes, or an image size")
+        raise BadRequestError(f"{path} is not what `flowernoise export` wrote: it lacks classes or an image size")
     return about

@@ -1,6 +1,6 @@
 """Cached features: HDF5 shards of consecutive photos, complete once a record lists them.
 
-A shard is a whole file as soon as it has its name, so an interrupted extraction goes on at the first missing shard.
+A shard gets its name only when it is complete, so an interrupted extraction goes on at the first missing shard.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FeatureArray = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def name_of(key: FeaturesKey) -> str:
-    """File name of a cache entry, without suffix."""
+    """File name of a cache entry, without its suffix."""
     return files.digest_of(key)[:16]
 
 
 def is_there(layout: Layout, key: FeaturesKey) -> bool:
-    """Whether there is a record of complete features for ``key``."""
+    """Whether features for ``key`` are complete."""
     return (layout.features / f"{name_of(key)}.json").exists()
 
 
@@ -36,17 +36,17 @@ def find(layout: Layout, key: FeaturesKey) -> Features | None:
     """The record of complete features for ``key``, or None.
 
     Raises:
-        DamagedFileError: there is a record, but it is not what was written.
+        DamagedFileError: the record is damaged.
     """
     path = layout.features / f"{name_of(key)}.json"
     return files.read_record(path, KIND, Features) if path.exists() else None
 
 
 def of_photos(layout: Layout, ids: Sequence[str], image_size: int) -> list[Features]:
-    """The records of complete features of photos, by backbone.
+    """The records of complete features of these photos, ordered by backbone.
 
     Raises:
-        DamagedFileError: a record is not what was written.
+        DamagedFileError: a record is damaged.
     """
     photos = digest_of_photos(ids)
     found = [files.read_record(path, KIND, Features) for path in sorted(layout.features.glob("*.json"))]
@@ -55,7 +55,7 @@ def of_photos(layout: Layout, ids: Sequence[str], image_size: int) -> list[Featu
 
 
 def digest_of_photos(ids: Sequence[str]) -> str:
-    """What a key of features says of its photos."""
+    """The digest that stands for photos in a features key."""
     return files.digest_of(ids)
 
 
@@ -63,7 +63,7 @@ def read(layout: Layout, features: Features) -> FeatureArray:
     """Features [photo, dimension] of all photos.
 
     Raises:
-        DamagedFileError: a shard is missing or not what was written.
+        DamagedFileError: a shard is missing or damaged.
     """
     held = sum(ref.size for ref in features.shards)
     if min(features.count, features.dimension) < 0 or 4 * features.count * features.dimension > held:
@@ -85,7 +85,7 @@ def read_shard(layout: Layout, ref: FileRef, dimension: int | None) -> FeatureAr
     """Features [photo, dimension] of a shard.
 
     Raises:
-        DamagedFileError: missing, not what was written, or not finite.
+        DamagedFileError: it is missing, damaged, or not finite.
     """
     declared = {"features": files.Declared("f", (None, dimension))}
     shard = files.read_arrays(layout.features, ref, declared)["features"]
@@ -96,24 +96,24 @@ def read_shard(layout: Layout, ref: FileRef, dimension: int | None) -> FeatureAr
 
 @dataclasses.dataclass(frozen=True)
 class Extraction:
-    """An extraction under way: which shards are there, and how to add one."""
+    """An extraction in progress: which shards exist, and how to add one."""
 
     layout: Layout
     key: FeaturesKey
     count: int
 
     def starts(self) -> range:
-        """First photo of each shard."""
+        """The first photo of each shard."""
         return range(0, self.count, SHARD)
 
     def existing(self, start: int) -> FileRef | None:
-        """The intact shard that starts at a photo, if an earlier attempt has written it."""
+        """The intact shard that starts at a photo, if an earlier attempt wrote it."""
         ref = files.find_blob(self.layout.features, self._stem(start), ".h5")
         if ref is None:
             return None
         try:
             read_shard(self.layout, ref, None)
-        except DamagedFileError:  # whole, but none of ours
+        except DamagedFileError:  # intact, but not features of ours
             files.quarantine(self.layout.features / ref.name)
             return self.existing(start)
         return ref

@@ -1,4 +1,4 @@
-"""What first stages hand on to runs: a matrix for each draw, kept so that no process trains the same stage again."""
+"""What first stages pass on to runs: a matrix for each draw, stored so that the same stage is not trained twice."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from flowernoise.store.setups import Setup
 from flowernoise.store.watch import Watch
 
 KIND = "firststage"
-_TOLERANCE = 1e-6  # of a row's sum
+_TOLERANCE = 1e-6  # for the sum of a row
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Rows = tuple[tuple[float, ...], ...]
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a stage hands on for a draw: rows of a matrix, None if the stage diverged; ``labels`` as in a run."""
+    """What a stage passes on for a draw: the rows of a matrix, None if it diverged; ``labels`` as in a run."""
 
     draw: DrawKey
     labels: str
@@ -31,7 +31,7 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FirstStageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """First stages that were trained together, of one seed and setup; ``stage`` names what they hand on."""
+    """First stages of one seed and setup that were trained together; ``stage`` names what they pass on."""
 
     dataset: str
     setup: Setup
@@ -41,14 +41,14 @@ class FirstStageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write(layout: Layout, record: FirstStageRecord) -> None:
-    """Writes a record, under a name that tells what it is of."""
+    """Writes a record, under a name made from its contents."""
     of = [(outcome.draw, outcome.labels) for outcome in record.outcomes]
     name = files.digest_of([record.dataset, record.setup, record.stage, of])[:16]
     files.write_record(layout.first_stages / f"{name}.json", KIND, record)
 
 
 def rows(matrix: Matrix) -> Rows | None:
-    """A matrix as records hold it.
+    """A matrix as stored in records.
 
     >>> rows(np.eye(2)), rows(np.full((2, 2), np.nan))
     (((1.0, 0.0), (0.0, 1.0)), None)
@@ -57,7 +57,7 @@ def rows(matrix: Matrix) -> Rows | None:
 
 
 def matrix_of(outcome: Outcome, num_classes: int) -> Matrix:
-    """The matrix [c, c] that a stage hands on; NaN if it diverged.
+    """The matrix [c, c] that a stage passes on; NaN if it diverged.
 
     >>> matrix_of(Outcome(DrawKey("symmetric", 0.2, 0), "", None), 2).tolist()
     [[nan, nan], [nan, nan]]
@@ -68,13 +68,13 @@ def matrix_of(outcome: Outcome, num_classes: int) -> Matrix:
 def watch(
     layout: Layout, dataset: Dataset, on_damage: Callable[[Path, DamagedFileError], None]
 ) -> Watch[FirstStageRecord]:
-    """The records that are there, and those that are added; those of the data set are checked."""
+    """The records present now and those added later; those of the data set are checked."""
 
     def read(path: Path) -> FirstStageRecord:
         record, classes = files.read_record(path, KIND, FirstStageRecord), len(dataset.classes)
         is_own = record.dataset == dataset.id
         if is_own and not all(_is_stochastic(each.matrix, classes) for each in record.outcomes):
-            raise DamagedFileError(f"{path} holds what is not a transition matrix of {classes} classes")
+            raise DamagedFileError(f"{path} holds something that is not a transition matrix of {classes} classes")
         return record
 
     return Watch(layout.first_stages, lambda name: name.endswith(".json"), read, on_damage)

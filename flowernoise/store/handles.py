@@ -1,4 +1,4 @@
-"""A draw, a run or features of an artifacts directory in hand: what its record says, and its arrays once asked for."""
+"""Handles to draws, runs and features: what their records say, and their arrays, read on first use."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
-MAX_KEPT = 2**29  # bytes of predictions in memory
+MAX_KEPT = 2**29  # bytes of predictions kept in memory
 
 
 class Reader:
-    """Reads the arrays of a data set's draws and runs, each checked; a batch of draws is read once.
+    """Reads and checks the arrays of a data set's draws and runs; a batch of draws is read once.
 
-    Of runs the blocks used last are kept, up to :data:`MAX_KEPT`: a block holds one seed, and runs come by noise and
-    rate, so one that goes through them comes back to each block many times.
+    The most recently used blocks of runs stay in memory, up to :data:`MAX_KEPT`. A block holds one seed, but runs are
+    ordered by noise and rate, so a loop over them returns to each block many times.
     """
 
     def __init__(self, layout: Layout, dataset: Dataset) -> None:
         self.layout, self.dataset = layout, dataset
         self._batches: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-        self._blocks: dict[str, runs.Arrays] = {}  # by digest, the one used last at the end
+        self._blocks: dict[str, runs.Arrays] = {}  # by digest, most recently used last
 
     def labels(self, batch: DrawBatch, row: int) -> DrawnLabels:
         """The labels of a draw.
 
         Raises:
-            DamagedFileError: not what was written.
+            DamagedFileError: they are damaged.
         """
         name = batch.arrays.name
         if name not in self._batches:
@@ -49,14 +49,14 @@ class Reader:
         return DrawnLabels(**{array: values[row] for array, values in self._batches[name].items()})
 
     def predictions(self, name: str, block: RunBlock) -> runs.Arrays | None:
-        """What the runs of a block predict; None for a network that was not evaluated yet.
+        """The predictions of a block's runs; None for a network that is not evaluated yet.
 
         Raises:
-            DamagedFileError: not what was written.
+            DamagedFileError: they are damaged.
         """
         digest = block.arrays.sha256
         arrays = self._blocks.pop(digest, None) or runs.predictions_of(self.layout, self.dataset, name, block)
-        if arrays is not None:  # last in the order; None may change with the next evaluation
+        if arrays is not None:  # reinserted at the end; None is not kept, as the next evaluation may change it
             self._blocks[digest] = arrays
         while len(self._blocks) > 1 and sum(map(_size, self._blocks.values())) > MAX_KEPT:
             del self._blocks[next(iter(self._blocks))]
@@ -80,7 +80,7 @@ class DrawHandle(StoredDraw):
 
     @property
     def noise(self) -> str:
-        """Spec of the noise model; ``none`` of a control."""
+        """Spec of the noise model; ``none`` for a control."""
         return self.draw.key.noise
 
     @property
@@ -90,7 +90,7 @@ class DrawHandle(StoredDraw):
 
     @property
     def seed(self) -> int:
-        """Another seed, another draw."""
+        """The seed that it was drawn with."""
         return self.draw.key.seed
 
     @property
@@ -100,7 +100,7 @@ class DrawHandle(StoredDraw):
 
     @property
     def labels(self) -> DrawnLabels:
-        """All its arrays."""
+        """All its label arrays."""
         return self.reader.labels(self.batch, self.row)
 
     @property
@@ -125,7 +125,7 @@ class DrawHandle(StoredDraw):
 
     @property
     def transition_matrix(self) -> Floats:
-        """Nominal T[i, j] = P(observed j | true i) [c, c]; NaN where the noise model has none."""
+        """Nominal T[i, j] = P(observed j | true i) [c, c]; NaN if the noise model does not define one."""
         return self.labels.transition_matrix
 
     @property
@@ -142,7 +142,7 @@ class RunHandle(StoredRun):
 
     @property
     def noise(self) -> str:
-        """Spec of the noise model whose labels it was trained on; ``none`` of a control."""
+        """Spec of the noise model whose labels it was trained on; ``none`` for a control."""
         return self.run.draw.noise
 
     @property
@@ -152,7 +152,7 @@ class RunHandle(StoredRun):
 
     @property
     def seed(self) -> int:
-        """Of the draw, the initialisation and the order of the batches."""
+        """The seed of the draw, the initialisation and the batch order."""
         return self.run.draw.seed
 
     @property
@@ -162,7 +162,7 @@ class RunHandle(StoredRun):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Backbone, mode and the settings that it was trained with, as ``--where`` names them."""
+        """Backbone, mode and training settings, under the names used in ``--where``."""
         return settings(self.block.setup)
 
     @property
@@ -172,37 +172,37 @@ class RunHandle(StoredRun):
 
     @property
     def usual(self) -> Selection:
-        """The selection that is shown unless another is asked for: ``last`` where nothing was selected."""
+        """The selection shown by default: ``selected`` if there is one, else ``last``."""
         there = self.block.selections
         return "selected" if "selected" in there else "last"
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether it is known what it predicts: of heads always, of a network once it was evaluated."""
+        """Whether its predictions are stored: always for heads, for networks once they are evaluated."""
         return self.failure is None and self.reader.predictions(self.name, self.block) is not None
 
     @property
     def choices(self) -> dict[str, Choice]:
-        """Learning rate, L2 and epoch (from 1) that each selection took; empty where training failed."""
+        """The learning rate, L2 and epoch (from 1) of each selection; empty if training failed."""
         return dict(zip(self.block.selections, self.run.choices, strict=False))
 
     def probabilities(self, split: str = "test", *, select: str | None = None) -> Floats:
-        """What it predicts for the photos of val or test [n, c].
+        """Predicted probabilities for the photos of val or test [n, c].
 
         Args:
-            split: ``val`` or ``test``; of train only the predicted classes are kept.
+            split: ``val`` or ``test``; for train, only the predicted classes are stored.
             select: ``selected``, ``last`` or ``oracle``; the usual one if None.
 
         Raises:
-            BadRequestError: training failed, a network that was not evaluated, another split or selection.
-            DamagedFileError: not what was written.
+            BadRequestError: training failed, the network is not evaluated, or the split or selection does not exist.
+            DamagedFileError: the arrays are damaged.
         """
         if split == "train":
-            raise BadRequestError("of train only the predicted classes are kept; use predicted('train')")
+            raise BadRequestError("only predicted classes are stored for train; use predicted('train')")
         return self._array(f"{_checked(split, SPLITS)}_probabilities", select)
 
     def predicted(self, split: str = "test", *, select: str | None = None) -> Labels:
-        """The classes that it predicts for the photos of a split [n]; arguments and errors as above."""
+        """Predicted classes for the photos of a split [n]; arguments and errors as for :meth:`probabilities`."""
         if split == "train":
             return self._array("train_predicted", select)
         predicted: Labels = self.probabilities(split, select=select).argmax(axis=1)
@@ -210,10 +210,10 @@ class RunHandle(StoredRun):
 
     @property
     def history(self) -> dict[str, Floats]:
-        """How training went [epoch]; empty for a fine-tuned network, NaN where it was not recorded.
+        """The course of training [epoch]; empty for a fine-tuned network, NaN for epochs that were not recorded.
 
-        ``loss``, ``val_accuracy``, ``val_loss``, ``test_accuracy``, and ``memorised``: the share of the wrong training
-        labels that it had learnt.
+        Has ``loss``, ``val_accuracy``, ``val_loss``, ``test_accuracy``, and ``memorised``: the share of the wrong
+        training labels that it has learnt.
         """
         arrays = self._arrays()
         names = [name for name in runs.HISTORY_ARRAYS if name in arrays]
@@ -231,7 +231,7 @@ class RunHandle(StoredRun):
             raise BadRequestError(f"training {which} failed: {self.failure}")
         arrays = self.reader.predictions(self.name, self.block)
         if arrays is None:
-            raise BadRequestError(f"{which} is a fine-tuned network; `flowernoise evaluate` keeps what it predicts")
+            raise BadRequestError(f"{which} is fine-tuned and not evaluated yet; run `flowernoise evaluate` first")
         return arrays
 
 
@@ -245,7 +245,7 @@ class FeaturesHandle:
 
     @property
     def backbone(self) -> str:
-        """Spec of the backbone that they are of."""
+        """Spec of the backbone that computed them."""
         return self.record.key.backbone
 
     @property
@@ -253,7 +253,7 @@ class FeaturesHandle:
         """Features [photo, dimension], read anew each time.
 
         Raises:
-            DamagedFileError: not what was written.
+            DamagedFileError: they are damaged.
         """
         return feature_cache.read(self.layout, self.record)
 
@@ -264,11 +264,11 @@ class FeaturesHandle:
 
 
 def true_labels(index: tuple[IndexedPhoto, ...], split: str) -> Labels:
-    """The source's labels of the photos of a split [n]."""
+    """The source's labels for the photos of a split [n]."""
     return photos.labels_of(index, _checked(split, SPLITS))
 
 
 def _checked(word: str, choices: tuple[str, ...]) -> str:
     if word not in choices:
-        raise BadRequestError(f"{word!r} is not there{did_you_mean(word, choices)}; there are: {', '.join(choices)}")
+        raise BadRequestError(f"there is no {word!r}{did_you_mean(word, choices)}; there are: {', '.join(choices)}")
     return word

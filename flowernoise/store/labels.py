@@ -1,7 +1,7 @@
-"""Labels as a CSV file that people exchange: what ``corrupt --export`` writes and ``--import`` reads.
+"""Labels as a CSV file for exchange: ``corrupt --export`` writes it, and ``--import`` reads it.
 
-A row a photo and draw: ``id`` (SHA-256 of the encoded photo), ``path`` in the source, ``split``, ``clean_label`` (that
-of the source) and ``observed_label`` (classes by name), ``flipped`` (true or false), and the draw: ``noise``, ``rate``,
+One row per photo and draw: ``id`` (SHA-256 of the encoded photo), ``path`` in the source, ``split``, ``clean_label``
+(the source's) and ``observed_label`` (classes by name), ``flipped`` (true or false), and the draw: ``noise``, ``rate``,
 ``seed``.
 """
 
@@ -18,7 +18,6 @@ import numpy as np
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean, format_value
 from flowernoise.safe import atomic
-from flowernoise.store import files
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import DrawKey
@@ -35,7 +34,7 @@ Labels = np.ndarray[Any, np.dtype[np.int64]]
 def written(
     index: Sequence[IndexedPhoto], classes: Sequence[str], drawn: Mapping[DrawKey, DrawnLabels]
 ) -> Iterator[tuple[str, ...]]:
-    """Rows of draws, each with all photos in the order of the index; test labels and clean ones are the source's."""
+    """The rows of draws, each with all photos in index order; test labels and clean labels are the source's."""
     for key, labels in drawn.items():
         observed = iter(np.concatenate([labels.train_labels, labels.val_labels]))
         for photo in index:
@@ -46,7 +45,7 @@ def written(
 
 
 def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
-    """Writes a file whole, or leaves it alone where it holds just that; tells whether it was written.
+    """Writes a file whole, unless it already holds exactly that; returns whether it was written.
 
     Raises:
         FlowernoiseError: it cannot be written.
@@ -56,10 +55,7 @@ def write(path: Path, rows: Iterator[tuple[str, ...]]) -> bool:
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     data = text.getvalue().encode()
-    if path.exists() and not path.is_file():
-        atomic.write_output(path, data)  # a pipe or a device is written to, not replaced
-        return True
-    return files.write_plain(path, data)
+    return atomic.write_output(path, data)
 
 
 def read(
@@ -75,15 +71,15 @@ def read(
 
     Args:
         data: a CSV file with a header: ``id`` or ``path``, and ``observed_label`` or ``label``. A photo is named by its
-            id, its path in the source, an absolute path that ends so, or its file's name where only one has it.
-        name: of the file, for messages.
-        index: the photos; those of test may have rows, which are passed over.
+            id, its path in the source, an absolute path that ends in it, or its file name if that is unique.
+        name: the file's name, for messages.
+        index: the photos; rows for test photos are allowed and ignored.
         classes: names of the classes.
-        dropped: paths that may have rows, too, as ``prepare`` knows them but dropped them.
+        dropped: paths that ``prepare`` knows but dropped; rows for them are allowed and ignored.
         partial: photos without a row keep their label.
 
     Raises:
-        BadRequestError: names the line and what is wrong with it, or a photo that has no row.
+        BadRequestError: a line is wrong, or a photo has no row.
     """
     given = _given(data, name, index, classes, dropped)
     noisy = [photo for photo in index if photo.split in NOISY_SPLITS]
@@ -102,7 +98,7 @@ def read(
 def _given(
     data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], dropped: Collection[str]
 ) -> dict[str, int]:
-    """Labels by id."""
+    """The file's labels, by photo id."""
     names = _Names(index, dropped)
     numbers = {label: number for number, label in enumerate(classes)}
     given: dict[str, int] = {}
@@ -116,11 +112,11 @@ def _given(
             continue
         draw = tuple(row.get(column) for column in DRAW_COLUMNS)
         if photo.id in given:
-            several = "; the file holds several draws, keep the rows of one" if draw != draws[photo.id] else ""
-            raise BadRequestError(f"{name}, line {line}: photo {id} has a label already{several}")
+            several = "; the file holds several draws, keep the rows of just one" if draw != draws[photo.id] else ""
+            raise BadRequestError(f"{name}, line {line}: photo {id} already has a label{several}")
         if label not in numbers:
             raise BadRequestError(
-                f"{name}, line {line}: {label!r} is no class{did_you_mean(label, classes)}; "
+                f"{name}, line {line}: {label!r} is not a class{did_you_mean(label, classes)}; "
                 f"there are: {', '.join(classes)}"
             )
         given[photo.id], draws[photo.id] = numbers[label], draw
@@ -128,7 +124,7 @@ def _given(
 
 
 class _Names:
-    """What people call the photos of a data set."""
+    """The names by which files may refer to photos."""
 
     def __init__(self, index: Sequence[IndexedPhoto], dropped: Collection[str]) -> None:
         self._known: dict[str, IndexedPhoto | None] = dict.fromkeys(dropped)
@@ -139,15 +135,15 @@ class _Names:
         self._known |= {photo.id: photo for photo in index}
 
     def photo(self, name: str) -> IndexedPhoto | None:
-        """The photo of an id, a path or a file's name; None for one that ``prepare`` dropped.
+        """The photo with an id, a path or a file name; None for one that ``prepare`` dropped.
 
         Raises:
-            LookupError: says that no photo is called so, or several are.
+            LookupError: no photo has this name, or several have.
         """
         if name in self._known:
             return self._known[name]
         parts = name.replace("\\", "/").split("/")
-        for start in range(len(parts) - 1):  # an absolute path, or one from elsewhere: its end is that in the source
+        for start in range(len(parts) - 1):  # an absolute path, or one from elsewhere, ends in the path in the source
             if (end := "/".join(parts[start:])) in self._known:
                 return self._known[end]
         same = self._by_file.get(name, [])
@@ -159,7 +155,7 @@ class _Names:
 
 
 def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str], str, str]]:
-    """Line number, cells, photo and label of each row."""
+    """Yields the line number, cells, photo and label of each row."""
     try:
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header = reader.fieldnames or ()

@@ -1,26 +1,26 @@
-"""Where things lie in an artifacts directory; nothing else knows a path."""
+"""Where everything is in an artifacts directory; no other module knows the paths."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-INPUTS = "Inputs"  # text in a contact sheet's PNG: digest of what its labels were read from
+INPUTS = "Inputs"  # text in a contact sheet's PNG: digest of the source of its labels
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """The paths of one artifacts directory.
 
-    Records are JSON and point to the files beside them that hold arrays or photos; a file that no record points to
-    is litter.
+    Records are JSON files. They point to files beside them, which hold arrays or photos. A file without a record that
+    points to it is litter.
     """
 
     root: Path
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Every folder that the program makes there."""
+        """Every folder that the program makes in it."""
         made = (self.photos, self.features, self.draws, self.first_stages, self.runs, self.comparisons)
         return (*made, self.locks, self.preview, self.plots, self.root / "report")
 
@@ -36,7 +36,7 @@ class Layout:
 
     @property
     def features(self) -> Path:
-        """Folder of cached features, one record and some HDF5 shards for each key."""
+        """Folder of cached features, with one record and several HDF5 shards per key."""
         return self.root / "features"
 
     @property
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def first_stages(self) -> Path:
-        """Folder of what models that are trained before a run hand on to it."""
+        """Folder of what first stages pass on to runs."""
         return self.root / "first_stages"
 
     @property
@@ -61,12 +61,12 @@ class Layout:
 
     @property
     def comparisons(self) -> Path:
-        """Folder of what ``compare`` computed, a record for each way to compare."""
+        """Folder of the results of ``compare``, one record per way to compare."""
         return self.root / "comparisons"
 
     @property
     def preset(self) -> Path:
-        """Which preset of ``run`` made this directory, if any."""
+        """Record of the preset with which ``run`` made this directory, if any."""
         return self.root / "preset.json"
 
     @property
@@ -76,7 +76,7 @@ class Layout:
 
     @property
     def locks(self) -> Path:
-        """Folder of the lock of the directory, and of a claim for each process that works in it."""
+        """Folder of the directory's lock, and of one claim per process at work in it."""
         return self.root / "locks"
 
     @property

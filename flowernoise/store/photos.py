@@ -24,7 +24,7 @@ _SUFFIXES = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b
 
 @dataclasses.dataclass(frozen=True)
 class IndexedPhoto:
-    """A photo that was taken into a split, and where its bytes lie in the archive."""
+    """A photo in a split, and where its bytes are in the archive."""
 
     id: str
     split: str
@@ -53,7 +53,7 @@ def write_archive(
 
 
 def write_index(directory: Path, photos: Iterable[IndexedPhoto], classes: Sequence[str]) -> FileRef:
-    """Writes a CSV with a row a photo."""
+    """Writes a CSV file with one row per photo."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -67,7 +67,7 @@ def read_index(directory: Path, ref: FileRef) -> tuple[IndexedPhoto, ...]:
     """Reads what :func:`write_index` wrote.
 
     Raises:
-        DamagedFileError: not the recorded file, or rows that are not as declared.
+        DamagedFileError: it is not the recorded file, or a row does not have the expected form.
     """
     data = files.read_blob(directory, ref)
     try:
@@ -79,12 +79,12 @@ def read_index(directory: Path, ref: FileRef) -> tuple[IndexedPhoto, ...]:
 def _indexed(row: Mapping[str, str]) -> IndexedPhoto:
     photo = IndexedPhoto(row["id"], row["split"], int(row["label"]), row["path"], int(row["offset"]), int(row["size"]))
     if photo.split not in SPLITS or min(photo.label, photo.offset, photo.size) < 0 or not photo.path.isprintable():
-        raise ValueError(f"a row is not as declared, that of {photo.id!r}")
+        raise ValueError(f"the row of {photo.id!r} does not have the expected form")
     return photo
 
 
 class Archive:
-    """Random access to the encoded photos; each is checked against its id before it is handed out."""
+    """Random access to the encoded photos; each is checked against its id before it is returned."""
 
     def __init__(self, directory: Path, ref: FileRef) -> None:
         self._directory, self._ref = directory, ref
@@ -94,8 +94,7 @@ class Archive:
         """The encoded photos, in the order given.
 
         Raises:
-            DamagedFileError: the archive is not there in its size, or a photo's bytes do not have its id as their
-                SHA-256.
+            DamagedFileError: the archive is missing or of another size, or a photo's SHA-256 is not its id.
         """
         way_out = "run `flowernoise prepare` again"
         with contextlib.ExitStack() as stack:
@@ -117,7 +116,7 @@ def labels_of(photos: Sequence[IndexedPhoto], split: str) -> np.ndarray[tuple[in
 
 
 def in_order(photos: Iterable[IndexedPhoto]) -> list[IndexedPhoto]:
-    """Train, val, test; by id within each: the one order of everything downstream."""
+    """Train, val, test, and by id within each: the order that everything downstream uses."""
     return sorted(photos, key=lambda photo: (SPLITS.index(photo.split), photo.id))
 
 

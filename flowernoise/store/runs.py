@@ -34,7 +34,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class StoredRun:
-    """A run and where it lies: its block's name and record, and its row in the block."""
+    """A run and where it is stored: its block's name and record, and its row in the block."""
 
     run: Run
     block: RunBlock
@@ -43,18 +43,18 @@ class StoredRun:
 
     @property
     def key(self) -> RunKey:
-        """Identity of the run."""
+        """The run's identity."""
         return self.block.key(self.run)
 
 
 def name_of(block: RunBlock) -> str:
-    """File name of a block, without suffix: what it holds, how that was trained and in place of what."""
+    """File name of a block, without its suffix: a digest of its runs, how they were trained, and its generation."""
     keys = [(run.draw, run.method, run.labels) for run in block.runs]
     return files.digest_of([block.dataset, block.setup, block.generation, keys])[:16]
 
 
 def write(layout: Layout, block: RunBlock, arrays: Arrays) -> None:
-    """Writes a block's arrays, then its record; what ``block`` says of its arrays is filled in."""
+    """Writes a block's arrays, then its record, with the reference to the arrays filled in."""
     name = name_of(block)
     with files.together():
         written = msgspec.structs.replace(block, arrays=files.write_arrays(layout.runs, name, arrays))
@@ -67,24 +67,24 @@ def blocks(
     """The blocks of a data set, by name.
 
     Args:
-        on_damage: called with each damaged record, which is then passed over; without it the damage is raised.
+        on_damage: called with each damaged record, which is then skipped; without it, the error is raised.
 
     Raises:
-        DamagedFileError: a record is not what was written.
+        DamagedFileError: a record is damaged.
     """
     return _of_dataset(layout, dataset, lambda path: files.read_record(path, KIND, RunBlock), on_damage)
 
 
 def watch(layout: Layout, on_damage: Callable[[Path, DamagedFileError], None]) -> Watch[RunBlock]:
-    """The blocks of all data sets that are there, and those that are added."""
+    """The blocks of all data sets, those present now and those added later."""
     return Watch(layout.runs, _is_record, lambda path: files.read_record(path, KIND, RunBlock), on_damage)
 
 
 def heads(layout: Layout, dataset: str) -> dict[str, BlockHead]:
-    """What tells the blocks of a data set from others, by name; of many runs a fraction of the work of :func:`blocks`.
+    """The fields that identify a data set's blocks, by name; with many runs, much faster than :func:`blocks`.
 
     Raises:
-        DamagedFileError: a record is not what was written.
+        DamagedFileError: a record is damaged.
     """
     return _of_dataset(layout, dataset, lambda path: files.read_fields(path, KIND, BlockHead), None)
 
@@ -103,7 +103,7 @@ def _of_dataset(
         try:
             block = read(path)
         except DamagedFileError as error:
-            if not os.path.lexists(path):  # superseded by another process in this moment: what did so is there now
+            if not os.path.lexists(path):  # another process has just superseded it; the new block is listed now
                 return _of_dataset(layout, dataset, read, on_damage)
             if on_damage is None:
                 raise _hint(error) from error
@@ -115,7 +115,7 @@ def _of_dataset(
 
 
 def records_in(folder: Path) -> list[Path]:
-    """Paths of the records of blocks in a folder, in order."""
+    """Sorted paths of the block records in a folder."""
     return sorted(path for path in folder.glob("*.json") if _is_record(path.name))
 
 
@@ -124,7 +124,7 @@ def _is_record(name: str) -> bool:
 
 
 def live(found: Mapping[str, RunBlock]) -> dict[RunKey, StoredRun]:
-    """Every run's valid version, that of the highest generation, in the order of the keys."""
+    """The valid version of every run, which has the highest generation, ordered by key."""
     runs: dict[RunKey, StoredRun] = {}
     for name, block in found.items():
         for row, (key, run) in enumerate(zip(block.keys, block.runs, strict=True)):
@@ -135,12 +135,12 @@ def live(found: Mapping[str, RunBlock]) -> dict[RunKey, StoredRun]:
 
 
 def next_recency(trained: Iterable[tuple[int, Setup]], setup: Setup) -> int:
-    """Recency of runs that are trained now: above that of all other setups, and that of equal ones where that is so.
+    """Recency for runs trained now: the setup's own if it is already the highest, else one above all others.
 
-    So sharing out a sweep, or going on with an interrupted one, gives the same records as training it in one go.
+    So a sweep that is shared or interrupted gives the same records as one that is trained in one go.
 
     Args:
-        trained: recency and setup of the runs that are there.
+        trained: recency and setup of the existing runs.
         setup: of the runs to train.
     """
     own, others = 1, 0
@@ -153,7 +153,7 @@ def next_recency(trained: Iterable[tuple[int, Setup]], setup: Setup) -> int:
 
 
 def remove_superseded(layout: Layout, dataset: str) -> None:
-    """Removes the blocks in which no run is valid any more."""
+    """Removes blocks whose runs have all been superseded."""
     found = blocks(layout, dataset, on_damage=lambda _path, _error: None)
     in_use = {stored.name for stored in live(found).values()}
     for name in sorted(found.keys() - in_use):
@@ -161,16 +161,16 @@ def remove_superseded(layout: Layout, dataset: str) -> None:
 
 
 def _remove(layout: Layout, name: str) -> None:
-    """Removes a block; first what names the others."""
+    """Removes a block: its record first, then the files that it names."""
     for path in (predictions_path(layout, name), layout.runs / f"{name}.json", *layout.runs.glob(f"{name}*")):
         files.remove(path)
 
 
 def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, unwanted: Collection[RunKey]) -> None:
-    """Removes some of a block's runs; those that stay are written anew before the block goes.
+    """Removes some of a block's runs; the others are written to a new block before the old one is removed.
 
     Raises:
-        DamagedFileError: the runs that stay are not what was written.
+        DamagedFileError: the other runs are damaged.
     """
     stay = [row for row, key in enumerate(block.keys) if key not in unwanted]
     if stay:
@@ -180,7 +180,7 @@ def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, un
 
 
 def quarantine(layout: Layout, name: str, block: RunBlock) -> None:
-    """Renames a block's record and arrays, so that nothing reads them any more."""
+    """Renames a block's record and arrays, so that they are no longer read."""
     files.quarantine(layout.runs / f"{name}.json")
     files.quarantine(files.checked_path(layout.runs, block.arrays))
 
@@ -189,16 +189,16 @@ def check(layout: Layout, block: RunBlock) -> None:
     """Checks every byte of a block's arrays.
 
     Raises:
-        DamagedFileError: missing, or not what was written.
+        DamagedFileError: they are missing or damaged.
     """
     files.check_blob(layout.runs, block.arrays)
 
 
 def read_head_predictions(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
-    """What the heads of a block predict, and their history: arrays as declared in :class:`RunBlock`.
+    """The predictions and history of a block's heads: arrays as described in :class:`RunBlock`.
 
     Raises:
-        DamagedFileError: not what was written.
+        DamagedFileError: they are damaged.
     """
     runs, epochs = len(block.runs), block.setup.epochs
     declared = _declared_predictions(dataset, runs, len(block.selections))
@@ -212,10 +212,10 @@ def read_head_predictions(layout: Layout, dataset: Dataset, block: RunBlock) -> 
 
 
 def predictions_of(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
-    """What the runs of a block predict, of heads with their history; None for a network that was not evaluated yet.
+    """The predictions of a block's runs, for heads with their history; None for a network that is not evaluated yet.
 
     Raises:
-        DamagedFileError: not what was written.
+        DamagedFileError: they are damaged.
     """
     if block.mode == "features":
         return read_head_predictions(layout, dataset, block)
@@ -226,7 +226,7 @@ def read_weights(layout: Layout, block: RunBlock, names: Sequence[str], shapes: 
     """The weights of a fine-tuned network.
 
     Raises:
-        DamagedFileError: not what was written, or not of these shapes.
+        DamagedFileError: they are damaged, or have other shapes.
     """
     declared = {name: files.Declared("f", shape) for name, shape in zip(names, shapes, strict=True)}
     try:
@@ -236,12 +236,12 @@ def read_weights(layout: Layout, block: RunBlock, names: Sequence[str], shapes: 
 
 
 def predictions_path(layout: Layout, name: str) -> Path:
-    """Record of what a fine-tuned block predicts."""
+    """Path of the record of a fine-tuned block's predictions."""
     return layout.runs / f"{name}{PREDICTIONS_SUFFIX}"
 
 
 def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays, provenance: Provenance) -> None:
-    """Keeps what a fine-tuned block predicts."""
+    """Stores a fine-tuned block's predictions."""
     with files.together():
         ref = files.write_arrays(layout.runs, f"{name}.predictions", arrays)
         record = Predictions(block.arrays.sha256, ref, provenance)
@@ -249,10 +249,10 @@ def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays
 
 
 def find_predictions(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
-    """What a fine-tuned block predicts, if that was computed from its present weights.
+    """A fine-tuned block's predictions, if they were computed from its current weights.
 
     Raises:
-        DamagedFileError: there is something, but it is not what was written.
+        DamagedFileError: they are damaged.
     """
     path = predictions_path(layout, name)
     if not path.exists():
@@ -278,15 +278,15 @@ def _declared_predictions(dataset: Dataset, runs: int, selections: int) -> dict[
 
 
 def _check_predictions(arrays: Arrays, dataset: Dataset, block: RunBlock, where: str) -> None:
-    """Refuses predictions that no run gives: only a failed run may have probabilities that are none."""
+    """Refuses impossible predictions; only failed runs may have invalid probabilities."""
     finished = [row for row, run in enumerate(block.runs) if run.failure is None]
     for name in ("test_probabilities", "val_probabilities"):
         values = arrays[name][finished]
         if not ((values >= 0) & (values <= 1 + 1e-5)).all():
-            raise DamagedFileError(f"{where}: {name} holds what is no probability")
+            raise DamagedFileError(f"{where}: {name} holds values that are not probabilities")
     predicted = arrays["train_predicted"]
     if (predicted < 0).any() or (predicted >= len(dataset.classes)).any():
-        raise DamagedFileError(f"{where}: train_predicted holds classes that there are not")
+        raise DamagedFileError(f"{where}: train_predicted holds classes that do not exist")
 
 
 def _hint(error: DamagedFileError) -> DamagedFileError:

@@ -1,4 +1,4 @@
-"""How runs are trained: what they must have in common to be compared as like with like, and how that is written."""
+"""Training setups: what runs must share so that comparing them is fair, and how to name it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Mode = Literal["features", "finetune"]
 
 
 class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, cache_hash=True):
-    """A run's identity but for its draw and method: what must be equal for runs to be compared as like with like.
+    """The part of a run's identity besides draw and method; a fair comparison needs equal setups.
 
-    Versions and devices are not part of it: they are provenance.
+    Versions and devices are not part of it; they are provenance.
 
     Args:
         weights: digest of the backbone's weights.
-        decoding: rule by which photos become pixels.
-        extractor: what computes the features, ``keras`` or ``openvino``; fine-tuning is always done by Keras.
+        decoding: how photos are turned into pixels.
+        extractor: what computes the features, ``keras`` or ``openvino``; fine-tuning always uses Keras.
         precision: of the features, or of fine-tuning.
         learning_rates, l2: the tuning grid, in ascending order.
     """
@@ -39,7 +39,7 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True,
     l2: tuple[float, ...]
 
 
-# The settings that a person names, as they are written, and the fields of a setup that hold them.
+# The names of settings in ``--where`` and in output, and the fields of a setup that hold them.
 SETTINGS: Mapping[str, str] = {
     "extractor": "extractor",
     "precision": "precision",
@@ -50,13 +50,13 @@ SETTINGS: Mapping[str, str] = {
     "learning_rate": "learning_rates",
     "l2": "l2",
 }
-_OF_MODE = ("learning_rate", "l2")  # another mode has another grid by nature
+_OF_MODE = ("learning_rate", "l2")  # different modes have different grids anyway
 _OF_BACKBONE_AND_MODE = ("extractor", "precision", "weights", "decoding")
-_DIGEST = 8  # characters of one that are shown
+_DIGEST = 8  # characters shown
 
 
 def setting(key: str, setup: Setup) -> str:
-    """A setup's value under a key, as it is written: ``0.0003+0.001`` is a grid.
+    """A setup's value for a key, as text; ``0.0003+0.001`` is a grid.
 
     >>> setting("learning_rate", Setup("resnet50", "", "features", 224, "", "keras", "float32", 5, 32, "adam",
     ...     (0.0003, 0.001), (0.0,)))
@@ -67,16 +67,16 @@ def setting(key: str, setup: Setup) -> str:
 
 
 def settings(setup: Setup) -> dict[str, Any]:
-    """A setup as exports write it: backbone, mode and settings under the names that a person uses; grids are lists."""
+    """A setup for export: backbone, mode and settings under the names that users know; grids are lists."""
     plain = {key: getattr(setup, field) for key, field in SETTINGS.items()}
     lists = {key: list(value) for key, value in plain.items() if isinstance(value, tuple)}
     return {"backbone": setup.backbone, "mode": setup.mode, **plain, **lists}
 
 
 def differing(setups: Collection[Setup]) -> list[str]:
-    """The keys that tell setups apart, beside backbone and mode.
+    """The keys that tell setups apart, besides backbone and mode.
 
-    What goes with a mode (its grid) or a backbone (its weights) is held against others of that kind only.
+    Grids are compared only within a mode, and weights only within a backbone.
     """
     kinds: dict[str, list[Collection[Setup]]] = {
         key: [setups] for key in ("image_size", "epochs", "batch_size", "optimizer")
@@ -98,7 +98,7 @@ def _parted(setups: Collection[Setup], kind: Callable[[Setup], Any]) -> list[Col
 
 
 def named(key: str, setup: Setup) -> str:
-    """A setting as columns name it: ``epochs 3``; digests by their first characters.
+    """A setting as shown in column names, such as ``epochs 3``; digests are shortened.
 
     >>> named("epochs", Setup("resnet50", "", "features", 224, "", "keras", "float32", 3, 32, "adam", (1e-3,), (0.0,)))
     'epochs 3'

@@ -1,6 +1,6 @@
-"""The stages of an experiment in order: where their files lie, what is made from what, and what mends each.
+"""The stages of an experiment in order: where their files are, what depends on what, and how to repair each.
 
-``status``, ``verify`` and its repair, and the words that tell a way out are made from this list.
+``status``, ``verify``, repairs, and the advice in error messages are built from this list.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from types import MappingProxyType
 
 @dataclasses.dataclass(frozen=True)
 class StageFacts:
-    """What is known of a stage.
+    """Facts about a stage.
 
     Args:
-        name: as ``status`` and ``verify`` call it.
-        folders: those below the root of an artifacts directory that hold its files.
-        files: those at the root, without suffix.
-        way_out: what to do about a file that is not what was written; ``{}`` stands for its path. Empty where nothing
-            records what was written.
-        needed: whether an experiment is not done without it.
-        from_evaluation: whether its files show what was evaluated, and so are stale once that is.
-        on_demand: whether what is wrong is made again once it is needed, so that it only has to be out of the way.
-        within: the stage that its files are counted with, where its way out is its own.
+        name: the name that ``status`` and ``verify`` use.
+        folders: the folders in an artifacts directory that hold its files.
+        files: its files directly in the artifacts directory, without their suffixes.
+        way_out: what to do about a damaged file; ``{}`` stands for its path. Empty if no record says what was written.
+        needed: whether an experiment is incomplete without it.
+        from_evaluation: whether its files show the evaluation, and so go stale with it.
+        on_demand: whether damaged files are made again when they are needed, so that setting them aside is enough.
+        within: the stage that its files are counted with, if its way out differs from that stage's.
     """
 
     name: str
@@ -44,7 +43,7 @@ STAGES: Mapping[str, StageFacts] = MappingProxyType(
                 "prepare", ("photos",), ("dataset", "preset"), "`flowernoise prepare` makes it again", needed=True
             ),
             StageFacts("corrupt", ("draws",), way_out="`flowernoise corrupt` draws it again", needed=True),
-            StageFacts("features", ("features",), way_out="it is extracted again once it is needed", on_demand=True),
+            StageFacts("features", ("features",), way_out="it is extracted again when it is needed", on_demand=True),
             StageFacts(
                 "train",
                 ("first_stages", "runs"),
@@ -65,15 +64,15 @@ STAGES: Mapping[str, StageFacts] = MappingProxyType(
             StageFacts("preview", ("preview",)),
             StageFacts("report", ("report",), ("report",), from_evaluation=True),
             StageFacts("other"),
-            # Records that lie among those of another stage.
+            # Records counted with another stage.
             StageFacts(
                 "preset",
                 way_out="remove {}, it only says which published figures to show",
                 on_demand=True,
                 within="prepare",
             ),
-            StageFacts("first stages", way_out="it is trained again once it is needed", on_demand=True, within="train"),
-            StageFacts(  # of fine-tuned runs
+            StageFacts("first stages", way_out="it is trained again when it is needed", on_demand=True, within="train"),
+            StageFacts(  # predictions of fine-tuned runs
                 "answers", way_out="`flowernoise evaluate` makes it again", on_demand=True, within="train"
             ),
         )
@@ -84,7 +83,7 @@ CHECKED = tuple(name for name in SHOWN if STAGES[name].way_out)
 
 
 def counted_as(stage: str) -> str:
-    """The stage that a stage's files are counted with.
+    """The stage with which a stage's files are counted.
 
     >>> counted_as("answers"), counted_as("train")
     ('train', 'train')

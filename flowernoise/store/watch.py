@@ -1,4 +1,4 @@
-"""A folder of records that grows while one works: each is read once, however often one looks."""
+"""Watches a folder of records that grows during work: each record is read once, however often we look."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Watch(Generic[Record]):
     """The records in a folder, by name.
 
     Args:
-        folder: need not be there yet.
-        is_record: tells the names of the records' files from those of others.
-        read: reads one.
-        on_damage: called with each that is not what was written, which is then passed over.
+        folder: the folder, which need not exist yet.
+        is_record: whether a file name is that of a record.
+        read: reads one record.
+        on_damage: called with each damaged record, which is then skipped.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Watch(Generic[Record]):
         self._seen: set[str] = set()
 
     def look(self) -> tuple[dict[str, Record], bool]:
-        """The records that are new since the last look; all of them, and True, if one that was there is gone."""
+        """The records added since the last look and False; or all records and True, if one has disappeared."""
         try:
             with os.scandir(self._folder) as entries:
                 names = {entry.name for entry in entries if self._is_record(entry.name)}
@@ -48,7 +48,7 @@ class Watch(Generic[Record]):
             try:
                 new[path.stem] = self._read(path)
             except DamagedFileError as error:
-                if os.path.lexists(path):  # else another process has removed it in this moment
+                if os.path.lexists(path):  # else another process has just removed it
                     self._on_damage(path, error)
                 continue
             self._seen.add(name)

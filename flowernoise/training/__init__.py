@@ -1,1 +1,1 @@
-"""Machinery that trains: features, heads, fine-tuning."""
+"""Training: features, heads and fine-tuning."""

@@ -1,4 +1,4 @@
-"""A block of heads: one unit of work of mode ``features``, a pure function from features and labels to what is kept."""
+"""A block of heads: the unit of work in mode ``features``, a pure function from features and labels to results."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class SplitFeatures:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """R runs of one seed that are trained together, each at every point of the grid.
+    """R runs of one seed, trained together, each at every point of the grid.
 
     Attributes:
-        truth: labels of the R runs, and those of the test photos.
+        truth: labels of the R runs, and of the test photos.
         num_classes: c.
-        losses: neighbouring runs with the same loss in a group, in the order of the runs; ``heads`` counts runs.
+        losses: groups of neighbouring runs with the same loss, in the order of the runs; ``heads`` counts runs.
         grid: learning rate and L2 of each point.
-        order: as in ``HeadsTask``, as the next ones are.
-        batch_size: of training.
+        order: as in ``HeadsTask``.
+        batch_size: as in ``HeadsTask``.
         optimizer: Adam or SGD.
-        transition_matrices: of each run [R, c, c].
+        transition_matrices: one per run [R, c, c].
         peer_order: as in ``HeadsTask``.
     """
 
@@ -53,7 +53,7 @@ class Block:
 
 
 def train_block(photos: SplitFeatures, block: Block) -> Selector:
-    """Trains a block; what the selections took of every run, of all epochs where there is a validation split."""
+    """Trains a block and returns what was selected for each run, from all epochs if there is a validation split."""
     grid, runs = block.grid, len(block.truth.train_labels)
     task = HeadsTask(
         train_features=photos.train,
@@ -77,11 +77,11 @@ def train_block(photos: SplitFeatures, block: Block) -> Selector:
 
 
 def predictions_for_training_photos(photos: SplitFeatures, block: Block) -> Array:
-    """Probabilities [R, n, c] of the training photos, by what the first selection takes of each run.
+    """Probabilities [R, n, c] of the training photos, from each run's first selection.
 
-    The photos take the place of the test photos, so the selection does not see their true labels.
+    The photos replace the test photos, so the selection does not see their true labels.
     """
     nothing = np.zeros(len(photos.train), dtype=np.int64)
-    asked = dataclasses.replace(block, truth=dataclasses.replace(block.truth, test_labels=nothing))
-    selector = train_block(dataclasses.replace(photos, test=photos.train), asked)
+    on_training_photos = dataclasses.replace(block, truth=dataclasses.replace(block.truth, test_labels=nothing))
+    selector = train_block(dataclasses.replace(photos, test=photos.train), on_training_photos)
     return selector.arrays()["test_probabilities"][:, 0]

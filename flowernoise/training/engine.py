@@ -1,4 +1,4 @@
-"""Which Keras backend trains here, on which device; found without importing it where that is possible."""
+"""Which Keras backend trains here, and on which device; found without importing it if possible."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from flowernoise.errors import BadRequestError
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 PROCESSOR = Path("/proc/cpuinfo")
-CHOICE = "FLOWERNOISE_ENGINE"  # environment variable that can refuse OpenVINO
+CHOICE = "FLOWERNOISE_ENGINE"  # environment variable that can turn OpenVINO off
 MIN_COSINE = 0.9999  # between features in bfloat16 and in float32
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
-_BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # processor flags; without them bfloat16 is emulated
+_BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # processor flags; without them, bfloat16 is emulated
 _BACKENDS = ("tensorflow", "jax", "torch")
 _PACKAGES = ("keras", "numpy", "pillow", "h5py")
 
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """Backend and device, with the versions that results depend on."""
+    """Backend, device, and the versions that results depend on."""
 
     backend: str
     device: str
@@ -32,7 +32,7 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """Backend and versions in one line, for cache keys and for people."""
+        """Backend and versions in one line, for cache keys and for display."""
         return f"keras {self.versions['keras']} on {self.backend} {self.versions[self.backend]}"
 
     @property
@@ -42,20 +42,20 @@ class Engine:
 
     @property
     def training_precision(self) -> str:
-        """Keras dtype policy that fine-tuning uses: float16 where that is safe on GPUs, float32 on CPUs."""
+        """Keras dtype policy for fine-tuning: on GPUs float16 where that is safe, on CPUs float32."""
         return "mixed_float16" if self.has_gpu else "float32"
 
 
 def describe() -> Engine:
-    """The engine of this process. Imports the backend only on machines with an NVIDIA driver.
+    """The engine of this process; imports the backend only if the machine has an NVIDIA driver.
 
     Raises:
-        BadRequestError: Keras is told to use a backend that is not there.
+        BadRequestError: Keras is configured for a backend that is not installed.
     """
     backend = backend_name()
     if backend not in _BACKENDS or not _is_installed(backend):
         raise BadRequestError(
-            f"KERAS_BACKEND={backend} (or the backend in keras.json) is none that is installed; unset it for tensorflow"
+            f"KERAS_BACKEND={backend} (or the backend in keras.json) is not installed; unset it to use tensorflow"
         )
     versions = {package: importlib.metadata.version(package) for package in (*_PACKAGES, backend)}
     versions["flowernoise"] = __version__
@@ -64,7 +64,7 @@ def describe() -> Engine:
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:
-    """What extracts features, where, and in which precision; belongs into cache keys."""
+    """What extracts features, on which device, and in which precision; part of cache keys."""
 
     name: str
     device: str
@@ -72,12 +72,12 @@ class Extractor:
 
     @property
     def is_openvino(self) -> bool:
-        """Whether OpenVINO runs the network, which Keras has built."""
+        """Whether OpenVINO runs the network that Keras built."""
         return self.kind == "openvino"
 
     @property
     def kind(self) -> str:
-        """Its name without versions: ``keras`` or ``openvino``."""
+        """The name without versions: ``keras`` or ``openvino``."""
         return self.name.partition(" ")[0]
 
     def __str__(self) -> str:
@@ -85,23 +85,23 @@ class Extractor:
 
 
 def keras_extractor(engine: Engine) -> Extractor:
-    """Keras extracts the features itself."""
+    """The extractor if Keras itself extracts the features."""
     return Extractor(engine.name, engine.device, FLOAT32)
 
 
 def extractor(engine: Engine, bfloat16: bool) -> Extractor:
-    """OpenVINO where it is installed, not refused, and can take over from TensorFlow on a CPU; otherwise Keras.
+    """OpenVINO if it is installed, not turned off, and can replace TensorFlow on a CPU; otherwise Keras.
 
     Args:
-        engine: what Keras runs on.
-        bfloat16: whether bfloat16 is to be tried where the processor has it.
+        engine: the engine that Keras uses.
+        bfloat16: whether to try bfloat16 if the processor supports it.
 
     Raises:
-        BadRequestError: ``FLOWERNOISE_ENGINE`` is set, but not to ``keras``.
+        BadRequestError: ``FLOWERNOISE_ENGINE`` is set to something other than ``keras``.
     """
     choice = os.environ.get(CHOICE, "")
     if choice not in ("", "keras"):
-        raise BadRequestError(f"{CHOICE}={choice} is unknown; set it to keras, or not at all")
+        raise BadRequestError(f"{CHOICE}={choice} is unknown; set it to keras, or unset it")
     version = _openvino_version()
     if choice or version is None or engine.has_gpu or engine.backend != "tensorflow":
         return keras_extractor(engine)
@@ -110,12 +110,12 @@ def extractor(engine: Engine, bfloat16: bool) -> Extractor:
 
 
 def _is_installed(package: str) -> bool:
-    """Whether a package is installed; does not import it."""
+    """Whether a package is installed, found without importing it."""
     return bool(package) and importlib.util.find_spec(package) is not None
 
 
 def _openvino_version() -> str | None:
-    """Version of the installed OpenVINO; does not import it."""
+    """Version of the installed OpenVINO, found without importing it."""
     try:
         return importlib.metadata.version("openvino")
     except importlib.metadata.PackageNotFoundError:
@@ -123,7 +123,7 @@ def _openvino_version() -> str | None:
 
 
 def _has_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16; unknown, and so not used, outside Linux."""
+    """Whether the processor computes in bfloat16; False outside Linux, where this is unknown."""
     try:
         lines = PROCESSOR.read_text().splitlines()
     except OSError:
@@ -132,7 +132,7 @@ def _has_bfloat16() -> bool:
 
 
 def backend_name() -> str:
-    """Keras' backend, by Keras' own rules: environment, then its configuration file, then TensorFlow."""
+    """Keras' backend by Keras' own rules: the environment, then its configuration file, then TensorFlow."""
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"]
     path = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
@@ -160,7 +160,7 @@ def _device(backend: str) -> str:
 
 
 def jit_compile() -> str | bool:
-    """What Keras' ``compile`` is told: XLA's convolutions are many times slower than TensorFlow's own on CPUs."""
+    """The argument for Keras' ``compile``: on CPUs, XLA's convolutions are many times slower than TensorFlow's."""
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -1,4 +1,4 @@
-"""Features: what a frozen backbone makes of photos, extracted once."""
+"""Features: the output of a frozen backbone for each photo, extracted once."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def extract(model: Any, encoded: Iterable[bytes], image_size: int, advance: Callable[[int], None]) -> FeatureArray:
-    """Pooled features of photos; the next batch is decoded while the model works on the present one.
+    """Pooled features of photos; the next batch is decoded while the model works on the current one.
 
     Args:
-        model: Keras model from float32 images [n, size, size, 3], RGB 0 … 255, to features [n, d], or such a model
-            converted to an ``inference.Network``.
+        model: Keras model from float32 images [n, size, size, 3], RGB 0 … 255, to features [n, d]; or an
+            ``inference.Network`` converted from such a model.
         encoded: the photos.
         image_size: side in pixels.
         advance: called with the number of photos just done.
@@ -44,12 +44,12 @@ def extract(model: Any, encoded: Iterable[bytes], image_size: int, advance: Call
 
 
 def decoded_batches(encoded: Iterable[bytes], image_size: int, sizes: Iterable[int]) -> Iterator[Pixels]:
-    """Decoded photos in batches of the given sizes, always one batch ahead of who takes them.
+    """Decoded photos in batches of the given sizes, decoded one batch ahead of the caller.
 
     Args:
         encoded: the photos.
         image_size: side in pixels.
-        sizes: photos in each batch; the last may be smaller, as there are no more.
+        sizes: photos in each batch; the last may be smaller if the photos run out.
 
     Yields:
         uint8 [photos, size, size, 3].

@@ -1,4 +1,4 @@
-"""Fine-tuning: all of the network, trained with Keras, one run after another."""
+"""Fine-tuning: trains the whole network with Keras, one run after another."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FinetuneSetup:
-    """What the runs of a loss have in common.
+    """What all runs with a loss have in common.
 
     Args:
         build: makes the backbone, a Keras model from images to features.
         image_size: side in pixels.
         num_classes: c.
         loss: the loss, as heads take it.
-        count: training photos.
+        count: number of training photos.
     """
 
     build: Callable[[int], Any]
@@ -48,7 +48,7 @@ class FinetuneTask:
         encoded: the training photos.
         labels: their observed labels [n].
         order: order of the photos in each epoch [epochs, n].
-        initial_kernel: of the head [d, c].
+        initial_kernel: initial kernel of the head [d, c].
         transition_matrix: T [c, c], for losses that need it.
         peer_order: as in ``HeadsTask``, for losses that need it.
     """
@@ -68,7 +68,7 @@ class Trained:
     Attributes:
         weights: in the order of ``Model.get_weights``.
         training_loss: [epochs].
-        diverged: weights, last loss, or predictions for the last batch are not finite, or the loss beyond all use.
+        diverged: weights, last loss or predictions for the last batch are not finite, or the loss is uselessly large.
     """
 
     weights: list[Array]
@@ -78,7 +78,7 @@ class Trained:
 
 @contextlib.contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Builds and trains under a Keras dtype policy; ``mixed_float16`` computes in float16 where that is safe."""
+    """Builds and trains with a Keras dtype policy; ``mixed_float16`` uses float16 where that is safe."""
     import keras
 
     before = keras.mixed_precision.global_policy()
@@ -112,7 +112,7 @@ def build_classifier(build: Callable[[int], Any], image_size: int, num_classes: 
 
 
 class Finetuner:
-    """Trains all weights of a network, run after run; built and compiled once."""
+    """Trains all weights of a network, one run after another; it is built and compiled once."""
 
     def __init__(self, network: FinetuneSetup) -> None:
         import keras
@@ -138,11 +138,11 @@ class Finetuner:
 
         Args:
             task: the run.
-            on_batch: called after each batch with its number of photos and the seconds it took.
+            on_batch: called after each batch with the number of photos and the seconds it took.
             on_epoch: called after each epoch with its number (from 1) and mean training loss.
 
         Returns:
-            the weights after the last epoch.
+            The network after the last epoch.
         """
         self._start(task)
         losses = []
@@ -150,7 +150,7 @@ class Finetuner:
             total = 0.0
             before = time.perf_counter()
             for pixels, facts in _batches(self._network, task, epoch):
-                self._trainer.reset_metrics()  # or Keras returns its running mean
+                self._trainer.reset_metrics()  # otherwise Keras returns its running mean
                 photos = len(facts["rows"])
                 total += photos * float(np.asarray(self._trainer.train_on_batch(pixels, facts)))
                 now = time.perf_counter()
@@ -159,13 +159,13 @@ class Finetuner:
             losses.append(total / self._network.count)
             on_epoch(epoch + 1, losses[-1])
         weights = self._model.get_weights()
-        # weights that are still numbers can be so large that nothing they give is one
+        # finite weights can be so large that their outputs are not finite
         finite = all(np.isfinite(array).all() for array in (*weights, self._trainer.predict_on_batch(pixels)))
         training_loss = np.array(losses, dtype=np.float32)
         return Trained(weights, training_loss, diverged=not finite or bool(has_diverged(training_loss)[-1]))
 
     def predictions(self, encoded: Sequence[bytes]) -> Array:
-        """Probabilities [n, c] of photos, by the run trained last."""
+        """Probabilities [n, c] of photos, from the run trained last."""
         model = build_classifier(self._network.build, self._network.image_size, self._network.num_classes)
         model.set_weights(self._model.get_weights())
         return predict(model, encoded, self._network.image_size, lambda _: None)
@@ -183,7 +183,7 @@ class Finetuner:
 
 
 def _batches(network: FinetuneSetup, task: FinetuneTask, epoch: int) -> Iterator[tuple[Array, dict[str, Array]]]:
-    """Pixels (those of the peers behind, where a loss needs them) and what the loss takes of each batch."""
+    """Pixels of each batch (followed by those of peers, if the loss needs them), and the loss's other inputs."""
     one_hot = np.eye(network.num_classes, dtype=np.float32)[task.labels]
     peers = task.peer_order if "peers" in network.loss.needs else None
     spans = [slice(start, start + network.batch_size) for start in range(0, network.count, network.batch_size)]
@@ -249,7 +249,7 @@ def _trainer(model: Any, network: FinetuneSetup) -> Any:
 
 
 def predict(model: Any, encoded: Iterable[bytes], image_size: int, advance: Callable[[int], None]) -> Array:
-    """Probabilities [n, c] float32 of a classifier that gives logits; NaN where it gives none that are finite."""
+    """Probabilities [n, c] float32 from a classifier that returns logits; NaN where logits are not finite."""
     logits = features.extract(model, encoded, image_size, advance)
     with np.errstate(invalid="ignore"):
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

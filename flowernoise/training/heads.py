@@ -1,6 +1,6 @@
 """Trains thousands of linear softmax heads on cached features at once.
 
-Optimisers work element by element, so every head comes out as if Keras had trained it alone; all heads of a block share
+Optimisers work element by element, so each head comes out as if Keras had trained it alone. All heads of a block share
 one compiled program (:mod:`flowernoise.training.program`).
 """
 
@@ -18,15 +18,15 @@ from flowernoise.training.tasks import EpochOutputs, HeadsTask
 def train_heads(task: HeadsTask, *, history: bool = False, weights: bool = False) -> Iterator[EpochOutputs]:
     """Trains the heads; yields their outputs after every epoch, or only after the last.
 
-    Results repeat bit for bit on one machine. A head's neighbours, the size of the block and the number of threads
-    change its probabilities by rounding at most. Small matrix products are rounded differently from large ones, which
-    some losses (peer, elr) would amplify to 1e-4 over epochs, so small blocks are filled up with copies of their last
+    Results are identical bit for bit on the same machine. A head's neighbours, the size of the block and the number of
+    threads change its probabilities only by rounding. Small matrix products round differently from large ones, and some
+    losses (peer, elr) would amplify that to 1e-4 over epochs, so small blocks are padded with copies of their last
     head.
 
     Args:
         task: the heads, their data and settings.
-        history: outputs after every epoch rather than after the last.
-        weights: outputs hold the heads' weights, too.
+        history: yield outputs after every epoch, not only after the last.
+        weights: include the heads' weights in the outputs.
 
     >>> from flowernoise.catalogue.losses import ce
     >>> from flowernoise.training.tasks import LossGroup
@@ -41,7 +41,7 @@ def train_heads(task: HeadsTask, *, history: bool = False, weights: bool = False
     """
     import keras
 
-    asked, task = task.num_heads, _filled_up(task)
+    num_heads, task = task.num_heads, _filled_up(task)
     program = program_of(tuple(task.losses), task.num_classes, task.held, task.optimizer, history, weights)
     data = Data(*map(keras.ops.convert_to_tensor, data_of(task)))
     batches = {name: keras.ops.convert_to_tensor(rows) for name, rows in batches_of(task).items()}
@@ -50,22 +50,22 @@ def train_heads(task: HeadsTask, *, history: bool = False, weights: bool = False
     for index, epoch in enumerate(range(1, epochs + 1) if history else [epochs]):
         yield EpochOutputs(
             epoch=epoch,
-            probabilities=answers.probabilities[index, :asked],
-            predicted=answers.predicted[index, :asked],
-            training_loss=answers.loss_sum[index, :asked] / np.float32(len(task.train_features)),
-            kernels=_by_head(answers.kernel[index], task.held)[:asked] if weights else None,
-            biases=_by_head(answers.bias[index, :, None], task.held)[:asked, 0] if weights else None,
+            probabilities=answers.probabilities[index, :num_heads],
+            predicted=answers.predicted[index, :num_heads],
+            training_loss=answers.loss_sum[index, :num_heads] / np.float32(len(task.train_features)),
+            kernels=_by_head(answers.kernel[index], task.held)[:num_heads] if weights else None,
+            biases=_by_head(answers.bias[index, :, None], task.held)[:num_heads, 0] if weights else None,
         )
 
 
 def _by_head(rows: np.ndarray, held: int) -> np.ndarray:
-    """Rows [K·held, d] as [K, d, c]; of two classes, the second one's are the first one's negative."""
+    """Rows [K·held, d] as [K, d, c]; for two classes, the second class's rows are the negative of the first's."""
     by_head = rows.reshape(-1, held, rows.shape[1]).transpose(0, 2, 1)
     return np.concatenate([by_head, -by_head], axis=2) if held == 1 else by_head
 
 
 def _filled_up(task: HeadsTask) -> HeadsTask:
-    """The task with its last head repeated until there are enough rows for large products."""
+    """The task with its last head repeated until there are enough rows for large matrix products."""
     missing = -(-_MIN_ROWS // task.held) - task.num_heads
     if missing <= 0:
         return task
@@ -85,10 +85,10 @@ def _filled_up(task: HeadsTask) -> HeadsTask:
 
 
 def recommended_heads(num_features: int, num_classes: int) -> int:
-    """How many heads from zero a block should hold to train fastest.
+    """How many heads that start at zero a block should hold to train fastest.
 
-    Kernel and optimiser state should stay in the processor's last cache, and matrix products slow down below some 64
-    rows. The number of photos does not matter. The optimum is flat: half or twice as many cost some 10 %.
+    Kernel and optimiser state should fit in the processor's last-level cache, and matrix products slow down below about
+    64 rows. The number of photos does not matter. The optimum is flat: half or twice as many heads cost about 10 %.
 
     >>> recommended_heads(1280, 2), recommended_heads(1280, 5), recommended_heads(2048, 1000)
     (546, 109, 1)
@@ -99,13 +99,13 @@ def recommended_heads(num_features: int, num_classes: int) -> int:
 
 
 def bytes_a_head(train_photos: int, other_photos: int, num_features: int, num_classes: int, times: int) -> int:
-    """Bytes that a head of a block needs while it is trained, counted from the arrays that are held at once.
+    """Bytes that a head in a block needs during training, counted from the arrays that are held at the same time.
 
-    Kernel, optimiser state and their next values; answers as the program and as the selection hold them. The answers
-    of epochs that the selection has yet to judge are views of the program's.
+    These are the kernel, the optimiser state and their next values, and the answers held by the program and by the
+    selection. Answers for epochs that the selection has yet to judge are views of the program's.
 
     Args:
-        times: how often the heads are asked: the number of epochs with history, else 1.
+        times: how often the heads answer: the number of epochs with history, otherwise 1.
     """
     state = 8 * num_features * num_classes
     other_answers = (2 * times + 8) * other_photos * num_classes
@@ -113,7 +113,7 @@ def bytes_a_head(train_photos: int, other_photos: int, num_features: int, num_cl
     return 4 * (state + other_answers + train_answers)
 
 
-# Measured with 1,280 features on 2 cores with 32 MiB of cache: best at 512 heads of two classes, 128 of five.
+# Measured with 1,280 features on 2 cores with 32 MiB of cache: 512 heads were best for two classes, 128 for five.
 _STATE_BYTES = 8 * 2**20
-# Measured: from 120 rows on (of 5 classes; 64 of 2, 72 of 3) heads come out bit for bit as in blocks of any other size.
+# Measured: from 120 rows (5 classes; 64 for 2, 72 for 3), heads are bit for bit the same as in larger blocks.
 _MIN_ROWS = 128

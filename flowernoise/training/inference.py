@@ -1,4 +1,4 @@
-"""Networks that OpenVINO runs: on CPUs several times as fast as Keras, for extracting features."""
+"""Networks run by OpenVINO, which extracts features on CPUs several times as fast as Keras."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from flowernoise.errors import FlowernoiseError
 from flowernoise.training import engine
 
-# Photos in a request: the activations of more of them leave the processor's caches, which measured slower.
+# Photos per request: with more, activations no longer fit in the processor's caches, which measured slower.
 REQUEST = 8
-# What OpenVINO calls precisions.
+# OpenVINO's names for precisions.
 HINTS = {engine.FLOAT32: "f32", engine.BFLOAT16: "bf16"}
 FeatureArray = np.ndarray[Any, np.dtype[np.float32]]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -25,28 +25,28 @@ class Network:
     """A converted model, compiled for this processor.
 
     Args:
-        converted: what :func:`convert` gives.
-        precision: of the arithmetic, ``bf16`` or ``f32``.
+        converted: the result of :func:`convert`.
+        precision: precision of the arithmetic, ``bf16`` or ``f32``.
 
     Raises:
-        FlowernoiseError: on this processor OpenVINO would compute in another precision.
+        FlowernoiseError: on this processor OpenVINO would use a different precision.
     """
 
     def __init__(self, converted: Any, precision: str) -> None:
         openvino = _openvino()
-        # Several requests at once, each on few cores, measured faster than one at a time on all of them.
+        # Several requests at once, each on a few cores, measured faster than one at a time on all cores.
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
         self._compiled = openvino.Core().compile_model(converted, "CPU", hints)
         found = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if found != precision:
             raise FlowernoiseError(
-                f"OpenVINO computes in {found}, not in {precision}, on this processor; set FLOWERNOISE_ENGINE=keras"
+                f"on this processor OpenVINO computes in {found}, not in {precision}; set FLOWERNOISE_ENGINE=keras"
             )
 
     def features(self, batches: Iterable[Pixels], advance: Callable[[int], None]) -> FeatureArray:
-        """Features [n, d] of photos; the next ones are taken from ``batches`` while the present ones are worked on.
+        """Features [n, d] of photos; takes the next photos from ``batches`` while working on the current ones.
 
-        Requests are waited for in turn. OpenVINO's own queue calls back from its threads, which can hang when it ends.
+        Requests are waited for in order. OpenVINO's own queue uses callbacks from its threads, which can hang at exit.
         """
         count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         idle = [self._compiled.create_infer_request() for _ in range(count)]
@@ -64,32 +64,32 @@ class Network:
             for start in range(0, len(pixels), REQUEST):
                 if not idle:
                     finish_oldest()
-                asked, request = pixels[start : start + REQUEST], idle.pop()
-                request.start_async({0: filled(asked, REQUEST)})
-                busy.append((request, len(asked)))
+                part, request = pixels[start : start + REQUEST], idle.pop()
+                request.start_async({0: filled(part, REQUEST)})
+                busy.append((request, len(part)))
         while busy:
             finish_oldest()
         return np.concatenate(done)
 
 
 def _openvino() -> Any:
-    """OpenVINO without the package by which it tells its makers, in a forked process, of each time it is imported."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # that is, it cannot be imported
+    """OpenVINO without its telemetry package, which would report every import to its makers from a forked process."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None means it cannot be imported
     import openvino
 
     return openvino
 
 
 def filled(pixels: Pixels, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A full batch, the missing photos black: one shape is one compilation, and a photo's features stay the same."""
+    """A batch filled up with black photos: with one shape, the network compiles once and features stay the same."""
     missing = size - len(pixels)
     return np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))).astype(np.float32)
 
 
 def convert(model: Any) -> Any:
-    """OpenVINO's form of a Keras model of the TensorFlow backend; its weights are those that Keras code has checked.
+    """Converts a Keras model on the TensorFlow backend for OpenVINO; its weights were already checked by Keras code.
 
-    By way of a directory that nobody else can write to.
+    The conversion uses a temporary directory that nobody else can write to.
 
     Args:
         model: from float32 images [n, size, size, 3] to features [n, d].
@@ -103,7 +103,7 @@ def convert(model: Any) -> Any:
 
 
 def least_cosine(features: FeatureArray, exact: FeatureArray) -> float:
-    """The least cosine between a photo's features and its exact ones, over photos [n, d]; 1 where both are zero.
+    """The lowest cosine between a photo's features and its exact features [n, d]; 1 where both are zero.
 
     >>> round(least_cosine(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[1.0, 0.0], [4.0, 3.0]])), 2)
     0.96

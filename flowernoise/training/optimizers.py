@@ -1,4 +1,4 @@
-"""Keras' optimisers written out for many heads at once, each with its own learning rate, on TensorFlow and on JAX."""
+"""Keras' optimisers, written out for many heads at once with their own learning rates, on TensorFlow and JAX."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from flowernoise.errors import FlowernoiseError
 
-Tensor = Any  # a tensor of the Keras backend in use
+Tensor = Any  # a tensor of the current Keras backend
 
 
 class Optimizer(NamedTuple):
@@ -20,7 +20,7 @@ class Optimizer(NamedTuple):
 def _adam(
     weights: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], *, step: Tensor, learning_rate: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Keras' Adam: beta 0.9 and 0.999, epsilon 1e-7 added to the uncorrected root."""
+    """Keras' Adam: beta 0.9 and 0.999; epsilon 1e-7 is added to the uncorrected root."""
     from keras import ops
 
     mean, square = slots
@@ -47,7 +47,7 @@ OPTIMIZERS = {"adam": Optimizer(_adam, 2), "sgd": Optimizer(_sgd, 1)}
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """``function`` as an XLA program."""
+    """``function``, compiled as an XLA program."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -62,7 +62,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def value_and_gradient(objective: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """``objective`` returns (a scalar, something else); this returns (the something else, the scalar's gradient)."""
+    """``objective`` returns (a scalar, a value); this returns (that value, the scalar's gradient)."""
     import keras
 
     if keras.backend.backend() == "jax":

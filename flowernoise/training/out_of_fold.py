@@ -1,4 +1,4 @@
-"""What a clean model says about photos that it was not trained on, for noise models that need to know."""
+"""A clean model's predictions for photos it was not trained on, for noise models that need them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 def probabilities(
     features: Floats, labels: Labels, num_classes: int, loss: LossGroup, generator: np.random.Generator
 ) -> Floats:
-    """Predictions [n, c] of linear heads in five stratified folds, each asked about the fold it was not trained on.
+    """Predictions [n, c] of linear heads in five stratified folds, each for the fold it was not trained on.
 
-    Fewer photos than folds teach nothing: then all classes are equally probable.
+    With fewer photos than folds, nothing can be learnt, and all classes are equally probable.
 
     Args:
         features: [n, d].
         labels: clean labels [n].
         num_classes: c.
-        loss: of one head.
+        loss: the loss, for a single head.
         generator: draws folds and batch orders.
     """
     n = len(labels)
@@ -60,7 +60,7 @@ def probabilities(
 
 
 def confusion(predictions: Floats, labels: Labels) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Mean prediction for the photos of each class [true, predicted]; NaN rows for absent classes.
+    """Mean prediction for the photos of each class [true, predicted]; rows of absent classes are NaN.
 
     >>> confusion(np.array([[0.5, 0.5], [1.0, 0.0], [0.25, 0.75]]), np.array([0, 0, 1])).tolist()
     [[0.75, 0.25], [0.25, 0.75]]

@@ -1,13 +1,13 @@
 """The compiled training of a block of heads.
 
-K heads (Dense with bias, d features to c classes) are held as one kernel (K·c, d), head under head. A step is one
-matrix product forward, the losses' gradient with respect to the logits by autodiff, one matrix product back, and the
-optimiser's step written out with a learning rate and L2 per head. All steps run in one XLA program, compiled once for
-each shape and set of losses.
+K heads (Dense with bias, d features to c classes) are held as one kernel (K·c, d), one head below the other. A step is
+one matrix product forward, the gradient of the losses with respect to the logits by autodiff, one matrix product back,
+and the optimiser's step, with a learning rate and L2 per head. All steps run in one XLA program, which is compiled once
+for each shape and set of losses.
 
-Of two classes only the first one's row is held. Losses see the softmax alone, so their gradient over the logits sums
-to zero; the second row starts at zero like the first, takes the opposite of each of its steps, and stays its
-negative. That halves arithmetic and memory.
+With two classes, only the first class's row is held. Losses depend only on the softmax, so their gradient over the
+logits sums to zero. The second row starts at zero like the first and always takes the opposite step, so it stays the
+negative of the first. That halves arithmetic and memory.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ from flowernoise.training.tasks import HeadsTask, LossGroup, spans
 
 
 class Data(NamedTuple):
-    """What stays the same over the epochs. Photo n is blank: it fills up the last batch of an epoch."""
+    """What stays the same in all epochs. Photo n is blank and fills up the last batch of an epoch."""
 
     features: Tensor  # [n + 1, d]
-    transposed: Tensor  # [d, n + 1], the same: products with a transposed factor are slower by a third
+    transposed: Tensor  # [d, n + 1], a copy: products with a transposed factor take a third longer
     others: Tensor  # [d, m]
     labels: Tensor  # [K, n + 1]
     initial_kernel: Tensor  # [held, d]
     learning_rates: Tensor  # [K]
     l2: Tensor  # [K]
-    transition_matrices: Tensor  # [K, c, c], or empty where no loss needs them
-    inverse_transition_matrices: Tensor  # the same
+    transition_matrices: Tensor  # [K, c, c], or empty if no loss needs them
+    inverse_transition_matrices: Tensor  # likewise
 
 
 class _State(NamedTuple):
-    """What training changes."""
+    """What changes during training."""
 
     kernel: Tensor  # [K·held, d]
     bias: Tensor  # [K·held]
-    kernel_slots: tuple[Tensor, ...]  # the optimiser's memory, each like the kernel
+    kernel_slots: tuple[Tensor, ...]  # the optimiser's state, each with the kernel's shape
     bias_slots: tuple[Tensor, ...]
-    targets: dict[int, Tensor]  # [heads, n + 1, c] by the number of the group, for those that need them
+    targets: dict[int, Tensor]  # [heads, n + 1, c] by group number, for groups that need them
     step: Tensor  # steps taken, a float32
     loss_sum: Tensor  # [K], over the examples of this epoch
 
 
 class Answers(NamedTuple):
-    """What is asked of the heads at A times."""
+    """The heads' answers at A times."""
 
     probabilities: Tensor  # [A, K, m, c]
     predicted: Tensor  # [A, K, n]
     loss_sum: Tensor  # [A, K]
-    kernel: Tensor  # [A, K·held, d], or empty where weights are not asked for
+    kernel: Tensor  # [A, K·held, d], or empty if weights are not wanted
     bias: Tensor  # [A, K·held], likewise
 
 
 def data_of(task: HeadsTask) -> Data:
-    """A task as the program takes it."""
+    """A task in the form that the program takes."""
     features = np.pad(np.asarray(task.train_features, dtype=np.float32), ((0, 1), (0, 0)))
     initial_kernel = np.zeros((features.shape[1], task.held)) if task.initial_kernel is None else task.initial_kernel
     return Data(
@@ -76,7 +76,7 @@ def data_of(task: HeadsTask) -> Data:
 
 
 def _matrices(task: HeadsTask, need: str, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """``function`` of the transition matrices of the heads that need it, zeros for the others."""
+    """``function`` applied to the transition matrices of heads that need it; zeros for the others."""
     if task.transition_matrices is None or not any(need in group.needs for group in task.losses):
         return np.zeros((0,), dtype=np.float32)
     matrices = np.zeros(task.transition_matrices.shape, dtype=np.float32)
@@ -125,7 +125,7 @@ def program_of(
 ) -> Any:
     """The compiled training: ``program(data, batches)`` → answers after every epoch, or after the last.
 
-    One program for all epochs: the state stays where it is, rather than being copied in and out for each.
+    One program runs all epochs, so the state is not copied in and out for each.
     """
     from keras import ops
 
@@ -200,14 +200,14 @@ def _step(
             new = group.update(_flat(old), _flat(logits[heads, :size]), **dict(group.parameters))
             targets[index] = _scattered(targets[index], rows, ops.reshape(new, old.shape))
 
-    present = ops.cast(rows < data.features.shape[0] - 1, "float32")  # 0 for the blanks that fill the last batch
+    present = ops.cast(rows < data.features.shape[0] - 1, "float32")  # 0 for the blank photos that fill the last batch
 
     def objective(logits: Tensor) -> tuple[Tensor, Tensor]:
         losses = _losses(groups, logits, targets, data, batch) * present
         return ops.sum(losses) / ops.sum(present), ops.sum(losses, axis=1)
 
     loss_sum, logit_gradient = value_and_gradient(objective, logits)
-    if held == 1:  # opposites but for rounding, which would break the classes' symmetry
+    if held == 1:  # opposite except for rounding, which would break the classes' symmetry
         logit_gradient = (logit_gradient[:, :, :1] - logit_gradient[:, :, 1:]) / 2
     logit_gradient = ops.reshape(ops.transpose(logit_gradient, (0, 2, 1)), (-1, photos.shape[0]))
 
@@ -260,7 +260,7 @@ def _losses(
 
 
 def _logits(kernel: Tensor, bias: Tensor, transposed: Tensor, held: int) -> Tensor:
-    """[K, photos, c] of features [d, photos]."""
+    """Logits [K, photos, c] of features [d, photos]."""
     from keras import ops
 
     logits = ops.reshape(ops.matmul(kernel, transposed) + bias[:, None], (-1, held, transposed.shape[1]))
@@ -269,7 +269,7 @@ def _logits(kernel: Tensor, bias: Tensor, transposed: Tensor, held: int) -> Tens
 
 
 def _flat(by_head: Tensor) -> Tensor:
-    """[heads, batch, c] as losses take it, [heads · batch, c]."""
+    """[heads, batch, c] in the shape that losses take, [heads · batch, c]."""
     from keras import ops
 
     return ops.reshape(by_head, (-1, by_head.shape[-1]))

@@ -1,18 +1,18 @@
 """Which epoch and hyper-parameters of a run are reported.
 
-``selected`` is chosen on the noisy validation split, ``last`` is the last epoch with its hyper-parameters chosen there,
-``oracle`` is the best on the clean test split: unattainable in practice, kept as a bound.
+``selected`` is chosen on the noisy validation split. ``last`` is the last epoch, with hyper-parameters chosen there.
+``oracle`` is the best on the clean test split, which is unattainable in practice but serves as a bound.
 
-Of E epochs on a grid, ``selected`` is the epoch e and grid point g with the largest weighted mean of noisy validation
-accuracy a over the epochs around e, cut at the ends::
+Among E epochs on a grid, ``selected`` is the epoch e and grid point g with the highest weighted mean of noisy
+validation accuracy a over the epochs around e, cut off at the ends::
 
     s(g, e) = sum of w(k - e) a(g, k) / sum of w(k - e)    over k = 1 ... E,    w(0) = 2, w(-1) = w(1) = 1, else 0
 
-The best single epoch is often a lucky one, above all where training is unsteady. ``last`` and ``oracle`` compare
+The best single epoch is often just lucky, especially if training is unsteady. ``last`` and ``oracle`` compare
 accuracies of single epochs.
 
 Ties go to the lower cross-entropy on the same labels at epoch e alone, then to the earlier epoch, then to the order of
-the grid. What has diverged is never taken, and counts as wrong about every photo in the mean of its neighbours.
+the grid. Epochs that diverged are never taken. In their neighbours' means they count as wrong for every photo.
 ``tests/benchmarks/selection.py`` compares this rule with others.
 """
 
@@ -29,21 +29,21 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Labels = np.ndarray[Any, np.dtype[np.integer[Any]]]
 ALL: tuple[Selection, ...] = ("selected", "last", "oracle")
 ONLY_LAST: tuple[Selection, ...] = ("last",)
-# Of an example; beyond, training has diverged even where its predictions are still numbers. Losses have 1e9 for −log 0.
+# Per example; above it, training has diverged even if predictions are still finite. Losses use 1e9 for −log 0.
 MAX_LOSS = 1e12
-WEIGHTS = (1, 2, 1)  # of the epochs around one, itself in the middle
+WEIGHTS = (1, 2, 1)  # of an epoch (in the middle) and its neighbours
 REACH = len(WEIGHTS) // 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Truth:
-    """What R runs of n training photos are judged by.
+    """The labels that R runs of n training photos are judged by.
 
     Args:
-        val_labels: observed labels [R, photos]; no photos where there is no validation split.
+        val_labels: observed labels [R, photos]; without a validation split there are 0 photos.
         test_labels: clean labels [photos].
         train_labels: observed labels [R, n].
-        flipped: [R, n], which of them are wrong.
+        flipped: [R, n], which training labels are wrong.
     """
 
     val_labels: Labels
@@ -54,7 +54,7 @@ class Truth:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Outputs:
-    """What R·G heads say after an epoch, as ``Selector.update`` takes it, and what that is worth.
+    """The outputs of R·G heads after an epoch, as ``Selector.update`` takes them, and their scores.
 
     Attributes:
         sound: [R·G], which heads have not diverged.
@@ -71,13 +71,13 @@ class _Outputs:
 
 @dataclasses.dataclass(eq=False)
 class Selector:
-    """Follows R runs, each on a grid of G hyper-parameters, epoch by epoch, and keeps what the selections take.
+    """Follows R runs, each on a grid of G hyper-parameters, epoch by epoch, and keeps what each selection takes.
 
-    Heads are ordered run by run, the grid innermost. ``grid`` and ``epoch`` [R, S] tell what was taken, ``failed`` [R]
-    which runs a selection found nothing for that had not diverged.
+    Heads are ordered by run, then by grid point. ``grid`` and ``epoch`` [R, S] say what was taken; ``failed`` [R] says
+    for which runs a selection found only diverged epochs.
 
-    An epoch is judged for ``selected`` once the ``REACH`` epochs after it are known. Until then its outputs are held,
-    by reference.
+    An epoch is judged for ``selected`` once the ``REACH`` epochs after it are known. Until then its outputs are held by
+    reference.
     """
 
     truth: Truth
@@ -96,7 +96,7 @@ class Selector:
         self._probabilities: Floats | None = None
         self._predicted: Labels | None = None
         heads = runs * self.grid_size
-        self._right = np.zeros((heads, self.epochs), dtype=np.int64)  # val photos; none for what has diverged
+        self._right = np.zeros((heads, self.epochs), dtype=np.int64)  # correct val photos; 0 if diverged
         self._waiting: collections.deque[_Outputs] = collections.deque()
         self._history = {
             name: np.full((heads, self.epochs), np.nan, dtype=np.float32)
@@ -104,10 +104,10 @@ class Selector:
         }
 
     def update(self, epoch: int, probabilities: Floats, predicted: Labels, training_loss: Floats) -> None:
-        """Takes an epoch's outputs; the arrays must not change until training is over.
+        """Takes an epoch's outputs; the arrays must not change until training has ended.
 
         Args:
-            epoch: from 1. Every epoch in order where there is a validation split, else at least the last.
+            epoch: counted from 1. With a validation split, pass every epoch in order; otherwise at least the last.
             probabilities: [R·G, val + test photos, c].
             predicted: [R·G, training photos].
             training_loss: [R·G].
@@ -142,21 +142,21 @@ class Selector:
             self._judge_waiting(epoch)
 
     def _judge_waiting(self, known: int) -> None:
-        """Judges for ``selected`` the epochs whose windows end at the last known epoch or before."""
+        """Judges for ``selected`` the epochs whose windows end at or before the last known epoch."""
         while self._waiting and min(self._waiting[0].epoch + REACH, self.epochs) <= known:
             outputs = self._waiting.popleft()
             self._take("selected", outputs, self._mean_around(outputs.epoch), outputs.val[1])
 
     def _mean_around(self, epoch: int) -> Floats:
-        """Weighted mean of the accuracies on val in the epochs around one, [R·G]."""
+        """Weighted mean of val accuracy over an epoch and its neighbours, [R·G]."""
         offsets = range(max(-REACH, 1 - epoch), min(REACH, self.epochs - epoch) + 1)
         weights = np.array([WEIGHTS[REACH + offset] for offset in offsets])
         window = self._right[:, [epoch - 1 + offset for offset in offsets]]
-        # Whole numbers divided once: equal means are equal to the bit, those of different weights too.
+        # Dividing whole numbers only once makes equal means equal to the bit, even with different weights.
         return np.asarray((window @ weights) / (weights.sum() * self.truth.val_labels.shape[1]))
 
     def _take(self, selection: Selection, outputs: _Outputs, accuracy: Floats, loss: Floats) -> None:
-        """Takes for a selection what is better than all before, by accuracy and loss [R·G] of an epoch's heads."""
+        """Takes heads that beat all earlier ones for a selection, by their accuracy and loss [R·G] in an epoch."""
         column, g = self.selections.index(selection), self.grid_size
         accuracy, loss = np.where(outputs.sound, accuracy, -np.inf).reshape(-1, g), loss.reshape(-1, g)
         runs = np.arange(len(accuracy))
@@ -176,11 +176,11 @@ class Selector:
 
     @property
     def failed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Runs [R] for which a selection found nothing that had not diverged."""
+        """Runs [R] for which a selection found only diverged epochs."""
         return np.asarray((self.epoch == 0).any(axis=1))
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """What is kept: probabilities and predictions of each selection, history of the first one's grid point."""
+        """Results: probabilities and predictions for each selection, and the history of the first one's grid point."""
         if self._probabilities is None or self._predicted is None:
             raise RuntimeError("no epoch has been taken yet")
         val_photos = self.truth.val_labels.shape[1]
@@ -194,7 +194,7 @@ class Selector:
 
 
 def has_diverged(training_loss: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which mean training losses are those of a training that has diverged: no number, or beyond all use.
+    """Which mean training losses show that training has diverged: not a number, or uselessly large.
 
     >>> has_diverged(np.array([0.3, -20.0, 1e29, np.inf, np.nan])).tolist()
     [False, False, True, True, True]
@@ -213,7 +213,7 @@ def score(probabilities: Floats, labels: Labels) -> tuple[Floats, Floats]:
 
 
 def memorised(predicted: Labels, observed: Labels, flipped: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:
-    """Share of the wrong labels that a model gives back, [heads]; NaN where no label is wrong.
+    """Share of the wrong labels that a model reproduces, [heads]; NaN if no label is wrong.
 
     >>> memorised(np.array([[0, 1, 1]]), np.array([[1, 1, 1]]), np.array([[True, True, False]])).tolist()
     [0.5]

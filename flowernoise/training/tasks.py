@@ -1,4 +1,4 @@
-"""What a block of heads is trained on: losses, data and settings; and what it answers."""
+"""What a block of heads is trained on (losses, data and settings), and what it returns."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ NEEDS = ("transition_matrix", "inverse_transition_matrix", "targets", "peers", "
 class LossGroup:
     """Neighbouring heads that learn with the same loss.
 
-    Two equal groups share one compilation, so ``function`` should be the same object from call to call.
+    Equal groups share one compilation, so ``function`` should be the same object in every call.
 
     Attributes:
-        function: ``function(y_true [n, c], logits [n, c], *extras, **parameters)`` → [n], never averaged.
-        heads: how many heads.
+        function: ``function(y_true [n, c], logits [n, c], *extras, **parameters)`` → [n], not averaged.
+        heads: number of heads.
         parameters: the loss's parameters, as (name, value) pairs.
         needs: which of ``NEEDS`` the loss takes as ``extras``, in the order given: ``transition_matrix`` and
-            ``inverse_transition_matrix`` [n, c, c]; ``targets`` [n, c], kept from epoch to epoch, zero at first;
+            ``inverse_transition_matrix`` [n, c, c]; ``targets`` [n, c], kept from epoch to epoch, initially zero;
             ``peers``, a pair of one-hot labels and logits [n, c] of other examples; ``progress``, 0 in the first epoch
             and 1 in the last.
-        update: ``update(targets, logits, **parameters)`` → the new targets, applied before the loss is taken.
+        update: ``update(targets, logits, **parameters)`` → the new targets, applied before the loss is computed.
     """
 
     function: Callable[..., Any]
@@ -40,13 +40,13 @@ class LossGroup:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HeadsTask:
-    """A block of K heads to train; they share photos, batch order and initial kernel.
+    """A block of K heads to train, which share photos, batch order and initial kernel.
 
     Attributes:
         train_features: [n, d].
         other_features: [m, d], photos to predict only.
         labels: [L, n] whole numbers, the observed labellings of the training photos.
-        labelling: [K], which row of ``labels`` each head learns from.
+        labelling: [K], the row of ``labels`` that each head learns from.
         num_classes: c.
         losses: the heads' losses; the first group's heads come first.
         learning_rates: [K].
@@ -54,11 +54,11 @@ class HeadsTask:
         order: [epochs, n], the order of the training photos in each epoch, permutations of 0 … n − 1.
         batch_size: the last batch of an epoch may be smaller, as in ``fit``.
         optimizer: Keras' Adam, or SGD with momentum 0.9.
-        initial_kernel: [d, c], shared by the heads; zeros where None. Biases start at zero.
-        transition_matrices: [K, c, c], T[i, j] = P(observed j | true i), where a loss needs them or their inverses.
-        peer_order: [epochs, 2, n], where a loss needs peers: for the example at each position of ``order``, the photo
-            (first row) and the label (second row) of its peer. Draw both as permutations, from a stream of their own.
-            Peers double the arithmetic of the whole block: give such losses blocks of their own.
+        initial_kernel: [d, c], shared by the heads; zeros if None. Biases start at zero.
+        transition_matrices: [K, c, c], T[i, j] = P(observed j | true i), if a loss needs them or their inverses.
+        peer_order: [epochs, 2, n], if a loss needs peers: for the example at each position of ``order``, the photo
+            (first row) and the label (second row) of its peer. Draw both as permutations, from a separate stream.
+            Peers double the arithmetic of the whole block, so put such losses in separate blocks.
     """
 
     train_features: np.ndarray
@@ -83,15 +83,15 @@ class HeadsTask:
 
     @property
     def held(self) -> int:
-        """How many classes' rows of the kernel a head is held in."""
+        """How many rows of the kernel a head takes."""
         return 1 if self.num_classes == 2 and self.initial_kernel is None else self.num_classes
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together.
 
         Raises:
-            ValueError: a shape does not fit, or a loss needs what is not there.
-            FlowernoiseError: a loss needs the inverse of a transition matrix that has none (see ``invertible``).
+            ValueError: a shape does not fit, or something that a loss needs is missing.
+            FlowernoiseError: a loss needs the inverse of a matrix that is not invertible (see ``invertible``).
         """
         n, d = self.train_features.shape
         K, classes, epochs = self.num_heads, self.num_classes, len(self.order)
@@ -130,8 +130,8 @@ class HeadsTask:
                 and not invertible(matrices[heads]).all()
             ):
                 raise FlowernoiseError(
-                    "a loss needs the inverse of a transition matrix that has none: with this noise some labels say "
-                    "nothing about the true class; use another loss or a lower rate"
+                    "a loss needs the inverse of a transition matrix that is not invertible: with this noise some "
+                    "labels say nothing about the true class; use another loss or a lower rate"
                 )
         if "peers" in needs and self.peer_order is None:
             raise ValueError("a loss needs peer_order")
@@ -139,14 +139,14 @@ class HeadsTask:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EpochOutputs:
-    """What the heads say after an epoch.
+    """The heads' outputs after an epoch.
 
     Attributes:
         epoch: counted from 1.
         probabilities: [K, m, c] float32, for ``other_features``; not finite for a head that diverged.
-        predicted: [K, n] uint8 (uint16 above 256 classes), class of each training photo.
+        predicted: [K, n] uint8 (uint16 above 256 classes), the predicted class of each training photo.
         training_loss: [K] float32, mean over the epoch's batches before each step, as ``fit`` reports it, without L2.
-        kernels: [K, d, c] float32, where they are asked for.
+        kernels: [K, d, c] float32, if they were requested.
         biases: [K, c] float32, likewise.
     """
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_refused_with_what_can(text, message):
     [
         ("epochs=7", "no run has epochs=7; there are: 3, 30"),
         ("loss=mae", "no run has loss=mae; there are: ce, gce:q=0.5, sce:alpha=0.5,beta=2"),
-        ("loss=gce,epochs=3", "runs have each of these, but none has all of them together"),
+        ("loss=gce,epochs=3", "each of these occurs, but no run has all of them together"),
     ],
 )
 def test_no_match_is_refused_with_what_there_is(text, message):

@@ -304,12 +304,15 @@ FOREIGN = {
     "soft link": (lambda file: file.update(w=h5py.SoftLink("/x")), "holds a link, 'w'"),
     "external link": (lambda file: file.update(w=h5py.ExternalLink("/etc/passwd", "/")), "holds a link, 'w'"),
     "deep link": (lambda file: file.create_group("a/b").update(w=h5py.SoftLink("/x")), "/a/b holds a link"),
-    "external storage": (external_storage, "/w is no plain array"),
-    "virtual dataset": (virtual_dataset, "/w is no plain array"),
-    "strings": (lambda file: file.create_dataset("w", data=["a", "b"]), "/w is no plain array"),
-    "references": (lambda file: file.create_dataset("w", (1,), h5py.ref_dtype), "/w is no plain array"),
-    "a named type": (lambda file: file.update(w=np.dtype("f4")), "/w is no plain array"),
-    "a plug-in filter": (lambda file: file.create_dataset("w", data=np.zeros(9), compression="lzf"), "/w is no plain"),
+    "external storage": (external_storage, "/w is not a plain array"),
+    "virtual dataset": (virtual_dataset, "/w is not a plain array"),
+    "strings": (lambda file: file.create_dataset("w", data=["a", "b"]), "/w is not a plain array"),
+    "references": (lambda file: file.create_dataset("w", (1,), h5py.ref_dtype), "/w is not a plain array"),
+    "a named type": (lambda file: file.update(w=np.dtype("f4")), "/w is not a plain array"),
+    "a plug-in filter": (
+        lambda file: file.create_dataset("w", data=np.zeros(9), compression="lzf"),
+        "/w is not a plain",
+    ),
 }
 
 
@@ -343,7 +346,7 @@ MISFITS = {
 def test_weights_of_another_network_are_refused(kind, tmp_path, load):
     fill, reason = MISFITS[kind]
     path = write_h5(tmp_path / "weights.h5", fill)
-    with pytest.raises(BadRequestError, match=f"does not hold weights of resnet50: {reason}") as caught:
+    with pytest.raises(BadRequestError, match=f"does not hold weights for resnet50: {reason}") as caught:
         load(path)
     assert "\n" not in str(caught.value)
 

@@ -353,8 +353,8 @@ np.savez(sys.argv[2], **found)
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_values_and_gradients_are_the_same_on_every_backend(backend, tmp_path):
+@pytest.mark.parametrize("backend", sorted({"tensorflow", "jax", "torch"} - {keras.backend.backend()}))
+def test_values_and_gradients_are_the_same_on_every_other_backend(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     path = tmp_path / "found.npz"

@@ -284,7 +284,7 @@ def test_what_goes_beneath_a_metric_is_a_metric():
 
 def test_recall_of_no_class_lists_the_classes_and_suggests_the_nearest():
     given = RunPredictions(np.zeros((1, 1), int), np.zeros(1, int), CLASSES)
-    with pytest.raises(BadRequestError, match=r"'rose' is no class \(did you mean roses\?\); there are: daisy, roses"):
+    with pytest.raises(BadRequestError, match=r"'rose' is not a class \(did you mean roses\?\); there are: daisy"):
         metrics.parse("recall:rose")(given)
 
 

@@ -350,7 +350,7 @@ def test_named_pairs_are_directed_and_need_no_clean_model():
 @pytest.mark.parametrize(
     ("pairs", "problem"),
     [
-        ("rose/tulips", r"'rose' in pairs is no class \(did you mean roses\?\); there are: daisy, roses, tulips"),
+        ("rose/tulips", r"'rose' in pairs is not a class \(did you mean roses\?\); there are: daisy, roses, tulips"),
         ("roses", "'roses' in pairs is not of the form true/observed"),
         ("roses/tulips/daisy", "not of the form"),
         ("roses/tulips+", "'' in pairs is not of the form"),
@@ -434,12 +434,12 @@ def test_json_files_spaces_blank_lines_and_byte_order_marks(tmp_path):
         ("0.9,0.2\n0.1,0.8\n", "row 1 sums to 1.1, not 1; its columns do, so it may be transposed"),
         ("1.5,-0.5\n0,1\n", "row 1, column 1 is 1.5, not between 0 and 1"),
         ("nan,1\n0,1\n", "row 1, column 1 is nan"),
-        ("1\n", "is 1 × 1, where 2 classes need 2 × 2"),
-        ("0.5,0.5,0\n0,1,0\n0,0,1\n", "is 3 × 3, where 2 classes need 2 × 2"),
-        ("0.5,0.5\n1\n", "does not hold rows of equally many numbers"),
-        ("a,b\n0,1\n", "is 1 × 2, where 2 classes need 2 × 2"),
-        ("a,1\n0,x\n", "does not hold rows of equally many numbers"),
-        ("", "where 2 classes need 2 × 2"),
+        ("1\n", "is 1 × 1, but 2 classes need 2 × 2"),
+        ("0.5,0.5,0\n0,1,0\n0,0,1\n", "is 3 × 3, but 2 classes need 2 × 2"),
+        ("0.5,0.5\n1\n", "does not hold numbers in rows of equal length"),
+        ("a,b\n0,1\n", "is 1 × 2, but 2 classes need 2 × 2"),
+        ("a,1\n0,x\n", "does not hold numbers in rows of equal length"),
+        ("", "but 2 classes need 2 × 2"),
     ],
 )
 def test_bad_matrices_are_named(tmp_path, text, problem):

@@ -159,11 +159,15 @@ def test_a_folder_with_another_dataset_json_is_a_class(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other", "how"),
     [
-        ("Tulips", "tulips", "differ in nothing but upper and lower case"),
-        ("STRASSE", "straße", "differ in nothing but upper and lower case"),
+        ("Tulips", "tulips", "differ only in upper and lower case"),
+        ("STRASSE", "straße", "differ only in upper and lower case"),
         (unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café"), "in different Unicode forms"),
-        (os.fsdecode(b"caf\xe9"), r"caf\udce9", "are written alike, as one of them is not UTF-8 or not printable"),
-        ("a\tb", r"a\tb", "are written alike"),
+        (
+            os.fsdecode(b"caf\xe9"),
+            r"caf\udce9",
+            "look alike when written, as one of them is not UTF-8 or not printable",
+        ),
+        ("a\tb", r"a\tb", "look alike when written"),
     ],
 )
 def test_classes_whose_names_can_be_taken_for_the_same_are_refused(

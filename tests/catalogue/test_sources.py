@@ -92,7 +92,7 @@ def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "tf_flower",
-            "unknown source 'tf_flower': not a directory here, and not one of tf_flowers, synthetic, tfds:NAME",
+            "unknown source 'tf_flower': it is not a directory here, nor one of tf_flowers, synthetic, tfds:NAME",
         ),
         ("mnist", "unknown source 'mnist'"),
         ("", "unknown source ''"),
@@ -188,9 +188,9 @@ def test_names_that_are_not_utf8_or_not_printable_are_written_as_escapes(tmp_pat
 @pytest.mark.parametrize(
     ("names", "found"),
     [
-        ([], "there is none"),
+        ([], "it has none"),
         (["a/1.jpg"], "only 'a'"),
-        (["1.jpg", "2.jpg"], "there is none; left out: 1.jpg is beside the class folders (move it into one"),
+        (["1.jpg", "2.jpg"], "it has none; left out: 1.jpg is beside the class folders (move it into one"),
     ],
 )
 def test_a_folder_needs_two_classes(tmp_path: Path, names: list[str], found: str) -> None:
@@ -203,7 +203,7 @@ def test_a_folder_needs_two_classes(tmp_path: Path, names: list[str], found: str
 
 def test_a_folder_that_is_not_there_is_a_bad_request(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", touch(tmp_path / "file")):
-        with pytest.raises(BadRequestError, match=f"{path} is not a directory; give one"):
+        with pytest.raises(BadRequestError, match=f"{path} is not a directory; give a directory with"):
             opened(path)
 
 
@@ -343,7 +343,7 @@ def test_a_tfds_directory_is_also_taken_from_the_environment(tfds_sets: Path, mo
 
 
 def test_a_tfds_set_without_labels_is_a_bad_request(tfds_sets: Path) -> None:
-    with pytest.raises(BadRequestError, match="tfds:unlabelled has no image with a class label") as caught:
+    with pytest.raises(BadRequestError, match="tfds:unlabelled has no images with class labels") as caught:
         opened("tfds:unlabelled", tfds_sets)
     one_line(caught.value)
 
@@ -385,7 +385,7 @@ def test_without_a_network_the_two_ways_on_are_named(
 
 def test_a_name_that_tfds_does_not_know_is_a_bad_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "status", lambda _: 200)
-    with pytest.raises(BadRequestError, match="TensorFlow Datasets knows no 'no_such_set'") as caught:
+    with pytest.raises(BadRequestError, match="TensorFlow Datasets does not know 'no_such_set'") as caught:
         opened("tfds:no_such_set", tmp_path)
     one_line(caught.value)
 

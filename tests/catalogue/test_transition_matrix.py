@@ -19,7 +19,7 @@ def test_stochastic_matrices_are_taken_and_others_are_not(c, seed):
     np.testing.assert_allclose(transition_matrix.checked(T * (1 + 5e-7), None, "T").sum(axis=1), 1, rtol=1e-15)
     with pytest.raises(BadRequestError, match=r"^T: row 1 sums to 0\.99, not 1"):
         transition_matrix.checked(T * 0.99, c, "T")
-    with pytest.raises(BadRequestError, match=rf"^T is {c} × {c}, where {c + 1} classes need {c + 1} × {c + 1}$"):
+    with pytest.raises(BadRequestError, match=rf"^T is {c} × {c}, but {c + 1} classes need {c + 1} × {c + 1}$"):
         transition_matrix.checked(T, c + 1, "T")
 
 
@@ -150,7 +150,7 @@ def test_class_names_may_head_columns_and_rows_and_are_checked(tmp_path, text):
     if "rose" in text:
         with pytest.raises(
             BadRequestError,
-            match=r"names the classes 'rose, tulip', where the data set has 'tulip, rose', in this order",
+            match=r"names the classes 'rose, tulip', but the data set has 'tulip, rose', in this order",
         ):
             read(("tulip", "rose"))
 
@@ -172,7 +172,7 @@ def test_a_matrix_may_be_numpys(tmp_path):
     np.testing.assert_array_equal(T, [[0.9, 0.1], [0, 1]])
     for bad in (np.array([["a", "b"]]), np.array([[1j]]), np.array([[True]]), np.array([[None]], dtype=object)):
         np.save(tmp_path / "T.npy", bad)
-        with pytest.raises(BadRequestError, match=r"T\.npy does not hold rows of equally many numbers"):
+        with pytest.raises(BadRequestError, match=r"T\.npy does not hold numbers in rows of equal length"):
             transition_matrix.read(str(tmp_path / "T.npy"), 2, owner="noise")
     (tmp_path / "T.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(BadRequestError, match=r"T\.npy"):

@@ -1,4 +1,4 @@
-"""A server that has imported everything once and forks a child for every command, so that hundreds are affordable.
+"""A server that imports everything once and forks a child for every command, so that hundreds are affordable.
 
 Nothing has computed with TensorFlow when it forks (importing it is safe to fork, using it is not), so a child differs
 from the real command only in what was imported before: the same `main`, the same exit codes, byte for byte the same
@@ -32,25 +32,35 @@ LIMIT = 120.0  # seconds that a command may take
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a command ended; a return code below 0 is a signal, as of ``subprocess``."""
+    """How a command ended; a return code below 0 is a signal, as in ``subprocess``."""
 
     returncode: int
     stdout: bytes
     stderr: str
     seconds: float
 
+    @property
+    def lines(self) -> list[str]:
+        """What it wrote to stderr, without the line with which a quiet command says that it takes long."""
+        return without_wait(self.stderr).splitlines()
+
+
+def without_wait(stderr: str) -> str:
+    """What a quiet command wrote, but for the line that it takes long, as anything does on a busy machine."""
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("still working after "))
+
 
 @dataclasses.dataclass
 class Child:
-    """A command under way."""
+    """A running command."""
 
     pid: int
-    _server: Warm
+    _server: CommandServer
     _outputs: tuple[Path, Path]
     _started: float
 
     def wait(self) -> Ended:
-        """Waits for its end."""
+        """Waits until it ends."""
         answer = self._server.ask({"wait": self.pid})
         seconds = time.monotonic() - self._started
         stdout, stderr = (path.read_bytes() if path.exists() else b"" for path in self._outputs)
@@ -61,8 +71,8 @@ class Child:
         return Ended(answer["returncode"], stdout, stderr.decode("utf-8", "surrogateescape"), seconds)
 
 
-class Warm:
-    """The warm process, seen from a test."""
+class CommandServer:
+    """The command server, as tests use it."""
 
     def __init__(self, kind: Literal["real", "stand-ins"]) -> None:
         self._scratch = tempfile.TemporaryDirectory()
@@ -115,7 +125,7 @@ class Warm:
         stdin.write(json.dumps(request) + "\n")
         stdin.flush()
         line = stdout.readline()
-        assert line, f"the warm process has ended: {self._said.read_text()}"
+        assert line, f"the command server has ended: {self._said.read_text()}"
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -126,16 +136,16 @@ class Warm:
 
 
 @contextlib.contextmanager
-def warm(kind: Literal["real", "stand-ins"]) -> Iterator[Warm]:
-    """A warm process for the length of a block: with TensorFlow, or with stand-ins for all that computes."""
-    process = Warm(kind)
+def command_server(kind: Literal["real", "stand-ins"]) -> Iterator[CommandServer]:
+    """A command server for the length of a block, with TensorFlow or with stand-ins for all computation."""
+    process = CommandServer(kind)
     try:
         yield process
     finally:
         process.close()
 
 
-# From here on: in the process itself.
+# From here on, code runs in the process itself.
 
 
 def _serve(requests: IO[str], answers: IO[str]) -> None:
@@ -205,6 +215,7 @@ def _import_everything(kind: str) -> None:
 
     if kind == "real":
         import keras  # noqa: F401
+        import matplotlib.figure  # noqa: F401
         import tensorflow  # noqa: F401
 
         with contextlib.suppress(ImportError):

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of reliability."""
+"""Fixtures for the reliability tests."""
 
 from collections.abc import Callable
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Return a function that keeps a line of measured figures; all of them stand at the end of pytest's report."""
+    """Return a function that stores a line of measured figures; pytest's report ends with all of these lines."""
     return lambda line: record_property("measured", f"{request.node.name}: {line}")

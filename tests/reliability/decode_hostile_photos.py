@@ -1,6 +1,6 @@
-"""Decodes every kind of hostile photo and prints a JSON line each: seconds, additional megabytes, why it is refused.
+"""Decodes every kind of hostile photo and prints one JSON line for each: seconds, extra megabytes, reason for refusal.
 
-Memory is the peak of this process, set back before each kind, over what it holds then.
+Memory is this process's peak above its memory before each kind; the peak is reset each time.
 """
 
 import ctypes

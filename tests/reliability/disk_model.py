@@ -1,7 +1,8 @@
-"""A model of a disk, to ask what can be on it after the power has failed.
+"""A model of a disk that tells what may be on it after a power failure.
 
-What POSIX promises, and no more: data is there once the file was synced, a name once its directory was. Until then each
-change of a name may have reached the disk or not, and data may be there, cut or missing. A rename happens or does not.
+It promises what POSIX promises, and nothing else. Data is safe once its file is synced, and a name is safe once its
+directory is synced. Until then, each change of a name may be lost, and data may be complete, cut short or missing.
+Renames are atomic.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ ALL_COMBINATIONS = 4  # of so many changes that may be lost; of more, none, all,
 
 @dataclasses.dataclass(eq=False)
 class _Node:
-    """A file or directory, as programs see it and as it is certainly on the disk."""
+    """A file or directory, as programs see it and as it is guaranteed to be on the disk."""
 
     is_directory: bool
     data: bytes = b""
@@ -49,7 +50,7 @@ class Disk:
         self._pending: list[_Change] = []
 
     def apply(self, operation: Operation) -> None:
-        """Does what a program did."""
+        """Applies an operation of a program."""
         getattr(self, f"_{operation.kind}")(operation)
 
     def seen(self) -> Tree:
@@ -57,7 +58,7 @@ class Disk:
         return _tree({node: node.names for node in self._nodes()}, self._root, {})
 
     def after_a_crash(self) -> list[Tree]:
-        """What can be on the disk; what programs see comes first."""
+        """All possible states of the disk; what programs see comes first."""
         unsynced = [node for node in self._nodes() if not node.is_directory and node.data != node.synced]
         variants: list[dict[_Node, bytes]] = [{}]
         if unsynced:
@@ -77,7 +78,7 @@ class Disk:
         return found
 
     def promised(self) -> Tree:
-        """The files that whoever wrote them has made safe, names and data, and not touched since."""
+        """The files whose names and data were synced and not changed since."""
         unsafe = {(change.directory, name) for change in self._pending for name in (*change.removed, *change.added)}
         found: Tree = {}
         for path, node, directory in self._walk(self._root, ""):
@@ -160,7 +161,7 @@ class Disk:
 
 
 def read_tree(root: Path) -> Tree:
-    """What lies below a directory."""
+    """The contents of a directory."""
     paths = sorted(root.rglob("*"))
     return {str(path.relative_to(root)): None if path.is_dir() else path.read_bytes() for path in paths}
 

@@ -1,4 +1,4 @@
-"""Fakes: photos and a network that are made in a moment, and replacements of all that computes."""
+"""Fakes: photos and a network that are quick to make, and replacements for all computation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from flowernoise.training.tasks import EpochOutputs, HeadsTask
-    from tests.reliability.command_server import Warm
+    from tests.reliability.command_server import CommandServer
 
 
 def write_photos(folder: Path, count: int) -> Path:
@@ -24,7 +24,7 @@ def write_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def swept(commands: Warm, work: Path, *words: object) -> Path:
+def swept(commands: CommandServer, work: Path, *words: object) -> Path:
     """Runs a sweep over 40 photos, and returns its folder: photos/ and artifacts/."""
     write_photos(work / "photos", 40)
     ended = commands.run("run", "photos", *words, "-a", "artifacts", cwd=work)
@@ -32,14 +32,14 @@ def swept(commands: Warm, work: Path, *words: object) -> Path:
     return work
 
 
-def add_tiny_backbone(build: Callable[[int], Any] | None = None) -> None:
+def add_tiny_backbone(build: Callable[[int], Any] | None = None, weights_digest: str = "none:tiny") -> None:
     """Registers the backbone ``tiny``."""
     from flowernoise.catalogue.backbones import Backbone, backbones
     from flowernoise.registry import Registry
 
     def tiny() -> Any:
-        """A network that is built and compiled in a moment."""
-        return Backbone("tiny", "none:tiny", 32, 8, build or _network)
+        """A network that is quick to build and compile."""
+        return Backbone("tiny", weights_digest, 32, 8, build or _network)
 
     aside = Registry("backbone")
     aside.register()(tiny)
@@ -49,15 +49,16 @@ def add_tiny_backbone(build: Callable[[int], Any] | None = None) -> None:
 def _network(size: int) -> Any:
     import keras
 
-    images = keras.Input((size, size, 3))
-    x = keras.layers.Rescaling(1 / 255)(images)
-    x = keras.layers.Conv2D(8, 3, strides=2, kernel_initializer=keras.initializers.GlorotUniform(seed=0))(x)
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
-    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+    layers, kernel = keras.layers, keras.initializers.GlorotUniform(seed=0)
+    images = keras.Input((size, size, 3), name="images")
+    x = layers.Rescaling(1 / 255, name="rescaling")(images)
+    x = layers.Conv2D(8, 3, strides=2, kernel_initializer=kernel, name="convolution")(x)
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="normalisation")(x))
+    return keras.Model(images, layers.GlobalAveragePooling2D(name="pooling")(x))
 
 
 def replace_all_that_computes() -> None:
-    """Puts NumPy in the place of backbone and heads: a sweep without TensorFlow, whose files are as always."""
+    """Replaces backbone and heads by NumPy, for a sweep without TensorFlow whose files have their usual form."""
     import os
 
     from flowernoise.training import features, heads

@@ -1,4 +1,4 @@
-"""Faults that a test injects into a command: called in the forked child before the command begins."""
+"""Faults to inject into a command; a function here is called in the forked child before the command begins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def useless_locks(seconds: float) -> None:
-    """Locks as some network file systems have them: everybody gets every lock; and blocks so slow that some meet."""
+    """Locks that everybody gets, as on some network file systems, and blocks slow enough to overlap."""
     import fcntl
 
     slow_training(seconds)
@@ -31,7 +31,7 @@ def useless_locks(seconds: float) -> None:
 
 
 def slow_training(seconds: float) -> None:
-    """Every block of heads takes some seconds more."""
+    """Makes every block of heads take some seconds more."""
     from flowernoise.training import heads
 
     plain = heads.train_heads
@@ -43,8 +43,24 @@ def slow_training(seconds: float) -> None:
     heads.train_heads = slowly
 
 
+def slow_finetuning(seconds: float) -> None:
+    """Every fine-tuned epoch takes some seconds more."""
+    from flowernoise.training.finetune import Finetuner
+
+    plain = Finetuner.train
+
+    def slowly(self: Any, task: Any, on_batch: Any, on_epoch: Callable[[int, float], None]) -> Any:
+        def later(epoch: int, loss: float) -> None:
+            on_epoch(epoch, loss)
+            time.sleep(seconds)
+
+        return plain(self, task, on_batch, later)
+
+    Finetuner.train = slowly  # type: ignore[method-assign]
+
+
 def logged_training(seconds: float, log: str) -> None:
-    """Every block of heads takes some seconds more, and is a line in a file: its process, and a digest of its task."""
+    """Makes every block of heads take longer, and logs its process and a digest of its task as a line in a file."""
     from flowernoise.training import heads
 
     slow_training(seconds)
@@ -80,7 +96,7 @@ def logged_extraction(seconds: float, photos: int, log: str) -> None:
 
 
 def little_memory(megabytes: int, outside: str) -> None:
-    """Fails what takes more memory than now by so much, and ends the process at once if it opens a file outside."""
+    """Limits further memory to some megabytes, and ends the process at once if it opens a file outside."""
     ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX: a thread's arena reserves 64 MB of addresses, and takes none
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + megabytes * 2**20,) * 2)

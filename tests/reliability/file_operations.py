@@ -1,8 +1,8 @@
-"""What a command does to the files below a directory: recorded, made to fail, or ended in the middle.
+"""Records a command's operations on files below a directory, makes them fail, or ends the process in the middle.
 
 In a forked child (see :mod:`command_server`) one of ``record``, ``crash``, ``fail`` and ``slow`` is called before the
-command. They stand before everything in ``os`` and ``io`` that changes a file or makes it durable. Reading is not
-looked at, nor are files without a name, locks, and what lies elsewhere.
+command. They wrap everything in ``os`` and ``io`` that changes a file or makes it durable. They ignore
+reading, files without a name, locks, and files elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STORE = ("flowernoise.store.files.", "flowernoise.safe.atomic.")
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One change, or one making durable.
+    """One change of a file, or one sync.
 
     Args:
         kind: create, write, truncate, sync, rename, unlink, mkdir, rmdir or link; of a directory ``sync`` is of its
@@ -50,7 +50,7 @@ class Operation:
 
 
 def read(log: Path) -> list[Operation]:
-    """What :func:`record` has recorded."""
+    """The operations that :func:`record` recorded."""
     rows = (json.loads(line) for line in log.read_text().splitlines())
     return [Operation(**{**row, "data": base64.b64decode(row["data"])}) for row in rows]
 
@@ -89,7 +89,7 @@ def crash(root: str, at: int, when: str) -> None:
 
 
 def fail(root: str, kind: str, number: int, errno: int, path: str = "") -> None:
-    """Lets operations of a kind fail from the one with ``number`` on: those on paths that hold ``path``."""
+    """Makes operations of a kind fail, from number ``number`` on, on paths that contain ``path``."""
     count = -1
 
     def before(operation: Operation) -> None:
@@ -103,7 +103,7 @@ def fail(root: str, kind: str, number: int, errno: int, path: str = "") -> None:
 
 
 def slow(root: str, seconds: float) -> None:
-    """Takes some time before every new file; while that passes, none is open."""
+    """Waits before every new file, while no file is open."""
     _look(root, lambda operation: time.sleep(seconds * (operation.kind == "create")), lambda operation: None)
 
 

@@ -1,4 +1,4 @@
-"""Photos that nobody took: each kind as bytes, and whether it must be refused."""
+"""Hostile photos: each kind as bytes, and whether it must be refused."""
 
 import io
 import struct

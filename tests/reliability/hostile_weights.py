@@ -1,4 +1,4 @@
-"""Weight files that nobody's network wrote; run as a program, loads each and prints what came of it as a JSON line."""
+"""Hostile weight files; run as a program, this loads each one and prints the result as a JSON line."""
 
 import ctypes
 import gc
@@ -70,7 +70,7 @@ def large_pieces(file: h5py.File) -> None:
 
 
 def late(name: str, shape: tuple[int, ...]) -> Callable[[h5py.File], object]:
-    """An array of which nothing is stored."""
+    """An array without stored data."""
 
     def fill(file: h5py.File) -> None:
         space = h5py.h5s.create_simple(shape)
@@ -161,7 +161,7 @@ def kinds(marker: Path) -> dict[str, bytes]:
 
 
 class Conv2D:
-    """Stands for the first layer of a network, that files are compared with."""
+    """Stands for a network's first layer, with which files are compared."""
 
     name = "conv1_conv"
     weights = (SimpleNamespace(shape=(7, 7, 3, 64)), SimpleNamespace(shape=(64,)))

@@ -1,4 +1,4 @@
-"""Whether an artifacts directory is whole: its records, the files that they name, and litter, read without trust."""
+"""Checks whether an artifacts directory is intact: its records, the files that they name, and litter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def records(root: Path) -> list[Path]:
 
 
 def problems(root: Path) -> list[str]:
-    """A line for each record that does not read back, and for each file that a record names and that is not whole."""
+    """One line for each unreadable record, and for each file named by a record that is not intact."""
     found = []
     for path in records(root):
         try:
@@ -36,7 +36,7 @@ def problems(root: Path) -> list[str]:
 
 
 def named(root: Path) -> set[str]:
-    """Names of the files that readable records name, the records' own among them."""
+    """Names of the readable records and of the files that they name."""
     names = set()
     for path in records(root):
         names.add(path.name)
@@ -45,7 +45,7 @@ def named(root: Path) -> set[str]:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file and what it holds, without what may be left over: temporary files and locks."""
+    """Every file and its content, except temporary files and locks, which may be left over."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
@@ -64,7 +64,7 @@ def litter(root: Path) -> list[str]:
 
 
 def stage(root: Path) -> str:
-    """The stage that a sweep has come to."""
+    """The stage that a sweep has reached."""
     if not (root / "dataset.json").exists():
         return "prepare"
     if not list(root.glob("draws/*.json")):
@@ -77,7 +77,7 @@ def stage(root: Path) -> str:
 
 
 def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
-    """Names of the files that are missing, too many, or other than expected."""
+    """Names of files that are missing, unexpected or different."""
     return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
 
 

@@ -1,4 +1,4 @@
-"""Takes from a child of root's what lets root pass over the permissions of files; its own files stay its own."""
+"""Makes a child process of root respect file permissions; it keeps its own files."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ OVERRIDE, READ_AND_SEARCH = 1, 2  # capabilities(7): CAP_DAC_…
 
 
 def drop_privileges() -> None:
-    """For ``preexec_fn``: permissions of files hold from here on, for root too."""
+    """For ``preexec_fn``: from here on, file permissions apply to root as well."""
     if os.geteuid() == 0:
         library = ctypes.CDLL(None, use_errno=True)
         for capability in (OVERRIDE, READ_AND_SEARCH):
@@ -19,7 +19,7 @@ def drop_privileges() -> None:
 
 
 def may_drop() -> bool:
-    """Whether a child can be made to heed permissions."""
+    """Whether a child can be made to respect permissions."""
     child = os.fork()
     if not child:
         try:

@@ -1,4 +1,4 @@
-"""Runs the real command in a process of its own; reads the state of a directory; short and full forms of a test."""
+"""Helpers: run the real command in its own process, read a directory, and choose a test's short or full form."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs the command with its downloads pointed to a server of the test: the URLs and digests given as JSON in argv[1].
+"""Runs the command with downloads redirected to a test's server; argv[1] has URLs and digests as JSON.
 
 ``flowers`` is the URL of tf_flowers' archive with its SHA-256 and size, ``resnet50`` that of the weights' folder with
 their MD5; ``stall`` is the number of seconds without a byte after which a download is given up.

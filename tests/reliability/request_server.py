@@ -1,6 +1,6 @@
 """A server that runs command lines in forked children of one loaded process, TensorFlow excepted: dozens a second.
 
-Reads one JSON object a line (``arguments``, ``cwd``, ``env``, ``user``) and answers each with one (``code``,
+Reads one JSON object per line (``arguments``, ``cwd``, ``env``, ``user``) and answers each with one (``code``,
 ``stdout``, ``stderr``). A child that does not end in time is killed and has the code None.
 """
 

@@ -1,4 +1,4 @@
-"""Tampering with an artifacts directory: its files are changed, and their digests made to fit."""
+"""Tampers with an artifacts directory: changes files and makes their digests fit."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import h5py
 from flowernoise.store import files
 
 
-class Victim:
-    """A directory to be spoilt, and a place outside that nobody may touch."""
+class TamperedDirectory:
+    """A directory to tamper with, and a place outside it that must stay untouched."""
 
     def __init__(self, root: Path, outside: Path) -> None:
         self.root, self.outside = root, outside
@@ -41,7 +41,7 @@ class Victim:
         files.write_record(path, kind, self.body(path) | fields)
 
     def put(self, pattern: str, data: bytes, field: str = "arrays") -> None:
-        """Puts other bytes in the place of the blob that a record names, and signs both."""
+        """Replaces the blob that a record names by other bytes, and signs both."""
         record = self.only(pattern)
         old = self.body(record)[field]["name"]
         folder = record.parent if record.parent != self.root or field == "arrays" else self.root / "photos"
@@ -51,7 +51,7 @@ class Victim:
         self.change(pattern, **{field: {"name": name, "sha256": sha256, "size": len(data)}})
 
     def arrays(self, pattern: str, **changed: Callable[[h5py.File], object]) -> None:
-        """Makes some arrays of a blob anew by what is given for each; the others stay."""
+        """Replaces some arrays of a blob by what the given functions write; the others stay."""
         record = self.only(pattern)
         old = record.parent / self.body(record)["arrays"]["name"]
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Requests that cannot be meant: each is refused with its code and one line that names what is wrong.
+"""Bad requests: each is refused with its exit code and one line that names what is wrong.
 
 A request runs in a forked child of a process that has the command line loaded (short), and as the real command (full).
 """
@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fabricated import train_by_hand
 from tests.reliability.real_command import flowernoise
-from tests.test_structure import COMMANDS, train_by_hand
+from tests.test_structure import COMMANDS
 
 CLASSES = ("daisy", "roses", "tulips")
 NOBODY = 65534
@@ -49,7 +50,7 @@ def wrong_values(stage: str, command: str, option: str, values: str, *more: str,
     return [ask(stage, value, command, *more, option, value, code=code) for value in values.split()]
 
 
-COUNTS = f"0 -1 1.5 1e3 {BIG} nan inf many ५ 1_0 0x1 --"  # no count, whatever is counted
+COUNTS = f"0 -1 1.5 1e3 {BIG} nan inf many ५ 1_0 0x1 --"  # not a count of anything
 NUMBERS = "nan inf 1e400 -1 x ५ 0_1 --"
 REQUESTS: tuple[Request, ...] = (
     # commands and options that are none

@@ -1,4 +1,4 @@
-"""Several sweeps at once in one directory: the union of all, each run trained once, conflicts told."""
+"""Several sweeps at once in one directory: they make the union, train each run once, and report conflicts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from flowernoise.store import claims
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.layout import Layout
 from tests.reliability import integrity
-from tests.reliability.command_server import SAME_CODE, Before, Warm, warm
+from tests.reliability.command_server import SAME_CODE, Before, CommandServer
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import flowernoise, short_and_full
 from tests.timing import assert_in_time, may_be_late
@@ -37,18 +37,14 @@ SLOW: Before = ("fault_injection", "slow_training", {"seconds": 0.3})
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("stand-ins") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("source") / "photos", 60)
 
 
-def together(commands: Warm, photos: Path, work: Path, number: int, before: Before | None) -> tuple[list[str], int]:
-    """Runs ``number`` sweeps at once, each with a loss of its own and one that all have.
+def together(
+    commands: CommandServer, photos: Path, work: Path, number: int, before: Before | None
+) -> tuple[list[str], int]:
+    """Runs ``number`` sweeps at once; each has a loss of its own and one that all share.
 
     Returns:
         what ended badly, and how many runs were trained by all of them.
@@ -60,23 +56,25 @@ def together(commands: Warm, photos: Path, work: Path, number: int, before: Befo
         children.append(commands.start(*sweep, cwd=work, before=before))
         time.sleep(chance.uniform(0, 0.2))
     ended = [child.wait() for child in children]
-    trained = sum(int(number) for each in ended for number in re.findall(r"^(\d+) runs trained", each.stderr, re.M))
+    trained = sum(
+        int(number) for each in ended for number in re.findall(r"^(?:train: )?(\d+) runs trained", each.stderr, re.M)
+    )
     return [f"exit {each.returncode}: {each.stderr}" for each in ended if each.returncode != 0], trained
 
 
 def there(artifacts: Path) -> int:
-    """How many runs are there."""
+    """How many runs exist."""
     return len(Artifacts(artifacts).runs())
 
 
 @pytest.mark.parametrize("locks", ["working", "useless"])
 @pytest.mark.parametrize("number", [2, 8])
 @short_and_full(1, 13)
-def test_sweeps_at_once_make_the_union(
+def test_simultaneous_sweeps_make_the_union(
     count: int,
     number: int,
     locks: str,
-    commands: Warm,
+    commands: CommandServer,
     photos: Path,
     tmp_path: Path,
     measured: Callable[[str], None],
@@ -115,7 +113,7 @@ SHARED = ("--backbone", "tiny", "--epochs", 2, "--learning-rate", 0.001, "--l2",
 UNITS = 3 * 5 * 2 + 5 * 2  # losses, rates with the control, seeds; the first stages of `forward`
 
 
-def prepared(commands: Warm, photos: Path, work: Path) -> Path:
+def prepared(commands: CommandServer, photos: Path, work: Path) -> Path:
     """An artifacts directory with draws at five rates, the control among them, for two seeds."""
     base = work / "artifacts"
     for words in (("prepare", photos, "--image-size", 16), ("corrupt", "--rates", "0.1,0.2,0.3,0.4", "--seeds", 2)):
@@ -135,9 +133,9 @@ def units_in(log: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "one is killed"])
 @short_and_full(1, 20)
 def test_the_same_command_four_times_shares_the_units(
-    count: int, killed: bool, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
+    count: int, killed: bool, commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
-    """First stages among them. What is shared comes out as one sweep alone, byte for byte, whoever did what."""
+    """Includes first stages. Byte for byte, a shared sweep gives the same result as a single one."""
     base = prepared(commands, photos, tmp_path)
     train = ("train", *SHARED, "--loss", "ce", "--loss", "mae", "--loss", "forward", "-a", "artifacts")
 
@@ -178,7 +176,7 @@ def test_the_same_command_four_times_shares_the_units(
 
 
 def test_the_same_command_four_times_shares_the_shards_of_an_extraction(
-    commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
+    commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     base = prepared(commands, photos, tmp_path)
     shutil.copytree(base, tmp_path / "alone" / "artifacts")
@@ -227,7 +225,7 @@ def test_the_real_command_four_times_shares_a_sweep(tmp_path: Path, measured: Ca
         started = time.monotonic()
     assert [process.wait(timeout=300) for process in processes] == [0] * FOUR
     seconds = time.monotonic() - started
-    trained = [int(re.findall(r"^(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
+    trained = [int(re.findall(r"^(?:train: )?(\d+) runs trained", path.read_text(), re.M)[0]) for path in outputs]
     measured(f"{sum(trained)} runs by {FOUR} processes in {seconds:.1f} s: {trained}; alone {seconds_alone:.1f} s")
     assert sum(trained) == 12
     assert min(trained) >= 1
@@ -242,8 +240,8 @@ def real_command(*arguments: object, said: Path) -> subprocess.Popen[bytes]:
 
 
 @short_and_full(1, 10)
-def test_of_two_that_conflict_the_second_is_told(
-    count: int, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
+def test_the_second_of_two_conflicting_sweeps_is_refused(
+    count: int, commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     base = tmp_path / "artifacts"
     assert commands.run("prepare", photos, "--image-size", 16, "-a", base, cwd=tmp_path).returncode == 0
@@ -269,8 +267,8 @@ def test_of_two_that_conflict_the_second_is_told(
 
 @may_be_late
 @short_and_full(2, 50)
-def test_what_the_dead_have_claimed_is_taken_over_at_once(
-    count: int, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
+def test_claims_of_killed_processes_are_taken_over_at_once(
+    count: int, commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     base, slowest = tmp_path / "artifacts", 0.0
     assert commands.run("prepare", photos, "--image-size", 16, "-a", base, cwd=tmp_path).returncode == 0

@@ -1,4 +1,4 @@
-"""A crash before, within and after every write, sync, rename, unlink and mkdir: old or new, never half.
+"""A crash before, within and after every write, sync, rename, unlink and mkdir leaves the old state or the new one.
 
 Two ways. The operations of a sweep are recorded, and from them follows what can be on the disk if the power fails
 after any of them (see :mod:`disk_model`): each such state is made and looked at. And the process really ends there,
@@ -14,14 +14,14 @@ import dataclasses
 import hashlib
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from tests.reliability import file_operations, integrity
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer
 from tests.reliability.disk_model import Disk, Tree, read_tree, write_tree
 from tests.reliability.fakes import write_photos
 from tests.reliability.file_operations import Operation
@@ -50,7 +50,7 @@ class Change:
     operations: Sequence[Operation]
 
     def versions(self) -> dict[str, set[bytes]]:
-        """All that a name has ever stood for, but for temporary ones."""
+        """Every content that each name has ever had, except temporary files."""
         found: dict[str, set[bytes]] = {}
         for tree in (self.before, self.after):
             for name, data in tree.items():
@@ -66,26 +66,19 @@ class Change:
         return found
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[Warm]:
-    """Return a warm process with stand-ins for what computes."""
-    with warm("stand-ins") as warm_process:
-        yield warm_process
-
-
 @pytest.fixture(scope="module", params=CHANGES)
-def change(request: pytest.FixtureRequest, process: Warm, tmp_path_factory: pytest.TempPathFactory) -> Change:
+def change(request: pytest.FixtureRequest, commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Change:
     """Return a change of a directory, recorded."""
     first, then = CHANGES[request.param]
     folder = write_photos(tmp_path_factory.mktemp("photos"), 36)
     work, log = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("log") / "operations"
     command = ("run", folder, *then)
     if first:
-        ended = process.run("run", folder, *first, cwd=work)
+        ended = commands.run("run", folder, *first, cwd=work)
         assert ended.returncode == 0, ended.stderr
     before = read_tree(work)
     recording = ("file_operations", "record", {"root": str(work), "log": str(log)})
-    ended = process.run(*command, cwd=work, before=recording)
+    ended = commands.run(*command, cwd=work, before=recording)
     assert ended.returncode == 0, ended.stderr
     return Change(request.param, command, before, read_tree(work), file_operations.read(log))
 
@@ -126,7 +119,7 @@ def test_what_was_made_safe_stays(change: Change, measured: Callable[[str], None
 
 @short_and_full(2, EVERY)
 def test_a_power_failure_at_every_point(
-    count: int, change: Change, process: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, change: Change, commands: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     states = _sample(_states(change), LOOKED_AT * count)
     versions = change.versions()
@@ -138,7 +131,7 @@ def test_a_power_failure_at_every_point(
         write_tree(work, state.tree)
         failures += [f"{state}: {line}" for line in _looked_at(work, versions)]
         if index in resumed:
-            outcome.run_again(change, process, work, str(state))
+            outcome.run_again(change, commands, work, str(state))
         shutil.rmtree(work)
     measured(
         f"{len(change.operations)} points, {len(states)} states, {len(failures)} damaged, "
@@ -150,7 +143,7 @@ def test_a_power_failure_at_every_point(
 
 @short_and_full(2, EVERY)
 def test_a_crash_at_every_point(
-    count: int, change: Change, process: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, change: Change, commands: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     every = [
         (number, when)
@@ -166,10 +159,10 @@ def test_a_crash_at_every_point(
         work = tmp_path / f"{when} {number}"
         write_tree(work, change.before)
         crash = ("file_operations", "crash", {"root": str(work), "at": number, "when": when})
-        ended = process.run(*change.command, cwd=work, before=crash)
+        ended = commands.run(*change.command, cwd=work, before=crash)
         assert ended.returncode == 9, f"{where}: ended with {ended.returncode}"
         failures += [f"{where}: {line}" for line in _looked_at(work, versions)]
-        outcome.run_again(change, process, work, where)
+        outcome.run_again(change, commands, work, where)
         shutil.rmtree(work)
     measured(f"{len(points)} crashes, {len(failures)} damaged, {outcome}")
     failures += outcome.different
@@ -177,7 +170,7 @@ def test_a_crash_at_every_point(
 
 
 def _sample(things: Sequence[Thing], count: int) -> Sequence[Thing]:
-    """So many of the things, spread evenly over all."""
+    """A number of the things, spread evenly."""
     if count >= len(things):
         return things
     return [things[(2 * number + 1) * len(things) // (2 * count)] for number in range(count)]
@@ -185,7 +178,7 @@ def _sample(things: Sequence[Thing], count: int) -> Sequence[Thing]:
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of running the command again.
+    """The result of running the command again.
 
     A file that the change had removed, and that no record names, may be there still: it is left over, as ``status``
     says, and nothing reads it. Everything else must be as if undisturbed.
@@ -194,9 +187,9 @@ class Outcome:
     different: list[str] = dataclasses.field(default_factory=list)
     left_over: set[str] = dataclasses.field(default_factory=set)
 
-    def run_again(self, change: Change, process: Warm, work: Path, where: str) -> None:
+    def run_again(self, change: Change, commands: CommandServer, work: Path, where: str) -> None:
         """Runs a change's command again, and compares with what it did undisturbed."""
-        ended = process.run(*change.command, cwd=work)
+        ended = commands.run(*change.command, cwd=work)
         if ended.returncode != 0:
             self.different.append(f"{where}: the same command ends with {ended.returncode}: {ended.stderr.strip()}")
             return
@@ -247,7 +240,7 @@ def _states(change: Change) -> list[State]:
 
 
 def _looked_at(work: Path, versions: dict[str, set[bytes]]) -> list[str]:
-    """What is wrong with a directory after a crash."""
+    """Problems of a directory after a crash."""
     found = integrity.problems(work / "artifacts")
     for name, data in read_tree(work).items():
         if data is not None and not _is_temporary(name) and data not in versions.get(name, ()):

@@ -1,4 +1,4 @@
-"""Bytes flipped and files cut short, all that a directory holds: named, noticed before use, made again."""
+"""Flipped bytes and truncated files anywhere in a directory: they are reported, noticed before use, and repaired."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from flowernoise.progress import Silent
 from flowernoise.steps.verify import verify
 from tests.reliability import integrity
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer
 from tests.reliability.fakes import swept
 from tests.reliability.real_command import short_and_full
 
@@ -25,19 +25,13 @@ SWEEP = (
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("stand-ins") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def sweep(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sweep(commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished sweep: photos/ and artifacts/."""
     return swept(commands, tmp_path_factory.mktemp("sweep"), *SWEEP)
 
 
 @pytest.fixture(scope="module")
-def smallest(sweep: Path, commands: Warm) -> Path:
+def smallest(sweep: Path, commands: CommandServer) -> Path:
     """Return an artifacts directory of two draws and a run on each, which is verified in a moment."""
     words = [*SWEEP[: SWEEP.index("--loss")], "--seeds", 1, "--loss", "ce"]
     ended = commands.run("run", "photos", *words, "-a", "smallest", cwd=sweep)
@@ -90,7 +84,7 @@ def test_verify_names_every_damaged_file(
 
 @short_and_full(1, 12)
 def test_damage_is_noticed_before_use_and_made_good(
-    count: int, sweep: Path, commands: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, sweep: Path, commands: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     """The same sweep over a damaged directory says what is wrong, makes it again, and ends with the same bytes."""
     expected = integrity.contents(sweep / "artifacts")
@@ -133,7 +127,7 @@ def test_damage_is_noticed_before_use_and_made_good(
     ],
 )
 def test_a_single_stage_refuses_what_it_cannot_make_again(
-    command: str, pattern: str, sweep: Path, commands: Warm, tmp_path: Path
+    command: str, pattern: str, sweep: Path, commands: CommandServer, tmp_path: Path
 ) -> None:
     artifacts = tmp_path / "artifacts"
     shutil.copytree(sweep / "artifacts", artifacts)
@@ -154,7 +148,7 @@ def test_a_single_stage_refuses_what_it_cannot_make_again(
     ],
 )
 def test_repair_makes_good_what_records_describe(
-    folder: str, suffix: str, sweep: Path, commands: Warm, tmp_path: Path
+    folder: str, suffix: str, sweep: Path, commands: CommandServer, tmp_path: Path
 ) -> None:
     shutil.copytree(sweep / "artifacts", tmp_path / "artifacts")
     harmed = [
@@ -169,11 +163,11 @@ def test_repair_makes_good_what_records_describe(
     assert commands.run("compare", "--json", "-a", "artifacts", cwd=tmp_path).stdout == table
 
 
-def test_repair_reads_no_photos_that_only_a_record_names(sweep: Path, commands: Warm, tmp_path: Path) -> None:
+def test_repair_reads_no_photos_that_only_a_record_names(sweep: Path, commands: CommandServer, tmp_path: Path) -> None:
     shutil.copytree(sweep / "photos", tmp_path / "photos")
     shutil.copytree(sweep / "artifacts", tmp_path / "artifacts")
     next((tmp_path / "artifacts").glob("photos/*.tar")).unlink()
     ended = commands.run("verify", "--repair", "-a", "artifacts", cwd=tmp_path)
     assert ended.returncode == 1
-    assert "photos are taken only from where you say; run `flowernoise prepare folder:photos" in ended.stderr
+    assert "photos are read only from places that you name; run `flowernoise prepare folder:photos" in ended.stderr
     assert not list((tmp_path / "artifacts").glob("photos/*.tar"))

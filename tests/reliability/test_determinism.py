@@ -1,9 +1,9 @@
-"""The same command gives the same bytes; other block sizes and other numbers of threads the same answers."""
+"""The same command gives the same bytes; other block sizes and numbers of threads give the same predictions."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 
 from flowernoise.store.artifacts import Artifacts
 from tests.reliability import integrity
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import short_and_full
 
@@ -23,19 +23,13 @@ CLOSE = 1e-5  # in probability
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("real") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("source") / "photos", 60)
 
 
 @short_and_full(2, 10)
 def test_the_same_command_gives_the_same_bytes(
-    count: int, commands: Warm, photos: Path, tmp_path: Path, measured: Callable[[str], None]
+    count: int, real_commands: CommandServer, photos: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     found, tables = [], []
     sweep = SWEEP if count > 2 else (*COMMON, "--loss", "ce", "--loss", "peer")  # each loss takes seconds to compile
@@ -44,10 +38,10 @@ def test_the_same_command_gives_the_same_bytes(
         work.mkdir()
         surroundings = {"PYTHONHASHSEED": str(attempt), "TZ": ("UTC", "Asia/Tokyo")[attempt % 2], "LC_ALL": "C"}
         for words in (("run", photos, *sweep), ("preview", "--quiet"), ("plot", "--quiet"), ("report", "--quiet")):
-            ended = commands.run(*words, "-a", "artifacts", cwd=work, env=surroundings)
+            ended = real_commands.run(*words, "-a", "artifacts", cwd=work, env=surroundings)
             assert ended.returncode == 0, ended.stderr
         forms = [
-            commands.run("compare", "--format", form, "-a", "artifacts", cwd=work, env=surroundings).stdout
+            real_commands.run("compare", "--format", form, "-a", "artifacts", cwd=work, env=surroundings).stdout
             for form in ("table", "json", "csv", "markdown")
         ]
         found.append(integrity.contents(work / "artifacts"))
@@ -78,18 +72,18 @@ def answers(artifacts: Path) -> dict[str, np.ndarray]:
 def test_other_blocks_and_threads_give_the_same_answers(
     other: tuple[object, ...],
     environment: dict[str, str],
-    commands: Warm,
+    real_commands: CommandServer,
     photos: Path,
     tmp_path: Path,
     measured: Callable[[str], None],
 ) -> None:
     """Of single grid points: between near ties of a grid the smallest difference may decide."""
     plain, changed = tmp_path / "plain", tmp_path / "changed"
-    assert commands.run("run", photos, *SWEEP, *ONE_POINT, "-a", plain, cwd=tmp_path).returncode == 0
+    assert real_commands.run("run", photos, *SWEEP, *ONE_POINT, "-a", plain, cwd=tmp_path).returncode == 0
     shutil.copytree(plain, changed)
     shutil.rmtree(changed / "runs")  # the features stay
     train = ("train", *SWEEP[SWEEP.index("--backbone") : SWEEP.index("--rates")], *SWEEP[SWEEP.index("--epochs") :])
-    ended = commands.run(*train, *ONE_POINT, *other, "-a", changed, cwd=tmp_path, env=environment)
+    ended = real_commands.run(*train, *ONE_POINT, *other, "-a", changed, cwd=tmp_path, env=environment)
     assert ended.returncode == 0, ended.stderr
     before, after = answers(plain), answers(changed)
     assert before.keys() == after.keys()

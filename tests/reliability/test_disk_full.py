@@ -1,4 +1,4 @@
-"""A disk that fills up, loses its inodes, becomes read-only or breaks: one line, nothing lost, no litter.
+"""A disk that fills up, runs out of inodes, becomes read-only or breaks: one error line, nothing lost, no litter.
 
 The disk is a small tmpfs, of a size at which just one file of one stage no longer fits. Where this may not be mounted,
 only what is injected is tested.
@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability import file_operations, integrity
-from tests.reliability.command_server import SAME_CODE, Ended, Warm, warm
+from tests.reliability.command_server import SAME_CODE, CommandServer, Ended, command_server
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import short_and_full
 
@@ -118,7 +118,7 @@ class Sweep:
         return [file for file in self.files if STAGES.index(file.stage) < STAGES.index(stage)]
 
 
-def make_sweep(process: Warm, scratch: Path) -> Sweep:
+def make_sweep(process: CommandServer, scratch: Path) -> Sweep:
     """Runs the sweep undisturbed."""
     command = ("run", write_photos(scratch / "photos", 36), *SWEEP)
     work = scratch / "undisturbed"
@@ -170,16 +170,9 @@ def full_disks(sweep: Sweep, count: int) -> list[Full]:
 
 
 @pytest.fixture(scope="module")
-def stand_ins() -> Iterator[Warm]:
-    """Return a warm process with stand-ins for what computes."""
-    with warm("stand-ins") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def sweep(stand_ins: Warm, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+def sweep(commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """Return a sweep in which stand-ins have computed."""
-    return make_sweep(stand_ins, tmp_path_factory.mktemp("sweep"))
+    return make_sweep(commands, tmp_path_factory.mktemp("sweep"))
 
 
 FEW = 5
@@ -188,10 +181,10 @@ REFUSED = ("sync", "rename", "create", "write", "mkdir")
 
 @short_and_full(3, 20)
 def test_a_full_disk(
-    count: int, stand_ins: Warm, tmp_path: Path, disk: TemporaryDisk, measured: Callable[[str], None]
+    count: int, commands: CommandServer, tmp_path: Path, disk: TemporaryDisk, measured: Callable[[str], None]
 ) -> None:
     """In the short form stand-ins compute, in the full one TensorFlow."""
-    with warm("real") if count > FEW else contextlib.nullcontext(stand_ins) as process:
+    with command_server("real") if count > FEW else contextlib.nullcontext(commands) as process:
         sweep = make_sweep(process, tmp_path)
         stages: Counter[str] = Counter()
         failures: list[str] = []
@@ -215,26 +208,26 @@ def test_a_full_disk(
     "full",
     [pytest.param(0, id="nothing there"), pytest.param(-2, id="all but the evaluation there", marks=pytest.mark.slow)],
 )
-def test_no_inodes(full: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
+def test_no_inodes(full: int, sweep: Sweep, commands: CommandServer, disk: TemporaryDisk) -> None:
     there = list(sweep.files)[:full] if full else []
     folders = {Path(file.name).parent for file in there} - {Path()}
     disk.mount(size=ROOM, nr_inodes=2 + len(there) + len(folders))
     put(disk.path / "artifacts", there)
     before = state_of(disk.path / "artifacts")
-    failures = refused(stand_ins.run(*sweep.command, cwd=disk.path), NO_SPACE, "artifacts")
+    failures = refused(commands.run(*sweep.command, cwd=disk.path), NO_SPACE, "artifacts")
     failures += spoilt(disk.path / "artifacts", before)
     disk.change(nr_inodes=1000)
-    failures += gone_on(stand_ins.run(*sweep.command, cwd=disk.path), disk.path / "artifacts", sweep)
+    failures += gone_on(commands.run(*sweep.command, cwd=disk.path), disk.path / "artifacts", sweep)
     assert not failures, "\n".join(failures)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("there", [3, 7, 20])
-def test_read_only_in_the_middle(there: int, sweep: Sweep, stand_ins: Warm, disk: TemporaryDisk) -> None:
+def test_read_only_in_the_middle(there: int, sweep: Sweep, commands: CommandServer, disk: TemporaryDisk) -> None:
     for seconds in (0.05, 0.2, 0.8):  # on a busy machine the sweep may end before the disk can be changed
         disk.mount(size=ROOM)
         slowly = ("file_operations", "slow", {"root": str(disk.path), "seconds": seconds})
-        child = stand_ins.start(*sweep.command, cwd=disk.path, before=slowly)
+        child = commands.start(*sweep.command, cwd=disk.path, before=slowly)
         while len(state_of(disk.path)) < there:
             time.sleep(0.001)
         disk.change("ro")
@@ -247,13 +240,13 @@ def test_read_only_in_the_middle(there: int, sweep: Sweep, stand_ins: Warm, disk
     failures = refused(ended, READ_ONLY, "artifacts")
     # A temporary file that was there at that moment cannot be removed.
     failures += [line for line in spoilt(disk.path / "artifacts", before) if not line.endswith(".tmp is litter")]
-    failures += gone_on(stand_ins.run(*sweep.command, cwd=disk.path), disk.path / "artifacts", sweep)
+    failures += gone_on(commands.run(*sweep.command, cwd=disk.path), disk.path / "artifacts", sweep)
     assert not failures, "\n".join(failures)
 
 
 @short_and_full(1, 12)
 def test_an_error_from_the_disk(
-    count: int, sweep: Sweep, stand_ins: Warm, tmp_path: Path, measured: Callable[[str], None]
+    count: int, sweep: Sweep, commands: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     """Of each kind of operation so many are refused, spread over the sweep, with an error of input and output or quota.
 
@@ -263,7 +256,7 @@ def test_an_error_from_the_disk(
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     recording = ("file_operations", "record", {"root": str(undisturbed), "log": str(log)})
-    assert stand_ins.run(*sweep.command, cwd=undisturbed, before=recording).returncode == 0
+    assert commands.run(*sweep.command, cwd=undisturbed, before=recording).returncode == 0
     kinds = Counter(each.kind for each in file_operations.read(log) if "comparisons" not in each.path)
     failures: list[str] = []
     chosen = [
@@ -276,10 +269,10 @@ def test_an_error_from_the_disk(
         work = tmp_path / f"{kind} {number}"
         work.mkdir()
         where = {"root": str(work), "kind": kind, "number": number, "errno": error}
-        ended = stand_ins.run(*sweep.command, cwd=work, before=("file_operations", "fail", where))
+        ended = commands.run(*sweep.command, cwd=work, before=("file_operations", "fail", where))
         found = refused(ended, os.strerror(error), "artifacts")
         found += spoilt(work / "artifacts", {})
-        found += gone_on(stand_ins.run(*sweep.command, cwd=work), work / "artifacts", sweep)
+        found += gone_on(commands.run(*sweep.command, cwd=work), work / "artifacts", sweep)
         failures += [f"{kind} {number}, {os.strerror(error)}: {line}" for line in found]
         shutil.rmtree(work)
     measured(f"{len(chosen)} refused operations, {len(failures)} not as they should be")
@@ -299,7 +292,7 @@ OUTPUTS: dict[str, tuple[object, ...]] = {
     "name", [pytest.param(name, marks=[] if name in ("compare", "export") else [pytest.mark.slow]) for name in OUTPUTS]
 )
 def test_an_output_onto_a_full_disk(
-    name: str, sweep: Sweep, stand_ins: Warm, tmp_path: Path, disk: TemporaryDisk
+    name: str, sweep: Sweep, commands: CommandServer, tmp_path: Path, disk: TemporaryDisk
 ) -> None:
     put(tmp_path / "artifacts", sweep.files)
     disk.mount(size=3 * PAGE)
@@ -308,7 +301,7 @@ def test_an_output_onto_a_full_disk(
     if target.suffix:
         target.write_bytes(b"what was there")
     before = state_of(disk.path)
-    ended = stand_ins.run(*OUTPUTS[name], target, "-a", "artifacts", "--quiet", cwd=tmp_path)
+    ended = commands.run(*OUTPUTS[name], target, "-a", "artifacts", "--quiet", cwd=tmp_path)
     assert not refused(ended, NO_SPACE, str(target))
     assert state_of(disk.path) == before
 
@@ -335,7 +328,7 @@ def test_no_room_for_temporary_files_while_features_are_extracted(tmp_path: Path
     """OpenVINO converts a network through files in TMPDIR, if through any."""
     disk.mount(size=PAGE)
     (disk.path / "filler").write_bytes(bytes(PAGE))
-    with warm("real") as process:
+    with command_server("real") as process:
         sweep = make_sweep(process, tmp_path / "sweep")
         put(tmp_path / "artifacts", sweep.before("features"))
         ended = process.run(*sweep.command, cwd=tmp_path, env={"TMPDIR": str(disk.path)})
@@ -368,7 +361,7 @@ def refused(ended: Ended, reason: str, path: str) -> list[str]:
     found = []
     if ended.returncode != 1:
         found.append(f"ended with {ended.returncode}")
-    lines = ended.stderr.splitlines()
+    lines = ended.lines
     if len(lines) != 1 or not lines[0].startswith("error: "):
         return [*found, f"not one line that begins with error: {ended.stderr!r}"]
     found += [f"no {part!r} in {lines[0]!r}" for part in (reason, path) if part not in lines[0]]

@@ -1,4 +1,4 @@
-"""Whatever stands in specs, lists, tables and records: it is read, or refused by one of our errors."""
+"""Any text in specs, lists, tables and records is either read or refused with one of our errors."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Artifacts directories whose maker means harm: refused in one line, in time and memory, and nothing outside touched.
+"""Hostile artifacts directories: refused in one line, within time and memory limits; nothing outside is touched.
 
 Everything is signed as the program itself would: records carry a digest that fits, and name blobs by theirs.
 """
@@ -11,7 +11,7 @@ import os
 import pickle
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from flowernoise.store import files
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer
 from tests.reliability.fakes import swept
-from tests.reliability.tampering import Victim
+from tests.reliability.tampering import TamperedDirectory
 from tests.timing import assert_in_time, may_be_late
 
 SECONDS, MEGABYTES = 2.0, 200
@@ -33,13 +33,7 @@ SWEEP = (
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("stand-ins") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def sweep(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sweep(commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return swept(commands, tmp_path_factory.mktemp("sweep"), *SWEEP) / "artifacts"
 
 
@@ -81,10 +75,10 @@ def npy(path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def virtual(victim: Victim) -> Callable[[h5py.File], object]:
+def virtual(tampered: TamperedDirectory) -> Callable[[h5py.File], object]:
     def make(file: h5py.File) -> None:
         layout = h5py.VirtualLayout((1, 28), "u1")
-        layout[:] = h5py.VirtualSource(str(victim.outside / "secret.h5"), "x", (1, 28))
+        layout[:] = h5py.VirtualSource(str(tampered.outside / "secret.h5"), "x", (1, 28))
         file.create_virtual_dataset("train_labels", layout)
 
     return make
@@ -98,8 +92,8 @@ def vast(file: h5py.File) -> None:
     file.create_dataset("train_labels", (1, 2**35), dtype="u1")
 
 
-def outside_file(victim: Victim) -> Callable[[h5py.File], object]:
-    storage = [(str(victim.outside / "secret.bin"), 0, 28)]
+def outside_file(tampered: TamperedDirectory) -> Callable[[h5py.File], object]:
+    storage = [(str(tampered.outside / "secret.bin"), 0, 28)]
     return lambda file: file.create_dataset("train_labels", (1, 28), "u1", external=storage)
 
 
@@ -111,7 +105,7 @@ def reordered(body: dict[str, Any]) -> bytes:
     return json.dumps(dict(reversed(body.items()))).encode()
 
 
-Spoil = Callable[[Victim], object]
+Spoil = Callable[[TamperedDirectory], object]
 NPY_BOMB = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (34359738368,)}"
 DRAWS, RUNS = "draws/*.json", "runs/*.json"
 SECRET = {"name": "", "sha256": "0" * 64, "size": 28}
@@ -219,13 +213,13 @@ KINDS: dict[str, tuple[str, Spoil]] = {
 }
 
 
-def _body(victim: Victim, pattern: str = DRAWS) -> bytes:
-    data = victim.only(pattern).read_bytes()
+def _body(tampered: TamperedDirectory, pattern: str = DRAWS) -> bytes:
+    data = tampered.only(pattern).read_bytes()
     return data[data.index(b'"body": ') + 8 : -2]
 
 
-def _with(victim: Victim, old: bytes, new: bytes, pattern: str = DRAWS) -> bytes:
-    body = _body(victim, pattern)
+def _with(tampered: TamperedDirectory, old: bytes, new: bytes, pattern: str = DRAWS) -> bytes:
+    body = _body(tampered, pattern)
     assert old in body
     at = body.index(old)
     end = at + len(old)
@@ -234,47 +228,47 @@ def _with(victim: Victim, old: bytes, new: bytes, pattern: str = DRAWS) -> bytes
     return body[:at] + new + body[end:]
 
 
-def _with_name(victim: Victim, name: str) -> bytes:
-    old = victim.body(victim.only(DRAWS))["arrays"]["name"]
-    return _with(victim, f'"{old}"'.encode(), f'"{name}"'.encode())
+def _with_name(tampered: TamperedDirectory, name: str) -> bytes:
+    old = tampered.body(tampered.only(DRAWS))["arrays"]["name"]
+    return _with(tampered, f'"{old}"'.encode(), f'"{name}"'.encode())
 
 
-def _twice(victim: Victim) -> bytes:
-    return b'{"dataset": "another", ' + _body(victim).lstrip()[1:]
+def _twice(tampered: TamperedDirectory) -> bytes:
+    return b'{"dataset": "another", ' + _body(tampered).lstrip()[1:]
 
 
-def _nan_features(victim: Victim) -> None:
-    record = victim.only("features/*.json")
-    (ref,) = victim.body(record)["shards"]
+def _nan_features(tampered: TamperedDirectory) -> None:
+    record = tampered.only("features/*.json")
+    (ref,) = tampered.body(record)["shards"]
     with h5py.File(record.parent / ref["name"]) as file:
         features = file["features"][()]
     features[3] = np.nan
     new = files.write_arrays(record.parent, ref["name"].rpartition("-")[0], {"features": features})
-    victim.change("features/*.json", shards=[{"name": new.name, "sha256": new.sha256, "size": new.size}])
+    tampered.change("features/*.json", shards=[{"name": new.name, "sha256": new.sha256, "size": new.size}])
     (record.parent / ref["name"]).unlink()
 
 
-def _nan_probabilities(victim: Victim) -> None:
+def _nan_probabilities(tampered: TamperedDirectory) -> None:
     def spoil(file: h5py.File) -> None:
-        with h5py.File(next(iter(victim.root.glob("runs/*.h5")))) as before:
+        with h5py.File(next(iter(tampered.root.glob("runs/*.h5")))) as before:
             values = before["test_probabilities"][()]
         file["test_probabilities"] = values * np.nan
 
-    (victim.root / "evaluation.json").unlink()
-    victim.arrays(RUNS, test_probabilities=spoil)
+    (tampered.root / "evaluation.json").unlink()
+    tampered.arrays(RUNS, test_probabilities=spoil)
 
 
-def _link_folder(victim: Victim) -> None:
-    shutil.move(victim.root / "draws", victim.outside / "draws")
-    (victim.root / "draws").symlink_to(victim.outside / "draws")
+def _link_folder(tampered: TamperedDirectory) -> None:
+    shutil.move(tampered.root / "draws", tampered.outside / "draws")
+    (tampered.root / "draws").symlink_to(tampered.outside / "draws")
 
 
-def _index(victim: Victim, **changed: int) -> None:
-    dataset = victim.body(victim.only("dataset.json"))
-    path = victim.root / "photos" / dataset["index"]["name"]
+def _index(tampered: TamperedDirectory, **changed: int) -> None:
+    dataset = tampered.body(tampered.only("dataset.json"))
+    path = tampered.root / "photos" / dataset["index"]["name"]
     head, first, *rest = path.read_text().splitlines()
     cells = dict(zip(head.split(","), first.split(","), strict=True)) | {k: str(v) for k, v in changed.items()}
-    victim.put("dataset.json", "\n".join([head, ",".join(cells.values()), *rest, ""]).encode(), field="index")
+    tampered.put("dataset.json", "\n".join([head, ",".join(cells.values()), *rest, ""]).encode(), field="index")
 
 
 REBUILDS = ("NaN among features",)  # what is only a cache is named and made again
@@ -282,8 +276,8 @@ REBUILDS = ("NaN among features",)  # what is only a cache is named and made aga
 
 @may_be_late
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_means_harm_is_refused(
-    kind: str, sweep: Path, commands: Warm, tmp_path: Path, seconds: list[float]
+def test_hostile_artifacts_are_refused(
+    kind: str, sweep: Path, commands: CommandServer, tmp_path: Path, seconds: list[float]
 ) -> None:
     command, spoil = KINDS[kind]
     outside = tmp_path / "outside"
@@ -293,7 +287,7 @@ def test_what_means_harm_is_refused(
     with h5py.File(outside / "secret.h5", "w") as file:
         file["x"] = np.zeros((1, 28), dtype=np.uint8)
     shutil.copytree(sweep, tmp_path / "artifacts")
-    spoil(Victim(tmp_path / "artifacts", outside))
+    spoil(TamperedDirectory(tmp_path / "artifacts", outside))
     before = {path: path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]}
     watch = ("fault_injection", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
     words = command.split() + (["--backbone", "tiny", "--epochs", "2"] if command == "train" else [])
@@ -320,14 +314,14 @@ def test_enough_kinds_were_tried(seconds: list[float], measured: Callable[[str],
 
 @may_be_late
 @pytest.mark.parametrize("kind", KINDS)
-def test_verify_names_what_means_harm(kind: str, sweep: Path, commands: Warm, tmp_path: Path) -> None:
+def test_verify_names_hostile_artifacts(kind: str, sweep: Path, commands: CommandServer, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.bin").write_bytes(bytes(28))
     (outside / "secret.json").write_bytes(b"{}")
     (outside / "secret.h5").write_bytes(b"")
     shutil.copytree(sweep, tmp_path / "artifacts")
-    KINDS[kind][1](Victim(tmp_path / "artifacts", outside))
+    KINDS[kind][1](TamperedDirectory(tmp_path / "artifacts", outside))
     watch = ("fault_injection", "little_memory", {"megabytes": MEGABYTES, "outside": str(outside)})
     ended = commands.run("verify", "-a", "artifacts", cwd=tmp_path, before=watch)
     assert ended.returncode == 1, ended

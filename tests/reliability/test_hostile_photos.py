@@ -1,4 +1,4 @@
-"""Photos from strangers: bombs, files that are no photos, names and files of all kinds in a folder of photos."""
+"""Photos from strangers: bombs, files that are not photos, and strange names and files in a folder of photos."""
 
 import json
 import os
@@ -92,7 +92,7 @@ def unreadable(artifacts: Path) -> dict[str, str]:
     return {problem["path"]: problem["reason"] for problem in body["unreadable"]}
 
 
-def test_a_folder_full_of_them_is_prepared_and_they_are_set_apart(
+def test_hostile_photos_in_a_folder_are_set_apart(
     hostile: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     plain = good_photos(tmp_path / "plain")
@@ -118,7 +118,7 @@ def test_a_folder_full_of_them_is_prepared_and_they_are_set_apart(
     )
 
 
-def test_a_class_of_nothing_else_is_an_error_of_one_line(hostile: Path, tmp_path: Path) -> None:
+def test_a_class_of_only_hostile_photos_is_a_one_line_error(hostile: Path, tmp_path: Path) -> None:
     source = good_photos(tmp_path / "photos", ("daisy",))
     (source / "roses").mkdir()
     for file, (_, readable, _) in zip(sorted(hostile.iterdir()), all_kinds(), strict=True):
@@ -151,7 +151,7 @@ def test_nothing_in_a_photo_is_run(text: str, tmp_path: Path) -> None:
 # Files that are none
 
 
-def test_what_is_no_regular_file_is_unreadable_and_waited_for_by_nobody(tmp_path: Path) -> None:
+def test_other_than_regular_files_are_unreadable_and_never_waited_for(tmp_path: Path) -> None:
     source = good_photos(tmp_path / "photos")
     daisy = source / "daisy"
     os.mkfifo(daisy / "pipe.jpg")
@@ -181,7 +181,7 @@ def test_what_is_no_regular_file_is_unreadable_and_waited_for_by_nobody(tmp_path
         (f"daisy/{name}.jpg", "a link out of the source") for name in ("zero", "random", "tty", "memory")
     }
     for name in ("pipe", "socket"):
-        assert reasons[f"daisy/{name}.jpg"] == "no regular file"
+        assert reasons[f"daisy/{name}.jpg"] == "not a regular file"
     # Links to photos in a folder of one's own are read; here both hold what another photo holds.
     assert result["found"] == 20 + 4 + 2
 

@@ -1,7 +1,8 @@
-"""``kill -9`` at random moments of a sweep: nothing finished is lost, and the same command ends as if undisturbed."""
+"""``kill -9`` at random moments of a sweep: finished work is kept, and the same command then ends as if undisturbed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability import integrity
-from tests.reliability.command_server import SAME_CODE, Ended, Warm, warm
+from tests.reliability.command_server import SAME_CODE, CommandServer, Ended, command_server
 from tests.reliability.fakes import write_photos
 from tests.reliability.real_command import flowernoise, short_and_full
 
@@ -39,7 +40,7 @@ Start = Callable[[Path], tuple[int, Callable[[], int]]]  # in a directory: its p
 
 
 class Kills:
-    """Kills a command again and again, and keeps count of what came of it."""
+    """Kills a command again and again, and counts the outcomes."""
 
     def __init__(self, tmp_path: Path, command: Sequence[object], run: Callable[..., Ended]) -> None:
         self.tmp_path, self.command, self._run = tmp_path, command, run
@@ -145,8 +146,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("photos"), 60)
 
 
-def kill_forked(kills: Kills, process: Warm, count: int) -> None:
-    """Kills a command of the warm process at ``count`` moments."""
+def kill_forked(kills: Kills, process: CommandServer, count: int) -> None:
+    """Kills a command of the command server at ``count`` moments."""
 
     def start(work: Path) -> tuple[int, Callable[[], int]]:
         child = process.start(*kills.command, "-a", "artifacts", cwd=work)
@@ -157,9 +158,11 @@ def kill_forked(kills: Kills, process: Warm, count: int) -> None:
 
 
 @short_and_full(3, 200)
-def test_a_sweep_of_heads(count: int, tmp_path: Path, photos: Path, measured: Callable[[str], None]) -> None:
+def test_a_sweep_of_heads(
+    count: int, commands: CommandServer, tmp_path: Path, photos: Path, measured: Callable[[str], None]
+) -> None:
     """In the short form stand-ins compute, in the full one TensorFlow."""
-    with warm("real" if count > FEW else "stand-ins") as process:
+    with command_server("real") if count > FEW else contextlib.nullcontext(commands) as process:
         kills = Kills(tmp_path, ("run", photos, *FEATURES), process.run)
         kill_forked(kills, process, count)
     measured(kills.summary())
@@ -171,7 +174,7 @@ def test_a_sweep_of_heads(count: int, tmp_path: Path, photos: Path, measured: Ca
 
 @pytest.mark.slow
 def test_fine_tuning(tmp_path: Path, photos: Path, measured: Callable[[str], None]) -> None:
-    with warm("real") as process:
+    with command_server("real") as process:
         kills = Kills(tmp_path, ("run", photos, *FINETUNE), process.run)
         kill_forked(kills, process, 10)
     measured(kills.summary())

@@ -1,4 +1,4 @@
-"""No network, a bad network, downloads that break, data sets and weights that are damaged, and silence when offline."""
+"""Missing or bad network, broken downloads, damaged data sets and weights, and commands that need no network."""
 
 import gc
 import hashlib
@@ -37,7 +37,7 @@ NOWHERE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:
 
 # What a server does wrong, and what is told of it.
 WRONGS = {
-    "404": "answers 404",
+    "404": "returns status 404",
     "500": "answers 500",
     "silent": "reached|does not answer",
     "slow start": "no byte came for",
@@ -258,7 +258,7 @@ def test_cached_weights_that_are_damaged_are_fetched_again_or_named(
     if damage == "removed":
         cached.unlink()
     weights_server.kind = "404"
-    with pytest.raises(FlowernoiseError, match="answers 404"):
+    with pytest.raises(FlowernoiseError, match="returns status 404"):
         backbones.resnet50()
     weights_server.kind = "good"
     assert backbones.resnet50().weights_digest == hashlib.sha256(weights_server.content).hexdigest()
@@ -279,7 +279,7 @@ def test_weights_cut_short_by_a_kill_are_never_taken_for_the_whole(
         process.communicate()
     assert (tmp_path / "models" / RESNET50_FILE).is_file()  # half of it, under the name of the whole
     weights_server.kind = "404"
-    with pytest.raises(FlowernoiseError, match="answers 404"):
+    with pytest.raises(FlowernoiseError, match="returns status 404"):
         backbones.resnet50()
 
 
@@ -467,7 +467,7 @@ def test_flipped_bytes_of_records_are_noticed(count: int, prepared: Path, measur
     assert noticed == count
 
 
-def test_a_data_directory_that_is_none(tmp_path: Path) -> None:
+def test_a_data_directory_that_is_not_a_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for data_dir in (tmp_path / "missing", tmp_path / "file", tmp_path):
         finished = flowernoise("prepare", "tf_flowers", "--data-dir", data_dir, "-a", tmp_path / "a", env=NOWHERE)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at any moment: the exit code, in time, one line, nothing left behind, and the sweep goes on."""
+"""SIGINT and SIGTERM at any moment: exit code, one line, a quick end, nothing left behind, and the sweep goes on."""
 
 import itertools
 import os
@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.reliability.real_command import flowernoise, short_and_full, state
+from tests.reliability.command_server import CommandServer, without_wait
+from tests.reliability.real_command import short_and_full, state
 from tests.timing import assert_in_time, may_be_late
 
 SWEEP = (
@@ -22,7 +23,7 @@ SWEEP = (
 WORDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
 IN_TIME = 2.0  # seconds from the signal to the end
 A_SWEEP = 5  # signals to one sweep at most, each to the command that goes on where the last was stopped
-START = 2.5  # seconds: photos, draws, imports; the moments of the short form
+START = 2.5  # seconds: imports, photos, draws; the moments of the short form
 KEPT = ("runs", "draws", "features", "photos")
 
 
@@ -31,13 +32,14 @@ def kept(artifacts: Path) -> dict[str, bytes]:
     return {path: data for path, data in state(artifacts).items() if path.split("/")[0] in KEPT}
 
 
-def shown(artifacts: Path) -> str:
+def shown(commands: CommandServer, artifacts: Path) -> bytes:
     """The comparison, without the directory's name."""
-    return flowernoise("compare", "--json", "-a", artifacts).stdout.replace(str(artifacts), "ARTIFACTS")
+    compared = commands.run("compare", "--json", "-a", artifacts, cwd=artifacts)
+    return compared.stdout.replace(str(artifacts).encode(), b"ARTIFACTS")
 
 
 def wait_for_main(process: subprocess.Popen[str]) -> None:
-    """Returns once the process heeds SIGTERM, which Python by itself does not: ``main()`` has begun."""
+    """Returns once the process handles SIGTERM, which shows that ``main()`` has begun."""
     heeds = 1 << (signal.SIGTERM - 1)
     while process.poll() is None:
         caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
@@ -60,12 +62,13 @@ def stopped_after(artifacts: Path, number: signal.Signals, moment: float, enviro
     sent = time.monotonic()
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
+    stderr = without_wait(stderr)
     took = time.monotonic() - sent
     if process.returncode == 0:
         assert (stderr, "majority" in stdout) == ("", True)
         return None
     code, word = WORDS[number]
-    line = f"error: {word}; what is finished is kept, the same command goes on from there\n"
+    line = f"error: {word}; finished work is kept, the same command goes on from there\n"
     assert (process.returncode, stderr) == (code, line), stderr
     assert_in_time(took, IN_TIME)
     assert [path for path in state(artifacts) if path.endswith(".tmp")] == []
@@ -75,15 +78,15 @@ def stopped_after(artifacts: Path, number: signal.Signals, moment: float, enviro
 @may_be_late
 @short_and_full(2, 50)
 def test_a_signal_at_any_moment_ends_it_in_time_and_the_same_command_goes_on(
-    count: int, tmp_path: Path, measured: Callable[[str], None]
+    count: int, real_commands: CommandServer, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     short = count < A_SWEEP
     environment = {"FLOWERNOISE_ENGINE": "keras"} if short else {}  # OpenVINO's conversion takes 5 s
-    started = time.monotonic()
-    assert flowernoise(*SWEEP, "-a", tmp_path / "whole", env=environment).returncode == 0
-    whole_sweep = START if short else time.monotonic() - started
+    whole = real_commands.run(*SWEEP, "-a", tmp_path / "whole", cwd=tmp_path, env=environment)
+    assert whole.returncode == 0, whole.stderr
+    whole_sweep = START if short else START + whole.seconds
     latest = {True: whole_sweep, False: whole_sweep}  # of a fresh sweep, and of one that goes on
-    files, table = kept(tmp_path / "whole"), shown(tmp_path / "whole")
+    files, table = kept(tmp_path / "whole"), shown(real_commands, tmp_path / "whole")
     chance, artifacts, words = random.Random(count), tmp_path / "again and again", itertools.cycle(WORDS)
     in_time: list[float] = []
     too_late = 0
@@ -96,9 +99,9 @@ def test_a_signal_at_any_moment_ends_it_in_time_and_the_same_command_goes_on(
         else:
             in_time.append(took)
         if took is None or len(in_time) % A_SWEEP == 0 or len(in_time) == count:
-            assert flowernoise(*SWEEP, "-a", artifacts, env=environment).returncode == 0
+            assert real_commands.run(*SWEEP, "-a", artifacts, cwd=tmp_path, env=environment).returncode == 0
             assert kept(artifacts) == files
-            assert shown(artifacts) == table
+            assert shown(real_commands, artifacts) == table
             shutil.rmtree(artifacts)
     measured(
         f"{count} signals before the end, {too_late} more after it: at most {max(in_time):.2f} s to the end, each "

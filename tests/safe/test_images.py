@@ -67,7 +67,7 @@ def test_each_format_gives_its_colours_where_they_are(form: str, options: dict[s
 
 @pytest.mark.parametrize("form", ["PPM", "ICO"])
 def test_formats_that_are_unknown_here_are_refused_even_where_pillow_reads_them(form: str) -> None:
-    with pytest.raises(UnreadablePhotoError, match="no JPEG, PNG, WEBP or BMP image"):
+    with pytest.raises(UnreadablePhotoError, match="not a JPEG, PNG, WEBP or BMP image"):
         decode(encoded(four_colours(), form), 8)
 
 

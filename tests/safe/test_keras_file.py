@@ -80,7 +80,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "is not a ZIP file"),
     "text": (lambda _: b"no model" * 100, "is not a ZIP file"),
     "truncated": (lambda data: data[:-30], "is not a ZIP file"),
-    "many files": (lambda _: many_files(), "is not a ZIP file of few files"),
+    "many files": (lambda _: many_files(), "it holds too many files"),
     "compressed": (lambda data: zipped(data, zipfile.ZIP_DEFLATED), "is compressed"),
     "without weights": (lambda data: zipped(data, weights=None), f"{WEIGHTS} is missing"),
     "without layers": (lambda data: zipped(data, config=b"{}"), "does not list layers"),
@@ -90,7 +90,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "not HDF5": (lambda data: zipped(data, weights=b"x"), ""),
     "a link": (lambda data: zipped(data, weights=weights(_link)), "link"),
     "not finite": (lambda data: zipped(data, weights=weights(_not_finite)), "not finite"),
-    "compressed array": (lambda data: zipped(data, weights=weights(_compressed)), "no plain array"),
+    "compressed array": (lambda data: zipped(data, weights=weights(_compressed)), "not a plain array"),
     "damaged": (lambda data: data.replace(b"PK\x01\x02", b"PK\x01\x03"), ""),
 }
 

@@ -20,8 +20,8 @@ def test_what_is_no_regular_file_is_not_written_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(os.devnull)
     for path in (tmp_path / "pipe", tmp_path / "link", Path(os.devnull)):
-        assert why_no_file(path) == "it is no regular file"
-        assert why_no_directory(path) == "it is no directory"
+        assert why_no_file(path) == "it is not a regular file"
+        assert why_no_directory(path) == "it is not a directory"
     assert why_no_file(tmp_path) == "it is a directory"
 
 
@@ -30,6 +30,6 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, why: object) -> None:
     assert callable(why)
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("nowhere")
-    assert why(tmp_path / "file" / "below") in ("Not a directory", f"{tmp_path / 'file'} is no directory")
+    assert why(tmp_path / "file" / "below") in ("Not a directory", f"{tmp_path / 'file'} is not a directory")
     assert why(tmp_path / "dangling" / "below") == f"{tmp_path / 'dangling'} is a link that leads nowhere"
     assert why(tmp_path / ("x" * 300)) == "File name too long"

@@ -14,8 +14,8 @@ from flowernoise.safe.signals import StoppedError
 from tests.timing import assert_in_time, may_be_late
 
 LINES = {
-    signal.SIGINT: "error: interrupted; what is finished is kept, the same command goes on from there\n",
-    signal.SIGTERM: "error: terminated; what is finished is kept, the same command goes on from there\n",
+    signal.SIGINT: "error: interrupted; finished work is kept, the same command goes on from there\n",
+    signal.SIGTERM: "error: terminated; finished work is kept, the same command goes on from there\n",
 }
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 IN_C = "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"  # takes minutes, which no signal cuts short

@@ -8,7 +8,7 @@ import pytest
 
 FULL = (
     "error: cannot write the result to standard output: No space left on device; "
-    "what is made is kept, send it elsewhere\n"
+    "finished work is kept, send the output elsewhere\n"
 )
 FLOWERNOISE = f"{sys.executable} -m flowernoise"
 

@@ -12,12 +12,12 @@ import pytest
 
 from flowernoise.catalogue import presets
 from flowernoise.store.records import (
-    Beneath,
-    Beside,
+    BalancedAccuracy,
     Column,
     Comparison,
     Condition,
     Difference,
+    PublishedResult,
     Rate,
     RateInterval,
     Row,
@@ -43,7 +43,9 @@ def a_row(noise: str, rate: float, loss: str, mean: float | None, drop: float | 
         "failed": 0,
         "best": False,
     }
-    return Row(noise=noise, rate=rate, realised_rate=rate, loss=loss, mean=mean, drop=drop, **(facts | known))
+    facts |= known
+    facts.setdefault("value_seeds", tuple(range(len(facts["values"]))))
+    return Row(noise=noise, rate=rate, realised_rate=rate, loss=loss, mean=mean, drop=drop, **facts)
 
 
 def a_difference(mean: float, p_holm: float, verdict: str | None) -> Difference:
@@ -129,9 +131,9 @@ def five_losses() -> Comparison:
         columns=tuple(Column(loss, HEADS, "") for loss in ("ce", "elr", *list(means)[1:4])),
         tolerated=tolerated,
         notes=(
-            "4 runs have collapsed (mae), predicting fewer classes than the training labels hold; such accuracy is no "
-            "robustness",
-            "4 runs have failed, such as gce:q=0.5 on symmetric at 0.6, seed 0: diverged: its answers are not finite",
+            "4 runs collapsed (mae): some class is never predicted. An accuracy that holds up because of that is not "
+            "robustness.",
+            "4 runs failed, such as gce:q=0.5 on symmetric at 0.6, seed 0: diverged: its answers are not finite.",
         ),
     )
 
@@ -155,7 +157,7 @@ def first_experiment() -> Comparison:
             drop,
             values=(mean,),
             seeds=1,
-            balanced=Beneath(share, share - 0.02, share + 0.02, None if drop is None else 0.82 - share),
+            balanced=BalancedAccuracy(share, share - 0.02, share + 0.02, None if drop is None else 0.82 - share),
             **known,
         )
         for (noise, rate, loss, mean, drop, known), share in zip(accuracies, balanced, strict=True)
@@ -166,11 +168,14 @@ def first_experiment() -> Comparison:
         rows,
         datasets=(SUNFLOWERS,),
         beside=tuple(
-            Beside(published.label, (published.low, published.high), *found)
+            PublishedResult(published.label, (published.low, published.high), *found)
             for published, found in zip(preset.published, ours, strict=True)
         ),
         why=preset.why,
-        notes=("one seed: the interval holds the sampling of test photos only, not the luck of draw and training",),
+        notes=(
+            "With one seed and one split, the interval covers only the choice of test photos. Another draw, training "
+            "or split would change the numbers too.",
+        ),
     )
 
 
@@ -194,7 +199,7 @@ def two_data_sets() -> Comparison:
         a_row("none", 0.0, "ce", 0.93, 0.0, seeds=1, values=(0.93,), dataset=1, directory=2),
         a_row("symmetric", 0.4, "ce", 0.81, 0.12, seeds=1, values=(0.81,), dataset=1, directory=2),
     ]
-    rows[5:] = [msgspec.structs.replace(row, balanced=Beneath(0.6, 0.5, 0.7, 0.0)) for row in rows[5:]]
+    rows[5:] = [msgspec.structs.replace(row, balanced=BalancedAccuracy(0.6, 0.5, 0.7, 0.0)) for row in rows[5:]]
     tolerated = tuple(
         Tolerated("symmetric", "ce", HEADS, exactly(0.1, bound, bound), None, False, "", *place)
         for place, bound in (((0, 0), Rate("below", 0.4)), ((1, 2), Rate("at_least", 0.4)))

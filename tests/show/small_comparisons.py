@@ -37,7 +37,9 @@ def a_row(condition: Condition, loss: str, mean: float | None, **known) -> Row:
         "failed": 0,
         "best": False,
     }
-    return Row(noise=condition.noise, rate=condition.rate, loss=loss, mean=mean, **(facts | known))
+    facts |= known
+    facts.setdefault("value_seeds", tuple(range(len(facts["values"]))))
+    return Row(noise=condition.noise, rate=condition.rate, loss=loss, mean=mean, **facts)
 
 
 def against(mean: float, p: float, verdict: str | None) -> Difference:

@@ -38,13 +38,13 @@ MANY = with_photos(test_counts=(4000, 4000, 4000))
     [
         ("One seed:", compared(a_row(CLEAN, "ce", 0.9, seeds=1)), compared(a_row(CLEAN, "ce", 0.9))),
         (
-            "Few seeds: 3",
+            "Few seeds: only 3",
             compared(a_row(CLEAN, "ce", 0.9, seeds=3), a_row(NOISY, "ce", 0.9)),
             compared(a_row(CLEAN, "ce", 0.9)),
         ),
         ("± 5.7 points", compared(a_row(CLEAN, "ce", 0.9)), compared(a_row(CLEAN, "ce", 0.9), **MANY)),
         (
-            "Few photos of some classes: 9",
+            "Few photos of some classes: the rarest has 9",
             compared(a_row(CLEAN, "ce", 0.9), **with_photos(test_counts=(9, 100, 100))),
             compared(a_row(CLEAN, "ce", 0.9)),
         ),
@@ -54,7 +54,7 @@ MANY = with_photos(test_counts=(4000, 4000, 4000))
             compared(a_row(CLEAN, "ce", 0.9)),
         ),
         (
-            "Not above the majority score of 33.3 %, within their intervals: ce under symmetric 0.4.",
+            "Possibly no better than the majority score of 33.3 %: ce under symmetric 0.4.",
             compared(a_row(CLEAN, "ce", 0.9), a_row(NOISY, "ce", 0.34)),
             compared(a_row(NOISY, "ce", 0.4)),
         ),
@@ -69,7 +69,7 @@ MANY = with_photos(test_counts=(4000, 4000, 4000))
             compared(a_row(CLEAN, "ce", 0.9)),
         ),
         (
-            "does not mean equal",
+            "does not mean “equal”",
             compared(a_row(NOISY, "mae", 0.6, difference=against(0.01, 0.5, None))),
             compared(a_row(NOISY, "mae", 0.6, difference=against(0.1, 0.01, "better"))),
         ),
@@ -97,11 +97,11 @@ def test_cautions_on_split_photos_and_validation():
 
 def test_cautions_say_what_wrong_test_labels_do_unless_the_program_made_the_labels():
     given = every_caution(compared(a_row(CLEAN, "ce", 0.9)))
-    assert "Labels as given: nobody has checked them here, in test either." in given
+    assert "Labels as given: nobody has checked them, not even those of the test photos." in given
     assert "always right scores 1 − e, so 95 % where 5 % are wrong" in given
-    assert "e/2 + a (1 − 3e/2): 90 % becomes 85.8 %, and a difference of 2 points 1.85." in given  # 3 classes
+    assert "e/2 + a (1 − 3e/2): 90 % becomes 85.8 %, and a difference of 2 points becomes 1.85." in given  # 3 classes
     binary = every_caution(compared(a_row(CLEAN, "ce", 0.9), **with_photos(classes=("a", "b"), test_counts=(50, 50))))
-    assert "e + a (1 − 2e): 90 % becomes 86.0 %, and a difference of 2 points 1.80." in binary
+    assert "e + a (1 − 2e): 90 % becomes 86.0 %, and a difference of 2 points becomes 1.80." in binary
     made = every_caution(compared(a_row(CLEAN, "ce", 0.9), **with_photos(source="synthetic:photos=900")))
     assert "abels as given" not in made
     assert "rong test labels" not in made
@@ -113,7 +113,7 @@ def test_the_formula_for_wrong_test_labels_is_that_of_accuracy(classes, metric, 
     photos = with_photos(classes=tuple(map(str, range(classes))), test_counts=(100,) * classes)
     text = every_caution(compared(a_row(CLEAN, "ce", 0.9), metric=metric, **photos))
     assert ("always right scores 1 − e" in text) is there
-    assert ("Wrong test labels change every number" in text) is (metric == "balanced_accuracy")
+    assert ("Wrong test labels distort every number" in text) is (metric == "balanced_accuracy")
     if there:
         wrong = np.eye(classes) * 0.95 + (1 - np.eye(classes)) * 0.05 / (classes - 1)  # P(label | true class)
         answers = np.eye(classes) * 0.9 + (1 - np.eye(classes)) * 0.1 / (classes - 1)  # P(answer | true class)

@@ -69,8 +69,12 @@ def test_exactly_the_wrong_labels_are_marked_and_name_the_class_before(labels, s
 
 
 def test_a_mistake_has_the_label_the_answer_and_its_probability():
-    [caption] = contact_sheet.captions(mistakes(9, 1))
+    sheet = mistakes(9, 1)
+    [caption] = contact_sheet.captions(sheet)
     assert caption == contact_sheet.Caption(("labelled daisy", "predicted tulips", "probability 87.6 %"), False)
+    named = dataclasses.replace(sheet.photos[0], path="daisy/a photo.jpg")
+    [caption] = contact_sheet.captions(dataclasses.replace(sheet, photos=(named,)))
+    assert caption.lines == ("a photo.jpg", "labelled daisy", "predicted tulips", "probability 87.6 %")
 
 
 def test_the_title_of_a_draw_tells_all_that_was_drawn():
@@ -87,7 +91,7 @@ def test_the_title_of_a_draw_tells_all_that_was_drawn():
     ("source", "expected"),
     [
         ("tf_flowers", "labels as given · tf_flowers · 2,489 training photos · 1 shown"),
-        ("synthetic", "clean labels · synthetic · 2,489 training photos · 1 shown, none labelled wrong"),
+        ("synthetic", "clean labels · synthetic · 2,489 training photos · 1 shown, all labelled correctly"),
     ],
 )
 def test_the_title_of_the_source_s_labels_names_no_noise(source, expected):
@@ -99,7 +103,7 @@ def test_the_title_of_the_source_s_labels_names_no_noise(source, expected):
     [
         (66, 24, "66 misclassified by labels as given, 24 most confident shown"),
         (4, 4, "4 misclassified by labels as given, all shown"),
-        (0, 0, "none misclassified by labels as given"),
+        (0, 0, "no mistakes by labels as given"),
     ],
 )
 def test_the_title_of_mistakes_names_the_run_and_how_many_there_are(count, shown, end):

@@ -278,7 +278,7 @@ def test_a_transition_matrix_is_shown_as_meant_and_as_it_came_out(made):
     assert written[5:10] == ["–"] * 5
     alone = figure_of(transition(made("five_losses"), nominal=False))
     assert len(alone.axes) == 1
-    assert "no nominal T" in texts(alone)
+    assert "nominal T unknown" in texts(alone)
 
 
 def test_every_seed_has_its_dot(made):

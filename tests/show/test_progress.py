@@ -1,6 +1,7 @@
 """Progress: bars where there is a terminal, whole lines where there is none, and no line for what is quick."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -59,3 +60,17 @@ def test_a_note_carries_nothing_that_a_terminal_acts_on() -> None:
     stream = io.StringIO()
     progress.Terminal(Console(file=stream, force_terminal=False)).note("a\x1b[31m name\r\u202e\n")
     assert stream.getvalue() == "a\\x1b[31m name\\r\\u202e\\n\n"
+
+
+def test_work_that_cannot_be_counted_shows_that_it_goes_on_and_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "WORTH_A_LINE", 0)
+    for terminal in (True, False):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=terminal, width=80, no_color=True, color_system=None)
+        with progress.Terminal(console).task("loading Keras", None, ""):
+            pass
+        assert re.search(r"loading Keras: 0\.\d s\n", stream.getvalue())
+        assert ("0:00:00" in stream.getvalue()) is terminal
+        assert "/?" not in stream.getvalue()

@@ -40,7 +40,7 @@ def test_more_differences_than_one_reads_become_a_table():
     rows = [a_row(NOISY, "ce", 0.9)]
     rows += [a_row(NOISY, f"l{k:02}", 0.8, difference=against(-0.1, 0.01, "worse")) for k in range(11)]
     blocks = content.document(a_report(comparison=compared(*rows))).blocks
-    [table] = [b for b in blocks if isinstance(b, Table) and b.title.startswith("What differs")]
+    [table] = [b for b in blocks if isinstance(b, Table) and b.title.startswith("Significant differences")]
     assert len(table.rows) == 11
     assert [cell.text for cell in table.rows[0]] == [
         "symmetric 0.4", "l00", "−10.0", "−11.0 to −9.0", "p = 0.010", "worse",

@@ -2,16 +2,19 @@
 
 import io
 import json
+import re
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
+from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.analysis.results.upkeep import Checked, Problem, Removed, RemoveResult, VerifyResult
 from flowernoise.show import summaries, writers
 from flowernoise.show.document import Document
 from flowernoise.show.writers import table
+from flowernoise.training.engine import Engine, Extractor
 from tests.fabricated import a_setup
 
 LITE, TUNED = a_setup("efficientnet_lite0", epochs=5), a_setup("efficientnet_lite0", mode="finetune", epochs=15)
@@ -79,3 +82,24 @@ def test_every_kind_of_thing_has_a_table_and_one_thing_is_told_in_full():
     in_full = summaries.listed(LISTED[:1], in_full=True)
     assert shown(in_full, 20) == ["sce:alpha=0.1,beta=1,floor=0.0001", "", "In full.", "  Formula."]
     assert json.loads(writers.named("json").write(in_full))["things"][0]["name"] == "sce"
+
+
+@pytest.mark.parametrize("photos_trained", [0, 500])
+def test_the_times_of_a_training_add_up(photos_trained):
+    result = TrainResult(
+        trained=12,
+        done_before=3,
+        failed=(),
+        setup=LITE,
+        engine=Engine("tensorflow", "cpu", {"keras": "3.15", "tensorflow": "2.21"}),
+        extractor=Extractor("openvino 2026.4 on cpu, from keras", "cpu", "float32"),
+        feature_seconds=0.0 if photos_trained else 8.16,
+        training_seconds=4.24,
+        photos_trained=photos_trained,
+        seconds=14.07,
+    )
+    text = summaries.training(result)
+    whole = float(re.search(r"; ([\d.]+) s in all: ", text)[1])
+    parts = [float(each) for each in re.findall(r" ([\d.]+) s(?=,|;|$)", text.partition("in all: ")[2])]
+    assert len(parts) == (2 if photos_trained else 3)
+    assert sum(parts) == pytest.approx(whole)

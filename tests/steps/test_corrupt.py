@@ -163,7 +163,7 @@ def test_rates_at_and_past_break_even_say_what_they_mean(artifacts):
     progress = Listening()
     corrupt(artifacts, asked(("symmetric", "pairflip"), (0.3, 2 / 3, 1.0), 2), progress)
     assert progress.notes == [
-        "symmetric at 0.666667: every class gets the same labels, so they say nothing about it",
+        "symmetric at 0.666667: every class gets the same labels, so labels say nothing about the class",
         "symmetric at 1: daisy is labelled roses more often than daisy",
         "pairflip at 0.666667: daisy is labelled roses more often than daisy",
         "pairflip at 1: daisy is labelled roses more often than daisy",
@@ -285,7 +285,7 @@ def test_draws_of_another_version_are_neither_read_nor_replaced(artifacts):
     [path] = (artifacts / "draws").glob("*.json")
     path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
     before = contents(artifacts)
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, this flowernoise reads 3"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, but this flowernoise reads 3"):
         corrupt(artifacts, asked(), Silent())
     assert contents(artifacts) == before
 
@@ -445,7 +445,7 @@ def test_a_matrix_takes_no_rates_and_is_known_by_its_content(artifacts, tmp_path
     second = corrupt(artifacts, settings, Silent())
     assert second.made == 2
     assert second.draws[-1].key.noise != first.draws[-1].key.noise
-    with pytest.raises(BadRequestError, match="it is another file now"):
+    with pytest.raises(BadRequestError, match="its content has changed"):
         corrupt(artifacts, asked(first.draws[-1].key.noise, CorruptSettings().rates), Silent())
 
 
@@ -551,7 +551,7 @@ def test_labels_of_some_photos_are_imported_and_the_others_keep_theirs(artifacts
     assert without.returncode == 2
     assert "every one needs a row, unless --partial lets the others keep their label" in without.stderr
     alone = command("corrupt", "-a", artifacts, "--partial")
-    assert (alone.returncode, alone.stderr) == (2, "error: --partial is for the file of --import; give that, too\n")
+    assert (alone.returncode, alone.stderr) == (2, "error: --partial needs --import FILE\n")
 
 
 def test_rates_that_tables_cannot_tell_apart_are_refused_also_beside_those_that_are_drawn(artifacts):
@@ -613,7 +613,7 @@ def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):
     for text in ("observed", f"observed:field=worse_label,file={tmp_path / 'labels.csv'}"):
         with pytest.raises(BadRequestError, match="observed needs a file or a field"):
             corrupt(artifacts, CorruptSettings(noise=(text,)), Silent())
-    with pytest.raises(BadRequestError, match="has no fields, as tfds:NAME has"):
+    with pytest.raises(BadRequestError, match="has no fields, only tfds:NAME has"):
         corrupt(artifacts, CorruptSettings(noise=("observed:field=worse_label",)), Silent())
 
 

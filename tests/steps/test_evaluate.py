@@ -13,18 +13,16 @@ from flowernoise.analysis.results.stages import EvaluateResult
 from flowernoise.errors import BadRequestError, DamagedFileError, OtherVersionError
 from flowernoise.progress import Silent
 from flowernoise.steps.evaluate import ALL, evaluate
-from flowernoise.store import datasets, draws, files, photos, runs
+from flowernoise.store import datasets, draws, photos, runs
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import (
     Choice,
-    Dataset,
-    DatasetRequest,
     Draw,
     DrawKey,
 )
-from tests.fabricated import a_block, a_key, a_run
+from tests.fabricated import a_block, a_dataset, a_key, a_run
 
 CLASSES = ("daisy", "roses", "tulips")
 TEST = np.array([0, 0, 0, 1, 1, 2])
@@ -53,10 +51,8 @@ def prepare(root: Path, *, test=TEST, observed=OBSERVED) -> Layout:
     labels = [("train", TRAIN), ("val", VAL), ("test", test)]
     index = [IndexedPhoto(f"{s}{k}", s, int(label), "x.jpg") for s, own in labels for k, label in enumerate(own)]
     counts = tuple(tuple(np.bincount(own, minlength=3).tolist()) for _, own in labels)
-    request = DatasetRequest("synthetic", None, None, None, 32, 0)
     ref = photos.write_index(layout.photos, index, CLASSES)
-    nothing = files.NOT_WRITTEN
-    datasets.write(layout, Dataset("photos", request, None, CLASSES, counts, 15, nothing, ref, (), (), ()))
+    datasets.write(layout, a_dataset("photos", CLASSES, counts, found=15, index=ref))
     drawn = DrawnLabels(
         observed.astype(np.uint8),
         observed != TRAIN,
@@ -273,7 +269,7 @@ def test_runs_of_a_draw_that_is_lost_are_named_with_the_way_out(tmp_path):
     with pytest.raises(BadRequestError) as caught:
         evaluated(layout)
     assert str(caught.value) == (
-        f"{tmp_path} holds runs of a draw that is not there any more ({NOISY}); run `flowernoise corrupt` with the "
+        f"{tmp_path} has runs of a draw that no longer exists ({NOISY}); run `flowernoise corrupt` with the "
         "options that drew it"
     )
     assert not layout.evaluation.exists()
@@ -300,7 +296,7 @@ def test_a_record_of_another_version_is_neither_read_nor_replaced(tmp_path, name
     [path] = tmp_path.glob(name)
     path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, this flowernoise reads 3"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, but this flowernoise reads 3"):
         evaluated(layout)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -312,7 +308,7 @@ def test_answers_that_no_run_gives_are_refused_though_their_digest_fits(tmp_path
     arrays = runs.read_head_predictions(layout, datasets.need(layout), block)
     arrays["test_probabilities"][0, 0, 0, 0] = np.nan
     runs.write(layout, block, arrays)
-    with pytest.raises(DamagedFileError, match="test_probabilities holds what is no probability; `flowernoise train`"):
+    with pytest.raises(DamagedFileError, match="holds values that are not probabilities; `flowernoise train`"):
         evaluated(layout)
     assert not layout.evaluation.exists()
 

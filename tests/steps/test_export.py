@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowernoise.catalogue.backbones import Backbone, backbones
+from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Silent
-from flowernoise.registry import Registry
 from flowernoise.safe import images
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
@@ -26,8 +25,10 @@ from flowernoise.steps.settings import ExportSettings, PredictSettings
 from flowernoise.steps.train import TrainSettings, train
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.photos import Archive
+from tests.reliability.command_server import CommandServer, Ended
+from tests.reliability.fakes import add_tiny_backbone
 
-LITE0 = "efficientnet_lite0:weights=none"
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 LOSSES = ("ce", "mae", "forward", "elr", "peer")
 NOISY = {"noise": "symmetric", "rate": 0.4, "seed": 1}
 
@@ -37,13 +38,22 @@ def exported(root: Path, output: Path, **picked) -> tuple[Path, object]:
     return output, found
 
 
+def answers(root: Path, model: Path) -> np.ndarray:
+    """What plain Keras makes of the test photos of a directory."""
+    held = Artifacts(root)
+    tested = [photo for photo in held.photos if photo.split == "test"]
+    pixels = [images.decode(data, 32) for data in Archive(held.layout.photos, held.dataset.archive).read(tested)]
+    loaded = keras.models.load_model(model, safe_mode=True)
+    return np.asarray(loaded.predict(np.stack(pixels).astype("float32"), verbose=0))
+
+
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tiny_backbone: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 (must be there before)
     """Heads of five losses, two seeds and a control on 60 drawn photos, tuned; and of older settings."""
     directory = tmp_path_factory.mktemp("trained")
     prepare(directory, PrepareSettings("synthetic:photos=60", train=30, val=15, test=15, image_size=32), Silent())
     corrupt(directory, CorruptSettings(rates=(0.2, 0.4), seeds=2), Silent())
-    settings = TrainSettings(losses=LOSSES, backbone=LITE0, epochs=4, batch_size=8)
+    settings = TrainSettings(losses=LOSSES, backbone="tiny", epochs=4, batch_size=8)
     train(directory, dataclasses.replace(settings, losses=("ce",), epochs=1), Silent())
     train(directory, settings, Silent())
     return directory
@@ -55,23 +65,29 @@ def test_the_head_gives_what_the_run_gave(root: Path, tmp_path: Path, loss: str,
     path, found = exported(root, tmp_path / "model.keras", loss=loss, select=select, **NOISY)
     assert found.on_features < 1e-5
     [run] = Artifacts(root).runs(loss=loss, epochs=4, **NOISY)
-    held = Artifacts(root)
-    tested = [photo for photo in held.photos if photo.split == "test"]
-    pixels = [images.decode(data, 32) for data in Archive(held.layout.photos, held.dataset.archive).read(tested)]
-    answers = keras.models.load_model(path, safe_mode=True).predict(np.stack(pixels).astype("float32"), verbose=0)
-    np.testing.assert_allclose(answers, run.probabilities("test", select=select), atol=1e-3)  # by OpenVINO, it may be
+    known = run.probabilities("test", select=select)
+    np.testing.assert_allclose(answers(root, path), known, atol=1e-3)  # by OpenVINO, it may be
     assert (found.agreement.photos, found.agreement.alike) == (15, 15)
 
 
-def test_two_classes_are_exported_too(tmp_path: Path) -> None:
-    root = tmp_path / "a"
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A directory of two classes and the exported model of its only run, which has the layers of a real backbone."""
+    root = tmp_path_factory.mktemp("two classes") / "a"
     source = PrepareSettings("synthetic:photos=40", positive="roses", train=20, val=0, test=10, image_size=32)
     prepare(root, source, Silent())
     corrupt(root, CorruptSettings(rates=(), noise=(), seeds=1), Silent())
-    train(root, TrainSettings(losses=("mae",), backbone=LITE0, epochs=2), Silent())
-    path, found = exported(root, tmp_path / "m.keras")
+    train(root, TrainSettings(losses=("mae",), backbone="efficientnet_lite0:weights=none", epochs=2), Silent())
+    path, found = exported(root, root.parent / "m.keras")
     assert (found.on_features < 1e-5, found.select) == (True, "last")
+    return root, path
+
+
+def test_two_classes_are_exported_too(two_classes: tuple[Path, Path]) -> None:
+    root, path = two_classes
     assert json.loads(path.with_suffix(".json").read_text())["classes"] == ["not roses", "roses"]
+    [run] = Artifacts(root).runs()
+    np.testing.assert_allclose(answers(root, path), run.probabilities("test", select="last"), atol=1e-3)
 
 
 def test_a_second_export_touches_nothing(root: Path, tmp_path: Path) -> None:
@@ -87,14 +103,14 @@ def test_a_second_export_touches_nothing(root: Path, tmp_path: Path) -> None:
     [
         (
             {},
-            r"10 runs fit, which differ in loss \(ce, elr, forward, mae, peer\) and seed \(0, 1\); say which one with ",
+            r"10 runs fit, which differ in loss \(ce, elr, forward, mae, peer\) and seed \(0, 1\); choose one with ",
         ),
-        ({"loss": "ce"}, r"2 runs fit, which differ in seed \(0, 1\); say which one with --seed"),
-        ({"loss": "ce", "noise": "symmetric", "seed": 0}, r"differ in rate \(0.2, 0.4\); say which one with --rate"),
+        ({"loss": "ce"}, r"2 runs fit, which differ in seed \(0, 1\); choose one with --seed"),
+        ({"loss": "ce", "noise": "symmetric", "seed": 0}, r"differ in rate \(0.2, 0.4\); choose one with --rate"),
         ({"loss": "ce", "seed": 0, "where": ("epochs=1", "epochs=4")}, r"differ in epochs \(1, 4\); .* with --where"),
         ({"loss": "gce"}, "no run has loss=gce; there are: ce, elr"),
-        ({"loss": "ce", "seed": 7}, "--seed 7: no such run has it; there are: 0, 1"),
-        ({"loss": "ce", "rate": 0.2}, "none has all of them together"),
+        ({"loss": "ce", "seed": 7}, "--seed 7: no matching run; there are: 0, 1"),
+        ({"loss": "ce", "rate": 0.2}, "no run has all of them together"),
         ({"loss": "ce", "seed": 0, "where": ("loss=mae",)}, "loss is given twice"),
         ({"output": Path("model.h5")}, "must end in .keras"),
     ],
@@ -113,7 +129,7 @@ def test_where_picks_as_in_compare(root: Path, tmp_path: Path) -> None:
 
 def test_classes_never_replace_another_file(root: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("{}")
-    with pytest.raises(BadRequestError, match="is there and is something else"):
+    with pytest.raises(BadRequestError, match="already exists and is something else"):
         exported(root, tmp_path / "dataset.keras", loss="ce", **NOISY)
     assert (tmp_path / "dataset.json").read_text() == "{}"
 
@@ -125,7 +141,8 @@ def test_nothing_trained_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_weights_of_the_backbone_are_refused(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowernoise.catalogue.backbones.RANDOM_DIGEST", "none:seed=1")
+    monkeypatch.setattr(backbones, "_entries", dict(backbones._entries))
+    add_tiny_backbone(weights_digest="none:other")
     with pytest.raises(FlowernoiseError, match=r"are not those that ce on symmetric at 0\.4, seed 1 was trained with"):
         exported(root, tmp_path / "m.keras", loss="ce", **NOISY)
 
@@ -133,24 +150,6 @@ def test_other_weights_of_the_backbone_are_refused(root: Path, tmp_path: Path, m
 # Fine-tuned networks
 
 
-@pytest.fixture
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tiny() -> Backbone:
-        """Built in a moment."""
-
-        def build(size: int) -> keras.Model:
-            pixels = keras.Input((size, size, 3))
-            x = keras.layers.Conv2D(4, 3, strides=2)(keras.layers.Rescaling(1 / 255)(pixels))
-            return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x)))
-
-        return Backbone("tiny", "none:tiny", 32, 4, build)
-
-    aside = Registry("backbone")
-    aside.register()(tiny)
-    monkeypatch.setitem(backbones._entries, "tiny", aside["tiny"])
-
-
-@pytest.mark.usefixtures("_tiny")
 def test_a_fine_tuned_network_is_exported_with_its_weights(tmp_path: Path) -> None:
     root = tmp_path / "a"
     prepare(root, PrepareSettings("synthetic:photos=20", train=10, val=0, test=10, image_size=32), Silent())
@@ -268,39 +267,38 @@ def test_a_model_without_classes_is_refused(model: Path, photos: list[Path], tmp
 # The real commands
 
 
-def flowernoise(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flowernoise", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+def test_the_commands(root: Path, photos: list[Path], real_commands: CommandServer, tmp_path: Path) -> None:
+    def flowernoise(*arguments: str) -> Ended:
+        return real_commands.run(*arguments, cwd=tmp_path)
 
-
-def test_the_commands(root: Path, photos: list[Path], tmp_path: Path) -> None:
     picked = ("--loss", "mae", "--noise", "symmetric", "--rate", "0.4", "--seed", "0")
-    done = flowernoise("export", *picked, "-a", str(root), cwd=tmp_path)
+    done = flowernoise("export", *picked, "-a", str(root))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[:3] == [
+    assert done.stdout.decode().splitlines()[:3] == [
         "model.keras",
         "model.json",
         "mae on symmetric at 0.4, seed 0, selected epoch",
     ]
-    again = flowernoise("export", *picked, "-a", str(root), "--json", cwd=tmp_path)
+    again = flowernoise("export", *picked, "-a", str(root), "--json")
     assert "export: done already, nothing touched" in again.stderr
     assert json.loads(again.stdout)["difference_on_features"] < 1e-5
     Image.open(photos[0]).save(tmp_path / "a,b.png")
-    shown = flowernoise("predict", "model.keras", "a,b.png", "missing.png", "--probabilities", cwd=tmp_path)
+    shown = flowernoise("predict", "model.keras", "a,b.png", "missing.png", "--probabilities")
     assert shown.returncode == 3
-    header, line = shown.stdout.splitlines()
+    header, line = shown.stdout.decode().splitlines()
     assert header.startswith("path,predicted,probability,probability_dandelion,")
     assert line.startswith('"a,b.png",')
     assert shown.stderr.splitlines()[-1] == (
         "error: 1 of 2 photos have no prediction; the first, missing.png, cannot be read: No such file or directory"
     )
-    plain = json.loads(flowernoise("predict", "model.keras", "a,b.png", "--json", cwd=tmp_path).stdout)
+    plain = json.loads(flowernoise("predict", "model.keras", "a,b.png", "--json").stdout)
     assert [each["path"] for each in plain["photos"]] == ["a,b.png"]
-    nothing = flowernoise("predict", "model.keras", "missing.png", cwd=tmp_path)
-    assert (nothing.returncode, nothing.stdout) == (1, "path,predicted,probability\n")
+    nothing = flowernoise("predict", "model.keras", "missing.png")
+    assert (nothing.returncode, nothing.stdout) == (1, b"path,predicted,probability\n")
 
 
-def test_plain_keras_loads_it_without_this_program(model: Path, photos: list[Path]) -> None:
+def test_plain_keras_loads_it_without_this_program(two_classes: tuple[Path, Path], photos: list[Path]) -> None:
+    _, model = two_classes
     code = (
         "import sys, keras, numpy as np\n"
         "from PIL import Image\n"

@@ -2,13 +2,13 @@
 
 import dataclasses
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.reliability.command_server import CommandServer
 
 CLASSES = ("daisy", "roses", "tulips")
 EACH, ONE_WRONG_IN = 132, 6  # photos of a class, and of how many one lies in the folder of the next class
@@ -27,16 +27,15 @@ class Finished:
     said: dict[str, str]
 
 
-def flowernoise(*arguments: str | Path) -> str:
+def printed(server: CommandServer, *words: str | Path) -> str:
     """All that a command prints."""
-    called = [sys.executable, "-m", "flowernoise", *map(str, arguments)]
-    done = subprocess.run(called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    done = server.run(*words, cwd=Path.cwd(), env={"FLOWERNOISE_ENGINE": "keras"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode() + done.stderr
 
 
-def finished(source: str | Path, root: Path) -> Finished:
-    commands: dict[str, tuple[str | Path, ...]] = {
+def finished(server: CommandServer, source: str | Path, root: Path) -> Finished:
+    words: dict[str, tuple[str | Path, ...]] = {
         "prepare": ("prepare", source, *SIZES),
         "corrupt": ("corrupt", *NOISE),
         "train": ("train", "--loss", "ce", *TRAINING),
@@ -49,7 +48,7 @@ def finished(source: str | Path, root: Path) -> Finished:
         "plot": ("plot", "--format", "svg"),
         "report": ("report",),
     }
-    said = {name: flowernoise(*words, "-a", root) for name, words in commands.items()}
+    said = {name: printed(server, *command, "-a", root) for name, command in words.items()}
     said |= {path.name: path.read_text() for path in (root / "plots").iterdir()}
     said |= {name: IMAGES.sub("", (root / name).read_text()) for name in ("report.md", "report.html")}
     for path in (root / "preview").glob("*.png"):
@@ -59,7 +58,7 @@ def finished(source: str | Path, root: Path) -> Finished:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def folder(real_commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A folder that is called like the source whose labels are clean, 16.7 % of whose photos are in a wrong place."""
     place = tmp_path_factory.mktemp("folder")
     for label, colour in enumerate(COLOURS):
@@ -69,13 +68,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Finished:
             grain = np.random.default_rng([label, number]).normal(0, 40, (32, 32, 3))
             photo = Image.fromarray(np.clip(colour + grain, 0, 255).astype(np.uint8))
             photo.save(place / "synthetic" / name / f"{label}-{number:03}.png")
-    return finished(place / "synthetic", place / "artifacts")
+    return finished(real_commands, place / "synthetic", place / "artifacts")
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def drawn(real_commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The same of photos that the program draws and labels itself."""
-    return finished("synthetic:photos=396,size=32", tmp_path_factory.mktemp("drawn") / "artifacts")
+    return finished(real_commands, "synthetic:photos=396,size=32", tmp_path_factory.mktemp("drawn") / "artifacts")
 
 
 def test_nothing_calls_the_labels_of_a_folder_clean(folder: Finished) -> None:
@@ -93,12 +92,12 @@ def test_test_photos_are_said_to_have_their_labels_as_given(folder: Finished, na
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("prepare", "labels are taken as given, in test too; noise is counted as added to them"),
+        ("prepare", "labels are taken as given, also those of the test photos; noise is added to them"),
         ("corrupt", "added wrong in train"),
         ("compare", "added"),
-        ("markdown", "noise, rate, added wrong labels"),
+        ("markdown", "noise, added wrong labels"),
         ("accuracy.svg", "added wrong training labels, %"),
-        ("report.md", "On labels as given, ce, the only loss, has"),
+        ("report.md", "With labels as given, ce is the only loss"),
         ("report.md", "test labels stay as given"),
         ("report.md", "If they are wrong at random, an accuracy of a is measured as e/2 + a (1 − 3e/2)"),
         ("preview", "not as given"),
@@ -120,8 +119,8 @@ def test_nothing_calls_the_labels_that_the_program_made_as_given(drawn: Finished
     assert "clean.png" in drawn.said
 
 
-def test_one_table_of_both_tells_them_apart(folder: Finished, drawn: Finished) -> None:
-    table = flowernoise("compare", folder.root, drawn.root)
-    assert "labels as given, but where test photos are called clean" in table
+def test_one_table_of_both_tells_them_apart(real_commands: CommandServer, folder: Finished, drawn: Finished) -> None:
+    table = printed(real_commands, "compare", folder.root, drawn.root)
+    assert "labels as given, except where test photos are called clean" in table
     assert table.count("60 clean test photos") == 1 + table.count("tolerated")
     assert "added" in table

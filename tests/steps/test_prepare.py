@@ -173,7 +173,7 @@ def test_another_seed_gives_another_split() -> None:
 
 @given(LABELS, st.integers(1, 1000))
 def test_more_photos_than_there_are_cannot_be_asked_for(labels: dict[str, str], more: int) -> None:
-    with pytest.raises(BadRequestError, match=f"there are only {len(labels)}; ask for fewer"):
+    with pytest.raises(BadRequestError, match=f"more than the {len(labels)} there are; ask for fewer"):
         split(labels, (len(labels), more - 1, 1), 0)
 
 
@@ -296,7 +296,7 @@ def test_contradictions_are_dropped_even_where_both_classes_are_not_the_positive
 
 def test_a_class_all_of_whose_photos_lie_under_another_too_is_refused(place: Workplace) -> None:
     shutil.copytree(place.folder / "roses", place.folder / "rosen")
-    with pytest.raises(FlowernoiseError, match="no photo of class 'rosen' is left, for each lies under another class"):
+    with pytest.raises(FlowernoiseError, match="no photo of class 'rosen' is left: each of them is also under another"):
         place.prepare()
     assert not place.layout.dataset.exists()
 
@@ -377,7 +377,7 @@ def test_the_locale_does_not_change_a_data_set(place: Workplace, tmp_path: Path)
 
 def test_class_folders_that_differ_in_case_alone_are_a_bad_request(place: Workplace) -> None:
     shutil.copytree(place.folder / "roses", place.folder / "Roses")
-    assert "'Roses' and 'roses' differ in nothing but upper and lower case; rename or merge them" in refusal(place)
+    assert "'Roses' and 'roses' differ only in upper and lower case; rename or merge them" in refusal(place)
 
 
 @pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason=f"{REAL_PHOTOS} is not there: the flower photos are not shared")
@@ -395,7 +395,7 @@ def test_no_photo_is_in_train_and_test_in_other_bytes(place: Workplace) -> None:
     found = json.loads(done.stdout)
     assert (found["found"], len(found["identical"]), found["contradictory"]) == (108, 36, [])
     assert found["identical"][0] == ["daisy/00-again.jpg", "daisy/00.jpg", "daisy/00.png"]
-    assert "36 photos there more than once (equal in pixels), kept once each: daisy/00-again.jpg = daisy/00.jpg" in (
+    assert "36 photos with more than one copy (equal in pixels), kept once each: daisy/00-again.jpg = daisy/00.jpg" in (
         done.stderr
     )
     stems = [(photo.path.rpartition("/")[0], Path(photo.path).stem.removesuffix("-again")) for photo in place.index()]
@@ -411,7 +411,7 @@ def test_equal_pixels_under_two_classes_are_dropped_and_listed(place: Workplace)
     as_png(file, place.folder / "roses" / "y.png")
     done = command("prepare", place.folder, "--image-size", 8, "-a", place.artifacts)
     assert done.returncode == 0
-    assert "1 photo under two classes (equal in pixels), dropped: roses/05.jpg = roses/y.png = tulips/x.jpg" in (
+    assert "1 photo in two classes (equal in pixels), dropped: roses/05.jpg = roses/y.png = tulips/x.jpg" in (
         done.stderr
     )
     assert not {photo.path for photo in place.index()} & {"roses/05.jpg", "roses/y.png", "tulips/x.jpg"}
@@ -482,7 +482,7 @@ def test_unreadable_files_are_listed_with_the_reason_and_left_out(place: Workpla
     dataset = place.prepare().dataset
     reasons = {problem.path: problem.reason for problem in dataset.unreadable}
     assert reasons.keys() == {"daisy/text.jpg", "daisy/link.jpg", "daisy/00.jpg"}
-    assert reasons["daisy/text.jpg"] == "no JPEG, PNG, WEBP or BMP image"
+    assert reasons["daisy/text.jpg"] == "not a JPEG, PNG, WEBP or BMP image"
     assert reasons["daisy/link.jpg"] == "No such file or directory"
     assert "truncated" in reasons["daisy/00.jpg"].lower()
     assert (dataset.found, sum(dataset.sizes)) == (38, 35)
@@ -496,7 +496,8 @@ def test_a_class_with_no_readable_photo_is_refused_by_name(place: Workplace) -> 
     with pytest.raises(FlowernoiseError) as caught:
         place.prepare()
     assert str(caught.value).startswith(
-        "no photo of class 'roses' can be read (12 unreadable, such as roses/00.jpg: no JPEG, PNG, WEBP or BMP image)"
+        "no photo of class 'roses' can be read (12 unreadable, such as roses/00.jpg: not a JPEG, PNG, WEBP or BMP "
+        "image)"
     )
     assert not place.layout.dataset.exists()
 
@@ -515,11 +516,14 @@ def test_a_class_with_no_readable_photo_is_refused_by_name(place: Workplace) -> 
         ({"train": -5, "test": 5}, "--train -5 must be at least 1"),
         ({"train": 5, "test": -1}, "--test -1 must be at least 1"),
         ({"train": 5, "val": -1, "test": 5}, "--val -1"),
-        ({"train": 30, "val": 4, "test": 3}, "30 train + 4 val + 3 test photos are asked for, but there are only 36"),
+        ({"train": 30, "val": 4, "test": 3}, "30 train + 4 val + 3 test photos are more than the 36 there are"),
         ({"image_size": 0}, "--image-size 0 must be at least 1 and at most 4096"),
         ({"image_size": 10**6}, "--image-size 1000000 must be at least 1 and"),
-        ({"positive": "rose"}, "--positive 'rose' is no class of the source (did you mean roses?); there are: daisy,"),
-        ({"positive": "oak"}, "--positive 'oak' is no class of the source; there are: daisy, roses, tulips"),
+        (
+            {"positive": "rose"},
+            "--positive 'rose' is not a class of the source (did you mean roses?); there are: daisy,",
+        ),
+        ({"positive": "oak"}, "--positive 'oak' is not a class of the source; there are: daisy, roses, tulips"),
         ({"source": "no_such_source"}, "unknown source 'no_such_source'"),
     ],
 )

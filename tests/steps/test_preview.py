@@ -1,5 +1,6 @@
 """Contact sheets of prepared photos, real draws and fabricated runs: nothing is trained."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -199,8 +200,8 @@ def test_draws_are_picked_by_noise_rate_and_number_of_seeds(drawn, settings, con
             r"--noise asymmetric: .* no such draw; there are: pairflip:count=bernoulli 0\.2, ",
         ),
         ({"noise": ("symmetrc",)}, "did you mean symmetric"),
-        ({"rates": (0.3,)}, r"--rates 0\.3: .* holds no such draw"),
-        ({"losses": ("gce",)}, "--loss gce: .* holds no such run$"),
+        ({"rates": (0.3,)}, r"--rates 0\.3: .* has no such draw"),
+        ({"losses": ("gce",)}, "--loss gce: .* has no such run$"),
         ({"losses": ("gxe",)}, "did you mean gce"),
         ({"photos": 0}, "--photos 0 must be at least 1 and at most 600"),
         ({"photos": 601}, "--photos 601 "),
@@ -221,7 +222,7 @@ def test_without_draws_only_clean_labels_are_shown(artifacts):
     shutil.rmtree(artifacts / "draws")
     listener = Listener()
     assert [sheet.kind for sheet in made(artifacts, listener)] == ["clean"]
-    assert ["no draws yet" in note or "no runs yet" in note for note in listener.notes] == [True, True]
+    assert [note.partition(" yet")[0] for note in listener.notes] == ["nothing was drawn", "nothing was trained"]
 
 
 def test_nothing_prepared_is_a_bad_request(tmp_path):
@@ -281,7 +282,7 @@ def test_a_failed_run_is_passed_over_and_named(artifacts):
     listener = Listener()
     found = made(artifacts, listener, noise=("symmetric",), rates=(0.4,))
     assert [(sheet.kind, sheet.noise) for sheet in found][2:] == [("mistakes", "none")]
-    assert listener.notes == ["no mistakes of 1 run, such as ce on symmetric at 0.4, seed 0: training failed"]
+    assert listener.notes == ["mistakes of 1 run are left out, such as ce on symmetric at 0.4, seed 0: training failed"]
 
 
 def test_a_fine_tuned_run_shows_what_evaluate_has_kept(artifacts):
@@ -293,14 +294,16 @@ def test_a_fine_tuned_run_shows_what_evaluate_has_kept(artifacts):
         path.unlink()
     assert {sheet.kind for sheet in made(artifacts, listener)} == {"clean", "draw"}
     [note] = listener.notes
-    assert note.startswith("no mistakes of 5 runs, such as ce on none at 0, seed 0: `flowernoise evaluate` comes first")
+    assert note.startswith(
+        "mistakes of 5 runs are left out, such as ce on none at 0, seed 0: run `flowernoise evaluate` first"
+    )
 
 
 def test_a_run_without_mistakes_has_a_sheet_that_says_so(artifacts):
     write_block(Layout(artifacts), ["ce"], certain=True)
     found = [sheet for sheet in made(artifacts) if sheet.kind == "mistakes"]
     assert {(len(sheet.photos), sheet.mistakes) for sheet in found} == {(0, 0)}
-    assert "none misclassified" in str(contact_sheet.title(found[0]))
+    assert "no mistakes" in str(contact_sheet.title(found[0]))
 
 
 # Files
@@ -313,8 +316,30 @@ def test_files_are_written_once_and_then_left_alone(artifacts):
     second = preview(artifacts, PreviewSettings(photos=6), Silent())
     assert (first.written, second.written) == (10, 0)
     assert mtimes(artifacts) == before
-    assert {sheet.file for sheet in first.sheets} == set((artifacts / "preview").iterdir())
+    assert (first.done_before, second.done_before) == (False, True)
+    there = set((artifacts / "preview").iterdir())
+    assert {*(sheet.file for sheet in first.sheets), artifacts / "preview" / "photos.csv"} == there
     assert first.sheets[1].file.name == "draw-pairflip_count=bernoulli-0.2-seed0-cfc075a3.png"
+
+
+def test_the_photos_of_all_sheets_are_listed_with_labels_and_predictions(artifacts):
+    write_block(Layout(artifacts), ["ce"])
+    result = preview(artifacts, PreviewSettings(photos=6, noise=("symmetric",), rates=(0.4,)), Silent())
+    with (artifacts / "preview" / "photos.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert Counter(row["sheet"] for row in rows) == {sheet.file.name: sheet.photos for sheet in result.sheets}
+    held = Artifacts(artifacts)
+    paths = {photo.id: photo.path for photo in held.photos}
+    assert all(paths[row["id"]] == row["path"] for row in rows)
+    wrong = [row for row in rows if row["sheet"].startswith("draw")]
+    assert sum(row["label"] != row["given"] for row in wrong) == next(
+        s.wrong for s in result.sheets if s.kind == "draw"
+    )
+    assert not any(row["predicted"] or row["probability"] for row in wrong)
+    mistakes = [row for row in rows if row["sheet"].startswith("mistakes")]
+    assert {row["split"] for row in mistakes} == {"test"}
+    assert all(row["predicted"] != row["given"] == row["label"] for row in mistakes)
+    assert all(0.2 <= float(row["probability"]) <= 1 for row in mistakes)
 
 
 def test_other_answers_replace_the_sheet_and_no_other(artifacts):
@@ -377,13 +402,16 @@ def test_the_command_writes_equal_bytes_in_every_process(artifacts, tmp_path):
         assert (shown.returncode, shown.stderr) == (0, "")
         answer = json.loads(shown.stdout)
         assert (answer["schema"], answer["written"]) == (1, 6)
-        assert {sheet["file"] for sheet in answer["sheets"]} == set(map(str, output.iterdir()))
+        listed = str(output / "photos.csv")
+        assert {*(sheet["file"] for sheet in answer["sheets"]), listed} == set(map(str, output.iterdir()))
         written.append({path.name: path.read_bytes() for path in output.iterdir()})
     assert written[0] == written[1]
     noisy = next(sheet for sheet in answer["sheets"] if sheet["kind"] == "draw" and sheet["rate"] == 0.4)
     assert (
         noisy.items() >= {"noise": "symmetric", "seed": 0, "realised_rate": 0.4, "photos": 6, "written": True}.items()
     )
+    assert noisy["listed"][0].keys() == {"path", "id", "split", "label", "given", "predicted", "probability"}
+    assert answer["list"] == listed
     again = flowernoise(*options)
     assert again.stderr == "preview: done already, nothing touched\n"
     assert json.loads(again.stdout)["written"] == 0
@@ -397,7 +425,7 @@ def test_the_command_lists_its_sheets_and_notes_what_is_missing(artifacts):
         "draw-pairflip_count=bernoulli-0.4-seed0-7ad62d72.png",
         "draw-symmetric-0.4-seed0.png",
     ]
-    assert shown.stderr == "no runs yet, so no mistakes are shown; `flowernoise train` makes them\n"
+    assert shown.stderr == "nothing was trained yet, so mistakes are left out; `flowernoise train` comes first\n"
     assert flowernoise("-a", str(artifacts), "--photos", "6", "--rates", "0.4", "-q").stderr == ""
 
 

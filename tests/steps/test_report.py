@@ -28,46 +28,19 @@ from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.report import ReportSettings, gather, report
 from flowernoise.steps.settings import CompareSettings, TrainSettings
 from flowernoise.steps.status import status
-from flowernoise.store import datasets, draws, files, runs
+from flowernoise.store import datasets, draws, files
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     CONTROL,
-    Choice,
     DrawKey,
     PresetRecord,
     Provenance,
-    RunKey,
 )
-from flowernoise.training.selection import ALL
-from tests.fabricated import a_block, a_run, a_setup
+from tests.fabricated import a_setup, always_first, train_by_hand
 
 EVIL = "<script>alert(1)"
 SETTINGS_OF_RUN = (PrepareSettings, CorruptSettings, TrainSettings, CompareSettings)
 CLASSES = (EVIL, "daisy", "a|b & c")
-
-
-def train_by_hand(artifacts: Path, losses=("ce", "mae")) -> None:
-    """A block of runs for every draw, as `train` would write it; mae always answers the first class."""
-    layout = Layout(artifacts)
-    dataset = datasets.need(layout)
-    drawn = draws.index(layout, dataset.id)
-    train, val, test = dataset.sizes
-    setup = a_setup(epochs=3, image_size=16, learning_rates=(0.001, 0.01))
-    keys = [RunKey(d.noise, d.rate, d.seed, loss, setup) for d in drawn for loss in losses]
-    random, shape = np.random.default_rng(0), (len(keys), len(ALL))
-    arrays = {
-        "test_probabilities": random.dirichlet(np.ones(3), (*shape, test)).astype(np.float32),
-        "val_probabilities": random.dirichlet(np.ones(3), (*shape, val)).astype(np.float32),
-        "train_predicted": random.integers(0, 3, (*shape, train), dtype=np.uint8),
-    }
-    sure = [row for row, key in enumerate(keys) if key.method == "mae"]
-    arrays["test_probabilities"][sure] = np.array([1, 0, 0], dtype=np.float32)
-    arrays["train_predicted"][sure] = 0
-    history = {name: random.random((len(keys), 3), dtype=np.float32) for name in runs.HISTORY_ARRAYS}
-    made = [a_run(key, drawn[key.draw].draw.labels, (Choice(0.001, 0.0, 1),) * len(ALL)) for key in keys]
-    provenance = Provenance({"numpy": "2.0"}, "tensorflow", "cpu")
-    block = a_block(dataset.id, made, setup, selections=ALL, provenance=provenance)
-    runs.write(layout, block, {**arrays, **history})
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +56,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = PrepareSettings(source=str(root / "photos"), image_size=16, train=18, val=6, test=9)
     prepare(artifacts, settings, Silent())
     corrupt(artifacts, CorruptSettings(noise=("symmetric", "pairflip"), rates=(0.2, 0.4), seeds=2), Silent())
-    train_by_hand(artifacts)
+    setup = a_setup(epochs=3, image_size=16, learning_rates=(0.001, 0.01))
+    provenance = Provenance({"numpy": "2.0"}, "tensorflow", "cpu")
+    train_by_hand(artifacts, ("ce", "mae"), setup, provenance=provenance, change=always_first("mae"))
     evaluate(artifacts, Silent())
     return artifacts
 

@@ -553,8 +553,8 @@ def test_the_check_names_what_is_wrong_or_missing_and_exits_4(tmp_path, layout):
     assert empty.returncode == 4
     assert empty.stdout.startswith("nothing in ")
     assert empty.stderr == (
-        f"error: {tmp_path / 'none'} is not sound and done: prepare is missing; corrupt is missing; train is missing; "
-        "and 1 more\n"
+        f"error: {tmp_path / 'none'} is not sound and complete: prepare is missing; corrupt is missing; train is "
+        "missing; and 1 more\n"
     )
     (layout.runs / "block.json").write_text("{}")
     broken = flowernoise("-a", str(layout.root), "--check", "--json")
@@ -567,6 +567,28 @@ def test_runs_that_the_table_lacks_are_a_shortcoming(layout):
     assert status(layout.root).shortcomings == ("ce lacks 1 of its runs", "mae lacks 1 of its runs")
     train(layout, keys_of("ce", "mae", draws=[DrawKey("pairflip", 0.4, 0)]), name="more")
     assert status(layout.root).shortcomings == ("evaluate is stale",)
+
+
+def test_what_is_done_is_recommended_no_more(layout):
+    def touch(path: Path, seconds_later: int) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        later = layout.evaluation.stat().st_mtime_ns + seconds_later * 10**9
+        for each in (path, path.parent if path.parent != layout.root else path):
+            os.utime(each, ns=(later, later))
+
+    comparison, page = layout.comparisons / "0.json", layout.root / "report.html"
+    assert command(status(layout.root)) == "compare"
+    touch(comparison, 1)
+    assert command(status(layout.root)) == "report"
+    touch(page, 2)
+    assert status(layout.root).next is None
+    assert json.loads(flowernoise("-a", str(layout.root), "--json").stdout)["next"] is None
+    assert flowernoise("-a", str(layout.root)).stdout.endswith("next: nothing is left to do\n")
+    touch(page, -1)
+    assert command(status(layout.root)) == "report", "it shows an evaluation that was replaced"
+    touch(comparison, -1)
+    assert command(status(layout.root)) == "compare"
 
 
 def test_the_command_gives_one_json_object(layout):

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from flowernoise.catalogue.backbones import Backbone, backbones
+from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.methods import method_of
 from flowernoise.errors import BadRequestError, OtherVersionError
 from flowernoise.progress import Silent
-from flowernoise.registry import Registry
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
@@ -28,28 +26,9 @@ from flowernoise.store.claims import Claim
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import DrawKey, RunKey
 
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 ON_FEATURES = TrainSettings(backbone="tiny", epochs=2, batch_size=8)
 FINETUNE = dataclasses.replace(ON_FEATURES, mode="finetune", epochs=1, losses=("ce",))
-
-
-def tiny() -> Backbone:
-    """A network that is built and compiled in a moment."""
-
-    def build(size: int) -> keras.Model:
-        images = keras.Input((size, size, 3))
-        x = keras.layers.Rescaling(1 / 255)(images)
-        x = keras.layers.Conv2D(8, 3, strides=2, kernel_initializer=keras.initializers.GlorotUniform(seed=0))(x)
-        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
-        return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
-
-    return Backbone("tiny", "none:tiny", 32, 8, build)
-
-
-@pytest.fixture(autouse=True)
-def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    aside = Registry("backbone")
-    aside.register()(tiny)
-    monkeypatch.setitem(backbones._entries, "tiny", aside["tiny"])
 
 
 class Notes(Silent):
@@ -60,15 +39,6 @@ class Notes(Silent):
 
     def note(self, text: str) -> None:
         self.lines.append(text)
-
-
-@pytest.fixture
-def prepared(tmp_path: Path, photo_folder: Path) -> Path:
-    """An artifacts directory with 36 tiny photos of 3 classes and draws at one rate, one seed."""
-    directory = tmp_path / "artifacts"
-    prepare(directory, PrepareSettings(str(photo_folder), train=24, val=6, test=6, image_size=32), Silent())
-    corrupt(directory, CorruptSettings(rates=(0.5,), seeds=1), Silent())
-    return directory
 
 
 def live_runs(directory: Path) -> dict[runs.RunKey, runs.StoredRun]:
@@ -648,7 +618,7 @@ def test_runs_that_are_being_trained_on_other_labels_are_refused(prepared: Path,
             done.set()
     message = str(caught.value)
     assert message.startswith("train (process ")
-    assert f"is training {key.method} on other labels of {key.draw} in {prepared}; wait for its end" in message
+    assert f"is training {key.method} on other labels of {key.draw} in {prepared}; wait until it ends" in message
     assert contents(prepared) == before
     assert train(prepared, SINGLY, Silent()).trained == 4
 

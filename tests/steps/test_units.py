@@ -13,13 +13,16 @@ from flowernoise.steps.train.sweep import Sweep
 from flowernoise.steps.train.units import Unit
 from flowernoise.store import claims, files, first_stages, runs
 from flowernoise.store.layout import Layout
-from tests.steps.test_train import ONE_POINT, _tiny_backbone, contents, prepared  # noqa: F401 - fixtures
+from tests.reliability.real_command import state
 
-SETTINGS = dataclasses.replace(ONE_POINT, losses=("ce", "forward", "peer"))
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
+SETTINGS = TrainSettings(
+    losses=("ce", "forward", "peer"), backbone="tiny", epochs=2, batch_size=8, learning_rates=(1e-2,), l2=(1e-3,)
+)
 
 
 @pytest.fixture
-def directory(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811 - the fixture
+def directory(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Draws of four rates and two seeds; a unit holds four runs at most."""
     corrupt(prepared, CorruptSettings(rates=(0.2, 0.4, 0.5), seeds=2), Silent())
     monkeypatch.setattr("flowernoise.training.heads.recommended_heads", lambda *_: 4)
@@ -96,24 +99,24 @@ def test_what_is_interrupted_and_shared_comes_out_to_the_bit(
         held.change(lambda _: None)
     train(directory, SETTINGS, Silent())
     for folder in ("runs", "first_stages"):
-        assert contents(directory / folder) == contents(alone / folder)
+        assert state(directory / folder) == state(alone / folder)
 
 
 def test_a_first_stage_serves_every_loss_that_wants_it(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(directory, dataclasses.replace(SETTINGS, losses=("forward",)), Silent())
-    before = contents(directory / "first_stages")
+    before = state(directory / "first_stages")
     assert before
     monkeypatch.setattr(first_stages, "write", lambda *_: pytest.fail("trained again"))
     train(directory, dataclasses.replace(SETTINGS, losses=("backward",)), Silent())
-    assert contents(directory / "first_stages") == before
+    assert state(directory / "first_stages") == before
 
 
 def test_a_damaged_first_stage_is_quarantined_and_trained_again_to_the_byte(directory: Path) -> None:
     train(directory, dataclasses.replace(SETTINGS, losses=("forward",)), Silent())
-    before = contents(directory / "first_stages")
+    before = state(directory / "first_stages")
     path = min((directory / "first_stages").iterdir())
     path.write_bytes(path.read_bytes()[:-9])
     shutil.rmtree(directory / "runs")
     train(directory, dataclasses.replace(SETTINGS, losses=("forward",)), Silent())
     path.with_name(f"{path.name}.damaged").unlink()
-    assert contents(directory / "first_stages") == before
+    assert state(directory / "first_stages") == before

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ from flowernoise.steps.verify import verify
 from flowernoise.store import evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, KeptComparison, RunBlock
-from tests.reliability.command_server import Warm, warm
+from tests.reliability.command_server import CommandServer
 from tests.reliability.fakes import swept
 from tests.reliability.real_command import state
-from tests.reliability.tampering import Victim
+from tests.reliability.tampering import TamperedDirectory
 
 SWEEP = (
     *("--image-size", 16, "--backbone", "tiny", "--rates", 0.4, "--seeds", 1, "--epochs", 2),
@@ -36,46 +36,40 @@ STAGES = ["prepare", "corrupt", "features", "train", "evaluate", "compare"]
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("stand-ins") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def sweep(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sweep(commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished sweep of two runs: photos/ and artifacts/."""
     return swept(commands, tmp_path_factory.mktemp("sweep"), *SWEEP)
 
 
 @pytest.fixture
-def victim(sweep: Path, tmp_path: Path) -> Victim:
+def tampered(sweep: Path, tmp_path: Path) -> TamperedDirectory:
     """A copy of it to be spoilt."""
     shutil.copytree(sweep / "photos", tmp_path / "photos")
     shutil.copytree(sweep / "artifacts", tmp_path / "artifacts")
-    return Victim(tmp_path / "artifacts", tmp_path)
+    return TamperedDirectory(tmp_path / "artifacts", tmp_path)
 
 
-def verified(victim: Victim, **settings: bool) -> VerifyResult:
-    return verify(victim.root, Silent(), **settings)
+def verified(tampered: TamperedDirectory, **settings: bool) -> VerifyResult:
+    return verify(tampered.root, Silent(), **settings)
 
 
-def test_every_file_of_an_intact_directory_is_checked(victim: Victim) -> None:
-    before = state(victim.root)
-    found = verified(victim)
+def test_every_file_of_an_intact_directory_is_checked(tampered: TamperedDirectory) -> None:
+    before = state(tampered.root)
+    found = verified(tampered)
     assert (found.problems, found.repaired, found.notes, found.mended) == ((), (), (), False)
     assert [row.stage for row in found.checked] == STAGES
     sizes = {name: len(data) for name, data in before.items() if not name.startswith("locks/")}
     assert sum(row.files for row in found.checked) == len(sizes)
     assert sum(row.bytes for row in found.checked) == sum(sizes.values())
-    assert state(victim.root) == before
+    assert state(tampered.root) == before
 
 
-def test_what_is_not_there_yet_is_no_problem(victim: Victim) -> None:
+def test_what_is_not_there_yet_is_no_problem(tampered: TamperedDirectory) -> None:
     for later in ("runs", "features", "comparisons"):
-        shutil.rmtree(victim.root / later)
-    for path in victim.root.glob("evaluation*"):
+        shutil.rmtree(tampered.root / later)
+    for path in tampered.root.glob("evaluation*"):
         path.unlink()
-    found = verified(victim)
+    found = verified(tampered)
     assert (found.problems, found.notes) == ((), ())
     assert [row.stage for row in found.checked] == STAGES[:2]
 
@@ -90,9 +84,9 @@ def test_a_directory_that_is_not_there_is_a_bad_request_and_not_made(tmp_path: P
 # What does not fit. Digests are right throughout, as of somebody who means it.
 
 
-def swapped_labels(victim: Victim) -> None:
+def swapped_labels(tampered: TamperedDirectory) -> None:
     """Two photos of one split change their classes in the index."""
-    path = victim.root / "photos" / victim.body(victim.root / "dataset.json")["index"]["name"]
+    path = tampered.root / "photos" / tampered.body(tampered.root / "dataset.json")["index"]["name"]
     head, *rows = [line.split(",") for line in path.read_text().splitlines()]
     label, name = head.index("label"), head.index("class")
     first = rows[0]
@@ -101,14 +95,14 @@ def swapped_labels(victim: Victim) -> None:
     )
     for column in (label, name):
         first[column], other[column] = other[column], first[column]
-    victim.put("dataset.json", "".join(",".join(row) + "\n" for row in (head, *rows)).encode(), field="index")
+    tampered.put("dataset.json", "".join(",".join(row) + "\n" for row in (head, *rows)).encode(), field="index")
 
 
-def other_block(change: Callable[[RunBlock], RunBlock]) -> Callable[[Victim], None]:
+def other_block(change: Callable[[RunBlock], RunBlock]) -> Callable[[TamperedDirectory], None]:
     """Changes the record of the runs, and its name, which depends on what they were trained on."""
 
-    def spoil(victim: Victim) -> None:
-        path = victim.only("runs/*.json")
+    def spoil(tampered: TamperedDirectory) -> None:
+        path = tampered.only("runs/*.json")
         block = change(files.read_record(path, runs.KIND, RunBlock))
         path.unlink()
         files.write_record(path.with_name(f"{runs.name_of(block)}.json"), runs.KIND, block)
@@ -126,37 +120,39 @@ def on_another_size(block: RunBlock) -> RunBlock:
     return msgspec.structs.replace(block, setup=msgspec.structs.replace(block.setup, image_size=999))
 
 
-def changed_array(record: str, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Victim], None]:
-    def spoil(victim: Victim) -> None:
-        path = victim.only(record)
-        with h5py.File(path.parent / victim.body(path)["arrays"]["name"]) as file:
+def changed_array(
+    record: str, name: str, change: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[TamperedDirectory], None]:
+    def spoil(tampered: TamperedDirectory) -> None:
+        path = tampered.only(record)
+        with h5py.File(path.parent / tampered.body(path)["arrays"]["name"]) as file:
             values = change(file[name][()])
-        victim.arrays(record, **{name: lambda made: made.create_dataset(name, data=values)})
+        tampered.arrays(record, **{name: lambda made: made.create_dataset(name, data=values)})
 
     return spoil
 
 
-def first_run(**fields: Any) -> Callable[[Victim], None]:
+def first_run(**fields: Any) -> Callable[[TamperedDirectory], None]:
     """Changes what an evaluation says of its first run."""
 
-    def spoil(victim: Victim) -> None:
-        first, *others = victim.body(victim.root / "evaluation.json")["runs"]
-        victim.change("evaluation.json", runs=[first | fields, *others])
+    def spoil(tampered: TamperedDirectory) -> None:
+        first, *others = tampered.body(tampered.root / "evaluation.json")["runs"]
+        tampered.change("evaluation.json", runs=[first | fields, *others])
 
     return spoil
 
 
-def first_draw(**fields: Any) -> Callable[[Victim], None]:
-    def spoil(victim: Victim) -> None:
-        *others, last = victim.body(victim.only("draws/*.json"))["draws"]
-        victim.change("draws/*.json", draws=[*others, last | fields])
+def first_draw(**fields: Any) -> Callable[[TamperedDirectory], None]:
+    def spoil(tampered: TamperedDirectory) -> None:
+        *others, last = tampered.body(tampered.only("draws/*.json"))["draws"]
+        tampered.change("draws/*.json", draws=[*others, last | fields])
 
     return spoil
 
 
-def better_table(victim: Victim) -> None:
+def better_table(tampered: TamperedDirectory) -> None:
     """A comparison, kept under the name of what it is of, that shows more than the evaluation holds."""
-    path = victim.only("comparisons/*.json")
+    path = tampered.only("comparisons/*.json")
     kept = files.read_record(path, "comparison", KeptComparison)
     rows = tuple(
         msgspec.structs.replace(row, values=tuple(min(1.0, v + 0.2) for v in row.values))
@@ -166,11 +162,11 @@ def better_table(victim: Victim) -> None:
     files.write_record(path, "comparison", msgspec.structs.replace(kept, comparison=comparison))
 
 
-def renamed(pattern: str) -> Callable[[Victim], object]:
-    return lambda victim: victim.only(pattern).rename(victim.only(pattern).with_name("0123456789abcdef.json"))
+def renamed(pattern: str) -> Callable[[TamperedDirectory], object]:
+    return lambda tampered: tampered.only(pattern).rename(tampered.only(pattern).with_name("0123456789abcdef.json"))
 
 
-MISFITS: dict[str, tuple[Callable[[Victim], object], str, str]] = {
+MISFITS: dict[str, tuple[Callable[[TamperedDirectory], object], str, str]] = {
     "labels in the index": (swapped_labels, "photos/*.csv", "does not have the id of the photos"),
     "id of the data set": (lambda v: v.change("dataset.json", id="0" * 64), "photos/*.csv", "does not have the id"),
     "digest of a draw's labels": (first_draw(labels="0" * 64), "draws/*.h5", "not those that its record describes"),
@@ -185,12 +181,12 @@ MISFITS: dict[str, tuple[Callable[[Victim], object], str, str]] = {
         "draws/*.h5",
         "not those that its record describes",
     ),
-    "name of a draw": (renamed("draws/*.json"), "draws/*.h5", "does not have the name of what it holds"),
+    "name of a draw": (renamed("draws/*.json"), "draws/*.h5", "does not have the name that its content"),
     "number of features": (lambda v: v.change("features/*.json", count=39), "features/*.json", "hold 40 photos, not"),
-    "name of features": (renamed("features/*.json"), "features/*.json", "does not have the name of what it holds"),
-    "labels trained on": (other_block(on_other_labels), "runs/*.json", "was trained on labels that were not drawn"),
+    "name of features": (renamed("features/*.json"), "features/*.json", "does not have the name that its content"),
+    "labels trained on": (other_block(on_other_labels), "runs/*.json", "was trained on other labels than were drawn"),
     "size of the photos trained on": (other_block(on_another_size), "runs/*.json", "but they have another size"),
-    "name of runs": (renamed("runs/*.json"), "runs/*.json", "does not have the name of what it holds"),
+    "name of runs": (renamed("runs/*.json"), "runs/*.json", "does not have the name that its content"),
     "true classes of test photos": (
         changed_array("evaluation.json", "test_labels", lambda labels: labels[::-1].copy()),
         "evaluation-*.h5",
@@ -201,17 +197,21 @@ MISFITS: dict[str, tuple[Callable[[Victim], object], str, str]] = {
         "evaluation-*.h5",
         "does not hold what ce on",
     ),
-    "rate in the evaluation": (first_run(realised_rate=0.125), "evaluation-*.h5", "has another rate of wrong labels"),
-    "failure in the evaluation": (first_run(failure="it diverged"), "evaluation-*.h5", "says otherwise of ce"),
-    "accuracies in the table": (better_table, "comparisons/*.json", "shows other accuracies of ce"),
+    "rate in the evaluation": (
+        first_run(realised_rate=0.125),
+        "evaluation-*.h5",
+        "has a different rate of wrong",
+    ),
+    "failure in the evaluation": (first_run(failure="it diverged"), "evaluation-*.h5", "contradicts the record of ce"),
+    "accuracies in the table": (better_table, "comparisons/*.json", "shows other accuracies for ce"),
 }
 
 
 @pytest.mark.parametrize("what", MISFITS)
-def test_what_does_not_fit_is_found_although_digests_are_right(victim: Victim, what: str) -> None:
+def test_what_does_not_fit_is_found_although_digests_are_right(tampered: TamperedDirectory, what: str) -> None:
     spoil, pattern, says = MISFITS[what]
-    spoil(victim)
-    problem = verified(victim).problems[0]
+    spoil(tampered)
+    problem = verified(tampered).problems[0]
     assert Path(problem.path).match(pattern)
     assert Path(problem.path).exists()
     assert says in problem.text
@@ -219,120 +219,124 @@ def test_what_does_not_fit_is_found_although_digests_are_right(victim: Victim, w
     assert problem.way_out or "`flowernoise " in problem.text
 
 
-def test_an_evaluation_that_leaves_out_a_run_is_found(victim: Victim) -> None:
-    layout = Layout(victim.root)
+def test_an_evaluation_that_leaves_out_a_run_is_found(tampered: TamperedDirectory) -> None:
+    layout = Layout(tampered.root)
     evaluation = evaluations.find(layout)
     assert evaluation is not None
     arrays = evaluations.read(layout, evaluation)
     fewer = {name: array if name == "test_labels" else array[1:] for name, array in arrays.items()}
-    for path in victim.root.glob("evaluation*"):
+    for path in tampered.root.glob("evaluation*"):
         path.unlink()
     evaluations.write(layout, msgspec.structs.replace(evaluation, runs=evaluation.runs[1:]), fewer)
-    assert "does not list the runs that are there" in verified(victim).problems[0].text
+    assert "does not list the current runs" in verified(tampered).problems[0].text
 
 
 # What is of another time
 
 
-def test_what_is_of_other_photos_is_held_against_its_digests_only(victim: Victim, commands: Warm) -> None:
-    ended = commands.run("prepare", "photos", "--image-size", 16, "--seed", 1, "-a", "artifacts", cwd=victim.outside)
+def test_what_is_of_other_photos_is_held_against_its_digests_only(
+    tampered: TamperedDirectory, commands: CommandServer
+) -> None:
+    ended = commands.run("prepare", "photos", "--image-size", 16, "--seed", 1, "-a", "artifacts", cwd=tampered.outside)
     assert ended.returncode == 0, ended.stderr
-    found = verified(victim)
+    found = verified(tampered)
     assert found.problems == ()
     assert {note.partition(" of other photos")[0] for note in found.notes} == {"draws", "runs", "the evaluation"}
-    blob = victim.only("runs/*.h5")
+    blob = tampered.only("runs/*.h5")
     blob.write_bytes(blob.read_bytes()[:-1])
-    assert [problem.path for problem in verified(victim).problems] == [str(blob)]
+    assert [problem.path for problem in verified(tampered).problems] == [str(blob)]
 
 
-def test_runs_that_were_not_evaluated_yet_are_a_note(victim: Victim, commands: Warm) -> None:
+def test_runs_that_were_not_evaluated_yet_are_a_note(tampered: TamperedDirectory, commands: CommandServer) -> None:
     more = ("--backbone", "tiny", "--epochs", 2, "--learning-rate", 0.001, "--l2", 0, "--loss", "mae")
-    assert commands.run("train", *more, "-a", "artifacts", cwd=victim.outside).returncode == 0
-    found = verified(victim)
+    assert commands.run("train", *more, "-a", "artifacts", cwd=tampered.outside).returncode == 0
+    found = verified(tampered)
     assert found.problems == ()
     assert ["since the last `flowernoise evaluate`" in note for note in found.notes] == [True]
 
 
-def test_runs_whose_draw_is_gone_are_a_note(victim: Victim) -> None:
-    for path in (victim.root / "draws").iterdir():
+def test_runs_whose_draw_is_gone_are_a_note(tampered: TamperedDirectory) -> None:
+    for path in (tampered.root / "draws").iterdir():
         path.unlink()
-    [note] = verified(victim).notes
-    assert "there are runs of draws that are not there (2)" in note
+    [note] = verified(tampered).notes
+    assert "there are runs of missing draws (2)" in note
     assert "`flowernoise corrupt` draws them again" in note
 
 
-def test_what_another_version_wrote_is_named_and_repair_leaves_it_alone(victim: Victim) -> None:
-    path = victim.only("draws/*.json")
+def test_what_another_version_wrote_is_named_and_repair_leaves_it_alone(tampered: TamperedDirectory) -> None:
+    path = tampered.only("draws/*.json")
     data = path.read_bytes()
-    victim.sign(path, data[data.index(b'"body": ') + 8 : -2], schema=99)
+    tampered.sign(path, data[data.index(b'"body": ') + 8 : -2], schema=99)
     strange = path.read_bytes()
     for mend in (False, True):
-        [problem] = verified(victim, mend=mend).problems
+        [problem] = verified(tampered, mend=mend).problems
         assert (problem.path, problem.ours, problem.way_out) == (str(path), False, "")
         assert "has schema 99" in problem.text
         assert path.read_bytes() == strange
 
 
 @pytest.mark.parametrize("pattern", ["evaluation.json", "features/*.json"])
-def test_repair_touches_nothing_outside_whatever_a_record_names(victim: Victim, pattern: str) -> None:
-    precious = victim.outside / "precious"
+def test_repair_touches_nothing_outside_whatever_a_record_names(tampered: TamperedDirectory, pattern: str) -> None:
+    precious = tampered.outside / "precious"
     precious.write_text("mine")
     ref = {"name": str(precious), "sha256": "0" * 64, "size": 4}
-    victim.change(pattern, **({"shards": [ref]} if "features" in pattern else {"arrays": ref}))
-    record = victim.only(pattern)
-    assert str(record) in {problem.path for problem in verified(victim).problems}
-    verified(victim, mend=True)
+    tampered.change(pattern, **({"shards": [ref]} if "features" in pattern else {"arrays": ref}))
+    record = tampered.only(pattern)
+    assert str(record) in {problem.path for problem in verified(tampered).problems}
+    verified(tampered, mend=True)
     assert precious.read_text() == "mine"
 
 
 @pytest.mark.parametrize("folder", ["runs", "mine"])
 def test_a_folder_that_cannot_be_listed_is_named_if_it_is_ours(
-    victim: Victim, folder: str, monkeypatch: pytest.MonkeyPatch
+    tampered: TamperedDirectory, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (victim.root / "mine").mkdir()
+    (tampered.root / "mine").mkdir()
     whole = os.scandir
 
     def refused(path: Path) -> Any:
-        if Path(path) == victim.root / folder:
+        if Path(path) == tampered.root / folder:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return whole(path)
 
     monkeypatch.setattr(os, "scandir", refused)
-    text = f"cannot read {victim.root / folder}: Permission denied"
-    assert (text in [problem.text for problem in verified(victim).problems]) == (folder == "runs")
-    assert text in status(victim.root).problems
+    text = f"cannot read {tampered.root / folder}: Permission denied"
+    assert (text in [problem.text for problem in verified(tampered).problems]) == (folder == "runs")
+    assert text in status(tampered.root).problems
 
 
 # Repair and what is shown
 
 
-def test_nothing_is_touched_where_nothing_is_wrong(victim: Victim) -> None:
-    before = {path: path.stat().st_mtime_ns for path in victim.root.rglob("*")}
-    found = verified(victim, mend=True)
+def test_nothing_is_touched_where_nothing_is_wrong(tampered: TamperedDirectory) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tampered.root.rglob("*")}
+    found = verified(tampered, mend=True)
     assert (found.problems, found.repaired, found.mended) == ((), (), True)
-    assert {path: path.stat().st_mtime_ns for path in victim.root.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in tampered.root.rglob("*")} == before
 
 
-def test_what_is_wrong_has_a_way_out_and_what_is_repaired_needs_none(victim: Victim, commands: Warm) -> None:
-    blob = victim.only("draws/*.h5")
+def test_what_is_wrong_has_a_way_out_and_what_is_repaired_needs_none(
+    tampered: TamperedDirectory, commands: CommandServer
+) -> None:
+    blob = tampered.only("draws/*.h5")
     good = blob.read_bytes()
     blob.write_bytes(good[:-1])
     name = f"artifacts/draws/{blob.name}"
     wrong = f"{name} is damaged: it holds {len(good) - 1:,} bytes, not the recorded {len(good):,}"
 
-    ended = commands.run("verify", "-q", "-a", "artifacts", cwd=victim.outside)
+    ended = commands.run("verify", "-q", "-a", "artifacts", cwd=tampered.outside)
     assert ended.returncode == 1
     assert ended.stdout.decode().splitlines()[-1] == f"wrong: {wrong}; `flowernoise corrupt` draws it again"
     assert ended.stderr == (
         f"error: 1 file in artifacts cannot be trusted: {name}; `flowernoise verify --repair` mends what it can\n"
     )
-    told = commands.run("verify", "-q", "--json", "-a", "artifacts", cwd=victim.outside)
+    told = commands.run("verify", "-q", "--json", "-a", "artifacts", cwd=tampered.outside)
     assert (told.returncode, told.stderr) == (1, ended.stderr)
     [problem] = json.loads(told.stdout)["problems"]
     assert (problem["path"], problem["text"]) == (name, wrong)
     assert problem["way_out"] == "`flowernoise corrupt` draws it again"
 
-    mended = commands.run("verify", "--repair", "-q", "-a", "artifacts", cwd=victim.outside)
+    mended = commands.run("verify", "--repair", "-q", "-a", "artifacts", cwd=tampered.outside)
     assert (mended.returncode, mended.stderr) == (0, "")
     assert mended.stdout.decode().splitlines()[-1] == f"repaired: {wrong}"
     assert blob.read_bytes() == good

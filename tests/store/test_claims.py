@@ -204,12 +204,12 @@ def test_whoever_waited_chooses_anew(layout: Layout, holder: Holder) -> None:
 @pytest.mark.parametrize(
     ("theirs", "ours", "verdict"),
     [
-        (("train", ""), ("train", ""), "beside"),
-        (("train", ""), ("evaluate", ""), "beside"),
-        (("train", ""), ("corrupt", ""), "beside"),
-        (("evaluate", ""), ("train", ""), "beside"),
-        (("corrupt", ""), ("features of resnet50", ""), "beside"),
-        (("features of resnet50", ""), ("features of efficientnet_lite0", ""), "beside"),
+        (("train", ""), ("train", ""), "together"),
+        (("train", ""), ("evaluate", ""), "together"),
+        (("train", ""), ("corrupt", ""), "together"),
+        (("evaluate", ""), ("train", ""), "together"),
+        (("corrupt", ""), ("features of resnet50", ""), "together"),
+        (("features of resnet50", ""), ("features of efficientnet_lite0", ""), "together"),
         (("prepare", "a"), ("prepare", "b"), "refuse"),
         (("train", ""), ("prepare", "a"), "refuse"),
         (("corrupt", ""), ("prepare", "a"), "refuse"),
@@ -249,7 +249,7 @@ def test_photos_are_not_replaced_while_others_work_with_them(
         pytest.fail("claimed")
     assert caught.value.exit_code is ExitCode.BAD_REQUEST
     assert str(caught.value).startswith(f"{layout.root} is in use by {work} (process {process.pid} on ")
-    assert "wait for its end, or give another directory with --artifacts" in str(caught.value)
+    assert "wait until it ends, or give another directory with --artifacts" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert names(layout) == before  # theirs holds on
     release(process)

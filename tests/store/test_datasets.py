@@ -138,10 +138,22 @@ def test_the_index_reads_back_where_it_fits_the_record(layout: Layout) -> None:
         (LISTED + LISTED[-1:], "does not hold as many photos of each class"),
         ([], "does not hold as many photos of each class"),
         (LISTED[:2] + LISTED[:1] + LISTED[3:], "does not hold as many photos of each class"),
-        ([IndexedPhoto("x", "train", 2, "x.jpg", 0, 7), *LISTED], "names a class or a place in the archive"),
-        ([IndexedPhoto("x", "train", 0, "x.jpg", 1, 7), *LISTED[1:]], "names a class or a place in the archive"),
-        ([IndexedPhoto("x", "train", 0, "x.jpg", 0, 8), *LISTED[1:]], "names a class or a place in the archive"),
-        ([IndexedPhoto("x", "train", 0, "x.jpg", 2**80, 0), *LISTED[1:]], "names a class or a place in the archive"),
+        (
+            [IndexedPhoto("x", "train", 2, "x.jpg", 0, 7), *LISTED],
+            "names a class that does not exist, or a place beyond",
+        ),
+        (
+            [IndexedPhoto("x", "train", 0, "x.jpg", 1, 7), *LISTED[1:]],
+            "names a class that does not exist, or a place beyond",
+        ),
+        (
+            [IndexedPhoto("x", "train", 0, "x.jpg", 0, 8), *LISTED[1:]],
+            "names a class that does not exist, or a place beyond",
+        ),
+        (
+            [IndexedPhoto("x", "train", 0, "x.jpg", 2**80, 0), *LISTED[1:]],
+            "names a class that does not exist, or a place beyond",
+        ),
     ],
 )
 def test_an_index_that_does_not_fit_the_record_is_refused(

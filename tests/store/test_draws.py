@@ -8,21 +8,10 @@ from flowernoise.errors import DamagedFileError
 from flowernoise.store import draws, files
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Dataset, DatasetRequest, Draw, DrawBatch, DrawKey
+from flowernoise.store.records import Draw, DrawBatch, DrawKey
+from tests.fabricated import a_dataset
 
-DATASET = Dataset(
-    id="data",
-    request=DatasetRequest("synthetic", None, None, None, 32, 0),
-    source_fingerprint=None,
-    classes=("a", "b", "c"),
-    counts=((3, 3, 2), (2, 1, 1), (1, 1, 1)),
-    found=15,
-    archive=files.NOT_WRITTEN,
-    index=files.NOT_WRITTEN,
-    identical=(),
-    contradictory=(),
-    unreadable=(),
-)
+DATASET = a_dataset("data", ("a", "b", "c"), ((3, 3, 2), (2, 1, 1), (1, 1, 1)), found=15)
 
 
 @pytest.fixture
@@ -133,8 +122,8 @@ def test_a_record_that_lists_more_draws_than_there_are_labels_is_refused(layout:
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("train_labels", np.full(8, 3, dtype=np.uint8), "labels of classes that there are not"),
-        ("val_labels", np.full(4, 200, dtype=np.uint8), "labels of classes that there are not"),
+        ("train_labels", np.full(8, 3, dtype=np.uint8), "labels of classes that do not exist"),
+        ("val_labels", np.full(4, 200, dtype=np.uint8), "labels of classes that do not exist"),
         ("train_labels", np.zeros(8, dtype=np.int8), "train_labels is int8"),
         ("train_labels", np.zeros(9, dtype=np.uint8), "train_labels is uint8"),
         ("train_flipped", np.zeros(8, dtype=np.uint8), "train_flipped is uint8"),

@@ -101,9 +101,9 @@ def test_arrays_of_fewer_runs_than_recorded_are_refused(layout: Layout, name: st
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("predicted", np.full((2, 3, 4), 2, dtype=np.uint8), "predictions of classes that there are not"),
-        ("test_labels", np.array([0, 0, 1, 2]), "predictions of classes that there are not"),
-        ("test_labels", np.array([0, 0, 1, -1]), "predictions of classes that there are not"),
+        ("predicted", np.full((2, 3, 4), 2, dtype=np.uint8), "predictions of classes that do not exist"),
+        ("test_labels", np.array([0, 0, 1, 2]), "predictions of classes that do not exist"),
+        ("test_labels", np.array([0, 0, 1, -1]), "predictions of classes that do not exist"),
         ("memorised", np.full((2, 3), 1.5), "shares outside 0 … 1"),
         ("recovered", np.full((2, 3), -0.5), "shares outside 0 … 1"),
         ("recovered", np.full((2, 3), np.inf), "shares outside 0 … 1"),

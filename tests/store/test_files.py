@@ -150,7 +150,7 @@ def test_records_of_another_schema_name_both_schemas(tmp_path: Path, monkeypatch
     monkeypatch.setattr(records, "SCHEMA", 7)
     files.write_record(tmp_path / "a.json", "basket", BASKET)
     monkeypatch.undo()
-    with pytest.raises(OtherVersionError, match="has schema 7, this flowernoise reads 3") as caught:
+    with pytest.raises(OtherVersionError, match="has schema 7, but this flowernoise reads 3") as caught:
         files.read_record(tmp_path / "a.json", "basket", Basket)
     assert not isinstance(caught.value, DamagedFileError)  # nobody may take it for broken and replace it
 
@@ -160,7 +160,7 @@ def test_records_of_another_schema_name_both_schemas(tmp_path: Path, monkeypatch
 )
 def test_records_with_other_fields_than_declared_are_refused(tmp_path: Path, body: Any) -> None:
     files.write_record(tmp_path / "a.json", "basket", body)
-    with pytest.raises(DamagedFileError, match="not as declared"):
+    with pytest.raises(DamagedFileError, match="does not have the expected form"):
         files.read_record(tmp_path / "a.json", "basket", Basket)
 
 
@@ -381,16 +381,16 @@ def crafted(secret: Path) -> dict[str, bytes]:
     [
         ("soft link", "x is a link"),
         ("external link", "x is a link"),
-        ("group", "x is no plain array"),
-        ("named type", "x is no plain array"),
-        ("strings", "x is no plain array"),
-        ("reference", "x is no plain array"),
-        ("virtual", "x is no plain array"),
-        ("external storage", "x is no plain array"),
-        ("8e14 bytes in pieces", "x is no plain array: it is compressed, in pieces"),
+        ("group", "x is not a plain array"),
+        ("named type", "x is not a plain array"),
+        ("strings", "x is not a plain array"),
+        ("reference", "x is not a plain array"),
+        ("virtual", "x is not a plain array"),
+        ("external storage", "x is not a plain array"),
+        ("8e14 bytes in pieces", "x is not a plain array: it is compressed, in pieces"),
         ("8e14 bytes", "x claims 800,000,000,000,000 bytes"),
-        ("expands a hundredfold", "x is no plain array: it is compressed"),
-        ("sparse", "x claims 800 bytes and holds fewer"),
+        ("expands a hundredfold", "x is not a plain array: it is compressed"),
+        ("sparse", "x claims 800 bytes but holds fewer"),
     ],
 )
 def test_files_with_anything_but_plain_arrays_are_refused_despite_a_fitting_digest(
@@ -600,9 +600,11 @@ def test_a_record_over_the_limit_is_neither_written_nor_read(tmp_path: Path, mon
     files.write_record(path, "basket", BASKET)
     before = contents(tmp_path)
     monkeypatch.setattr(records, "MAX_RECORD", size - 1)
-    with pytest.raises(DamagedFileError, match=f"{size:,} bytes are over {size - 1:,}"):
+    with pytest.raises(DamagedFileError, match=f"{size:,} bytes are over the limit of {size - 1:,}"):
         files.read_record(path, "basket", Basket)
-    with pytest.raises(FlowernoiseError, match=f"cannot write .*: {size:,} bytes are over {size - 1:,}; use several"):
+    with pytest.raises(
+        FlowernoiseError, match=f"cannot write .*: {size:,} bytes are over the limit of {size - 1:,}; use several"
+    ):
         files.write_record(path, "basket", BASKET)
     assert contents(tmp_path) == before
 

@@ -14,10 +14,10 @@ from flowernoise.store.inventory import Fault, Inventory, RecordEntry
 from flowernoise.store.inventory.kinds import ALL, DATASET, DRAWS
 from flowernoise.store.inventory.litter import stage_of
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Dataset, DatasetRequest, Draw, DrawBatch, DrawKey
+from flowernoise.store.records import Draw, DrawBatch, DrawKey
+from tests.fabricated import a_dataset
 
 NUMBER = "0123456789ab"
-REQUEST = DatasetRequest("synthetic", None, None, None, 32, 0)
 COUNTS = ((2, 2), (1, 1), (1, 1))
 
 
@@ -30,7 +30,7 @@ def layout(tmp_path: Path) -> Layout:
 def drawn(layout: Layout) -> Layout:
     """Return a directory with a data set, a batch of draws of it, and one of other photos."""
     archive, table = (blob(layout.photos, "photos", suffix) for suffix in (".tar", ".csv"))
-    datasets.write(layout, Dataset("now", REQUEST, None, ("a", "b"), COUNTS, 8, archive, table, (), (), ()))
+    datasets.write(layout, a_dataset("now", ("a", "b"), COUNTS, found=8, archive=archive, index=table))
     for name, dataset in (("own", "now"), ("stale", "before")):
         draw = Draw(DrawKey("symmetric", 0.2, 0), "labels", 0.2, 0.2, (0.2, 0.2))
         files.write_record(

@@ -96,14 +96,14 @@ def test_rows_of_test_photos_and_of_photos_set_aside_are_passed_over():
         ("id,class\n", "needs a header with path"),
         (rows() + "abc,daisy\n", "line 9: no photo of this data set has the id or path 'abc'"),
         (rows() + f"{INDEX[2].path!s},daisy\n", "line 9: not 2 cells as in the header"),
-        (rows() + f"{INDEX[2].id},daisy\n", "line 9: photo 0+2 has a label already$"),
-        (rows() + f'"{INDEX[2].path}",daisy\n', "line 9: photo folder/2, a.jpg has a label already$"),
+        (rows() + f"{INDEX[2].id},daisy\n", "line 9: photo 0+2 already has a label$"),
+        (rows() + f'"{INDEX[2].path}",daisy\n', "line 9: photo folder/2, a.jpg already has a label$"),
         (rows() + f"{INDEX[2].id}\n", "line 9: not 2 cells"),
         (
             rows(**{INDEX[3].id: f"{INDEX[3].id},dasy"}),
-            r"line 5: 'dasy' is no class \(did you mean daisy\?\); there are:",
+            r"line 5: 'dasy' is not a class \(did you mean daisy\?\); there are:",
         ),
-        (rows(**{INDEX[3].id: f"{INDEX[3].id},1"}), "line 5: '1' is no class"),
+        (rows(**{INDEX[3].id: f"{INDEX[3].id},1"}), "line 5: '1' is not a class"),
         (rows(**{INDEX[3].id: ""}), r"has no label for 1 of the 7 photos of train and val, such as folder/3, a\.jpg"),
         (b"id,label\n\xff\xfe,daisy\n", "is not a CSV file in UTF-8"),
         ('id,label\n"abc,daisy\n', "is not a CSV file in UTF-8"),
@@ -121,7 +121,7 @@ def test_several_draws_in_one_file_are_named(tmp_path):
     both = {DrawKey("symmetric", 0.2, seed): drawn([0] * 5, [0] * 2) for seed in (0, 1)}
     labels.write(path, labels.written(INDEX, CLASSES, both))
     with pytest.raises(
-        BadRequestError, match="has a label already; the file holds several draws, keep the rows of one"
+        BadRequestError, match="already has a label; the file holds several draws, keep the rows of just one"
     ):
         read(path.read_bytes())
 

@@ -11,28 +11,14 @@ from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     Choice,
-    Dataset,
-    DatasetRequest,
     Predictions,
     Provenance,
     RunBlock,
     RunKey,
 )
-from tests.fabricated import a_block, a_key, a_run, a_setup
+from tests.fabricated import a_block, a_dataset, a_key, a_run, a_setup
 
-DATASET = Dataset(
-    id="data",
-    request=DatasetRequest("synthetic", None, None, None, 32, 0),
-    source_fingerprint=None,
-    classes=("a", "b"),
-    counts=((3, 1), (1, 1), (2, 1)),
-    found=9,
-    archive=files.NOT_WRITTEN,
-    index=files.NOT_WRITTEN,
-    identical=(),
-    contradictory=(),
-    unreadable=(),
-)
+DATASET = a_dataset("data", ("a", "b"), ((3, 1), (1, 1), (2, 1)), found=9)
 PROVENANCE = Provenance({"keras": "3"}, "tensorflow", "cpu")
 
 
@@ -94,9 +80,12 @@ NO_ANSWERS = {
     "other epochs": (changed(history_loss=np.zeros((1, 4), dtype=np.float32)), "history_loss is float32"),
     "other type": (changed(test_probabilities=np.ones((1, 1, 3, 2), dtype=int)), "test_probabilities is int64"),
     "no history": (predictions(), "holds"),
-    "nan": (changed(test_probabilities=NAN), "test_probabilities holds what is no probability"),
-    "below 0": (changed(val_probabilities=-arrays()["val_probabilities"]), "val_probabilities holds what is no prob"),
-    "above 1": (arrays(1.01), "holds what is no probability"),
+    "nan": (changed(test_probabilities=NAN), "test_probabilities holds values that are not probabilities"),
+    "below 0": (
+        changed(val_probabilities=-arrays()["val_probabilities"]),
+        "val_probabilities holds values that are not prob",
+    ),
+    "above 1": (arrays(1.01), "holds values that are not probabilities"),
     "no class": (changed(train_predicted=np.full((1, 1, 4), 2, dtype=np.uint8)), "train_predicted holds classes that"),
     "class -1": (changed(train_predicted=np.full((1, 1, 4), -1)), "train_predicted holds classes that"),
 }

@@ -1,1 +1,1 @@
-"""From evaluated runs to the table: what is read, what is found, what is shown, and what is told beside it."""
+"""From evaluated runs to the table: reading, statistics, rows and columns, and notes."""

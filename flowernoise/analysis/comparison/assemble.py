@@ -1,4 +1,4 @@
-"""Puts together what is shown: rows in order, marks, notes."""
+"""Assembles a comparison: rows in order, marks, notes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from flowernoise.errors import BadRequestError
 from flowernoise.registry import Spec
 from flowernoise.store.records import (
     CONTROL,
-    Beneath,
-    Beside,
+    BalancedAccuracy,
     Comparison,
     Difference,
     Identity,
+    PublishedResult,
     Rate,
     RateInterval,
     Row,
@@ -35,10 +35,10 @@ from flowernoise.store.records import (
 
 
 def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: Spec, question: Question) -> Comparison:
-    """The comparison of groups of runs; stale evaluations are for others to note.
+    """The comparison of groups of runs; does not check for stale evaluations.
 
     Raises:
-        BadRequestError: rows or columns that are not there, or a class that a metric names and a data set has not.
+        BadRequestError: requested rows or columns do not exist, or a metric names a class that is not in a data set.
     """
     every = [cell for group in groups for cell in group.cells]
     chosen_rows = choose_rows(question.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
@@ -56,7 +56,7 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         for group in groups
     ]
     if not any(shown):
-        raise BadRequestError("no run is of the --rows and --columns together; `flowernoise compare` alone shows all")
+        raise BadRequestError("no run matches both --rows and --columns; `flowernoise compare` without them shows all")
     in_all = sum(len(contests(group, cells)) for group, cells in zip(groups, shown, strict=True))
     judged = [
         judge(group, metric, cells, question.baseline, question.delta, in_all)
@@ -69,7 +69,7 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         for row in _Rows(number, group, found, differences[number], variants, metric).of(cells)
     ]
     order = Order(rows, question.sort_by, question.baseline, facts.better, chosen_rows, chosen_columns)
-    beside, why = _beside(directories, rows, str(metric))
+    beside, why = _published(directories, rows, str(metric))
     tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
     datasets = datasets_of(groups, directories)
     names = [photos.name for photos in datasets]
@@ -92,10 +92,10 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
 
 
 def _picked(groups: Sequence[Group], question: Question) -> set[CellKey]:
-    """What ``--where`` picks, or what was trained last; and, unless columns are chosen, the baseline of each setup.
+    """The cells that ``--where`` picks, or those trained last; also each setup's baseline, unless columns are chosen.
 
     Raises:
-        BadRequestError: a ``--where`` that cannot be read, or picks nothing.
+        BadRequestError: a ``--where`` is invalid, or picks nothing.
     """
     by_directory: dict[int, dict[Identity, int]] = {}
     for group in groups:
@@ -119,7 +119,7 @@ def _is_shown(cell: CellKey, rows: NameFilter, columns: NameFilter) -> bool:
 
 
 def _differences(groups: Sequence[Group], judged: Sequence[Judged], better: str) -> list[dict[CellKey, Difference]]:
-    """The tests against the baseline, corrected over all of them."""
+    """The tests against the baseline, corrected together."""
     every = [(number, cell, found) for number, one in enumerate(judged) for cell, found in one.against.items()]
     differences: list[dict[CellKey, Difference]] = [{} for _ in judged]
     for (number, cell, found), p_holm in zip(every, stats.holm([found.p for *_, found in every]), strict=True):
@@ -166,7 +166,7 @@ class _Rows:
     def _row(self, cell: CellKey, members: Members) -> Row:
         judged, value = self._judged, self._judged.values.get(cell, NO_VALUE)
         balanced, difference = self._balanced.get(cell), self._differences.get(cell)
-        worse = difference is not None and difference.verdict == "worse"  # then the best is not tied with it either
+        worse = difference is not None and difference.verdict == "worse"  # so the best loss is not tied with it either
         return Row(
             noise=cell.noise,
             rate=cell.rate,
@@ -175,6 +175,7 @@ class _Rows:
             setup=cell.setup,
             seeds=len(members.rows),
             values=value.values,
+            value_seeds=tuple(members.seeds) if value.values else (),
             mean=value.mean,
             ci_low=value.low,
             ci_high=value.high,
@@ -192,12 +193,12 @@ class _Rows:
         )
 
 
-def _beneath(value: Value, drop: float | None) -> Beneath | None:
-    return None if value.mean is None else Beneath(value.mean, value.low, value.high, drop)
+def _beneath(value: Value, drop: float | None) -> BalancedAccuracy | None:
+    return None if value.mean is None else BalancedAccuracy(value.mean, value.low, value.high, drop)
 
 
 def _drop(values: Mapping[CellKey, Value], cell: CellKey) -> float | None:
-    """How far a cell is below the control of its loss."""
+    """How far a cell is below its loss's control."""
     mean = values.get(cell, NO_VALUE).mean
     control = values.get(cell._replace(noise=CONTROL, rate=0.0), NO_VALUE).mean
     return None if mean is None or control is None else control - mean
@@ -231,8 +232,10 @@ def _rate(rate: CensoredRate) -> Rate:
     return Rate(rate.censoring, rate.rate)
 
 
-def _beside(directories: Sequence[Directory], rows: Sequence[Row], metric: str) -> tuple[tuple[Beside, ...], str]:
-    """What was published about the preset that made a directory, if that is compared alone: beside its own question."""
+def _published(
+    directories: Sequence[Directory], rows: Sequence[Row], metric: str
+) -> tuple[tuple[PublishedResult, ...], str]:
+    """The published results of the preset that made a directory, beside ours; only if it is compared alone."""
     [directory, *others] = directories
     if others or directory.preset is None or directory.preset.dataset != directory.dataset.id:
         return (), ""
@@ -251,5 +254,7 @@ def _beside(directories: Sequence[Directory], rows: Sequence[Row], metric: str) 
         if values:
             collapsed = sum(row.collapsed for row in ours)
             of_published = (published.low, published.high)
-            beside.append(Beside(published.label, of_published, (min(values), max(values)), len(values), collapsed))
+            beside.append(
+                PublishedResult(published.label, of_published, (min(values), max(values)), len(values), collapsed)
+            )
     return tuple(beside), preset.why if beside else ""

@@ -1,4 +1,4 @@
-"""Which cell a cell is compared with."""
+"""Finds the cell that a cell is compared with."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from flowernoise.store.setups import Setup
 
 
 class Baselines:
-    """Which cell a cell is compared with: what is the same but for the loss.
+    """Finds the cell that a cell is compared with, which differs only in its loss.
 
-    A loss is compared with the baseline of its own setup, in its own directory or the first other one that has it. The
-    baseline itself is compared with that of the first directory and setup shown, so that two ways of training are
-    compared too.
+    A loss is compared with the baseline of its own setup, from its own directory or else the first other one that has
+    it. A baseline is compared with the baseline of the first directory and setup shown, so that two ways of training
+    are compared as well.
 
     Args:
-        cells: all that can be compared with.
-        shown: those that are compared.
+        cells: all cells that others may be compared with.
+        shown: the cells to compare.
         baseline: the loss to compare with.
     """
 
@@ -29,7 +29,7 @@ class Baselines:
         self._first = min(((c.directory, c.setup) for c in shown if c.loss == baseline), default=None)
 
     def same_kind(self, cell: CellKey) -> CellKey | None:
-        """The baseline with the setup of a cell, itself if it is one."""
+        """The baseline with a cell's setup; the cell itself if it is a baseline."""
         directories = self._holders.get(cell.setup, [])
         if not directories:
             return None
@@ -37,7 +37,7 @@ class Baselines:
         return self._there(cell._replace(directory=directory, loss=self._baseline))
 
     def against(self, cell: CellKey) -> CellKey | None:
-        """The cell to test a cell against."""
+        """The cell against which a cell is tested."""
         if cell.loss != self._baseline:
             return self.same_kind(cell)
         if self._first is None:

@@ -1,4 +1,4 @@
-"""What was evaluated in the directories of a comparison: runs in cells, by the test photos that they share."""
+"""The evaluated runs of a comparison's directories: in cells, grouped by the test photos that they share."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Directory:
-    """An artifacts directory as far as it must be read to tell whether it was compared before.
+    """The part of an artifacts directory that shows whether it was compared before.
 
     Args:
         evaluation: SHA-256 of the evaluation's record.
-        inputs: digest of the runs that are there now.
+        inputs: digest of the current runs.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Directory:
 
     @property
     def layout(self) -> Layout:
-        """Where its things lie."""
+        """Its layout."""
         return Layout(self.path)
 
 
@@ -56,7 +56,7 @@ def open_directory(path: Path) -> Directory:
 
     Raises:
         BadRequestError: nothing is prepared or evaluated.
-        DamagedFileError: a record is not what was written.
+        DamagedFileError: a record is damaged.
     """
     layout = artifacts.opened(path)
     dataset = datasets.need(layout)
@@ -77,7 +77,7 @@ def _made_again() -> Iterator[None]:
 
 
 class CellKey(NamedTuple):
-    """One method under one noise in one directory, trained in one way; cells sort as printed tables do not."""
+    """One method under one noise in one directory, trained in one way; the sort order is not that of printed tables."""
 
     directory: int
     noise: str
@@ -87,15 +87,15 @@ class CellKey(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """What its runs have in common."""
+        """The identity that its runs share."""
         return Identity(self.noise, self.rate, self.loss, self.setup)
 
 
 @dataclasses.dataclass(frozen=True)
 class Members:
-    """The runs of a cell: of those that did not fail the rows in the predictions and the seeds; how many did fail.
+    """The runs of a cell: rows of predictions and seeds of the successful runs, and the number of failed ones.
 
-    ``recency`` is that of the run trained last; ``provenances`` are the different ones among the runs.
+    ``recency`` is that of the run trained last; ``provenances`` holds each distinct one among the runs.
     """
 
     rows: list[int]
@@ -109,7 +109,7 @@ class Members:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A run that failed, and why."""
+    """A run that failed, and the reason."""
 
     cell: CellKey
     draw: DrawKey
@@ -118,10 +118,10 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """The runs of all directories that hold the same test photos, in cells.
+    """The runs, in cells, of all directories with the same test photos.
 
-    ``selected`` is the selection shown; ``fallen_back`` counts the runs that have none such and show their last epoch,
-    and ``failures`` names each failed run with its reason.
+    ``selected`` is the selection shown. ``fallen_back`` counts the runs without it, which show their last epoch.
+    ``failures`` lists each failed run with its reason.
     """
 
     directories: tuple[int, ...]
@@ -145,18 +145,18 @@ class _Read:
 def read_groups(
     directories: Sequence[Directory], select: Selection | None, needs: Sequence[str]
 ) -> tuple[list[Group], tuple[str, ...]]:
-    """Reads what was evaluated, and groups it by test photos, in the order of the directories.
+    """Reads the evaluations and groups them by test photos, in the order of the directories.
 
-    Also returns for each directory the digest of the runs that were evaluated.
+    Also returns, for each directory, the digest of the evaluated runs.
 
     Args:
-        select: what to show; None for the usual.
-        needs: attributes of :class:`RunPredictions` that the metric wants beside the predictions.
+        select: the selection to show; None for the usual one.
+        needs: attributes of :class:`RunPredictions` that the metric needs in addition to the predicted classes.
 
     Raises:
-        BadRequestError: an evaluation of other photos than those prepared, or of other runs where probabilities are
-            needed.
-        DamagedFileError: not what was written.
+        BadRequestError: an evaluation belongs to other photos than those prepared, or, if probabilities are needed,
+            to other runs.
+        DamagedFileError: a file is damaged.
     """
     by_photos: dict[str, list[_Read]] = {}
     inputs = []
@@ -177,13 +177,13 @@ def _read(directory: Directory) -> tuple[Evaluation, dict[str, Array]]:
         if evaluation is None or evaluation.dataset != directory.dataset.id:
             raise BadRequestError(
                 f"the evaluation in {layout.root} is of the photos before the last `flowernoise prepare`; run "
-                "`flowernoise corrupt`, `train` and `evaluate` for the present ones"
+                "`flowernoise corrupt`, `train` and `evaluate` for the current ones"
             )
         return evaluation, evaluations.read(layout, evaluation)
 
 
 def _test_photos(directory: Directory) -> str:
-    """Digest of the classes and of every test photo with its label: equal where runs can be compared in pairs."""
+    """Digest of the classes and of every test photo with its label; equal if runs can be compared in pairs."""
     index = datasets.index(directory.layout, directory.dataset)
     tested = [(photo.id, photo.label) for photo in index if photo.split == "test"]
     return files.digest_of([directory.dataset.classes, tested])
@@ -236,11 +236,11 @@ class _Taken:
         return part
 
     def further(self, name: str) -> Array:
-        """What some metrics need beside predictions."""
+        """Further arrays that some metrics need."""
         return self._probabilities() if name == "probabilities" else self.array(name)
 
     def _probabilities(self) -> Array:
-        """Predictions for the test photos [runs, photos, classes]."""
+        """Probabilities for the test photos [runs, photos, classes]."""
         layout, evaluation = self._read.directory.layout, self._read.evaluation
         if evaluation.inputs != self._read.directory.inputs:
             raise BadRequestError(
@@ -262,7 +262,7 @@ class _Taken:
         return probabilities
 
     def _predictions(self, name: str, block: RunBlock) -> Array:
-        """The probabilities for test photos that a block's runs give [run, selection, photo, class]."""
+        """Probabilities of a block's runs for the test photos [run, selection, photo, class]."""
         layout, dataset = self._read.directory.layout, self._read.directory.dataset
         predictions = runs.predictions_of(layout, dataset, name, block)
         if predictions is None:

@@ -1,4 +1,4 @@
-"""What is computed from the predictions of runs that share their test photos: intervals, tests, tolerated rates."""
+"""Statistics of runs that share their test photos: intervals, tests, tolerated rates."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from flowernoise.registry import Spec
 from flowernoise.store.setups import Setup
 
 SIGNIFICANT = 1 - stats.LEVEL
-WITHOUT_STAR = SIGNIFICANT / 2  # the other half is −'s, which takes ☆ away as well
-_EQUAL = 1e-9  # means that differ by less are the same
+WITHOUT_STAR = SIGNIFICANT / 2  # the other half is for −, which also takes ☆ away
+_EQUAL = 1e-9  # means that differ by less count as equal
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """A cell's mean over its seeds and its interval; ``mean`` is None where there is none."""
+    """A cell's mean over its seeds and its interval; ``mean`` is None if it is not defined."""
 
     values: tuple[float, ...]
     mean: float | None
@@ -40,10 +40,10 @@ NO_VALUE = Value((), None, None, None)
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """What was found about the cells of a group.
+    """Statistics of a group's cells.
 
-    ``best`` and ``tied`` as in :class:`flowernoise.store.records.Row`; ``against`` are the tests against the baseline,
-    not corrected yet.
+    ``best`` and ``tied`` are as in :class:`flowernoise.store.records.Row`; ``against`` holds the tests against the
+    baseline, not yet corrected.
     """
 
     values: dict[CellKey, Value]
@@ -54,9 +54,9 @@ class Judged:
 
 
 def contests(group: Group, cells: Iterable[CellKey]) -> list[list[CellKey]]:
-    """Which cells compete for ★ and ☆ under each noise and setup, where there are several.
+    """The cells that compete for ★ and ☆, by noise and setup; a contest needs at least two.
 
-    What collapsed or failed does not, nor what is given the true transition matrix.
+    Losses that collapsed, failed, or are given the true transition matrix do not compete.
     """
     conditions: dict[tuple[str, float, Setup], list[CellKey]] = {}
     for cell in cells:
@@ -73,13 +73,13 @@ def contests(group: Group, cells: Iterable[CellKey]) -> list[list[CellKey]]:
 def judge(
     group: Group, metric: Spec, shown: Sequence[CellKey], baseline: str, delta: float, rows_in_all: int
 ) -> Judged:
-    """Computes all that is shown of some cells of a group.
+    """Computes everything that is shown for some cells of a group.
 
     Args:
-        shown: the cells to compare; controls and baselines that are not among them are used all the same.
+        shown: the cells to compare; controls and baselines are used even if they are not among them.
         baseline: the loss to compare with.
-        delta: what a tolerated rate may cost, a share.
-        rows_in_all: the contests of all groups, over which ☆ is corrected.
+        delta: how much a tolerated rate may cost, as a share.
+        rows_in_all: number of contests in all groups, over which ☆ is corrected.
     """
     facts = facts_of(metric)
     measured: Measured = metric(group.predictions)
@@ -100,7 +100,7 @@ def judge(
 
 
 def measure(measured: Measured, cells: Mapping[CellKey, Members], bounds: tuple[float, float]) -> dict[CellKey, Value]:
-    """Each cell's value; a mean that is no number is none."""
+    """Each cell's value; NaN as a mean becomes None."""
     of_runs = {cell: tuple(measured.values[members.rows].tolist()) for cell, members in cells.items()}
     means = {cell: math.fsum(values) / len(values) for cell, values in of_runs.items()}
     known = [cell for cell, mean in means.items() if np.isfinite(mean)]
@@ -117,11 +117,11 @@ def measure(measured: Measured, cells: Mapping[CellKey, Members], bounds: tuple[
 
 
 def _clipped(span: tuple[float, float] | None, bounds: tuple[float, float]) -> tuple[float, float] | None:
-    return span and (float(max(bounds[0], span[0])), float(min(bounds[1], span[1])))  # 0 and 0.0 are kept differently
+    return span and (float(max(bounds[0], span[0])), float(min(bounds[1], span[1])))  # 0 and 0.0 are stored differently
 
 
 def _best(contests: Iterable[Sequence[CellKey]], values: Mapping[CellKey, Value], sign: int) -> set[CellKey]:
-    """The best of each contest, by its mean."""
+    """The cell with the best mean of each contest."""
     best: set[CellKey] = set()
     for rivals in contests:
         heights = [sign * (values[cell].mean or 0.0) for cell in rivals]
@@ -136,7 +136,7 @@ def _not_worse(
     better: Literal["higher", "lower"],
     rows_in_all: int,
 ) -> set[CellKey]:
-    """The cells not significantly worse than any other of their contest; none for metrics that are one number a run."""
+    """The cells not significantly worse than any other in their contest; empty for metrics with one number per run."""
     if measured.photos is None or measured.groups is None:
         return set()
     runs = [[dict(zip(cells[cell].seeds, cells[cell].rows, strict=True)) for cell in rivals] for rivals in contests]
@@ -161,7 +161,7 @@ def _tests(
     pairs: Mapping[CellKey, CellKey],
     bounds: tuple[float, float],
 ) -> dict[CellKey, Paired]:
-    """Each cell tested against another over the seeds that both have; nothing for metrics that are one number a run."""
+    """Tests each cell against another over the seeds that both have; empty for metrics with one number per run."""
     if measured.photos is None or measured.groups is None:
         return {}
     rows = {cell: _common(cells[cell], cells[other]) for cell, other in pairs.items()}
@@ -171,7 +171,7 @@ def _tests(
 
 
 def _common(one: Members, other: Members) -> tuple[list[int], list[int]]:
-    """The rows of two cells for the seeds that both have, in the same order."""
+    """The rows of two cells for the seeds that both have, in matching order."""
     if one.seeds == other.seeds:
         return one.rows, other.rows
     of_other = dict(zip(other.seeds, other.rows, strict=True))

@@ -1,4 +1,4 @@
-"""What data sets and directories are called: as much as it takes to tell them apart."""
+"""Names of data sets and directories, as short as possible but unique."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowernoise.store.records import TestPhotos
 
 
 def variants_of(groups: Sequence[Group], directories: Sequence[Directory]) -> list[str]:
-    """For each directory what tells its columns from others': its name, where another holds the same; else nothing."""
+    """For each directory, the label that its columns need: its name if another has equal columns, else empty."""
     names = _short([directory.path for directory in directories])
     clashing: set[int] = set()
     for group in groups:
@@ -23,7 +23,7 @@ def variants_of(groups: Sequence[Group], directories: Sequence[Directory]) -> li
 
 
 def datasets_of(groups: Sequence[Group], directories: Sequence[Directory]) -> tuple[TestPhotos, ...]:
-    """The data sets, each named by as much as it takes to tell them apart."""
+    """The data sets, each with the shortest unique name."""
     short = _short([directory.path for directory in directories])
     namings: list[Callable[[Group], str]] = [
         lambda group: group.dataset.request.source,
@@ -45,7 +45,7 @@ def datasets_of(groups: Sequence[Group], directories: Sequence[Directory]) -> tu
 
 
 def _short(paths: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as it takes to tell them apart."""
+    """The last parts of paths, as many as make them unique."""
     resolved = [path.resolve().parts for path in paths]
     for count in range(1, max(map(len, resolved)) + 1):
         names = ["/".join(parts[-count:]) for parts in resolved]

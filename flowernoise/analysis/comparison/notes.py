@@ -1,4 +1,4 @@
-"""What a reader of the table should know beside it."""
+"""What a reader of the table should know beside it: whole sentences that make sense on their own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def of(
         names: of the groups.
         rows, tolerated: what is shown.
         picked: the cells that ``--where`` picks, or that were trained last.
-        question: what was asked.
+        question: the question.
         better: ``higher`` or ``lower``, the metric's direction.
     """
     return [
@@ -52,26 +52,26 @@ def of(
 
 def _baseline(groups: Sequence[Group], question: Question) -> Iterator[str]:
     if all(cell.loss != question.baseline for group in groups for cell in group.cells):
-        yield f"no runs with the baseline {question.baseline}: without it nothing shows what a loss gains"
+        yield f"No run uses the baseline {question.baseline}, so the table cannot show what a loss gains over it."
 
 
 def _epochs(groups: Sequence[Group], names: Sequence[str], question: Question) -> Iterator[str]:
-    """Where another epoch is shown than the one asked for, and why."""
+    """Where the epoch shown is not the requested one, and why."""
     for number, group in enumerate(groups):
         where = _where(names, number)
         if not group.dataset.sizes[1]:
             if question.select == "selected":
-                yield f"{where}there is no validation split to select on; the last epoch is shown"
+                yield f"{where}Without a validation split nothing can be selected, so the last epoch is shown."
         elif group.selected != group.asked:
-            yield f"{where}fine-tuning keeps the last epoch only; it is shown"
+            yield f"{where}Fine-tuning keeps only the last epoch, so that is what is shown."
         elif group.fallen_back:
-            runs = "1 run was" if group.fallen_back == 1 else f"{group.fallen_back:,} runs were"
-            yield f"{where}{runs} fine-tuned, which keeps the last epoch only; it is shown"
+            runs = _runs(group.fallen_back, "was", "were")
+            yield f"{where}{runs} fine-tuned. Fine-tuning keeps only the last epoch, so that is what is shown."
 
 
 def _oracle_epochs(groups: Sequence[Group]) -> Iterator[str]:
     if any(group.selected == "oracle" for group in groups):
-        yield "oracle picks epoch and hyper-parameters on the test photos: an upper bound nobody can reach"
+        yield "Oracle picks epoch and hyper-parameters on the test photos: an upper bound that nobody can reach."
 
 
 def _collapsed(rows: Sequence[Row]) -> Iterator[str]:
@@ -79,8 +79,8 @@ def _collapsed(rows: Sequence[Row]) -> Iterator[str]:
     if collapsed:
         guilty = ", ".join(sorted({row.loss for row in rows if row.collapsed}))
         yield (
-            f"{_runs(collapsed, 'has', 'have')} collapsed ({guilty}), predicting fewer classes than the training "
-            "labels hold; such accuracy is no robustness"
+            f"{_runs(collapsed, 'collapsed', 'collapsed')} ({guilty}): some class is never predicted. An accuracy "
+            "that holds up because of that is not robustness."
         )
 
 
@@ -89,25 +89,29 @@ def _failed(groups: Sequence[Group], picked: Collection[CellKey]) -> Iterator[st
     if failures:
         first = failures[0]
         yield (
-            f"{_runs(len(failures), 'has', 'have')} failed, such as {first.cell.loss} on {first.draw}: {first.reason}"
+            f"{_runs(len(failures), 'failed', 'failed')}, such as {first.cell.loss} on {first.draw}: "
+            f"{first.reason.rstrip('.')}."
         )
 
 
 def _luck(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
-    """Which luck the intervals leave out."""
+    """Which sources of chance the intervals leave out."""
     for number in range(len(names)):
         seeds = max((row.seeds for row in rows if row.dataset == number), default=0)
         if seeds == 1:
             yield (
-                f"{_where(names, number)}one seed and one split: the interval covers the sampling of test photos only, "
-                "not the luck of draw, training and split"
+                f"{_where(names, number)}With one seed and one split, the interval covers only the choice of test "
+                "photos. Another draw, training or split would change the numbers too."
             )
         elif seeds:
-            yield f"{_where(names, number)}one split: the intervals leave out what another split of the photos changes"
+            yield (
+                f"{_where(names, number)}There is one split. Another split of the photos would change the numbers; the "
+                "intervals leave that out."
+            )
 
 
 def _few_photos(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
-    """Which data sets have classes of so few test photos that ✗ cannot tell of their loss."""
+    """Which data sets have classes with so few test photos that ✗ cannot tell whether they are lost."""
     notes = []
     for number, group in enumerate(groups):
         counts = group.dataset.counts[2]
@@ -116,18 +120,19 @@ def _few_photos(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
         if few:
             more = f" and {len(few) - FEW_NAMES} more" if len(few) > FEW_NAMES else ""
             notes.append(
-                f"{_where(names, number)}{sum(counts)} test photos, too few of some classes "
-                f"({', '.join(few[:FEW_NAMES])}{more}) to mark runs that never predict them: chance alone may explain "
-                "that"
+                f"{_where(names, number)}Some classes have too few test photos ({', '.join(few[:FEW_NAMES])}{more}; "
+                f"{sum(counts)} in all) to tell a collapsed run from chance: a run that never predicts them is not "
+                "marked."
             )
     return notes
 
 
 def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[str]:
-    """Losses of which some runs collapsed or fell far below the others of their cell, and most did not.
+    """Losses with some runs, but not most, that collapsed or fell far below the others of their cell.
 
-    Where none did in a cell, its tests take the loss for better than it is: of a loss of which a fifth of the runs lose
-    17 points, 10 % of five seeds are called better than an equal one (tests/analysis/test_statistics_simulated.py).
+    In a cell without such runs, the tests take the loss for better than it is: if a fifth of a loss's runs lose 17
+    points, 10 % of its cells of five seeds are called better than an equal loss
+    (tests/analysis/test_statistics_simulated.py).
     """
     sign = 1 if better == "higher" else -1
     repeated = {
@@ -145,8 +150,8 @@ def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[st
         if 0 < down < runs / 2:
             name = _named(column, setups)
             notes.append(
-                f"{_where(names, number)}{name} is unsteady: {down} of {runs:,} runs collapsed or fell far below the "
-                "others of their cell; where none did, that may be luck, and its marks are less sure than others"
+                f"{_where(names, number)}Results with {name} vary: {down} of {runs:,} runs collapsed or fell far below "
+                "the others of their cell. Cells without such a run may be lucky, so trust the marks of this loss less."
             )
     return notes
 
@@ -157,8 +162,8 @@ def _one_labelling(rows: Sequence[Row]) -> Iterator[str]:
         seeds = max(row.seeds for row in rows if row.noise == noise)
         if noise != CONTROL and seeds > 1 and noise_models.parse(noise).entry.properties.get("one_labelling"):
             yield (
-                f"{noise} is one labelling: its {seeds} seeds differ in training only, so the intervals leave out "
-                "the luck of the labelling"
+                f"All {seeds} seeds of {noise} share one labelling and differ only in training. Another labelling "
+                "would change the numbers; the intervals leave that out."
             )
 
 
@@ -173,11 +178,9 @@ def _provenance(groups: Sequence[Group], picked: Collection[CellKey]) -> Iterato
     if mixed:
         cell, provenances = mixed[0]
         under = "the control" if cell.noise == CONTROL else f"{cell.noise} {cell.rate:g}"
-        cells = "1 cell holds" if len(mixed) == 1 else f"{len(mixed):,} cells hold"
-        yield (
-            f"{cells} runs made with different versions or devices, such as {cell.loss} under {under}: "
-            + "; ".join(_different(provenances))
-        )
+        cells = "1 cell mixes" if len(mixed) == 1 else f"{len(mixed):,} cells mix"
+        different = "; ".join(_different(provenances))
+        yield f"{cells} runs made with different versions or devices, such as {cell.loss} under {under}: {different}."
 
 
 def _different(provenances: Sequence[Provenance]) -> Iterator[str]:
@@ -192,7 +195,7 @@ def _different(provenances: Sequence[Provenance]) -> Iterator[str]:
 
 
 def _not_shown(groups: Sequence[Group], picked: Collection[CellKey], question: Question) -> Iterator[str]:
-    """Ways of training that are there, but are not shown unless they are asked for."""
+    """Runs that are there but trained in another way, so that they are shown only on request."""
     if question.where:
         return
     methods: dict[Setup, set[str]] = {}
@@ -202,13 +205,13 @@ def _not_shown(groups: Sequence[Group], picked: Collection[CellKey], question: Q
                 methods.setdefault(cell.setup, set()).add(cell.loss)
     shown = {cell.setup for cell in picked}
     for setup in sorted(methods)[:MAX_SETUPS]:
-        yield f"not shown: {', '.join(sorted(methods[setup]))} {_trained_otherwise(setup, shown)}"
+        yield f"Not shown: {', '.join(sorted(methods[setup]))} {_trained_otherwise(setup, shown)}."
     if len(methods) > MAX_SETUPS:
-        yield f"not shown: runs of {len(methods) - MAX_SETUPS:,} more settings; `flowernoise status` lists them"
+        yield f"Not shown: runs with {len(methods) - MAX_SETUPS:,} more settings. `flowernoise status` lists them."
 
 
 def _trained_otherwise(setup: Setup, shown: Collection[Setup]) -> str:
-    """In what a setup differs from those shown, and the option that shows it."""
+    """How a setup differs from those shown, and the option that shows it."""
     alike = [each for each in shown if (each.backbone, each.mode) == (setup.backbone, setup.mode)]
     telling = differing([setup, *alike])
     keys = [key for key in telling if all(setting(key, each) != setting(key, setup) for each in alike)] or telling
@@ -216,7 +219,7 @@ def _trained_otherwise(setup: Setup, shown: Collection[Setup]) -> str:
     text = f"trained with {kind}{', '.join(named(key, setup) for key in keys)}"
     pickable = [key for key in keys if key in SETTINGS]
     option = ",".join(f"{key}={setting(key, setup)}" for key in pickable)
-    return f"{text}; `--where {option}` shows them" if pickable else text
+    return f"{text}. `--where {option}` shows them" if pickable else text
 
 
 def _named(column: Column, setups: Collection[Setup]) -> str:
@@ -232,7 +235,7 @@ def _where(names: Sequence[str], number: int) -> str:
 
 
 def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str) -> list[str]:
-    """From which rate losses are ahead of the baseline, of those that are so significantly at some rate."""
+    """From which rate on losses are ahead of the baseline, for those that are significantly ahead at some rate."""
     proven = {
         (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
     }
@@ -245,8 +248,8 @@ def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[T
                 name = _named(line.column, setups)
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
-        f"{_where(names, number)}{noise}: ahead of {baseline} from this realised rate of noise on, in %: "
-        + ", ".join(items)
+        f"{_where(names, number)}Under {noise} noise, these losses get ahead of {baseline} once about this share "
+        f"of labels is made wrong: {', '.join(items)}."
         for (number, noise), items in by_noise.items()
     ]
 
@@ -255,7 +258,7 @@ def _from(crossover: RateInterval) -> str:
     point = crossover.point
     if point.rate is None:
         return ""
-    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f}"
+    return f"{'<' if point.censoring == 'below' else ''}{100 * point.rate:.1f} %"
 
 
 def _runs(count: int, singular: str, plural: str) -> str:

@@ -1,4 +1,4 @@
-"""In which order a comparison is shown."""
+"""The order in which a comparison is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowernoise.store.records import CONTROL, Column, Condition, Row, Tolerated
 
 
 class Order:
-    """In which order things are shown, as ``--sort-by``, ``--rows`` and ``--columns`` say."""
+    """The order given by ``--sort-by``, ``--rows`` and ``--columns``."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Order:
         return 0 if noise == CONTROL else self._chosen_rows.place(0, noise)
 
     def of_row(self, row: Row) -> tuple[Any, ...]:
-        """Where a row comes in lists."""
+        """Sort key of a row in lists."""
         usual = (row.dataset, self._of_condition(row.condition), self._place[row.column])
         if self._sort_by == "loss":
             return row.loss, *usual
@@ -60,13 +60,13 @@ class Order:
         return usual
 
     def of_tolerated(self, tolerated: Tolerated) -> tuple[Any, ...]:
-        """Where a line comes in lists."""
+        """Sort key of a tolerated rate in lists."""
         place = self._place_of_noise(tolerated.noise)
         return tolerated.dataset, place, tolerated.noise, self._place[tolerated.column]
 
 
 def _means_of_columns(rows: Sequence[Row], field: str, sign: int) -> dict[Column, float]:
-    """What orders columns, smallest first: the mean over the cells that all of them have, or over their own if none."""
+    """Sort keys of columns: the mean over the cells that all columns have, or over their own if they share none."""
     of_column: dict[Column, dict[tuple[int, Condition], float]] = {}
     for row in rows:
         value = row.mean if field == "mean" else row.drop

@@ -1,4 +1,4 @@
-"""What a comparison is asked: which rows and columns it shows, and against what."""
+"""The question that a comparison answers: which rows and columns, and compared with what."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from flowernoise.store.records import CONTROL, Selection
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What is asked of evaluated runs, names in canonical form.
+    """A question about evaluated runs, with names in canonical form.
 
     Args:
         baseline: the loss that others are compared with.
-        select: the selection asked for; None for the usual.
-        where: which runs, as ``key=value,key=value``; empty means what was trained last.
+        select: the requested selection; None for the usual one.
+        where: which runs, as ``key=value,key=value``; empty means those trained last.
         rows: noise models and rates to show; None means all.
         columns: losses, backbones and modes to show; None means all.
         sort_by: the order of rows and columns: ``noise``, ``rate``, ``loss``, ``mean`` or ``drop``.
-        delta: what a tolerated rate may cost, a share.
+        delta: how much a tolerated rate may cost, as a share.
     """
 
     baseline: str
@@ -38,16 +38,16 @@ class Question:
 
 @dataclasses.dataclass(frozen=True)
 class NameFilter:
-    """Names to show of several kinds, each kind in the order given; a kind without any is shown whole."""
+    """Names to show, by kind, in the order given; a kind without names is shown in full."""
 
     chosen: tuple[tuple[str, ...], ...]
 
     def admits(self, *names: str) -> bool:
-        """Whether a thing with these names, one of each kind, is shown."""
+        """Whether something with these names, one of each kind, is shown."""
         return all(not chosen or name in chosen for chosen, name in zip(self.chosen, names, strict=True))
 
     def place(self, kind: int, name: str) -> int:
-        """Where in the order given a name stands; 0 for all where none of its kind is given."""
+        """A name's position in the order given; 0 if no names of its kind are given."""
         return self.chosen[kind].index(name) if self.chosen[kind] else 0
 
 
@@ -55,7 +55,7 @@ def choose_rows(text: str | None, noises: Collection[str], rates: Collection[flo
     """Reads ``--rows``: noise models, with or without their parameters, and rates.
 
     Raises:
-        BadRequestError: something that no run has.
+        BadRequestError: an item that no run has.
     """
     items = [CONTROL if item == "control" else _as_rate(item) for item in items_of(text)]
     return _choice("--rows", items, ((noises, noise_models), ([f"{rate:g}" for rate in rates], None)))
@@ -67,13 +67,13 @@ def choose_columns(
     """Reads ``--columns``: losses, backbones and modes, with or without their parameters.
 
     Raises:
-        BadRequestError: something that no run has.
+        BadRequestError: an item that no run has.
     """
     return _choice("--columns", items_of(text), ((losses_there, losses), (backbones, None), (modes, None)))
 
 
 def items_of(text: str | None) -> list[str]:
-    """Splits at commas, but not at those between the parameters of a spec: ``ce,sce:alpha=0.1,beta=0.5`` is two."""
+    """Splits at commas, except those between a spec's parameters: ``ce,sce:alpha=0.1,beta=0.5`` is two items."""
     items: list[str] = []
     for piece in (text or "").split(","):
         if items and ":" in items[-1] and re.match(r"\w+=", piece):
@@ -105,7 +105,7 @@ def _choice(option: str, items: Sequence[str], kinds: Sequence[tuple[Collection[
 
 
 def _meant(item: str, there: Collection[str], registry: Registry | None) -> list[str]:
-    """The names that an item means: the one that it is, or all of its name whatever their parameters."""
+    """The names that an item means: exactly that one, or else all with the same name and any parameters."""
     try:
         canonical = str(registry.parse(item)) if registry else item
     except BadRequestError:

@@ -1,4 +1,4 @@
-"""Tolerated rates and crossovers of the losses of a group."""
+"""Tolerated rates and crossovers of a group's losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flowernoise.store.setups import Setup
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A loss under a noise model, over its rates."""
+    """A loss under a noise model, across rates."""
 
     directory: int
     noise: str
@@ -30,7 +30,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class OfRates:
-    """What is known of a line's rates; see :class:`flowernoise.store.records.Tolerated`."""
+    """The tolerated rate and crossover of a line; see :class:`flowernoise.store.records.Tolerated`."""
 
     tolerance: RateEstimate | None
     crossover: RateEstimate | None
@@ -38,7 +38,7 @@ class OfRates:
 
 
 class Rates:
-    """Tolerated rates and crossovers, of the same resamples as the intervals."""
+    """Tolerated rates and crossovers, from the same resamples as the intervals."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Rates:
         self._sign, self._bounds = sign, bounds
 
     def of(self, shown: Sequence[CellKey], delta: float | None, baseline: str) -> dict[Line, OfRates]:
-        """What is known of each line among some cells, of those seen at several rates: one rate shows no course.
+        """The rates of each line among some cells; a line needs several rates, as one does not show a trend.
 
-        ``delta`` is None where nothing is tolerated or not.
+        ``delta`` is None if the metric has no tolerated rates.
         """
         lines: dict[Line, list[CellKey]] = {}
         for cell in shown:
@@ -92,7 +92,7 @@ class Rates:
         return dict(zip(cells, self._sign * means, strict=True))
 
     def _tolerance(self, cells: Sequence[CellKey], means: Mapping[CellKey, Any], delta: float) -> RateEstimate | None:
-        """None without the baseline's control, or where that has collapsed: nothing is near a classifier then."""
+        """None if the baseline's control is missing or has collapsed, as it is not a useful reference then."""
         cells = self._rated(cells)
         of_baseline = self._baselines.same_kind(_control(cells[0])) if cells else None
         if of_baseline is None or of_baseline not in means or self._cells[of_baseline].collapsed:
@@ -111,11 +111,11 @@ class Rates:
         return stats.crossover(own, others, [self._cells[cell].realised_rate for cell, _ in both])
 
     def _rated(self, cells: Sequence[CellKey]) -> list[CellKey]:
-        """Those under which some label is wrong."""
+        """The cells in which some labels are wrong."""
         return [cell for cell in cells if self._cells[cell].realised_rate > 0]
 
     def _collapsed(self, cells: Sequence[CellKey], tolerance: RateEstimate) -> bool:
-        """Whether runs have collapsed at rates that are called tolerated."""
+        """Whether runs have collapsed at tolerated rates."""
         most = {"exact": tolerance.point.rate, "at_least": np.inf}.get(tolerance.point.censoring) or 0.0
         members = [self._cells[cell] for cell in cells]
         return any(each.collapsed and each.realised_rate <= most for each in members)

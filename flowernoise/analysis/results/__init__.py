@@ -1,1 +1,1 @@
-"""The results of steps, which the command line shows."""
+"""Results of steps, for the command line to show."""

@@ -1,4 +1,4 @@
-"""What there is to pick, as ``list`` tells it."""
+"""The choices that ``list`` shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """One thing: its kind, name, parameters as ``key=default``, first line of help, and all of it."""
+    """One choice: its kind, name, parameters as ``key=default``, first line of help, and full help."""
 
     kind: str
     name: str

@@ -1,4 +1,4 @@
-"""What ``export`` wrote, and what ``predict`` answers."""
+"""Results of ``export`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from flowernoise.store.records import RunKey, Selection
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How a model's probabilities differ from those that its run gave to the same test photos.
+    """How a model's probabilities differ from its run's on the same test photos.
 
-    ``difference`` is the largest of any photo and class, ``alike`` counts photos with the same predicted class.
+    ``difference`` is the largest over photos and classes; ``alike`` counts photos with the same predicted class.
     """
 
     photos: int
@@ -25,11 +25,11 @@ class ExportResult:
     """An exported model.
 
     Args:
-        model, about: the files, and whether they were there already.
+        model, about: the files, and whether they existed already.
         extractor: what computed the features that the run was trained on, and in which precision.
-        on_features: largest difference of the head's probabilities from the run's, on the features of its test photos;
-            None for a fine-tuned network, whose weights are kept.
-        agreement: of the whole model, from photos on; None where it is not known what the run answered.
+        on_features: largest difference between the head's and the run's probabilities, on the features of the test
+            photos; None for a fine-tuned network, whose weights are stored.
+        agreement: for the whole model, starting from photos; None if the run's predictions are not known.
     """
 
     model: Path
@@ -45,7 +45,7 @@ class ExportResult:
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """What a model answers to a photo."""
+    """A model's prediction for a photo."""
 
     path: str
     predicted: str
@@ -55,7 +55,7 @@ class Predicted:
 
 @dataclasses.dataclass(frozen=True)
 class PredictResult:
-    """Answers in the order in which photos were given; ``unreadable`` has paths and reasons."""
+    """Predictions in the order of the photos; ``unreadable`` has paths and reasons."""
 
     classes: tuple[str, ...]
     photos: tuple[Predicted, ...]

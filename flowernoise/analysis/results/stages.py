@@ -16,7 +16,7 @@ from flowernoise.training.engine import Engine, Extractor
 
 @dataclasses.dataclass(frozen=True)
 class PrepareResult:
-    """The data set that is now there, whether it was there already, and what of its source was left out."""
+    """The prepared data set, whether it existed already, and what was left out of its source."""
 
     dataset: Dataset
     done_before: bool
@@ -26,21 +26,27 @@ class PrepareResult:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptResult:
-    """The draws that were asked for, how many of them were there already, and where the labels are from."""
+    """The requested draws, how many of them existed already, where the labels come from, and whether a file was
+    exported.
+    """
 
     source: str
     draws: tuple[Draw, ...]
     done_before: int
+    exported: bool = False
 
     @property
     def made(self) -> int:
-        """How many draws were made now."""
+        """How many draws are new."""
         return len(self.draws) - self.done_before
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What was trained: counts of runs, how, the engines, and the seconds that features and training took."""
+    """What was trained: numbers of runs, the setup, the engines, and the seconds that it took.
+
+    ``seconds`` is the time of the whole step; features and training are parts of it.
+    """
 
     trained: int
     done_before: int
@@ -51,16 +57,7 @@ class TrainResult:
     feature_seconds: float = 0.0
     training_seconds: float = 0.0
     photos_trained: int = 0
-
-    def with_more(self, other: TrainResult) -> TrainResult:
-        """This and what was trained after it."""
-        return dataclasses.replace(
-            other,
-            trained=self.trained + other.trained,
-            feature_seconds=self.feature_seconds + other.feature_seconds,
-            training_seconds=self.training_seconds + other.training_seconds,
-            photos_trained=self.photos_trained + other.photos_trained,
-        )
+    seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +75,14 @@ class RunMetrics:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateResult:
-    """The evaluation, and whether it was there already."""
+    """The evaluation, and whether it existed already."""
 
     evaluation: Evaluation
     arrays: Arrays
     done_before: bool
 
     def of_run(self, row: int) -> list[RunMetrics]:
-        """A run's metrics, for each selection that it has."""
+        """A run's metrics under each selection that it has."""
         return [
             self._metrics(row, column, selection)
             for column, selection in enumerate(self.evaluation.selections)
@@ -111,10 +108,17 @@ class EvaluateResult:
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """The result of every stage."""
+    """The result of every stage; ``compared_before`` says whether the comparison existed already."""
 
     prepare: PrepareResult
     corrupt: CorruptResult
     train: TrainResult
     evaluate: EvaluateResult
     compare: Comparison
+    compared_before: bool
+
+    @property
+    def done_before(self) -> bool:
+        """Whether all stages found their work already done."""
+        made = self.corrupt.made or self.corrupt.exported or self.train.trained
+        return self.prepare.done_before and self.evaluate.done_before and self.compared_before and not made

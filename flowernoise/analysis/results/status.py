@@ -1,4 +1,4 @@
-"""What is in an artifacts directory, as ``status`` says it."""
+"""The contents of an artifacts directory, as ``status`` reports them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _STATES = {"partly": "partly done", "unknown": "not known"}
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A stage: ``missing`` if nothing is there, ``stale`` if all of it belongs to something that was replaced.
+    """A stage and its state.
 
-    ``partly`` if some of it is missing or stale, ``damaged`` if some of it cannot be used, ``unknown`` if what it
-    belongs to cannot be read; ``there`` is said of files that tell nothing of what they were made from.
+    It is ``missing`` if there is nothing, ``stale`` if all of it belongs to something that was replaced, ``partly`` if
+    some of it is missing or stale, ``damaged`` if some of it cannot be used, and ``unknown`` if what it belongs to
+    cannot be read. ``there`` is for files that do not say what they were made from.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class DrawCount:
-    """Draws of a noise model at a rate: one a seed."""
+    """Draws of a noise model at a rate, one per seed."""
 
     noise: str
     rate: float
@@ -39,7 +40,7 @@ class DrawCount:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCount:
-    """Complete features of a backbone; stale if they are of other photos or of another size."""
+    """Complete features of a backbone; stale if they belong to other photos or another image size."""
 
     backbone: str
     photos: int
@@ -50,8 +51,8 @@ class FeatureCount:
 class RunCount:
     """Runs of a loss and setup.
 
-    ``failed`` and ``unevaluated`` are among ``runs``; ``superseded`` were replaced, ``stale`` are of labels that are
-    drawn no more; ``lacking`` counts noisy draws without a run, where no other setup was trained since.
+    ``failed`` and ``unevaluated`` are included in ``runs``. ``superseded`` runs were replaced; ``stale`` runs belong to
+    labels that no longer exist. ``lacking`` counts noisy draws without a run, unless another setup was trained since.
     """
 
     loss: str
@@ -66,7 +67,7 @@ class RunCount:
 
 @dataclasses.dataclass(frozen=True)
 class SetupSize:
-    """What the runs of a setup take: their number, and bytes of all their files."""
+    """The number of a setup's runs, and the bytes of all their files."""
 
     setup: Setup
     runs: int
@@ -75,11 +76,11 @@ class SetupSize:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """What is in an artifacts directory.
+    """The contents of an artifacts directory.
 
-    ``photos`` counts those of train, val and test; ``stale_draws`` and ``stale_runs`` belong to other photos;
-    ``unfinished`` counts shards of features that a next attempt goes on from; ``problems`` are files that are not what
-    was written; ``inside`` are artifacts directories within this one.
+    ``photos`` counts train, val and test photos; ``stale_draws`` and ``stale_runs`` belong to other photos.
+    ``unfinished`` counts the shards of unfinished features, from which the next attempt goes on. ``problems`` are
+    damaged files; ``inside`` are artifacts directories inside this one; ``next`` is None if nothing is left to do.
     """
 
     directory: str
@@ -98,18 +99,18 @@ class Status:
     litter: tuple[Litter, ...]
     problems: tuple[str, ...]
     inside: tuple[str, ...]
-    next: str
+    next: str | None
 
     @property
     def bytes(self) -> int:
-        """Size of everything."""
+        """Total size in bytes."""
         return sum(stage.bytes for stage in self.stages)
 
     @property
     def shortcomings(self) -> tuple[str, ...]:
-        """What keeps it from being sound and done, up to the evaluation of what ``compare`` shows by default.
+        """Reasons why it is not intact and complete, up to the evaluation of what ``compare`` shows by default.
 
-        Pictures, reports, litter, and what belongs to replaced photos do not count.
+        Pictures, reports, litter, and anything of replaced photos do not count.
         """
         states = {stage.name: stage.state for stage in self.stages}
         sufficient = {name: ("done", "partly") if name == "train" else ("done",) for name in _NEEDED}
@@ -118,6 +119,6 @@ class Status:
             for name in _NEEDED
             if states[name] not in sufficient[name]
         ]
-        # Training is partly done where runs that are shown are missing, and where some that are not shown are stale.
+        # Training is "partly done" if shown runs are missing, but also if only runs that are not shown are stale.
         lacking = [f"{count.loss} lacks {count.lacking} of its runs" for count in self.runs if count.lacking]
         return (*self.problems, *undone, *lacking)

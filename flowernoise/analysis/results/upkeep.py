@@ -1,4 +1,4 @@
-"""What ``verify`` found wrong, and which runs ``remove`` took out."""
+"""Results of ``verify`` and ``remove``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from flowernoise.store.setups import Setup
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something that is not as it was written, or does not fit what it is said to be of.
+    """A file that is damaged, or does not fit its inputs.
 
     Args:
         path: the file that is wrong.
-        stage: which made it.
-        text: what is wrong, in a line.
-        way_out: what to do about it; empty where the text says so.
-        record: the record that names the file, or is it.
+        stage: the stage that made it.
+        text: what is wrong, in one line.
+        way_out: what to do about it; empty if the text says so.
+        record: the record that names the file, or the file itself if it is a record.
         ours: whether this version can tell that it is wrong, and so may replace it.
     """
 
@@ -40,9 +40,9 @@ class Checked:
 
 @dataclasses.dataclass(frozen=True)
 class VerifyResult:
-    """What was checked, what is wrong, and what was made again.
+    """What was checked, what is wrong, and what was repaired.
 
-    ``repaired`` are problems that were there before and are no more; ``problems`` are those that are there now.
+    ``problems`` are those that remain; ``repaired`` are those that the repairs have solved.
     """
 
     directory: str
@@ -66,7 +66,7 @@ class Removed:
 
 @dataclasses.dataclass(frozen=True)
 class RemoveResult:
-    """The runs, whether they are removed, and by how many bytes the runs' files have shrunk."""
+    """The runs, whether they were removed, and how many bytes that freed."""
 
     runs: tuple[Removed, ...]
     removed: bool

@@ -1,4 +1,4 @@
-"""The files that ``plot``, ``preview`` and ``report`` wrote, or found as they should be."""
+"""The files of ``plot``, ``preview`` and ``report``, and whether they were already up to date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowernoise.store.setups import Mode
 
 @dataclasses.dataclass(frozen=True)
 class PictureFile:
-    """A picture's file, and whether it held just that already."""
+    """A picture's file, and whether it was already up to date."""
 
     kind: str
     path: Path
@@ -21,15 +21,28 @@ class PictureFile:
 
 @dataclasses.dataclass(frozen=True)
 class PlotResult:
-    """The files, and notes on them."""
+    """The files, and notes about them."""
 
     files: tuple[PictureFile, ...]
     notes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
+class ListedPhoto:
+    """A photo on a sheet: its label in the source, the label that it was given, and a run's prediction."""
+
+    path: str
+    id: str
+    split: str
+    label: str
+    given: str
+    predicted: str | None
+    probability: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class SheetFile:
-    """A sheet on disk, and whether it was written now; without the photos themselves."""
+    """A sheet on disk, without its photos, and whether it was written now."""
 
     file: Path
     written: bool
@@ -47,26 +60,33 @@ class SheetFile:
     mode: Mode | None
     settings: tuple[str, ...]
     selection: Selection | None
+    listed: tuple[ListedPhoto, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class PreviewResult:
-    """The sheets, in the order in which one looks at them, and the folder that they are in."""
+    """The sheets in viewing order, the folder they are in, and whether the list of their photos was written now."""
 
     directory: Path
     source: str
     classes: tuple[str, ...]
     sheets: tuple[SheetFile, ...]
+    is_list_new: bool
 
     @property
     def written(self) -> int:
         """How many sheets were written now."""
         return sum(sheet.written for sheet in self.sheets)
 
+    @property
+    def done_before(self) -> bool:
+        """Whether every file was already up to date."""
+        return not (self.written or self.is_list_new)
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportFile:
-    """A file of the report, and whether it held just that already."""
+    """A file of the report, and whether it was already up to date."""
 
     path: Path
     size: int

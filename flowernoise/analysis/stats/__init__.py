@@ -1,4 +1,4 @@
-"""Intervals, paired tests and tolerated rates of what several seeds measure on one test split."""
+"""Intervals, paired tests and tolerated rates for several seeds measured on one test split."""
 
 from flowernoise.analysis.stats.common import FLOOR as FLOOR
 from flowernoise.analysis.stats.common import LEVEL as LEVEL

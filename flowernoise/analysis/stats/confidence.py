@@ -25,8 +25,8 @@ def wilson(successes: float, trials: int) -> tuple[float, float]:
     """95 % interval of a proportion.
 
     Args:
-        successes: may be a fraction, as the mean over seeds of counts on the same photos is.
-        trials: photos.
+        successes: their number; may be a fraction, such as the mean over seeds of counts on the same photos.
+        trials: number of photos.
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
 
@@ -40,7 +40,7 @@ def wilson(successes: float, trials: int) -> tuple[float, float]:
 
 
 def over_seeds(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % t-interval of a mean over seeds that are independent; None for fewer than two.
+    """95 % t-interval of a mean over independent seeds; None for fewer than two.
 
     >>> [round(bound, 2) for bound in over_seeds([0.1, 0.2, 0.3])]
     [-0.05, 0.45]
@@ -60,9 +60,9 @@ def intervals(
     generator: np.random.Generator,
     bounds: tuple[float, float] = SHARE,
 ) -> list[tuple[float, float] | None]:
-    """95 % intervals of means over test photos: Wilson's for shares of one seed and group, else the crossed bootstrap.
+    """95 % intervals of means over test photos: Wilson's for shares with one seed and group, else crossed bootstrap.
 
-    Args and Returns: as :func:`crossed_bootstrap`.
+    Args and Returns: as for :func:`crossed_bootstrap`.
     """
     kept = groups >= 0
     several = bool(np.ptp(groups[kept])) or not are_right_or_wrong(photos)
@@ -86,11 +86,11 @@ def crossed_bootstrap(
 ) -> list[tuple[float, float] | None]:
     """95 % percentile intervals of the means that :func:`resampled_means` draws.
 
-    Where every resample gives the same value, the interval of a share (all photos right, say) is Wilson's, so it never
-    shrinks to a point; of anything else there is none.
+    If every resample gives the same value, a share (for example, all photos right) gets Wilson's interval, so that the
+    interval never shrinks to a point. Other metrics get None.
 
     Args:
-        photos, groups, cells, generator, resamples, bounds: as of :func:`resampled_means`.
+        photos, groups, cells, generator, resamples, bounds: as for :func:`resampled_means`.
 
     Returns:
         lower and upper bound for each cell, or None.

@@ -1,4 +1,4 @@
-"""Runs that lose a class or fall far below their like, by more than chance explains."""
+"""Finds runs that lose a class or fall far below comparable runs, beyond what chance explains."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import numpy as np
 from flowernoise.analysis.stats.common import FLOOR, Booleans, Integers
 
 Key = tuple[Hashable, Hashable]
-UNLIKELY = 0.001  # a run loses a class where chance explains that in fewer runs
-_FAR = 5  # standard deviations below its like at which a run falls
-_NORMAL = 1.4826  # a normal's standard deviation over its median absolute deviation
+UNLIKELY = 0.001  # a run has lost a class if chance would explain it in fewer runs than this
+_FAR = 5  # a run falls if it is more standard deviations below comparable runs
+_NORMAL = 1.4826  # ratio of a normal's standard deviation to its median absolute deviation
 
 
 def lost_classes(missing: Booleans, counts: Sequence[int] | Integers) -> Booleans:
-    """Which runs [R] never predict classes on a test split that chance does not explain.
+    """Which runs [R] fail to predict classes on a test split more than chance explains.
 
-    Formula: a run that gives each class as often as there are test photos of it never predicts k classes that have a
-    share s of the n photos with chance (1 − s)ⁿ. True where that, times the ways to choose k of c classes, is below
-    0.001 for the classes missing, or for the most frequent ones among them: so chance marks about one such run in a
-    thousand at most. One class is marked from about 8 photos where there are two classes, 9 of five, 12 of a hundred.
+    Formula: let a run predict each class as often as it occurs among the n test photos. Then it never predicts k
+    classes, which have a share s of the photos, with probability (1 − s)ⁿ. A run is marked if this, times the number of
+    ways to choose k of c classes, is below 0.001 for the missing classes, or for the most frequent of them. So chance
+    marks at most about one such run in a thousand. A single class can be marked if it has about 8 photos with two
+    classes, 9 with five, or 12 with a hundred.
 
     Args:
         missing: classes that each run never predicts though its training labels hold them [R, c].
@@ -42,12 +43,12 @@ def lost_classes(missing: Booleans, counts: Sequence[int] | Integers) -> Boolean
 
 
 def must_be_predicted(counts: Sequence[int] | Integers) -> Booleans:
-    """Classes [c] that a run has lost if it never predicts them on a test split, whatever the others.
+    """Classes [c] that a run has lost if it never predicts them on a test split, regardless of other classes.
 
     Args:
         counts: test photos of each class [c].
 
-    Formula, Source: as of :func:`lost_classes`.
+    Formula, Source: as for :func:`lost_classes`.
 
     >>> must_be_predicted([83, 17]).tolist(), must_be_predicted([5, 4]).tolist()
     ([True, True], [False, False])
@@ -58,15 +59,15 @@ def must_be_predicted(counts: Sequence[int] | Integers) -> Booleans:
 def fallen_runs(cells: Mapping[Key, Sequence[float]]) -> dict[Key, int]:
     """How many runs of each cell fall far below the others, while none rises nearly as far.
 
-    A loss of which some runs fall (as where they lose a class) may have none that does in a cell, and no test of that
-    cell can know: with a fifth of runs 17 points down, a third of cells of five seeds have none.
+    If some runs of a loss fall (for example, because they lose a class), a given cell may have none of them, and a test
+    of that cell cannot tell. If a fifth of runs are 17 points down, a third of cells with five seeds have none.
 
     Formula: deviations from the cell's median, in standard deviations of the row or of the loss, whichever is larger
-    (1.4826 × the median of the absolute deviations that are not zero). A run falls that is more than 5 below, where the
-    highest is less than half as far above. Cells of fewer than three runs have none.
+    (1.4826 × the median of the nonzero absolute deviations). A run falls if it is more than 5 below the median, and the
+    highest run is less than half as far above it. Cells with fewer than three runs are not judged.
 
     Args:
-        cells: values of the runs by (row, loss); higher is better.
+        cells: values of the runs, by (row, loss); higher is better.
 
     >>> values = {(0, "ce"): [0.90, 0.91, 0.92], (0, "mae"): [0.72, 0.90, 0.91], (1, "mae"): [0.89, 0.90, 0.92]}
     >>> fallen_runs(values)

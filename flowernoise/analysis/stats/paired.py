@@ -1,4 +1,4 @@
-"""Tests of pairs of losses on the same test photos, and their correction for many."""
+"""Tests of pairs of losses on the same test photos, and correction for multiple tests."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Paired:
 
     Args:
         difference: first minus second, in the metric's unit, over the seeds that both have.
-        low, high: 95 % interval of the difference; None where there is nothing to compute it from.
+        low, high: 95 % interval of the difference; None if there is nothing to compute it from.
         p: two-sided p-value, not corrected for other comparisons.
         test: ``mcnemar`` for right or wrong with one seed, else ``sign_flip``.
-        seeds: how many both have.
+        seeds: number of seeds that both have.
     """
 
     difference: float
@@ -55,19 +55,18 @@ def paired_tests(
 ) -> list[Paired]:
     """Tests whether losses differ on the same test photos, with the same seeds.
 
-    The unit is the test photo: its difference is averaged over seeds, and the sign-flip permutation test (for one seed
-    McNemar's exact test) asks whether these trained networks differ on photos like these. It cannot ask whether other
-    seeds would say the same, so with several seeds a difference must also stand against their luck: p is the larger of
-    that and :func:`crossed_test`'s.
+    The unit is the test photo. Its difference is averaged over seeds, and the sign-flip permutation test (McNemar's
+    exact test for one seed) asks whether these trained networks differ on photos like these. It cannot tell whether
+    other seeds would agree. So with several seeds, p is the larger of its p-value and that of :func:`crossed_test`.
 
     Args:
-        photos, groups: as of :func:`resampled_means`.
-        pairs: runs of the first and of the second loss, a run of each for every seed that both have, in the same order.
+        photos, groups: as for :func:`resampled_means`.
+        pairs: runs of the first and of the second loss, one of each per seed that both have, in the same order.
         generator: source of the resampling.
         bounds: where means can lie.
 
     Returns:
-        one each pair.
+        one result per pair.
 
     >>> right = np.array([[1, 1, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 1, 0]], dtype=np.float32)
     >>> [found] = paired_tests(right, np.zeros(8, dtype=int), [((0,), (1,))], np.random.default_rng(0))
@@ -106,9 +105,9 @@ def paired_tests(
 
 @functools.lru_cache(maxsize=1 << 16)
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact test, two-sided: p-value of photos that only one of two networks classifies rightly.
+    """McNemar's exact test, two-sided: p-value for photos that only one of two networks classifies correctly.
 
-    Formula: twice the chance of at most the smaller count, of a binomial with probability ½.
+    Formula: twice the probability that a binomial with p = ½ is at most the smaller count.
 
     Source: McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
     Psychometrika 12, 1947.
@@ -127,17 +126,17 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def sign_flip(differences: Floats, generator: np.random.Generator) -> Floats:
     """Two-sided p-values of the sign-flip permutation test on paired differences.
 
-    The statistic is the sum of a row's differences; under the null hypothesis each is as likely as its negative. For
-    whole numbers (counts of seeds) the distribution is exact: photos of the same absolute difference give a binomial,
-    and these are convolved. For others it is drawn: p = (1 + k)/(1 + B), with B so large that 0.01 stays within reach
-    of Holm's correction over all rows.
+    The statistic is the sum of a row's differences. Under the null hypothesis, each difference is as likely as its
+    negative. For whole numbers (counts of seeds), the distribution is exact: photos of the same absolute difference
+    give a binomial, and these are convolved. Otherwise signs are drawn: p = (1 + k)/(1 + B), with B large enough that
+    0.01 can be reached after Holm's correction over all rows.
 
     Args:
-        differences: first minus second [rows, n]; the unit is free.
+        differences: first minus second [rows, n], in any unit.
         generator: source of the drawn signs.
 
     Returns:
-        one a row, no less than 1e-10.
+        one per row, at least 1e-10.
 
     Source: Fisher, The design of experiments, section 21, 1935; the added one: Phipson and Smyth, Permutation p-values
     should never be zero, Statistical Applications in Genetics and Molecular Biology 9, 2010.
@@ -159,7 +158,7 @@ def _flipped(differences: Floats) -> Floats:
     absolute = np.abs(np.rint(differences)).astype(np.int64)
     sizes = np.unique(absolute[absolute > 0])
     counts = np.stack([(absolute == size).sum(axis=1) for size in sizes], axis=1).astype(float)
-    points = 1 << (2 * int(absolute.sum(axis=1).max())).bit_length()  # more than the sum has values
+    points = 1 << (2 * int(absolute.sum(axis=1).max())).bit_length()  # more than the number of values of the sum
     cosines = np.cos(np.outer(sizes, np.arange(points // 2 + 1) * (2 * np.pi / points)))
     modulus = np.exp(counts @ np.log(np.maximum(np.abs(cosines), 1e-300)))
     signs = 1 - 2 * ((counts @ (cosines < 0)) % 2)
@@ -183,21 +182,21 @@ def _flipped_by_chance(differences: Floats, generator: np.random.Generator) -> F
 
 
 def crossed_test(differences: Floats, groups: Integers, starts: Integers) -> Floats:
-    """Two-sided p-values of mean differences over photos and seeds, both sampled: Student's t.
+    """Two-sided p-values of mean differences, with photos and seeds both sampled: Student's t.
 
     Args:
         differences: first minus second for each seed of each pair [rows, n].
-        groups: of each photo [n]; the mean is that over groups of the group's mean.
-        starts: a pair's first row [pairs]; its rows follow one another.
+        groups: group of each photo [n]; the mean is taken over the groups' means.
+        starts: first row of each pair [pairs]; the rows of a pair are consecutive.
 
     Returns:
-        one a pair; 0 for a single seed, which says nothing of others.
+        one per pair; 0 for a single seed, which says nothing about others.
 
     Source: Obuchowski and Rockette, Hypothesis testing of diagnostic accuracy for multiple readers and multiple tests,
     Communications in Statistics 24, 1995; degrees of freedom: Hillis 2007 (seeds are the readers, photos the patients).
     """
     sizes = np.diff(np.append(starts, len(differences)))
-    seeds = np.maximum(sizes, 2)  # of a single one nothing is asked below
+    seeds = np.maximum(sizes, 2)  # single seeds are handled below
     of_rows = differences @ (weights_of_groups(groups) / len(groups))
     means = np.add.reduceat(of_rows, starts) / sizes
     of_seeds = np.add.reduceat((of_rows - np.repeat(means, sizes)) ** 2, starts) / (seeds - 1) / seeds
@@ -209,7 +208,7 @@ def crossed_test(differences: Floats, groups: Integers, starts: Integers) -> Flo
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:
-    """P-values corrected so that the chance of any false positive among them stays below the level.
+    """P-values corrected so that the probability of any false positive among them stays below the level.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
 

@@ -1,4 +1,4 @@
-"""Which noise rates are tolerated, and from which on a loss beats the baseline."""
+"""Finds tolerated noise rates, and the rate from which a loss beats the baseline."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from flowernoise.analysis.stats.common import SAME, Floats
 from flowernoise.analysis.stats.resampling import middle
 
 DELTA = 0.02  # how much accuracy a tolerated rate may cost
-_BELOW = -1.0  # stands for a rate below the first; ±∞ for what lies beyond all rates
+_BELOW = -1.0  # stands for a rate below the first; ±∞ stand for rates beyond all others
 
 
 @dataclasses.dataclass(frozen=True)
 class CensoredRate:
-    """A noise rate, or what is known of it.
+    """A noise rate, or a bound on it.
 
     Args:
-        censoring: ``exact``; ``below`` and ``at_least`` bound it by ``rate``; ``none``: there is no such rate.
+        censoring: ``exact``; ``below`` and ``at_least`` bound it by ``rate``; ``none``: such a rate does not exist.
         rate: None for ``none``.
     """
 
@@ -47,16 +47,16 @@ def tolerance(
 ) -> RateEstimate:
     """The largest rate up to which a loss stays within ``delta`` of the baseline without noise.
 
-    Formula: the first downward crossing of the baseline's control − δ, linear between neighbouring rates. ``below`` the
-    first rate where it lies beneath there; ``at_least`` the last one where it never does; ``none`` where the loss's own
-    control does. Computed on the observed means and on every resample; the interval holds 95 % of these, ordered
-    ``none`` < ``below`` < rates < ``at_least``, and the point.
+    Formula: the first downward crossing of the baseline's control − δ, interpolated linearly between neighbouring
+    rates. ``below`` the first rate, if the loss is already lower there; ``at_least`` the last rate, if it never gets
+    lower; ``none`` if its own control is already lower. This is computed on the observed means and on every resample.
+    The interval holds 95 % of the resamples, ordered ``none`` < ``below`` < rates < ``at_least``, and the point.
 
     Args:
-        means: of :func:`resampled_means` at each rate [rates, 1 + B]; negated where lower is better.
-        rates: realised, above 0, in any order.
+        means: from :func:`resampled_means`, at each rate [rates, 1 + B]; negated if lower is better.
+        rates: realised rates, above 0, in any order.
         baseline_control: the baseline's mean without noise, in the same resamples [1 + B].
-        own_control: the loss's, if it has one.
+        own_control: the loss's own mean without noise, if it has one.
         delta: in the unit of the means.
 
     >>> means, control = np.array([[0.92], [0.88], [0.70]]), np.array([0.92])
@@ -74,14 +74,14 @@ def tolerance(
 def crossover(means: Floats, baseline: Floats, rates: Sequence[float] | Floats) -> RateEstimate:
     """The rate from which a loss beats the baseline and keeps beating it up to the last rate.
 
-    Formula: going down from the last rate, the first crossing to where the loss is not ahead, linear between
-    neighbouring rates. ``below`` the first rate where it is ahead at all of them, whatever the controls say; ``none``
-    where it is not ahead at the last. The interval holds 95 % of the resamples, ordered ``below`` < rates < ``none``,
-    and the point.
+    Formula: going down from the last rate, the first crossing at which the loss is no longer ahead, interpolated
+    linearly between neighbouring rates. ``below`` the first rate, if the loss is ahead at all rates, whatever the
+    controls say; ``none`` if it is not ahead at the last rate. The interval holds 95 % of the resamples, ordered
+    ``below`` < rates < ``none``, and the point.
 
     Args:
-        means, baseline: of :func:`resampled_means` at each rate [rates, 1 + B]; negated where lower is better.
-        rates: realised, above 0, in any order.
+        means, baseline: from :func:`resampled_means`, at each rate [rates, 1 + B]; negated if lower is better.
+        rates: realised rates, above 0, in any order.
 
     >>> means, baseline = np.array([[0.90], [0.88]]), np.array([[0.92], [0.84]])
     >>> crossover(np.repeat(means, 11, axis=1), np.repeat(baseline, 11, axis=1), [0.2, 0.5]).point.censoring
@@ -94,13 +94,13 @@ def crossover(means: Floats, baseline: Floats, rates: Sequence[float] | Floats) 
 
 
 def _by_rate(rates: Sequence[float] | Floats, means: Floats) -> tuple[Floats, Floats]:
-    """Rates in rising order, and the means in theirs."""
+    """Rates in rising order, and the means in the same order."""
     order = np.argsort(rates, kind="stable")
     return np.asarray(rates, dtype=float)[order], np.asarray(means, dtype=float)[order]
 
 
 def _first_crossing(rates: Floats, margin: Floats, beneath: Any, *, at_once: float, never: float) -> Floats:
-    """Rate at which each column of ``margin`` [rates, 1 + B] first gets ``beneath`` zero, or what stands for none."""
+    """The rate at which each column of ``margin`` [rates, 1 + B] first falls below zero, or the code for a bound."""
     first = np.where(beneath.any(axis=0), beneath.argmax(axis=0), len(rates))
     inside = np.flatnonzero((first > 0) & (first < len(rates)))
     after = first[inside]
@@ -112,7 +112,7 @@ def _first_crossing(rates: Floats, margin: Floats, beneath: Any, *, at_once: flo
 
 
 def _estimate(found: Floats, rates: Floats, names: dict[float, Literal["none", "at_least"]]) -> RateEstimate:
-    """The point (first of ``found``) and the interval that the others give, drawn out to hold the point."""
+    """The point (first of ``found``) and the interval of the others, extended to contain the point."""
     point = float(found[0])
     low, high = (float(bound) for bound in middle(found[1:]))
 

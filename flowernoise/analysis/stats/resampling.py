@@ -1,4 +1,4 @@
-"""Means over test photos and seeds, with both drawn anew."""
+"""Means over test photos and seeds, with both resampled."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def resampled_means(
     *,
     bounds: tuple[float, float] = SHARE,
 ) -> Floats:
-    """Means over test photos and seeds, as observed and with both drawn anew.
+    """Means over test photos and seeds, as observed and with both resampled.
 
-    The statistic is the mean over groups of the group's mean, and then over seeds. All cells share the resampled
-    photos, and cells of the same number of seeds the resampled seeds, so differences between cells are paired; a
-    generator in the same state gives a cell the same means whatever the other cells are. Resampling a handful of seeds
-    understates how much they differ, so the resampled means are moved away from the observed one until their spread is
-    that of a t-interval with the degrees of freedom that seeds and photos leave.
+    The statistic is the mean of the groups' means, averaged over seeds. All cells share the resampled photos, and cells
+    with the same number of seeds share the resampled seeds, so differences between cells are paired. With a generator
+    in the same state, a cell's means do not depend on the other cells. Resampling a handful of seeds understates how
+    much they differ. So the resampled means are spread out around the observed one until their width is that of a
+    t-interval with the degrees of freedom that seeds and photos leave.
 
     Args:
-        photos: each run's part on each test photo [runs, n]; for shares 0 or 1.
-        groups: of each photo [n]; −1 for photos left out.
-        cells: for each mean the runs (rows of ``photos``) that are its seeds, in the same order everywhere; never none.
+        photos: what each run adds to the metric on each test photo [runs, n]; 0 or 1 for shares.
+        groups: group of each photo [n]; −1 for photos left out.
+        cells: for each mean, the runs (rows of ``photos``) of its seeds, at least one, in the same order everywhere.
         generator: source of the resampling.
         resamples: B.
-        bounds: where means can lie; those moved beyond are put there.
+        bounds: where means can lie; means spread beyond a bound are set to it.
 
     Returns:
         [cells, 1 + B], float32: the observed mean, then the resampled ones.
@@ -69,7 +69,7 @@ def percentiles(
     resamples: int,
     bounds: tuple[float, float],
 ) -> tuple[Floats, Floats, Floats]:
-    """Lower and upper bound of the resampled means, and the observed ones; each [cells]."""
+    """Lower and upper bounds of the resampled means, and the observed means; each [cells]."""
     found = np.zeros((3, len(cells)))
     for positions, observed, means in _chunks(photos, groups, cells, generator, resamples, bounds):
         found[0, positions], found[1, positions] = middle(means)
@@ -78,7 +78,7 @@ def percentiles(
 
 
 def middle(drawn: Floats) -> tuple[Floats, Floats]:
-    """The order statistics that hold 95 % of what was drawn [..., B]."""
+    """The order statistics that enclose 95 % of the draws [..., B]."""
     ordered = np.sort(drawn, axis=-1)
     tail = int(drawn.shape[-1] * (1 - LEVEL) / 2)
     return ordered[..., tail], ordered[..., -1 - tail]
@@ -92,7 +92,7 @@ def _chunks(
     resamples: int,
     bounds: tuple[float, float],
 ) -> Iterator[tuple[list[int], Floats, Floats]]:
-    """Positions of some cells, their means as observed [cells] and as resampled [cells, B]; not too many at once."""
+    """Yields chunks of cells: their positions, observed means [cells] and resampled means [cells, B]."""
     kept = groups >= 0
     observed_weights = weights_of_groups(groups[kept]) / kept.sum()
     photo_weights = _resampled_weights(groups[kept], generator, resamples)
@@ -114,7 +114,7 @@ def _chunks(
 
 
 def _resampled_weights(groups: Integers, generator: np.random.Generator, resamples: int) -> Floats:
-    """What each photo counts in each resample [n, B]; groups that a resample misses are left out of its mean."""
+    """The weight of each photo in each resample [n, B]; a resample's mean leaves out groups that it misses."""
     n = len(groups)
     weights = np.empty((resamples, n), dtype=np.float32)
     for row in weights:
@@ -131,12 +131,12 @@ def _resampled_weights(groups: Integers, generator: np.random.Generator, resampl
 def _over_resampled_seeds(
     observed: Floats, resampled: Floats, seed_weights: Floats, bounds: tuple[float, float]
 ) -> Floats:
-    """Means [cells, B] of ``resampled`` [cells, seeds, B] over the seeds that ``seed_weights`` [seeds, B] draw."""
+    """Means [cells, B] of ``resampled`` [cells, seeds, B] over the seeds drawn in ``seed_weights`` [seeds, B]."""
     seeds, resamples = seed_weights.shape
     if seeds == 1:
         return resampled[:, 0]
     centre = observed.mean(axis=1, keepdims=True)
-    away = np.subtract(resampled, centre[:, :, None], dtype=np.float32, out=resampled)  # single precision's best
+    away = np.subtract(resampled, centre[:, :, None], dtype=np.float32, out=resampled)  # the precision of float32
     means = np.einsum("csb,sb->cb", away, seed_weights)
     of_each = np.einsum("csb,csb->cs", away, away) / resamples - away.mean(axis=2) ** 2
     of_photos = away.mean(axis=1).var(axis=1)

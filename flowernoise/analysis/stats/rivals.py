@@ -1,4 +1,4 @@
-"""Which losses are worse than another under the same noise."""
+"""Finds losses that are worse than another under the same noise."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from flowernoise.analysis.stats.common import AT_ONCE, Floats, Integers, weights_of_groups
 from flowernoise.analysis.stats.student import student_two_sided
 
-_NULL_DRAWS = 2000  # tables without differences that the observed one is held against
-_IN_CACHE = 1 << 16  # numbers of an array that are worked on at once; measured best
-_TIE = 1e-4  # statistics in single precision that differ by less are the same
+_NULL_DRAWS = 2000  # simulated tables without differences, to compare with the observed one
+_IN_CACHE = 1 << 16  # array elements processed at once; fastest in measurements
+_TIE = 1e-4  # single-precision statistics that differ by less count as equal
 
 
 def worse_than_another(
@@ -29,30 +29,30 @@ def worse_than_another(
 ) -> list[Floats]:
     """Tests each loss against all others under the same noise: is it worse than at least one of them?
 
-    Where the p-value is below 5 %, some other loss is better. The chance that this is said of any loss of the table of
-    which it is not true is at most 5 %, whichever losses are equal.
+    If the p-value is below 5 %, some other loss is better. The probability of claiming this wrongly for any loss in the
+    table is at most 5 %, whichever losses are equal.
 
     Formula: a loss's statistic is the largest, over the others, of (their mean − its mean) / standard error, over the
-    photos and the seeds that both have. The error's part from seeds is no smaller than the mean of that part over the
-    row, so a few seeds that agree by luck prove nothing. Its distribution where all losses of a row are equal is drawn
-    for all of them at once: the signs of the photos' differences at random, and each loss's luck of training normal
-    with its own variance (the variance's own uncertainty included). p compares a loss with the maximum over those that
-    are still in the race (step-down), times the number of rows (Bonferroni), and is never below that of a t-test over
-    seeds and photos between the loss and the one that beats it most clearly.
+    photos and the seeds that both have. The seeds' part of the error is at least its mean over the row, so a few seeds
+    that agree by luck prove nothing. The statistic's distribution when all losses of a row are equal is simulated for
+    all of them together: photos' differences get random signs, and each loss's luck in training is normal with its own
+    variance (including the uncertainty of that variance). p compares a loss with the maximum over the losses still in
+    the race (step-down), times the number of rows (Bonferroni). It is never below the p-value of a t-test, over seeds
+    and photos, between the loss and the one that beats it most clearly.
 
     Args:
-        photos, groups: as of :func:`resampled_means`.
-        rows: for each noise the losses to compare, each a mapping from seed to run (row of ``photos``). One seed
-            everywhere asks of the trained networks as they are.
+        photos, groups: as for :func:`resampled_means`.
+        rows: for each noise, the losses to compare, each a mapping from seed to run (row of ``photos``). With a single
+            seed everywhere, the test is about the trained networks as they are.
         generator: source of the random signs and luck.
         better: the metric's direction.
-        rows_in_all: how many rows the whole table has, if these are not all.
+        rows_in_all: number of rows in the whole table, if there are more than these.
 
     Returns:
-        for each row one p-value a loss; 1 for a loss that shares no seed with another.
+        for each row, one p-value per loss; 1 for a loss that does not share a seed with another.
 
     Source: Hsu, Multiple comparisons: theory and methods, 1996 (comparisons with the best); Romano and Wolf, Exact and
-    approximate stepdown methods for multiple hypothesis testing, JASA 100, 2005; degrees of freedom as
+    approximate stepdown methods for multiple hypothesis testing, JASA 100, 2005; degrees of freedom as for
     :func:`crossed_test`.
 
     >>> right = np.repeat([[0.0, 1], [1, 0], [1, 1]], [2, 18], axis=1)  # 18, 2 and 20 of 20 photos
@@ -64,7 +64,7 @@ def worse_than_another(
     kept = groups >= 0
     weights = (weights_of_groups(groups[kept]) / kept.sum()) * (1 if better == "higher" else -1)
     count = rows_in_all or len(rows)
-    draws = max(_NULL_DRAWS, 45 * count) - 1  # so that 0.025 is within reach
+    draws = max(_NULL_DRAWS, 45 * count) - 1  # so that 0.025 can be reached
     found: list[Floats] = []
     for cells in rows:
         every = [seed for cell in cells for seed in cell]
@@ -83,10 +83,10 @@ class _Rivals:
     """The losses of a row.
 
     Args:
-        parts: what each photo adds to a run's mean, less the average over losses of the same seed; 0 for runs that are
-            not there [losses, seeds, n].
-        present: 1 where there is a run [losses, seeds].
-        of_photos: the variance that sampling photos alone gives the difference of two losses [losses, losses].
+        parts: what each photo adds to a run's mean, minus the average over losses with the same seed; 0 for missing
+            runs [losses, seeds, n].
+        present: 1 where a run exists [losses, seeds].
+        of_photos: variance of the difference of two losses due to sampling photos alone [losses, losses].
     """
 
     parts: Floats
@@ -102,7 +102,7 @@ class _Rivals:
         cells: Sequence[Mapping[int, int]],
         seeds: Sequence[int],
     ) -> _Rivals:
-        """Of the runs that each loss has by seed; at least two losses have each of ``seeds``."""
+        """From each loss's runs by seed; each of ``seeds`` must occur in at least two losses."""
         present = np.array([[seed in cell for seed in seeds] for cell in cells], dtype=np.float32)
         parts = np.zeros((len(cells), len(seeds), len(weights)), dtype=np.float32)
         for place, cell in enumerate(cells):
@@ -115,13 +115,13 @@ class _Rivals:
 
     @functools.cached_property
     def common(self) -> Floats:
-        """How many seeds two losses share [losses, losses]; none with itself."""
+        """Number of seeds that two losses share [losses, losses]; 0 on the diagonal."""
         shared = self.present @ self.present.T
         np.fill_diagonal(shared, 0)
         return np.asarray(shared)
 
     def joint_test(self, generator: np.random.Generator, draws: int) -> Floats:
-        """P-values of all losses, corrected for one another."""
+        """P-values of all losses, corrected jointly."""
         losses, seeds, n = self.parts.shape
         observed = self._furthest_behind(self._means()[None])[0]
         order = np.argsort(-observed, kind="stable")
@@ -139,7 +139,7 @@ class _Rivals:
         return p
 
     def pairwise_test(self) -> Floats:
-        """P-values of each loss against the one that beats it most clearly, by the t-test of these two alone."""
+        """P-values of each loss against the one that beats it most clearly, from a t-test of these two alone."""
         behind, of_seeds = self._differences(self._means()[None])
         rival = self._statistics(behind, of_seeds)[0].argmax(axis=1)
         behind, of_seeds = (of[0][np.arange(len(rival)), rival] for of in (behind, of_seeds))
@@ -154,7 +154,7 @@ class _Rivals:
         return np.asarray(self.parts.sum(axis=2, dtype=np.float64))
 
     def _luck(self, generator: np.random.Generator, draws: int) -> Floats | float:
-        """Luck of training [draws, losses, seeds], as the seeds of each loss show it."""
+        """Simulated luck in training [draws, losses, seeds], with the variance seen between each loss's seeds."""
         if self.present.shape[1] == 1 or self.common.max() < 2:
             return 0.0
         of_runs, of_photos = self._variances
@@ -167,41 +167,41 @@ class _Rivals:
 
     @functools.cached_property
     def _variances(self) -> tuple[Floats, Floats]:
-        """How a loss's runs vary about its mean, and how much of that is luck on single photos; each [losses]."""
+        """Variance of a loss's runs about its mean, and the part of it that is luck on single photos; each [losses]."""
         losses, counts = len(self.present), np.maximum(self.present.sum(axis=1), 1)
         away = (self.parts - self.parts.sum(axis=1, keepdims=True) / counts[:, None, None]) * self.present[:, :, None]
-        freedom = np.maximum(counts - 1, 1) * (losses - 1) / losses  # the average over losses took a part of it
+        freedom = np.maximum(counts - 1, 1) * (losses - 1) / losses  # the average that was subtracted held a part of it
         of_runs, of_photos = (away.sum(axis=2) ** 2).sum(axis=1) / freedom, (away**2).sum(axis=(1, 2)) / freedom
         several = counts > 1
         return tuple(np.where(several, of, of[several].mean()) for of in (of_runs, of_photos))
 
     def _furthest_behind(self, means: Floats) -> Floats:
-        """The statistic of each loss [draws, losses], of the runs' means [draws, losses, seeds]."""
+        """The statistic of each loss [draws, losses], from the runs' means [draws, losses, seeds]."""
         return np.asarray(self._statistics(*self._differences(means)).max(axis=2))
 
     def _differences(self, means: Floats) -> tuple[Floats, Floats]:
-        """How far each loss is behind each other, and what seeds add to its variance; [draws, losses, losses]."""
+        """How far each loss is behind each other one, and the seeds' part of its variance; [draws, losses, losses]."""
         present = self.present.astype(means.dtype)
         shared = np.maximum(self.common, 1).astype(means.dtype)
-        own, squares = means @ present.T, means**2 @ present.T  # over the seeds that a loss shares with each other
+        own, squares = means @ present.T, means**2 @ present.T  # over the seeds that a loss shares with each other loss
         behind = (own.transpose(0, 2, 1) - own) / shared
         of_runs = squares + squares.transpose(0, 2, 1) - 2 * (means @ means.transpose(0, 2, 1))
         of_runs = np.maximum(of_runs / shared - behind**2, 0)
         return behind, np.asarray(of_runs / np.maximum(shared - 1, 1))
 
     def _statistics(self, behind: Floats, of_seeds: Floats) -> Floats:
-        """Differences in standard errors, the part of the seeds no smaller than its mean over the row."""
+        """Differences in standard errors, where the seeds' part is at least its mean over the row."""
         shared = self.common.astype(behind.dtype)
         several = shared * (shared > 1) / max(1, int((shared > 1).sum()))
-        typical = np.einsum("dij,ij->d", of_seeds, several)[:, None, None]  # of one seed
+        typical = np.einsum("dij,ij->d", of_seeds, several)[:, None, None]  # for one seed
         variance = np.maximum(of_seeds, typical / np.maximum(shared, 1)) + self.of_photos.astype(behind.dtype)
         return np.asarray(behind / np.sqrt(np.where(variance > 0, variance, math.inf)))
 
 
 def _of_photos(parts: Floats, present: Floats, place: int) -> Floats:
-    """The variance that sampling photos alone gives the difference of one loss from each [losses].
+    """Variance of the difference between one loss and each other, due to sampling photos alone [losses].
 
-    Of two losses as good as each other, a photo's difference is as likely as its negative: so squares, not variances.
+    If two losses are equally good, a photo's difference is as likely as its negative; so it uses squares about zero.
     """
     both = present[place] * present
     counts = np.maximum(both.sum(axis=1), 1)

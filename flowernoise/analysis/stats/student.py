@@ -1,4 +1,4 @@
-"""Student's distribution: importing scipy.special takes longer than all that ``compare`` computes."""
+"""Student's distribution; importing scipy.special would take longer than everything that ``compare`` computes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowernoise.analysis.stats.common import FLOOR, LEVEL, Floats, Z
 
 
 def student_quantile(freedom: Any) -> Floats:
-    """Student's t for a 95 % interval, of one or more degrees of freedom each, to nine digits.
+    """Student's t for a 95 % interval, for degrees of freedom of at least one, to nine digits.
 
     Formula: with t = √ν sinh x, P(|T| ≤ t) = ∫ cosh^(−ν) over 0 … x, divided by that over 0 … ∞. This is concave in x,
     so Newton's method climbs to the root from the first terms of the expansion about the normal quantile.
@@ -30,9 +30,9 @@ def student_quantile(freedom: Any) -> Floats:
 
 
 def student_two_sided(t: Any, freedom: Any) -> Floats:
-    """Two-sided p-values of Student's t, no less than 1e-10.
+    """Two-sided p-values of Student's t, at least 1e-10.
 
-    Formula, Source: as of :func:`student_quantile`.
+    Formula, Source: as for :func:`student_quantile`.
 
     >>> student_two_sided([0, 12.706], [5, 1]).round(3).tolist()
     [1.0, 0.05]
@@ -43,12 +43,12 @@ def student_two_sided(t: Any, freedom: Any) -> Floats:
 
 
 def _degrees(freedom: Any) -> Floats:
-    """As an array; from 1e9 on Student's distribution is taken for the normal one, as it is to nine digits."""
+    """As an array, at most 1e9; from there on, Student's distribution equals the normal one to nine digits."""
     return np.asarray(np.minimum(np.asarray(freedom, dtype=float), 1e9))
 
 
 def _arc(x: Any, degrees: Floats) -> Floats:
-    """∫ cosh^(−ν) over 0 … x by Gauss and Legendre, up to where the rest is less than rounding."""
+    """∫ cosh^(−ν) over 0 … x by Gauss–Legendre quadrature, up to where the rest is below rounding."""
     nodes, weights = _quadrature()
     half = np.minimum(x, 39 / degrees + 9 / np.sqrt(degrees))[..., None] / 2
     sinh = np.sinh(half * (1 + nodes))

@@ -1,1 +1,1 @@
-"""What is shown, as plain data: steps fill it in from an artifacts directory, ``show`` draws and writes it."""
+"""Views as plain data: steps fill them from an artifacts directory, and ``show`` draws and writes them."""

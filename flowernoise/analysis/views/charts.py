@@ -1,4 +1,4 @@
-"""What was compared, as charts show it: a chart for each setup, a cell for each loss under each noise."""
+"""Comparisons as charts: one chart per setup, with one cell per loss and noise."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from flowernoise.catalogue.metrics import facts_of
 from flowernoise.store.records import CONTROL, Comparison, Row, Selection
 from flowernoise.store.setups import Mode, Setup, differing, named
 
-MAX_LINES = 7  # losses that can be told apart; of more, the baseline and the best few stand out
+MAX_LINES = 7  # losses that a reader can tell apart; if there are more, the baseline and the best few stand out
 FEW = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class ChartCell:
-    """One loss under one noise: its seeds' values, their mean and its 95 % interval, collapsed and failed runs."""
+    """One loss under one noise: its seeds' values, their mean with its 95 % interval, collapsed and failed runs."""
 
     noise: str
     rate: float
@@ -35,7 +35,7 @@ class ChartCell:
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """A metric, its cells, and what answering one class always scores, None where that is not known.
+    """A metric, its cells, and the score of always answering one class, or None if that is not known.
 
     ``unit`` is ``share`` (shown in %) or ``plain``, ``better`` is ``higher`` or ``lower``.
     """
@@ -49,10 +49,10 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """What was compared of one setup, and the losses that stand out, the baseline first.
+    """The comparison of one setup, and the losses that stand out, baseline first.
 
-    ``settings`` names what tells the setup from those of other charts. The first of the ``measures`` is the one asked
-    for; balanced accuracy goes with accuracy where the task is binary.
+    ``settings`` names the settings in which this setup differs from those of other charts. The first of the
+    ``measures`` is the requested one; balanced accuracy follows accuracy if the task is binary.
     """
 
     source: str
@@ -77,14 +77,14 @@ class Chart:
 
     @property
     def cells(self) -> tuple[ChartCell, ...]:
-        """The cells of the metric asked for."""
+        """The cells of the requested metric."""
         return self.measures[0].cells
 
 
 def charts_of(result: Comparison, losses: Collection[str], noises: Collection[str]) -> Iterator[Chart]:
-    """A chart for each setup of one directory's runs in which these losses have a value under these noises.
+    """One chart per setup of a directory's runs in which these losses have a value under these noises.
 
-    The control is always among the noises.
+    The control is always included.
     """
     setups = sorted({row.setup for row in result.rows})
     keys = differing(setups)
@@ -96,10 +96,10 @@ def charts_of(result: Comparison, losses: Collection[str], noises: Collection[st
 
 
 def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
-    """A comparison of one directory's runs of one setup, as it is drawn.
+    """A comparison of one directory's runs of one setup, as a chart.
 
     Args:
-        settings: what tells the setup from those of other charts.
+        settings: the settings in which this setup differs from those of other charts.
     """
     [photos] = result.datasets
     cells = tuple(map(_cell, result.rows))
@@ -131,9 +131,9 @@ def _measure(metric: str, test_counts: Sequence[int], cells: tuple[ChartCell, ..
 
 
 def highlighted(rows: Sequence[Row], baseline: str, better: str) -> tuple[str, ...]:
-    """The losses that stand out among many, the baseline first: those best under some noise, then the best on average.
+    """The losses that stand out among many: the baseline, those best under some noise, then the best on average.
 
-    All of them, where they are few. Otherwise losses that collapsed or failed anywhere stand back.
+    If there are few losses, all of them. Otherwise, losses that collapsed or failed anywhere come last.
     """
     losses = sorted({row.loss for row in rows}, key=lambda loss: (loss != baseline, loss))
     if len(losses) <= MAX_LINES:

@@ -1,4 +1,4 @@
-"""Which charts are drawn as curves over the rate, and which as the spread of their seeds."""
+"""Chooses the charts to draw as curves over the rate, and as the spread of their seeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Spread:
 
 
 def curves(material: Material) -> Iterator[tuple[str, Chart]]:
-    """A chart of each setup with noise in it.
+    """One chart per setup with noise.
 
     Raises:
         NothingToDrawError: there is only the control.
@@ -32,7 +32,7 @@ def curves(material: Material) -> Iterator[tuple[str, Chart]]:
 
 
 def spreads(material: Material) -> Iterator[tuple[str, Spread]]:
-    """A chart of each setup that has several seeds.
+    """One chart per setup with several seeds.
 
     Raises:
         NothingToDrawError: there is only one seed.

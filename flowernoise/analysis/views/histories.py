@@ -1,4 +1,4 @@
-"""What runs learn, epoch by epoch."""
+"""The course of training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowernoise.analysis.views.material import Material, NothingToDrawError
 from flowernoise.store import runs
 from flowernoise.store.records import Identity
 
-FOLLOWED = ("memorised", "test_accuracy", "val_accuracy")  # in each epoch
+FOLLOWED = ("memorised", "test_accuracy", "val_accuracy")  # recorded in each epoch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class History:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Histories:
-    """The histories of a chart's runs, each with the hyper-parameters selected for it on noisy val."""
+    """The histories of a chart's runs, each for the hyper-parameters selected on noisy val."""
 
     chart: Chart
     train_photos: int
@@ -39,7 +39,7 @@ class Histories:
 
 
 def history_of(noise: str, rate: float, loss: str, seeds: Sequence[Mapping[str, Floats]]) -> History:
-    """A loss under a noise, from what was followed in each seed's run; shorter runs are filled up with NaN.
+    """The history of a loss under a noise, from each seed's run; shorter runs are padded with NaN.
 
     >>> short, long = ({name: np.full(epochs, 0.5) for name in FOLLOWED} for epochs in (1, 2))
     >>> history_of("symmetric", 0.2, "ce", [short, long]).memorised
@@ -51,11 +51,11 @@ def history_of(noise: str, rate: float, loss: str, seeds: Sequence[Mapping[str, 
 
 
 def histories_of(material: Material) -> Iterator[tuple[str, Histories]]:
-    """The histories of each setup that keeps any.
+    """The histories of each setup that has any.
 
     Raises:
-        NothingToDrawError: there are none.
-        DamagedFileError: arrays that are not what was written.
+        NothingToDrawError: no setup has a history.
+        DamagedFileError: arrays are damaged.
     """
     train, val, _ = material.dataset.sizes
     if not val:
@@ -73,7 +73,7 @@ def histories_of(material: Material) -> Iterator[tuple[str, Histories]]:
 
 
 def _kept(material: Material, chart: Chart) -> tuple[History, ...]:
-    """Of a chart's runs that have wrong labels and kept a history; each block is read once."""
+    """Histories of those runs of a chart that have wrong labels and a history; each block is read once."""
     layout, dataset = material.layout, material.dataset
     cells = {Identity(cell.noise, cell.rate, cell.loss, chart.setup) for cell in chart.cells if cell.realised_rate > 0}
     found: dict[tuple[str, float, str], list[dict[str, Floats]]] = {}

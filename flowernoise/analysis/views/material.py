@@ -1,4 +1,4 @@
-"""What views are made from: a directory's comparison and draws, narrowed to what is wanted of them."""
+"""The data behind views: a directory's comparison and draws, narrowed to what is wanted."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class NothingToDrawError(BadRequestError):
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Which losses, noise models, rate and seed are wanted; empty and None mean what the kind of picture usually shows.
+    """Which losses, noise models, rate and seed to show; empty and None mean the default of the kind of picture.
 
     Raises:
-        BadRequestError: a name that no loss or noise model has.
+        BadRequestError: a loss or noise model is unknown.
     """
 
     losses: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What the views of one directory are made from; ``compared`` is None where nothing is evaluated."""
+    """The data behind one directory's views; ``compared`` is None if nothing is evaluated."""
 
     layout: Layout
     dataset: Dataset
@@ -57,7 +57,7 @@ class Material:
 
     @property
     def directory(self) -> Path:
-        """The artifacts directory, as messages name it."""
+        """The artifacts directory, for messages."""
         return self.layout.root
 
     @property
@@ -73,11 +73,11 @@ class Material:
 
     @functools.cached_property
     def charts(self) -> Mapping[str, Chart]:
-        """Charts by what their file names end in: nothing, if there is only one setup.
+        """Charts, by the ending of their file names, which is empty if there is only one setup.
 
         Raises:
-            NothingToDrawError: nothing is evaluated, or no run has the metric.
-            BadRequestError: losses or noise models that no run has.
+            NothingToDrawError: nothing is evaluated, or the metric is not defined for any run.
+            BadRequestError: a wanted loss or noise model does not occur in any run.
         """
         rows = self.comparison.rows
         of_losses = self._picked(self.wanted.losses, {row.loss for row in rows}, losses, "run")
@@ -93,13 +93,13 @@ class Material:
         return charts
 
     def chosen(self, available: Collection[DrawKey], what: str) -> list[DrawKey]:
-        """A draw of each noise model wanted: at the rate and of the seed wanted, or highest and lowest.
+        """One draw per wanted noise model: with the wanted rate and seed, or else the highest rate and lowest seed.
 
         Args:
             what: what the draws belong to, for messages.
 
         Raises:
-            BadRequestError: there is no such draw.
+            BadRequestError: such a draw does not exist.
         """
         wanted = self.wanted
         noises = {key.noise for key in available}
@@ -122,7 +122,7 @@ class Material:
     def _picked(
         self, texts: Sequence[str], available: Collection[str], registry: Registry, what: str
     ) -> Collection[str]:
-        """The specs that are meant among those that there are; a name alone means all specs of that name."""
+        """The existing specs that a text means; a name alone means all specs of that name."""
         picked: list[str] = []
         for text in texts:
             meant = {text} & set(available) or {spec for spec in available if spec.partition(":")[0] == text}
@@ -135,7 +135,7 @@ class Material:
 
 
 def _listed(keys: Sequence[DrawKey]) -> str:
-    """Rates and seeds of each noise model."""
+    """The rates and seeds of each noise model, for messages."""
     by_noise: dict[str, list[DrawKey]] = {}
     for key in keys:
         by_noise.setdefault(key.noise, []).append(key)

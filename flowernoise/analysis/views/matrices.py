@@ -1,4 +1,4 @@
-"""Which classes a run mixes up, and which labels a draw has changed into which."""
+"""Confusion matrices of runs, and transition matrices of draws."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from flowernoise.store import evaluations
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.records import Dataset, Draw, DrawKey, Evaluation
 
-MAX_MATRICES = 3  # confusion matrices side by side unless more are asked for
+MAX_MATRICES = 3  # confusion matrices side by side, unless more are requested
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Confusion:
-    """One run's test photos by true and predicted class [true, predicted]."""
+    """Counts of a run's test photos by true and predicted class [true, predicted]."""
 
     loss: str
     counts: Counts
@@ -41,7 +41,7 @@ class Confusions:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Transition:
-    """A draw's transition matrices [true, observed]; ``nominal`` is None where the noise model has none."""
+    """A draw's transition matrices [true, observed]; ``nominal`` is None if the noise model does not define one."""
 
     source: str
     classes: tuple[str, ...]
@@ -55,7 +55,7 @@ class Transition:
 
 
 def confusion_of(loss: str, labels: Labels, predicted: Labels, num_classes: int, *, collapsed: bool) -> Confusion:
-    """Counts a run's predictions [photo] by the labels of the photos.
+    """Counts a run's predictions [photo] by true and predicted class.
 
     >>> confusion_of("ce", np.array([0, 1, 1]), np.array([0, 0, 1]), 2, collapsed=False).counts.tolist()
     [[1, 0], [1, 1]]
@@ -66,7 +66,7 @@ def confusion_of(loss: str, labels: Labels, predicted: Labels, num_classes: int,
 
 
 def transition_of(dataset: Dataset, draw: Draw, nominal: Floats, realised: Floats) -> Transition:
-    """A draw's matrices; a nominal one of NaN is none."""
+    """A draw's matrices; a nominal matrix of NaN becomes None."""
     return Transition(
         source=dataset.request.source,
         classes=dataset.classes,
@@ -81,11 +81,11 @@ def transition_of(dataset: Dataset, draw: Draw, nominal: Floats, realised: Float
 
 
 def confusions(material: Material) -> Iterator[tuple[str, Confusions]]:
-    """The confusion matrices of a draw of each noise model and setup.
+    """The confusion matrices for one draw per noise model and setup.
 
     Raises:
-        BadRequestError: no run of the rate and seed wanted.
-        DamagedFileError: arrays that are not what was written.
+        BadRequestError: no run has the wanted rate and seed.
+        DamagedFileError: arrays are damaged.
     """
     charts = material.charts
     evaluation = evaluations.find(material.layout)
@@ -110,7 +110,7 @@ def confusions(material: Material) -> Iterator[tuple[str, Confusions]]:
 
 
 def _losses_shown(chart: Chart, cells: Sequence[ChartCell], *, every: bool) -> list[str]:
-    """Losses whose confusion is shown: all if they are asked for or few, or the baseline and the best."""
+    """Losses whose confusion is shown: all if requested or few, else the baseline and the best."""
     losses = sorted((cell.loss for cell in cells), key=lambda loss: (loss != chart.baseline, loss))
     if every or len(losses) <= MAX_MATRICES:
         return losses
@@ -134,16 +134,16 @@ def _matrix(chart: Chart, loss: str, position: int, evaluation: Evaluation, arra
 
 
 def transitions(material: Material) -> Iterator[tuple[str, Transition]]:
-    """The transition matrices of a draw of each noise model.
+    """The transition matrices of one draw per noise model.
 
     Raises:
-        NothingToDrawError: nothing is drawn.
-        BadRequestError: no draw of the rate and seed wanted.
-        DamagedFileError: arrays that are not what was written.
+        NothingToDrawError: there are no draws.
+        BadRequestError: no draw has the wanted rate and seed.
+        DamagedFileError: arrays are damaged.
     """
     drawn = {draw.key: draw for draw in Artifacts(material.directory).draws()}
     if not drawn:
-        raise NothingToDrawError(f"no draws in {material.directory}; run `flowernoise corrupt` first")
+        raise NothingToDrawError(f"{material.directory} has no draws; run `flowernoise corrupt` first")
     for key in material.chosen(drawn, "draw"):
         own = drawn[key]
         matrices = own.transition_matrix, own.realised_transition_matrix

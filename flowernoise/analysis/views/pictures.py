@@ -1,4 +1,4 @@
-"""Pictures: whatever can be drawn of results, under the name of its file."""
+"""Pictures of results, with their file names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import dataclasses
 import hashlib
 import re
 
-_MAX_NAME = 60  # characters of a spec in a file name
+_MAX_NAME = 60  # most characters of a spec in a file name
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """The kind of a picture, its file's name without suffix, and what it shows: the view that its kind draws."""
+    """A picture: its kind, its file name without suffix, and the view that it draws."""
 
     kind: str
     name: str
@@ -20,14 +20,14 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """The pictures that can be drawn, and what their viewer should know."""
+    """The pictures that can be drawn, and notes for their viewer."""
 
     pictures: tuple[Picture, ...]
     notes: tuple[str, ...]
 
 
 def slug(spec: str) -> str:
-    """A spec as part of a file's name.
+    """A spec as part of a file name.
 
     >>> slug("gce:q=0.5")
     'gce-q-0.5'

@@ -1,4 +1,4 @@
-"""What a report is written from."""
+"""The data behind a report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowernoise.store.records import CONTROL, Comparison, Dataset, Draw, Proven
 
 @dataclasses.dataclass(frozen=True)
 class DrawnCondition:
-    """The draws of one noise model and rate: how many seeds, and the realised rates, lowest and highest."""
+    """The draws of one noise model and rate: the number of seeds, and the lowest and highest realised rate."""
 
     noise: str
     rate: float
@@ -22,11 +22,11 @@ class DrawnCondition:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Report:
-    """What a report is written from.
+    """The data behind a report.
 
-    ``passed_over`` says of which kinds there is no picture, and why; ``commands`` make the same again; ``sweep`` is
-    a TOML file with which one ``run`` does, empty where it takes several; ``provenance`` is what made the runs, each
-    once; ``digests`` are what equal results have in common, by what they are of.
+    ``passed_over`` lists kinds without a picture, with the reason. ``commands`` reproduce the results; ``sweep`` is a
+    TOML file with which one ``run`` does so, empty if that takes several. ``provenance`` lists what produced the runs,
+    without duplicates. ``digests`` identify equal results, each with a description.
     """
 
     dataset: Dataset
@@ -42,7 +42,7 @@ class Report:
 
 
 def conditions_of(drawn: Iterable[Draw]) -> Iterator[DrawnCondition]:
-    """Draws by noise model and rate, the control first."""
+    """Draws by noise model and rate, control first."""
     by_condition: dict[tuple[str, float], list[float]] = {}
     for draw in drawn:
         by_condition.setdefault((draw.key.noise, draw.key.rate), []).append(draw.realised_rate)

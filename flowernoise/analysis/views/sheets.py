@@ -1,4 +1,4 @@
-"""Contact sheets: which photos they show, with which labels, and what a run predicts for them."""
+"""Contact sheets: their photos, labels, and a run's predictions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from flowernoise.store.records import CONTROL, Selection
 from flowernoise.store.setups import Mode
 
 SheetKind = Literal["clean", "draw", "mistakes"]
-_LONGEST_NAME = 120  # characters of a file name, before its suffix
+_LONGEST_NAME = 120  # most characters of a file name, before its suffix
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SheetPhoto:
-    """A photo on a sheet: its true class, the label it was given, and what a run predicts with which probability."""
+    """A photo on a sheet: its true class, the label that it was given, and a run's prediction with its probability.
+
+    ``path`` is its path in the source.
+    """
 
     id: str
     pixels: Pixels
@@ -31,14 +34,15 @@ class SheetPhoto:
     given: int
     predicted: int | None = None
     probability: float | None = None
+    path: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ContactSheet:
-    """What a contact sheet shows.
+    """The contents of a contact sheet.
 
-    ``population`` counts the photos of the split, ``mistakes`` those of them that the run misclassifies. ``inputs`` is
-    the digest of what the labels were read from: data set, draw, or the arrays of the run's block.
+    ``population`` counts the photos of the split, and ``mistakes`` those that the run misclassifies. ``inputs`` is the
+    digest of the source of the labels: data set, draw, or the arrays of the run's block.
     """
 
     kind: SheetKind
@@ -61,12 +65,12 @@ class ContactSheet:
 
     @property
     def wrong(self) -> int:
-        """Photos shown whose label is wrong, or on a sheet of mistakes whose prediction is."""
+        """Number of photos shown with a wrong label, or on a sheet of mistakes, with a wrong prediction."""
         return sum(photo.true != (photo.given if photo.predicted is None else photo.predicted) for photo in self.photos)
 
     @property
     def name(self) -> str:
-        """File name, without suffix."""
+        """File name, without its suffix."""
         if self.kind == "clean" or self.noise is None:
             return "clean" if label_words(self.source).are_clean else "given"
         draw = f"control-seed{self.seed}"
@@ -78,9 +82,9 @@ class ContactSheet:
 
 
 def sample(index: Iterable[IndexedPhoto], count: int, seed: int) -> list[IndexedPhoto]:
-    """Picks photos in proportion to their classes, one of each class first; a function of ids and seed.
+    """Picks photos in proportion to their classes, at least one per class; depends only on ids and seed.
 
-    More photos with the same seed are the same photos and some more. They come class by class.
+    A larger sample with the same seed contains the smaller one. The photos are ordered by class.
 
     >>> roses = [IndexedPhoto(f"r{k}", "train", 0, "") for k in range(6)]
     >>> tulips = [IndexedPhoto(f"t{k}", "train", 1, "") for k in range(3)]
@@ -90,7 +94,7 @@ def sample(index: Iterable[IndexedPhoto], count: int, seed: int) -> list[Indexed
     by_class: dict[int, list[IndexedPhoto]] = {}
     for photo in index:
         by_class.setdefault(photo.label, []).append(photo)
-    # Sainte-Laguë's order of seats: unlike shares by largest remainder, it never takes a photo back.
+    # Sainte-Laguë's method: unlike the largest remainder, a larger sample never drops a photo.
     queue: list[tuple[bool, float, int, int, IndexedPhoto]] = []
     for label, members in by_class.items():
         members.sort(key=lambda photo: files.digest(f"preview:{seed}:{photo.id}".encode()))
@@ -100,11 +104,11 @@ def sample(index: Iterable[IndexedPhoto], count: int, seed: int) -> list[Indexed
 
 
 def most_confident(probabilities: Floats, labels: Labels, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Rows of the photos that are misclassified with the highest probability; equal ones in their order.
+    """Rows of the photos misclassified with the highest probability; ties keep their order.
 
     Args:
-        probabilities: [photo, class].
-        labels: true ones [photo].
+        probabilities: predicted [photo, class].
+        labels: true labels [photo].
 
     >>> most_confident(np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 0, 0, 1]), 2).tolist()
     [1, 3]
@@ -114,7 +118,7 @@ def most_confident(probabilities: Floats, labels: Labels, count: int) -> np.ndar
 
 
 def _file_name(text: str) -> str:
-    """A file name that every system takes; what had to be changed leaves its digest.
+    """A file name that every system accepts; a name that had to be changed gets a digest.
 
     >>> _file_name("draw-symmetric-0.2-seed0"), _file_name("draw-matrix:T.csv-0.2-seed0")
     ('draw-symmetric-0.2-seed0', 'draw-matrix_T.csv-0.2-seed0-97759650')

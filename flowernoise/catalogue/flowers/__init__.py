@@ -1,8 +1,8 @@
 """Photos of five kinds of flower, drawn by the program itself, so that demos and CI need no download.
 
-A picture is a background, far plants out of focus, near ones, sometimes leaves in front, and a camera. A flower head is
-a small solid: its petals rise above or droop below the head's plane, so that one model gives front, oblique and side
-views. Lengths are in picture sides, or in head radii within a head; angles in radians; y points down.
+A picture has a background, distant plants out of focus, near plants, sometimes leaves in front, and camera effects. A
+flower head is a small solid. Its petals rise above or droop below the head's plane, so one model gives front, oblique
+and side views. Lengths are in picture sides, or in head radii within a head. Angles are in radians, and y points down.
 """
 
 from flowernoise.catalogue.flowers.scene import paint

@@ -17,7 +17,7 @@ UP = -math.pi / 2
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a layer is drawn on, its side in pixels, and the picture's randomness and direction of light."""
+    """What a layer is drawn on, its side in pixels, the picture's random generator and its direction of light."""
 
     draw: ImageDraw.ImageDraw
     side: int
@@ -34,7 +34,7 @@ class Canvas:
         self.draw.line((points * self.side).ravel().tolist(), fill=ink(colour, opacity), width=pixels)
 
     def dots(self, centres: Floats, radius: float, colours: list[Colour]) -> None:
-        """Draw a disc about each centre."""
+        """Draw a disc around each centre."""
         pixels = max(0.7, radius * self.side)
         for (x, y), colour in zip((centres * self.side).tolist(), colours, strict=True):
             self.draw.ellipse((x - pixels, y - pixels, x + pixels, y + pixels), fill=ink(colour, 1.0))
@@ -42,7 +42,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a head is, how large, how far turned in its own plane, and how far it tilts from us towards ``lean``."""
+    """A head's position and size, its turn in its own plane, and its tilt away from us towards ``lean``."""
 
     x: float
     y: float
@@ -52,7 +52,7 @@ class Pose:
     lean: float
 
     def place(self, radii: Floats, angles: Floats, heights: Floats | float = 0.0) -> Floats:
-        """Picture coordinates, seen from far away, of points in the head's cylindrical coordinates."""
+        """Converts points in the head's cylindrical coordinates to picture coordinates, as seen from far away."""
         along = radii * self.facing(angles)
         shift = heights * math.sin(self.tilt) - (1 - math.cos(self.tilt)) * along
         x = radii * np.cos(angles + self.turn) + math.cos(self.lean) * shift
@@ -60,5 +60,5 @@ class Pose:
         return np.stack([self.x + self.radius * x, self.y + self.radius * y], axis=-1)
 
     def facing(self, angles: Floats) -> Floats:
-        """From −1, the side of the head nearest to us, to 1, the farthest."""
+        """From −1, on the side of the head nearest to us, to 1, on the farthest."""
         return np.asarray(np.cos(angles + self.turn - self.lean))

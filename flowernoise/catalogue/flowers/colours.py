@@ -1,4 +1,4 @@
-"""Colours of flowers, leaves and what is behind them, and how they vary; red, green and blue are 0 … 255."""
+"""Colours of flowers, leaves and backgrounds, and how they vary; red, green and blue are 0 … 255."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ SEPALS: Colour = (78, 112, 50)
 
 
 def ink(colour: Colour, opacity: float) -> tuple[int, int, int, int]:
-    """What Pillow draws with, of an opacity from 0 to 1."""
+    """The colour for Pillow, with an opacity from 0 to 1."""
     return int(colour[0]), int(colour[1]), int(colour[2]), int(255 * opacity)  # Pillow clips to 0 … 255
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
-    """A colour made darker, or lighter above 1."""
+    """A darker colour, or a lighter one if the factor is above 1."""
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
 
 def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    """A colour between two, ``share`` of the way from one to the other."""
+    """The colour that is ``share`` of the way from one to the other."""
     rest = 1 - share
     return one[0] * rest + other[0] * share, one[1] * rest + other[1] * share, one[2] * rest + other[2] * share
 
 
 def varied(generator: np.random.Generator, colour: Colour, spread: float) -> Colour:
-    """A colour near this one: mostly lighter or darker, a little of another hue."""
+    """A similar colour: mostly lighter or darker, with a slightly different hue."""
     lighter, *hues = (spread * generator.standard_normal(4)).tolist()
     red, green, blue = (value + lighter + 0.5 * hue for value, hue in zip(colour, hues, strict=True))
     return red, green, blue

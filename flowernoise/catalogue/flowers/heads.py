@@ -1,4 +1,4 @@
-"""Flower heads of five kinds."""
+"""Flower heads of the five kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stems, and leaves as each kind has them."""
+"""Stems, and the leaves of each kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowernoise.catalogue.flowers.colours import GREENS, Colour, picked, shaded
 
 
 def draw_stem(canvas: Canvas, pose: Pose) -> Floats:
-    """A stem from behind the head down and out of the picture; returns its course."""
+    """A stem from behind the head down and out of the picture; returns its path."""
     length = max(1.1 - pose.y, 3 * pose.radius)
     t = np.linspace(0, 1, 9)[:, None] ** 2
     start = np.array([pose.x, pose.y])
@@ -25,13 +25,13 @@ def draw_stem(canvas: Canvas, pose: Pose) -> Floats:
 
 
 def _below(course: Floats, distance: float) -> Floats:
-    """The point of a stem so far below its head."""
+    """The point on a stem at a distance below its head."""
     y = course[0, 1] + distance
     return np.array([np.interp(y, course[:, 1], course[:, 0]), y])
 
 
 def draw_leaf(canvas: Canvas, root: Floats, direction: float, length: float, width: float, colour: Colour) -> None:
-    """A curved leaf of two halves, one of them in the light."""
+    """A curved leaf with two halves, one of them in the light."""
     t = np.linspace(0, 1, 9)
     headings = direction + canvas.generator.normal(0, 0.5) * t
     rib = root + length / 9 * np.cumsum(np.stack([np.cos(headings), np.sin(headings)], axis=-1), axis=0)
@@ -50,7 +50,7 @@ def narrow_leaves(canvas: Canvas, course: Floats, radius: float) -> None:
 
 
 def clasping_leaves(canvas: Canvas, course: Floats, radius: float) -> None:
-    """The long bluish leaves about a tulip's stem."""
+    """The long bluish leaves around a tulip's stem."""
     for lean in canvas.generator.normal((-0.35, 0.35), 0.15).tolist():
         colour = varied(canvas.generator, (95, 135, 95), 14)
         draw_leaf(canvas, _below(course, 4.5 * radius), UP + lean, 4 * radius, 0.3 * radius, colour)

@@ -11,25 +11,25 @@ from flowernoise.catalogue.flowers.canvas import Canvas, Floats, Pose
 from flowernoise.catalogue.flowers.colours import Colour, mixed, shaded
 
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
-RAY: Floats = np.array([0.0, 0.2, 0.45, 0.7, 0.88, 0.97])  # places along a narrow petal
-RIM: Floats = np.linspace(-1, 1, 11)  # places across a broad petal
+RAY: Floats = np.array([0.0, 0.2, 0.45, 0.7, 0.88, 0.97])  # positions along a narrow petal
+RIM: Floats = np.linspace(-1, 1, 11)  # positions across a broad petal
 LEVELS: Floats = np.array([[1.0], [0.94], [0.8], [0.64], [0.46]])  # a broad petal is painted from rim to base
 CIRCLE: Floats = np.linspace(0, 2 * math.pi, 37)
 
 
 @dataclass(frozen=True)
 class Ring:
-    """Narrow petals all round a head.
+    """Narrow petals all around a head.
 
     Attributes:
-        count: how many.
+        count: number of petals.
         inner: where they start.
         outer: where they end.
         width: half of a petal's width.
         tip: from pointed (1) to square (9).
         bend: how far the tips rise above the head's plane.
-        lift: how far the whole ring does.
-        near: only the half that is nearer to us, or only the other.
+        lift: how far the whole ring rises.
+        near: draws only the half nearer to us, or only the other half; None draws both.
         streak: brightness of a line along each petal.
     """
 
@@ -49,11 +49,11 @@ class Cup:
     """A broad petal that rises from the base of a head.
 
     Attributes:
-        angle: where around the head.
-        half_angle: half of how much of the circle it takes.
+        angle: its position around the head.
+        half_angle: half of the angle it covers.
         reach: distance of its rim from the axis.
         flare: from closing (−0.5) to spreading (0.3).
-        height: of its rim.
+        height: height of its rim.
         point: from pointed (1) to round (4).
         veins: whether lines run along it.
     """
@@ -100,7 +100,7 @@ def draw_disc(canvas: Canvas, pose: Pose, radius: float, colour: Colour, speckle
 
 
 def draw_petal(canvas: Canvas, pose: Pose, colour: Colour, base: Colour, cup: Cup) -> None:
-    """A broad petal, ``base`` coloured below and light at its rim."""
+    """A broad petal, coloured ``base`` at the bottom and light at its rim."""
     generator = canvas.generator
     rise = 0.55 + 0.45 * (1 - np.abs(RIM) ** cup.point) + 0.03 * np.sin(3 * RIM + generator.uniform(0, 7))
     along = LEVELS * np.concatenate([[0.02, 0.25], rise, [0.25, 0.02]])
@@ -122,5 +122,5 @@ def draw_stamens(canvas: Canvas, pose: Pose, colour: Colour) -> None:
 
 
 def detail_of(canvas: Canvas, pose: Pose) -> float:
-    """How much of the fine structure is worth drawing, from 0.3 for a tiny head to 1."""
+    """How much fine detail is worth drawing, from 0.3 for a tiny head to 1."""
     return min(1.0, max(0.3, pose.radius * canvas.side / 90))

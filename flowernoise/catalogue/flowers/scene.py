@@ -1,4 +1,4 @@
-"""Whole pictures: a background, far plants, near ones, sometimes leaves in front, and a camera."""
+"""Whole pictures: a background, distant plants, near plants, sometimes leaves in front, and camera effects."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from flowernoise.catalogue.flowers.leaves import draw_leaf, draw_stem
 from flowernoise.catalogue.flowers.species import KINDS, SPECIES, Species
 from flowernoise.errors import BadRequestError
 
-# How hard the pictures are. With these, a linear head on frozen ImageNet features does about as well as on real photos.
+# How hard the pictures are. A linear head on frozen ImageNet features does about as well with these as on real photos.
 SMALL = 0.18  # share of pictures with only one or two small heads
 COMPANY = 0.2  # share with a few flowers of any kind in the background
 OCCLUDED = 0.25  # share with leaves in front
 BLURRED = 0.45  # share out of focus or shaken
 GREY = 0.04  # share without colour
-SUPERSAMPLING = 2  # drawn this much larger, then averaged down: smooth edges
+SUPERSAMPLING = 2  # drawn this much larger, then scaled down for smooth edges
 # colours, their brightness, blades of grass, leaves or clods: meadow, shrubs, hedge, soil, sky, wall, night
 BACKGROUNDS: tuple[tuple[tuple[Colour, ...], float, int, int], ...] = (
     (GREENS, 0.7, 130, 0),
@@ -39,7 +39,7 @@ def paint(kind: str, generator: np.random.Generator, size: int = 224) -> Image.I
 
     Args:
         kind: one of ``KINDS``.
-        generator: all that varies comes from it: the same state gives the same pixels.
+        generator: the only source of variation: the same state gives the same pixels.
         size: side of the picture in pixels.
 
     Returns:
@@ -73,7 +73,7 @@ def _variety(generator: np.random.Generator, species: Species) -> Variety:
 
 
 def _composition(generator: np.random.Generator, species: Species) -> list[Pose]:
-    """The near heads: a small one or two, a close-up, a few, or many."""
+    """The near heads: one or two small ones, a close-up, a few, or many."""
     choice = generator.random()
     if choice < SMALL:
         return _crowd(generator, species, int(generator.integers(1, 3)), 0.06, 0.1)
@@ -85,7 +85,7 @@ def _composition(generator: np.random.Generator, species: Species) -> list[Pose]
 
 
 def _crowd(generator: np.random.Generator, species: Species, count: int, least: float, most: float) -> list[Pose]:
-    """Heads of similar size, the small ones first and higher up: they are farther away."""
+    """Heads of similar size; small ones come first and higher up, as they are farther away."""
     poses = []
     for rank, radius in enumerate(np.sort(generator.uniform(least, most, count) * species.size).tolist()):
         x = generator.normal(0.5, 0.18 if count == 1 else 0.28)
@@ -106,7 +106,7 @@ def _plants(canvas: Canvas, species: Species, variety: Variety, poses: list[Pose
 
 
 def _far_plants(canvas: Canvas, species: Species, variety: Variety) -> None:
-    """More flowers of the same kind, sometimes of another."""
+    """More flowers of the same kind, and sometimes of another."""
     generator = canvas.generator
     if generator.random() < 0.5:
         _plants(canvas, species, variety, _crowd(generator, species, int(generator.integers(2, 9)), 0.04, 0.12))
@@ -126,7 +126,7 @@ def _foreground(canvas: Canvas) -> None:
 
 
 def _background(generator: np.random.Generator, size: int) -> Image.Image:
-    """What is behind all flowers: patches of colour, with grass, leaves or clods."""
+    """The background: patches of colour, with grass, leaves or clods."""
     colours, brightness, blades, clods = BACKGROUNDS[generator.integers(len(BACKGROUNDS))]
     columns = 6 if blades or clods else 2  # sky and walls lie in bands
     tints = [varied(generator, shaded(picked(generator, colours), brightness), 14) for _ in range(6 * columns)]
@@ -143,7 +143,7 @@ def _background(generator: np.random.Generator, size: int) -> Image.Image:
 
 
 def _photograph(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """What light and camera do: blur, dappled light, white balance, exposure, grain."""
+    """Effects of light and camera: blur, dappled light, white balance, exposure, grain."""
     size = image.width
     if generator.random() < BLURRED:
         image = image.filter(ImageFilter.BoxBlur(size / 224 * generator.uniform(0.3, 2.5)))

@@ -24,7 +24,7 @@ from flowernoise.catalogue.flowers.heads import Variety
 
 @dataclass(frozen=True)
 class Species:
-    """How a kind looks: head, leaves, colours, the tilts it is seen at, and its size beside the others."""
+    """How a kind looks: its head, leaves, colours, tilts, and size relative to the others."""
 
     head: Callable[[Canvas, Pose, Variety], None]
     leaves: Callable[[Canvas, Floats, float], None]

@@ -1,7 +1,7 @@
-"""Pictures of results: data in, the bytes of a PNG or SVG out.
+"""Pictures of results: data in, the bytes of a PNG, SVG or PDF out.
 
-The data are those of :mod:`flowernoise.analysis.views`; equal data give equal bytes. Every picture says what was
-measured, of how many photos and seeds, and in which unit, and can be read without colour.
+The data come from :mod:`flowernoise.analysis.views`; equal data give equal bytes. Every picture says what was
+measured, on how many photos and seeds, and in which unit, and can be read without colour.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):  # those that dra
 
 
 def draw(picture: Picture, form: str = "png") -> bytes:
-    """A picture as ``png`` or ``svg``."""
+    """A picture as ``png``, ``svg`` or ``pdf``."""
     with sheet.style():
         return sheet.render(pictures[picture.kind].function(picture.data), form)
 
 
 def caption(picture: Picture) -> str:
-    """What stands under a picture in a report."""
+    """The caption of a picture in a report."""
     text: str = pictures[picture.kind].properties["caption"](picture.data)
     return text
 
 
 def alt(picture: Picture) -> str:
-    """What a picture tells those who cannot see it."""
+    """The text of a picture for people who cannot see it."""
     text: str = pictures[picture.kind].properties["alt"](picture.data)
     return text

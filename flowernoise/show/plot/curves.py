@@ -1,4 +1,4 @@
-"""Curves: what every loss reaches against the rate of wrong labels."""
+"""Curves: a metric of each loss against the rate of wrong labels."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def _accuracy_alt(chart: Chart) -> str:
         most = max((cell.rate for cell in cells), default=0.0)
         last = {cell.loss: cell for cell in cells if cell.rate == most}
         parts = [_from_to(measure, controls.get(loss), last[loss]) for loss in chart.highlighted if loss in last]
-        sentences.append(f"{subject.condition_name(noise, most)}: {subject.listed(parts)}.")
-    return " ".join([f"Lines of {facts_of(measure.name).title} as labels get noisier.", *sentences])
+        sentences.append(f"Up to {subject.condition_name(noise, most)}: {subject.listed(parts)}.")
+    return " ".join([f"Line chart of {facts_of(measure.name).title} as labels get noisier.", *sentences])
 
 
 def _from_to(measure: Measure, control: ChartCell | None, last: ChartCell) -> str:
@@ -62,9 +62,9 @@ def _from_to(measure: Measure, control: ChartCell | None, last: ChartCell) -> st
 def accuracy(chart: Chart) -> Figure:
     """A metric against the realised rate: one line per loss, one panel per noise model, bars for 95 % intervals.
 
-    The score of one answer for everything and the baseline's control are drawn in. Where the task is binary,
-    balanced accuracy stands beside accuracy. Collapsed cells are hollow and crossed, their lines thin and dotted: a
-    flat line at the majority score is no robustness.
+    Two lines show the score of one answer for everything and the baseline's control. Binary tasks have balanced
+    accuracy beside accuracy. Collapsed cells are hollow and crossed, with thin dotted lines: a flat line at the
+    majority score is not robustness.
     """
     measures, cells, wrong = chart.measures, chart.measures[0].cells, label_words(chart.source).wrong
     noises = sorted({cell.noise for cell in cells} - {CONTROL})
@@ -103,7 +103,7 @@ def accuracy(chart: Chart) -> Figure:
 
 
 def _against_rate(panel: Axes, chart: Chart, noise: str, measure: Measure) -> None:
-    """The lines of a panel, those that stand out above the others."""
+    """The lines of a panel, highlighted ones on top."""
     scale, control = subject.scale(measure), _control(chart, measure)
     reference: dict[str, Any] = {"color": REFERENCE, "linewidth": 1.1}
     if measure.chance is not None:
@@ -121,7 +121,7 @@ def _against_rate(panel: Axes, chart: Chart, noise: str, measure: Measure) -> No
 
 
 def _line(panel: Axes, loss: str, cells: Sequence[ChartCell], style: Style, scale: float, shift: float) -> None:
-    """One loss: its sound cells joined by its line, the collapsed ones hollow, crossed, and only dotted together."""
+    """One loss: a line through its sound cells; collapsed cells are hollow, crossed, and joined by dots only."""
     x = np.array([100 * cell.realised_rate for cell in cells])
     y = np.array([scale * (cell.mean or 0.0) for cell in cells])
     collapsed = np.array([cell.collapsed > 0 for cell in cells], dtype=bool)
@@ -141,13 +141,13 @@ def _line(panel: Axes, loss: str, cells: Sequence[ChartCell], style: Style, scal
 
 
 def _control(chart: Chart, measure: Measure) -> float | None:
-    """What the baseline reaches without noise."""
+    """The baseline's value without noise."""
     means = [cell.mean for cell in measure.cells if cell.noise == CONTROL and cell.loss == chart.baseline]
     return means[0] if means else None
 
 
 def _limit(panel: Axes, chart: Chart, measures: Sequence[Measure]) -> None:
-    """All of the data and a little more, but no share below 0 or above 1; a chance line far below is brought near."""
+    """All of the data and a little more, but no share below 0 or above 1; a chance line far below is moved closer."""
     scale = subject.scale(measures[0])
     cells = [cell for measure in measures for cell in measure.cells if cell.mean is not None]
     barred = [cell for cell in cells if cell.loss in chart.highlighted]

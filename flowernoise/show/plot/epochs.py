@@ -1,4 +1,4 @@
-"""Epochs: what every loss learns, one epoch after the other."""
+"""Epochs: what each loss learns, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FEW_BANDS = 3  # losses; the ranges of more hide one another, and are bars at t
 def _memorisation_caption(data: Histories) -> str:
     wrong = label_words(data.chart.source).wrong
     kind = subject.kind(data.chart)
-    return f"What is learned epoch by epoch, and the share of {wrong} labels that are memorised; {kind}."
+    return f"Learning epoch by epoch, and the share of {wrong} labels that are memorised; {kind}."
 
 
 def _memorisation_alt(data: Histories) -> str:
@@ -42,11 +42,12 @@ def _memorisation_alt(data: Histories) -> str:
         for history in highest.values()
     ]
     wrong = label_words(data.chart.source).wrong
-    return f"Lines over epochs; {wrong} training labels memorised in the last one: {subject.listed(parts)}."
+    last = f"{wrong.capitalize()} training labels memorised in the last one: {subject.listed(parts)}."
+    return f"Line chart over epochs. {last}"
 
 
 def _last(shares: Floats) -> float:
-    """Mean over seeds of each one's last epoch."""
+    """Mean over seeds of the last epoch of each."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a seed without any epoch
         return float(np.nanmean([own[~np.isnan(own)][-1] if (~np.isnan(own)).any() else np.nan for own in shares]))
@@ -59,10 +60,10 @@ def _last(shares: Floats) -> float:
     options=("losses", "noise", "where"),
 )
 def memorisation(data: Histories) -> Figure:
-    """What runs learn, epoch by epoch: one column per noise, one line per loss, the mean over seeds in their range.
+    """Learning, epoch by epoch: one column per noise, one line per loss, the mean over seeds with their range.
 
-    Above the share of wrong labels that a run gives back, beneath its accuracy on the test photos and on the
-    noisy validation photos, from which alone an epoch can be chosen in practice.
+    The top row is the share of wrong labels that a run gives back. Below it are its accuracy on the test photos and on
+    the noisy validation photos; in practice only the latter can choose an epoch.
     """
     conditions = list(dict.fromkeys((history.noise, history.rate) for history in data.histories))
     noises = sorted({noise for noise, _ in conditions})
@@ -103,7 +104,7 @@ def memorisation(data: Histories) -> Figure:
 
 
 def _spread(data: Histories) -> str:
-    """How many seeds a line is the mean of, and what shows how far they lie apart."""
+    """How many seeds a line is the mean of, and what shows their range."""
     counts = sorted({len(history.memorised) for history in data.histories})
     if counts == [1]:
         return "one seed"
@@ -115,7 +116,7 @@ def _spread(data: Histories) -> str:
 def _against_epoch(
     panel: Axes, data: Histories, condition: tuple[str, float], read: Callable[[History], Floats], inches: float
 ) -> None:
-    """The lines of a panel about so many inches wide; a collapsed loss ends in a hollow, crossed marker."""
+    """The lines of a panel of about this width in inches; a collapsed loss ends in a hollow, crossed marker."""
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
     of_losses = styles.of_losses(data.chart.highlighted)

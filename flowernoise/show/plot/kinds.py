@@ -34,11 +34,11 @@ def picture(
     Args:
         view: finds in the material what there is to draw, each with the name of its file; raises a NothingToDrawError
             where there is nothing.
-        caption: what stands under the picture in a report.
-        alt: what the picture tells those who cannot see it.
+        caption: the text under the picture in a report.
+        alt: the text for people who cannot see the picture.
         options: the fields of ``PlotSettings`` that apply to it.
         compared: whether its view needs the comparison of the runs.
-        usual: whether it is drawn where no kind is asked for, and in reports.
+        usual: whether it is drawn in reports, and when no kind is given.
     """
     facts: dict[str, Any] = {"view": view, "caption": caption, "alt": alt, "options": options}
     return pictures.register(**facts, compared=compared, usual=usual)

@@ -1,4 +1,4 @@
-"""What several pictures draw of losses: their lines, the mark of a collapse, and what the legend says of both."""
+"""What several pictures share: the lines of losses, the mark of a collapse, and the legend for both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def moved(panel: Axes, shift: float) -> Transform:
-    """Where data stand, ``shift`` points to the right, so that neighbours do not hide one another."""
+    """Data coordinates moved ``shift`` points to the right, so that neighbours do not hide each other."""
     from matplotlib.transforms import ScaledTranslation
 
     return panel.transData + ScaledTranslation(shift / 72, 0, panel.figure.dpi_scale_trans)
@@ -31,14 +31,14 @@ def crossed(panel: Axes, x: Floats, y: Floats, style: Style, common: dict[str, A
 
 
 def losses_legend(chart: Chart) -> list[LegendEntry]:
-    """An entry a loss that stands out, and one for the others."""
+    """One entry per highlighted loss, and one for the others."""
     entries = [(handle(*style, 1.8), loss) for loss, style in styles.of_losses(chart.highlighted).items()]
     others = len({cell.loss for cell in chart.measures[0].cells} - set(chart.highlighted))
     return [*entries, (handle(*OTHER, 0.9), f"{others} other losses")] if others else entries
 
 
 def handle(colour: str, marker: str, dashes: Dashes, width: float) -> Line2D:
-    """What stands for a line in a legend."""
+    """The handle of a line in a legend."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, linestyle=dashes, linewidth=width, ms=5.5, mew=0)

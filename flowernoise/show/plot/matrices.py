@@ -1,4 +1,4 @@
-"""Matrices: which classes a run mixes up, and which labels a draw has changed into which."""
+"""Matrices: which classes a run mixes up, and how a draw changed the labels."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _transition_alt(data: Transition) -> str:
     compared=False,
 )
 def transition(data: Transition) -> Figure:
-    """P(observed label | true label) of a draw: as the noise model has it, and as it came out."""
+    """P(observed label | true label) of a draw: as the noise model defines it, and as drawn."""
     words = label_words(data.source)
     matrices = [("nominal T", data.nominal), ("realised T, training labels", data.realised)]
     shown = [(title, matrix) for title, matrix in matrices if matrix is not None]
@@ -127,7 +127,7 @@ def transition(data: Transition) -> Figure:
         panel.set_title(title, loc="left")
         panel.set_xlabel("observed label")
         panel.set_ylabel(f"{words.true_class} (training photos)")
-    missing = ["no nominal T: this noise depends on the photos"] if data.nominal is None else []
+    missing = ["nominal T unknown: this noise depends on the photos"] if data.nominal is None else []
     return sheet.finish(
         figure,
         f"transition matrix: {subject.condition_name(data.noise, data.rate)}, seed {data.seed}",
@@ -148,15 +148,15 @@ def _transition_text(share: float, total: int, realised: bool) -> str:
 
 
 def _cells(classes: Sequence[str], written: str) -> str:
-    """What cells say, or only show where there are too many for numbers."""
+    """What the cells hold, or what their shade means where there is no room for numbers."""
     if len(classes) <= _MAX_WRITTEN:
         return f"cells: {written}"
     numbered = "" if len(classes) <= _MAX_NAMED else ", classes by number from 0"
-    return f"the darker, the larger the share of its row (white 0, darkest 100 %){numbered}"
+    return f"darker cells hold a larger share of their row (white 0, darkest 100 %){numbered}"
 
 
 def _size(classes: Sequence[str]) -> tuple[float, float]:
-    """Of a panel with its labels, in inches."""
+    """Size of a panel with its labels, in inches."""
     if len(classes) > _MAX_WRITTEN:
         return 5.2, 5.3
     names = max(sheet.text_width(f"{name} (0000)", 9.0) for name in classes)
@@ -164,14 +164,14 @@ def _size(classes: Sequence[str]) -> tuple[float, float]:
 
 
 def _side(classes: Sequence[str]) -> float:
-    """Of the square of cells, about."""
+    """About the side of the square of cells, in inches."""
     return max(len(classes) * _CELL, 1.7) if len(classes) <= _MAX_WRITTEN else 3.5
 
 
 def _matrix(
     panel: Axes, shares: Floats, texts: Sequence[Sequence[str]], classes: Sequence[str], totals: Sequence[int]
 ) -> None:
-    """Cells as dark as their share of the row, with texts where there is room."""
+    """Cells shaded by their share of the row, with numbers where there is room."""
     count = len(classes)
     panel.grid(visible=False)
     panel.imshow(shares, cmap=SHADES, vmin=0.0, vmax=1.0, aspect="equal")

@@ -48,6 +48,7 @@ _STYLE: dict[RcKeyType, object] = {
     "grid.linewidth": 0.7,
     "legend.fontsize": 9.0,
     "legend.frameon": False,
+    "pdf.fonttype": 42,  # whole fonts, as journals want them
     "savefig.dpi": "figure",
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and tested
     "svg.hashsalt": "flowernoise",
@@ -65,7 +66,7 @@ _STYLE: dict[RcKeyType, object] = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Our settings of matplotlib and nobody else's, while a figure is made and rendered."""
+    """Only our own settings of matplotlib, while a figure is made and rendered."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -74,10 +75,17 @@ def style() -> Iterator[None]:
         yield
 
 
+_UNSAID = {
+    "png": ("Software",),
+    "svg": ("Creator", "Date", "Format", "Type"),
+    "pdf": ("Creator", "Producer", "CreationDate"),
+}
+
+
 def render(figure: Figure, form: str) -> bytes:
-    """A figure as the bytes of a PNG or SVG."""
+    """A figure as the bytes of a PNG, SVG or PDF, without a date or a version that would make equal figures differ."""
     title = figure.get_label()
-    unsaid = {"Software": None} if form == "png" else {"Creator": None, "Date": None, "Format": None, "Type": None}
+    unsaid = dict.fromkeys(_UNSAID[form])
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, metadata={"Title": title, **unsaid})
     return buffer.getvalue()
@@ -104,7 +112,7 @@ def share_y(axes: Sequence[Axes]) -> None:
 
 
 def remove(axes: Iterable[Axes]) -> None:
-    """Takes out the places that a grid leaves over."""
+    """Removes the unused places of a grid."""
     for panel in axes:
         panel.remove()
 
@@ -115,7 +123,7 @@ def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[Le
     Args:
         figure: from :func:`panels`.
         title: what the picture shows.
-        facts: items to stand under it with dots between them, on as many lines as they need.
+        facts: items below it, with dots between them, on as many lines as they need.
         legend: handles and labels, in reading order.
     """
     width, body = figure.get_size_inches()
@@ -144,7 +152,7 @@ def finish(figure: Figure, title: str, facts: Sequence[str], legend: Sequence[Le
 
 
 def _lay_out(figure: Figure) -> None:
-    """Fixes where axes stand; matplotlib's solver gives other last digits each time, and so other bytes."""
+    """Fixes the places of axes; matplotlib's solver gives different last digits each time, and so different bytes."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for panel in figure.axes:

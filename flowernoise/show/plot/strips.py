@@ -1,4 +1,4 @@
-"""Strips: what each seed reaches, a row a loss."""
+"""Strips: a metric of each seed, one row per loss."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FEW = 8  # losses; up to here the panels stand under one another
+_FEW = 8  # losses; up to here the panels are stacked
 _SIDE_BY_SIDE = 3
 _ROW, _HIGH_ROW = 0.23, 0.32  # inches; the latter of few losses
 _DOT, _BAND = "#0072B2", "#dcdcdc"
 
 
 def _seeds_caption(spread: Spread) -> str:
-    return f"{subject.title(spread.chart.measures[0])} of every single seed; {subject.kind(spread.chart)}."
+    return f"{subject.title(spread.chart.measures[0])} of each seed; {subject.kind(spread.chart)}."
 
 
 def _seeds_alt(spread: Spread) -> str:
     measure = spread.chart.measures[0]
     cells = [cell for cell in measure.cells if len(cell.values) > 1]
     if not cells:
-        return "Points of single seeds."
+        return "One dot per seed."
     widest = max(cells, key=lambda cell: max(cell.values) - min(cell.values))
     return (
-        f"A point for every seed of {len(cells)} cells; the widest spread is that of {widest.loss} under "
-        f"{subject.condition_name(widest.noise, widest.rate)}, from {subject.value(measure, min(widest.values))} to "
+        f"One dot per seed, in {len(cells)} cells. Seeds differ most for {widest.loss} under "
+        f"{subject.condition_name(widest.noise, widest.rate)}: from {subject.value(measure, min(widest.values))} to "
         f"{subject.value(measure, max(widest.values))}."
     )
 
@@ -74,7 +74,7 @@ def seeds(spread: Spread) -> Figure:
     _limit(panels[0], measure)
     return sheet.finish(
         figure,
-        f"{facts_of(measure.name).title} of every seed",
+        f"{facts_of(measure.name).title} of each seed",
         [
             *subject.facts(chart),
             subject.seeds(cells),
@@ -95,7 +95,7 @@ def _limit(panel: Axes, measure: Measure) -> None:
 
 
 def _strips(panel: Axes, losses: Sequence[str], cells: Mapping[str, ChartCell], scale: float) -> None:
-    """The rows of a panel; a row's dots lie apart, a seed always at the same height."""
+    """The rows of a panel; the dots of a row are spread out, each seed always at the same height."""
     for row, loss in enumerate(losses):
         cell = cells.get(loss)
         if cell is not None and cell.mean is not None:
@@ -139,7 +139,7 @@ def _legend(cells: Sequence[ChartCell]) -> list[LegendEntry]:
     from matplotlib.patches import Patch
 
     dot = Line2D([], [], linestyle="", marker="o", ms=4.6, color=_DOT)
-    entries: list[LegendEntry] = [(dot, "a seed")]
+    entries: list[LegendEntry] = [(dot, "one seed")]
     entries.append((Line2D([], [], linestyle="", marker="|", ms=13, mew=1.6, color="black"), "mean"))
     if any(cell.ci_low is not None for cell in cells):
         entries.append((Patch(color=_BAND), "95 % interval"))

@@ -1,4 +1,4 @@
-"""How losses are told apart: colours that the colour-blind can, and markers and dashes where there is no colour."""
+"""How losses are drawn: colours for the colour-blind, and markers and dashes for print without colour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all pictures say of what they are drawn from."""
+"""What all pictures say about the data they show."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import CONTROL
 
-COLLAPSED = "collapsed: never predicts some class; no robustness"
+COLLAPSED = "collapsed: some class is never predicted"
 Condition = tuple[str, float]
 _MAX_LISTED = 6  # items in a sentence
 
 
 def title(measure: Measure) -> str:
-    """A metric's title as a sentence begins with it."""
+    """A metric's title with a capital, to begin a sentence."""
     name = facts_of(measure.name).title
     return name[0].upper() + name[1:]
 
@@ -28,7 +28,7 @@ def axis_label(measure: Measure) -> str:
 
 
 def scale(measure: Measure) -> float:
-    """What values are multiplied by to be shown: shares are shown in %."""
+    """The factor between values and what is shown: shares are shown in %."""
     return 100.0 if measure.unit == "share" else 1.0
 
 
@@ -48,7 +48,7 @@ def condition_name(noise: str, rate: float) -> str:
 
 
 def short_names(specs: Sequence[str]) -> dict[str, str]:
-    """Specs without their parameters, where no two would be called the same.
+    """Specs without their parameters, unless that would give two the same name.
 
     >>> short_names(["instance:backbone=resnet50", "symmetric"])
     {'instance:backbone=resnet50': 'instance', 'symmetric': 'symmetric'}
@@ -75,7 +75,7 @@ def facts(chart: Chart) -> list[str]:
 
 
 def kind(chart: Chart) -> str:
-    """How a chart's runs are trained, as far as it tells them from others."""
+    """How a chart's runs are trained, as far as that sets them apart from others."""
     return ", ".join([f"{chart.backbone} {chart.mode}", *chart.settings])
 
 
@@ -88,7 +88,7 @@ def seeds(cells: Sequence[ChartCell]) -> str:
 
 
 def failures(cells: Sequence[ChartCell]) -> list[str]:
-    """That failed runs are left out, if there are any."""
+    """Says that failed runs are left out, if there are any."""
     failed = sum(cell.failed for cell in cells)
     return [f"{failed:,} failed {'run' if failed == 1 else 'runs'} left out"] if failed else []
 

@@ -27,7 +27,7 @@ from flowernoise.show.document import (
 )
 from flowernoise.show.report import figures
 from flowernoise.show.summaries import photos_by_class
-from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset
+from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset, Provenance
 
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
 MAX_SENTENCES = 10  # on differences; more are a table
@@ -35,7 +35,7 @@ SWEEP = "report.toml"  # the file with which one run makes all again
 
 
 def document(report: Report) -> Document:
-    """A report as plain blocks; sections that have nothing to say are left out."""
+    """A report as plain blocks; empty sections are left out."""
     report = dataclasses.replace(report, comparison=compared.with_names(report.comparison))
     sections = (
         ("In short", _in_short(report)),
@@ -73,7 +73,7 @@ def _asked(report: Report) -> Iterator[Block]:
     result = report.comparison
     yield Paragraph(sentences.question(result))
     losses = list(dict.fromkeys(column.loss for column in result.columns))
-    baseline = f", the baseline is {result.baseline}" if result.baseline in losses else ""
+    baseline = f"; the baseline is {result.baseline}" if result.baseline in losses else ""
     noises: dict[str, list[str]] = {}
     for noise, rate in result.conditions:
         if noise != CONTROL:
@@ -83,17 +83,22 @@ def _asked(report: Report) -> Iterator[Block]:
             f"Losses: {', '.join(losses)}{baseline}.",
             *(f"Noise: {noise} at rate {', '.join(rates)}." for noise, rates in noises.items()),
             f"Models: {', '.join(compared.kinds(result))}.",
-            f"Measure: {compared.measure(result)}.",
+            f"Metric: {compared.measure(result)}.",
             *sorted({_selection(photos.select) for photos in result.datasets}),
         )
     )
 
 
+def _made_with(made: Provenance) -> str:
+    features = f"; features by {made.extractor}" if made.extractor else ""
+    return f"Versions that made the runs. Backend: {made.backend} on {made.device}{features}."
+
+
 def _selection(select: str) -> str:
     if select == "last":
-        return "Shown of each run: its last epoch."
+        return "Epoch shown: the last one of each run."
     judges = "noisy validation labels" if select == "selected" else "test photos"
-    return f"Shown of each run: the epoch and hyper-parameters that are best on the {judges}."
+    return f"Epoch shown: for each run, the epoch and hyper-parameters that did best on the {judges}."
 
 
 def _data(report: Report) -> Iterator[Block]:
@@ -104,20 +109,21 @@ def _data(report: Report) -> Iterator[Block]:
     noisy = [each for each in report.drawn if each.noise != CONTROL]
     if noisy:
         names = shown_names(list(dict.fromkeys(each.noise for each in noisy)))
-        stay, are = ("clean", "is") if label_words(dataset.request.source).are_clean else ("as given", "was made")
+        words = label_words(dataset.request.source)
+        stay, are = ("clean", "are wrong") if words.are_clean else ("as given", "were made wrong")
         yield Table(
             (TableColumn("noise"), *columns("rate", "seeds", "realised", numeric=True)),
             tuple(cells(names[each.noise], f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
-            f"Draws of noisy labels for train and val; test labels stay {stay}. Realised is the share of training "
-            f"labels that {are} wrong in fact, over the seeds.",
+            f"Noisy labels drawn for train and val; test labels stay {stay}. Realised: the share of training labels "
+            f"that really {are}, over the seeds.",
         )
 
 
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
     groups = (
-        ("There more than once, kept once each", dataset.identical, "photo"),
-        ("There under two classes, dropped", dataset.contradictory, "photo"),
-        ("Not readable, skipped", dataset.unreadable, "file"),
+        ("With more than one copy, kept once each", dataset.identical, "photo"),
+        ("In two classes, dropped", dataset.contradictory, "photo"),
+        ("Unreadable, skipped", dataset.unreadable, "file"),
     )
     items = [
         f"{what}: {len(found):,} {thing}{'' if len(found) == 1 else 's'}." for what, found, thing in groups if found
@@ -143,7 +149,7 @@ def _results(result: Comparison) -> Iterator[Block]:
     if signs:
         yield Facts(tuple(signs))
     if result.beside:
-        title = "What the first experiment published, beside what is found here."
+        title = "What the first experiment published, beside the results here."
         yield dataclasses.replace(comparison.beside(result), title=title)
         yield Paragraph(result.why)
     if result.notes:
@@ -160,8 +166,9 @@ def _significant(result: Comparison) -> Iterator[Block]:
     tests = sorted({row.difference.test for row in result.rows if row.difference})
     if tests:
         yield Paragraph(
-            f"Tests are paired by test photo ({', '.join(_TESTS.get(test, test) for test in tests)}); the 95 % "
-            "intervals are of the difference, p is corrected over all tests of the table."
+            f"Tests are paired by test photo ({', '.join(_TESTS.get(test, test) for test in tests)}). The 95 % "
+            "intervals are for the difference; p is corrected for all tests in the table. A significant difference is "
+            "one that chance alone would rarely produce."
         )
 
 
@@ -173,27 +180,29 @@ def _differences(result: Comparison) -> Table:
         rows.append(cells(*names, *sentences.difference(result, row)))
     told = columns("difference", "95 % interval", "p, corrected", "verdict", numeric=True)
     heads = (*columns("noise", "loss"), *told)
-    return Table(heads, tuple(rows), f"What differs significantly from {result.baseline}.")
+    return Table(heads, tuple(rows), f"Significant differences from {result.baseline}.")
 
 
 def _tolerated(result: Comparison) -> Iterator[Block]:
     for grid in comparison.tolerated(result):
         yield Bullets(tuple(sentences.tolerances(result)))
         title = (
-            f"Largest share of {compared.words(result).wrong} labels with {sentences.metric_name(result)} "
-            f"{compared.tolerance(result)}, and its 95 % interval."
+            f"Estimate of the largest share of {compared.words(result).wrong} labels at which "
+            f"{sentences.metric_name(result)} is {compared.tolerance(result)}, with its 95 % interval."
         )
         yield Grids((dataclasses.replace(grid, title=title),))
+        if signs := compared.rate_signs(result):
+            yield Facts(tuple(signs))
         yield Paragraph(
-            "< means that it is lower already at the least rate that was tried, ≥ that it is not at the highest, none "
-            "that it is lower without noise."
+            "This is not a recommendation to live with so many wrong labels. Where intervals overlap, the order of the "
+            "losses may be chance."
         )
 
 
 def _plots(report: Report) -> Iterator[Block]:
     yield from map(figures.of_picture, report.pictures)
     if report.passed_over:
-        yield Bullets(tuple(f"{note[0].upper()}{note[1:]}." for note in report.passed_over))
+        yield Bullets(tuple(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in report.passed_over))
 
 
 def _cautions(report: Report) -> Iterator[Block]:
@@ -210,17 +219,17 @@ def _reproduce(report: Report) -> Iterator[Block]:
     seeds = sorted({row.seeds for row in report.comparison.rows if row.seeds})
     if seeds:
         yield Paragraph(
-            f"The split is drawn with seed {report.dataset.request.seed}; draws and trainings have "
-            f"{'the seed 0' if seeds[-1] == 1 else f'the seeds 0 to {seeds[-1] - 1}'}."
+            f"The split is drawn with seed {report.dataset.request.seed}; draws and trainings use "
+            f"{'seed 0' if seeds[-1] == 1 else f'seeds 0 to {seeds[-1] - 1}'}."
         )
     for made in report.provenance:
         yield Table(
             columns("package", "version"),
             tuple(cells(*each) for each in sorted(made.versions.items())),
-            f"Versions that made the runs, with the backend {made.backend} on {made.device}.",
+            _made_with(made),
         )
     yield Table(
-        columns("of", "digest"),
+        columns("what", "digest"),
         tuple(cells(*each) for each in report.digests),
-        "Digests (SHA-256): where these are equal, so is everything above.",
+        "Digests (SHA-256). If these are equal, so is everything above.",
     )

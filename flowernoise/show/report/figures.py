@@ -1,4 +1,4 @@
-"""The pictures of a report, and what they tell those who cannot see them."""
+"""The pictures of a report, with text for people who cannot see them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,29 @@ def of_picture(picture: Picture) -> Figure:
 def of_sheet(sheet: ContactSheet) -> Figure:
     """A contact sheet, as JPEG."""
     data = contact_sheet.jpeg(sheet, quality=QUALITY)
-    return Figure(f"{FOLDER}/{sheet.name}.jpg", "image/jpeg", data, _sheet_alt(sheet), f"{contact_sheet.title(sheet)}.")
+    title = str(contact_sheet.title(sheet))
+    caption = (
+        title if sheet.kind == "draw" else title[0].upper() + title[1:]
+    )  # the name of a noise model stays as it is
+    return Figure(f"{FOLDER}/{sheet.name}.jpg", "image/jpeg", data, _sheet_alt(sheet), f"{caption}.")
 
 
 def _sheet_alt(sheet: ContactSheet) -> str:
     classes = sheet.classes
     if sheet.kind == "mistakes":
-        shown = [
+        most_confident = [
             f"{classes[photo.true]} taken for {classes[photo.predicted]} at {100 * photo.probability:.0f} %"
             for photo in sheet.photos[:3]
             if photo.predicted is not None and photo.probability is not None
         ]
         return f"Contact sheet of {len(sheet.photos)} misclassified test photos" + (
-            f"; most confidently {', '.join(shown)}." if shown else "."
+            f". The most confident mistakes: {', '.join(most_confident)}." if most_confident else "."
         )
-    wrong, kind = sheet.wrong or "none", label_words(sheet.source).wrong
+    shown = f"Contact sheet of {len(sheet.photos)} training photos with their labels."
+    if sheet.kind == "clean":
+        return shown
+    have = f"{sheet.wrong} of them {'has a' if sheet.wrong == 1 else 'have'}"
+    wrong = f"{have} {label_words(sheet.source).wrong} {'label' if sheet.wrong == 1 else 'labels'}"
     mixed_up = dict.fromkeys((classes[p.true], classes[p.given]) for p in sheet.photos if p.true != p.given)
     examples = [f"{true} labelled {given}" for true, given in mixed_up][:3]
-    return f"Contact sheet of {len(sheet.photos)} training photos with their labels, {wrong} of them {kind} ones" + (
-        f", such as {', '.join(examples)}." if examples else "."
-    )
+    return f"{shown} {wrong}" + (f", such as {', '.join(examples)}." if examples else ".")

@@ -48,6 +48,11 @@ def named(name: str) -> Writer:
     return _writers[name]
 
 
+def suffixes() -> list[str]:
+    """What files of all formats end in."""
+    return [suffix for name in FORMATS for suffix in named(name).suffixes]
+
+
 def of_file(path: Path) -> str | None:
     """The format that a file's suffix names, if it names one."""
     suffix = path.suffix.lower()

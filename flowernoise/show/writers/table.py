@@ -75,7 +75,7 @@ def _print(block: Block, console: Console) -> None:
                 _print_line(item, console)
         case Notes():
             for item in block.items:
-                _print_wrapped(item, console, first="note: ")
+                _print_wrapped(item, console, first=f"{block.label}: ")
         case Verbatim():
             _print_line("\n".join(block.lines), console)
         case Figure():
@@ -141,9 +141,30 @@ class _Trimmed:
 
 
 def _print_table(table: Table, console: Console) -> None:
-    """Prints a table, folded only where a terminal has room for every column and the longest words in them."""
+    """Prints a table, folded where a terminal has little room, and as a list where it has none."""
     if table.title:
         _print_line(table.title, console, style="bold")
+    if console.is_terminal and _narrowest(table) > console.width:
+        _print_listed(table, console)
+    else:
+        _print_columns(table, console)
+    for note in table.notes:
+        _print_line(note, console)
+
+
+def _print_listed(table: Table, console: Console) -> None:
+    """Prints each row as a list: its first cell, and below it the others with the names of their columns."""
+    for row in [*table.rows, table.total] if table.total else table.rows:
+        _print_line(row[0].text, console, style="bold")
+        for column, cell in zip(table.columns[1:], row[1:], strict=True):
+            name = f"{column.name}: " if column.name else ""
+            for line in cell.text.split("\n") if cell.text else ():
+                _print_wrapped(f"{name}{line.strip()}", console, first="  ")
+                name = ""
+
+
+def _print_columns(table: Table, console: Console) -> None:
+    """Prints a table in columns, those that fold in lines no longer than a terminal has room for."""
     shown = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
     for column in table.columns:
         shown.add_column(
@@ -157,10 +178,7 @@ def _print_table(table: Table, console: Console) -> None:
     if table.total:
         shown.add_section()
         shown.add_row(*(Text(cell.text, style=_style(cell)) for cell in table.total))
-    folded = console.is_terminal and _narrowest(table) <= console.width
-    console.print(_Trimmed(shown, folded), end="", crop=False, no_wrap=True)
-    for note in table.notes:
-        _print_line(note, console)
+    console.print(_Trimmed(shown, folded=console.is_terminal), end="", crop=False, no_wrap=True)
 
 
 def _narrowest(table: Table) -> int:

@@ -22,7 +22,7 @@ from flowernoise.steps.settings import CompareSettings, GateSettings
 from flowernoise.store import comparisons, evaluations, files
 from flowernoise.store.records import Comparison, KeptComparison, versions_of
 
-COMPUTED = 1  # raise it when the same predictions give another comparison
+COMPUTED = 3  # raise it when the same predictions give another comparison
 RETRIES, PAUSE = 2, 0.1  # of reading what was evaluated, and seconds before each
 
 
@@ -36,6 +36,13 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
             directory twice.
         DamagedFileError: an evaluation that is not what was written.
     """
+    return compare_or_find(directories, settings, progress)[0]
+
+
+def compare_or_find(
+    directories: Sequence[Path], settings: CompareSettings, progress: Progress
+) -> tuple[Comparison, bool]:
+    """The comparison, as :func:`compare` gives it, and whether it was there already."""
     settings = _checked(settings)
     if len({path.resolve() for path in directories}) < len(directories):
         raise BadRequestError(f"a directory is named twice: {', '.join(map(str, directories))}")
@@ -43,7 +50,8 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
     while True:
         opened = [open_directory(path) for path in directories]
         try:
-            kept = _found(opened, settings, progress) or _made(opened, settings)
+            found = _found(opened, settings, progress)
+            kept = found or _made(opened, settings)
         except DamagedFileError:
             # Another process may be evaluating anew. It writes what is missing again, if its record still names it.
             if _are_present(opened):
@@ -56,7 +64,7 @@ def compare(directories: Sequence[Path], settings: CompareSettings, progress: Pr
             break
     names = tuple(str(directory.path) for directory in opened)
     notes = (*_stale(opened, kept.inputs), *kept.comparison.notes)
-    return msgspec.structs.replace(kept.comparison, directories=names, notes=notes)
+    return msgspec.structs.replace(kept.comparison, directories=names, notes=notes), found is not None
 
 
 def missed(comparison: Comparison, settings: CompareSettings, wanted: GateSettings) -> str | None:
@@ -142,6 +150,6 @@ def _stale(opened: Sequence[Directory], inputs: Sequence[str]) -> list[str]:
     changed = [directory for directory, then in zip(opened, inputs, strict=True) if directory.inputs != then]
     return [
         ("" if len(opened) == 1 else f"{directory.path}: ")
-        + "runs were added or changed since the last `flowernoise evaluate`; they are not in this table"
+        + "Runs were added or changed since the last `flowernoise evaluate`. They are not in this table."
         for directory in changed
     ]

@@ -1,4 +1,4 @@
-"""``train``: train every run that is asked for and not there yet, on features or by fine-tuning."""
+"""``train``: trains every requested run that does not exist yet, on features or by fine-tuning."""
 
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train.restored import Restored

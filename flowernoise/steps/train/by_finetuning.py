@@ -1,9 +1,10 @@
-"""Mode ``finetune``: the full network, one run after another, each kept as soon as it is trained."""
+"""Mode ``finetune``: trains the full network, one run after another, and stores each run once it is trained."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -12,6 +13,7 @@ import numpy as np
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
+from flowernoise.steps.loading import loading
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.units import Array, Given, TrainedRuns
@@ -22,15 +24,16 @@ from flowernoise.training.selection import ONLY_LAST
 
 OnBatch = Callable[[int, float], None]
 NOTHING = finetune.Trained([], np.zeros(0, dtype=np.float32))
-LONG = 120.0  # seconds; fine-tuning that will take longer is announced
+LONG = 120.0  # seconds; fine-tuning expected to take longer is announced
+SKIPPED, ENOUGH_BATCHES, ENOUGH_SECONDS = 2, 9, 10.0  # batches and seconds of a forecast
 
 
 class ByFinetuning:
     """Fine-tunes units of one run each; a network is built and compiled anew for each loss.
 
     Args:
-        todo: the runs that are missing when it begins.
-        stages: how many first stages are.
+        todo: the runs that are missing at the start.
+        stages: how many first stages are missing.
     """
 
     def __init__(self, work: Plan, todo: Sequence[RunKey], stages: int, progress: Progress) -> None:
@@ -42,11 +45,11 @@ class ByFinetuning:
         self._built: tuple[Spec, finetune.Finetuner] | None = None
 
     def showing(self, runs: int) -> AbstractContextManager[Advance]:  # noqa: ARG002 - each run has a bar of its own
-        """Shows nothing beyond the runs themselves."""
+        """Shows nothing, because each run has its own bar."""
         return contextlib.nullcontext(lambda _: None)
 
     def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
-        """Fine-tunes the run of a unit, unless it cannot be trained."""
+        """Fine-tunes the unit's run, unless it cannot be trained."""
         [key] = keys
         failure, trained = given.failures.get(key), NOTHING
         if failure is None:
@@ -63,7 +66,7 @@ class ByFinetuning:
         return TrainedRuns((run,), finetune.named(trained.weights), ONLY_LAST)
 
     def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
-        """Probabilities [draw, photo, class] of the training photos, by a network that is fine-tuned for each draw."""
+        """Probabilities [draw, photo, class] for the training photos, from one fine-tuned network per draw."""
         identity, predictions = np.eye(self._work.num_classes), []
         with finetune.precision(self._work.engine.training_precision):
             for draw in draws:
@@ -92,7 +95,8 @@ class ByFinetuning:
 
     def _finetuner(self, loss: Spec) -> finetune.Finetuner:
         if self._built is None or self._built[0] != loss:
-            self._built = (loss, finetune.Finetuner(_network(self._work, loss, len(self._encoded))))
+            with loading(f"Keras and {self._work.backbone_spec}", self._progress):
+                self._built = (loss, finetune.Finetuner(_network(self._work, loss, len(self._encoded))))
         return self._built[1]
 
 
@@ -123,15 +127,38 @@ def _network(work: Plan, loss: Spec, count: int) -> finetune.FinetuneSetup:
     )
 
 
+class Forecast:
+    """Predicts how long fine-tuning will take, from the batches trained so far.
+
+    The first batches are left out because they include compilation and the decoding of the first photos. The median of
+    the others counts, because a batch that had to wait says nothing about the rest.
+    """
+
+    def __init__(self, photos_in_all: int) -> None:
+        self._photos_in_all = photos_in_all
+        self._batches = 0
+        self._seconds_a_photo: list[float] = []
+        self._measured = 0.0
+
+    def seconds(self, count: int, seconds: float) -> float | None:
+        """Adds a batch of photos and its seconds; returns the forecast once, when enough batches are known."""
+        self._batches += 1
+        if self._batches <= SKIPPED or self._measured >= ENOUGH_SECONDS or len(self._seconds_a_photo) >= ENOUGH_BATCHES:
+            return None
+        self._measured += seconds
+        self._seconds_a_photo.append(seconds / count)
+        if self._measured < ENOUGH_SECONDS and len(self._seconds_a_photo) < ENOUGH_BATCHES:
+            return None
+        return self._photos_in_all * statistics.median(self._seconds_a_photo)
+
+
 def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> OnBatch:
-    """Says once, from the second batch (the first holds the compilation), how long a long fine-tuning will take."""
-    batches = 0
+    """Announces, once, how long a long fine-tuning will take."""
+    forecast = Forecast(photos_in_all)
 
     def announce(count: int, seconds: float) -> None:
-        nonlocal batches
-        batches += 1
-        expected = photos_in_all * seconds / count
-        if batches == 2 and expected > LONG and not work.engine.has_gpu:
+        expected = forecast.seconds(count, seconds)
+        if expected is not None and expected > LONG and not work.engine.has_gpu:
             progress.note(
                 f"fine-tuning on {work.engine.device} will take about {duration(expected)}; "
                 "`--mode features` takes seconds, a GPU minutes"
@@ -141,7 +168,7 @@ def _announcer(work: Plan, photos_in_all: int, progress: Progress) -> OnBatch:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it.
+    """A length of time in words.
 
     >>> duration(150), duration(9000)
     ('2 min', '2.5 h')

@@ -1,4 +1,4 @@
-"""One head that is trained again as it was, for its weights, which are not kept."""
+"""Trains one head again, exactly as before, because its weights are not stored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Head:
-    """Kernel [d, c] and bias [c], the backbone that they belong to, and the answers to the test photos [n, c]."""
+    """Kernel [d, c] and bias [c], their backbone, and the probabilities for the test photos [n, c]."""
 
     kernel: Array
     bias: Array
@@ -38,13 +38,13 @@ class Head:
 
 
 def train_again(held: Artifacts, run: RunHandle, choice: Choice, progress: Progress) -> Head:
-    """Trains the head of a run with the learning rate, L2 and epochs of a choice, on the same labels in the same order.
+    """Trains a run's head with the learning rate, L2 and epochs of a choice, on the same labels in the same order.
 
-    Features come from the cache, or are extracted by what is installed now.
+    Features come from the cache, or are extracted with the current installation.
 
     Raises:
-        BadRequestError: the labels of the run are not drawn any more.
-        FlowernoiseError: the backbone has other weights than it had.
+        BadRequestError: the run's labels no longer exist.
+        FlowernoiseError: the backbone's weights have changed.
     """
     work = plan.make(held.layout, _settings(run), progress)
     _refuse_others(work, run)
@@ -54,7 +54,7 @@ def train_again(held: Artifacts, run: RunHandle, choice: Choice, progress: Progr
     observed = labels[run.key.draw].train_labels
     group = plan.loss_group(work.methods[run.loss].loss, 1)
     epochs, count = run.block.setup.epochs, len(observed)
-    # What a loss is told of the training's progress depends on all of its epochs; else those after the chosen one are
+    # A loss that is told the training's progress depends on the number of epochs; else those after the chosen one are
     # left out.
     trained = epochs if "progress" in group.needs else choice.epoch
     task = HeadsTask(
@@ -100,18 +100,18 @@ def _refuse_others(work: Plan, run: RunHandle) -> None:
     drawn = work.drawn.get(run.key.draw)
     if drawn is None or drawn.draw.labels != run.run.labels:
         raise BadRequestError(
-            f"the labels that {run.loss} on {run.run.draw} was trained on are not there any more; "
+            f"the labels that {run.loss} on {run.run.draw} was trained on no longer exist; "
             "`flowernoise corrupt` and `train` make them and the run again"
         )
     if work.backbone.weights_digest != run.block.setup.weights:
         raise FlowernoiseError(
             f"the weights of {run.block.setup.backbone} are not those that {run.loss} on {run.run.draw} was trained "
-            "with; put the former file in its place, or train again"
+            "with; restore the former file, or train again"
         )
 
 
 def _matrix(work: Plan, key: RunKey, labels: Mapping[DrawKey, DrawnLabels], progress: Progress) -> Matrix:
-    """The transition matrix that the loss is given; what first stages hand on is made again, too."""
+    """The transition matrix that the loss is given; first stages are trained again if it needs them."""
     handed: dict[tuple[str, DrawKey], Matrix] = {}
     for stage in work.methods[key.method].stages:
         [predictions] = OnFeatures(work, progress).predictions(stage.loss, [key.draw], labels)

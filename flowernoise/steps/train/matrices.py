@@ -1,4 +1,4 @@
-"""The transition matrix that a loss is given: the draw's own, one from a file, or one estimated in a first stage."""
+"""The transition matrix for a loss: the draw's own, one from a file, or one estimated in a first stage."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from flowernoise.training import tasks
 
 TRUE = "true"
 SINGULAR = "its transition matrix cannot be inverted: the labels say nothing about some classes"
-Handed = Mapping[tuple[str, DrawKey], Matrix]  # what first stages have handed on, by their names and draws
+Handed = Mapping[tuple[str, DrawKey], Matrix]  # the matrices from first stages, by stage name and draw
 NO_ESTIMATE = "the first stage, which estimates its transition matrix, diverged; try a smaller --learning-rate or --l2"
 
 
 def pinned(spec: Spec) -> Spec:
-    """The spec with its matrix file's digest, so that another content of the file is another loss.
+    """The spec with its matrix file's digest, so that a changed file is a different loss.
 
     Raises:
-        BadRequestError: the file cannot be read, or is not the one of the digest that the spec has.
+        BadRequestError: the file cannot be read, or does not have the digest given in the spec.
     """
     if "T" not in spec.files:
         return spec
@@ -38,10 +38,10 @@ def pinned(spec: Spec) -> Spec:
 
 
 def check_files(specs: Iterable[Spec], num_classes: int) -> None:
-    """Reads the matrix files of losses, so that a bad one is found before anything is trained.
+    """Reads the matrix files of losses, to find a bad one before anything is trained.
 
     Raises:
-        BadRequestError: a file without a stochastic matrix of as many classes as there are.
+        BadRequestError: a file does not hold a stochastic matrix with the right number of classes.
     """
     for spec in specs:
         if "T" in spec.files:
@@ -56,17 +56,17 @@ def handed_on(
     classes: Sequence[str],
     progress: Progress,
 ) -> Matrix:
-    """What a first stage on a draw hands on; a note names the classes of which it says nothing.
+    """What a first stage on a draw passes on; a note names classes that it says nothing about.
 
-    NaN where the stage diverged, so that a prediction is not a number.
+    NaN if the stage diverged, so that a prediction is not a number.
 
     Args:
-        stage: which.
-        draw: on which labels it was trained, for the note.
+        stage: the first stage.
+        draw: the draw on which it was trained, for the note.
         labels: observed labels [n].
         predictions: probabilities [n, c].
-        classes: their names.
-        progress: takes the note.
+        classes: names of the classes.
+        progress: receives the note.
     """
     if not np.isfinite(predictions).all():
         return np.full((len(classes),) * 2, np.nan)
@@ -75,7 +75,7 @@ def handed_on(
         names = ", ".join(name for name, is_known in zip(classes, known, strict=True) if not is_known)
         progress.note(
             f"T estimated on {draw}: the first stage predicts {names} for fewer than {transition_matrix.MIN_PHOTOS} "
-            "photos, so nothing can be said of their labels; T takes them as right"
+            "photos, so their labels cannot be judged; T assumes that they are right"
         )
     return matrix
 
@@ -86,22 +86,22 @@ def of_runs(
     handed: Handed,
     keys: Iterable[RunKey],
 ) -> dict[RunKey, Matrix]:
-    """The matrix of each run; that of the draw for losses that do not ask for one.
+    """The matrix of each run; the draw's matrix for losses that do not ask for one.
 
     Args:
-        methods: by name.
-        labels: of every draw.
-        handed: what first stages have handed on.
+        methods: the methods, by name.
+        labels: the labels of every draw.
+        handed: the matrices from first stages.
         keys: the runs.
 
     Raises:
-        BadRequestError: a file without a stochastic matrix of as many classes as there are.
+        BadRequestError: a file does not hold a stochastic matrix with the right number of classes.
     """
     return {key: _of_run(methods[key.method], key.draw, labels[key.draw], handed) for key in keys}
 
 
 def failures(methods: Mapping[str, Method], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
-    """Runs that cannot be trained, with the reason: T could not be estimated, or is inverted and has no inverse."""
+    """Runs that cannot be trained, and why: T could not be estimated, or the loss needs an inverse that T lacks."""
     inverting = {name for name, method in methods.items() if "inverse_transition_matrix" in method.needs}
     found = {}
     for key, matrix in matrices.items():
@@ -126,7 +126,7 @@ def _from_file(spec: Spec, num_classes: int) -> Matrix:
 
 
 def _true(drawn: DrawnLabels) -> Matrix:
-    """The nominal T, or the realised one where the noise model has none; a class without photos keeps its labels."""
+    """The nominal T, or the realised T if the noise model defines none; a class without photos keeps its labels."""
     nominal = drawn.transition_matrix
     if not np.isnan(nominal).any():
         return nominal

@@ -1,7 +1,7 @@
-"""Mode ``features``: the backbone is frozen, its features are cached, the heads are trained together.
+"""Mode ``features``: the backbone is frozen, its features are cached, and heads are trained together.
 
-Heads start at zero: a linear head has no symmetry to break, and with random weights L1 keeps whatever they happen to
-favour. So of a seed's three streams (draw, batch order, initialisation) only fine-tuning uses the last.
+Heads start at zero. A linear head has no symmetry to break, and from random weights L1 would keep whatever they happen
+to favour. So the last of a seed's three streams (draw, batch order, initialisation) is used only for fine-tuning.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from flowernoise.training.tasks import LossGroup
 
 
 class OnFeatures:
-    """Trains units as linear heads on cached features, which are extracted first."""
+    """Trains units as linear heads on cached features; extracts the features first."""
 
     def __init__(self, work: Plan, progress: Progress) -> None:
         self._work, self._progress = work, progress
@@ -44,7 +44,7 @@ class OnFeatures:
             yield lambda done: advance(done * models)
 
     def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
-        """Trains the runs of a unit; one that cannot be trained has the identity as its matrix, and is marked."""
+        """Trains a unit's runs; one that cannot be trained gets the identity as its matrix, and is marked as failed."""
         identity = np.eye(self._work.num_classes)
         matrices = [identity if key in given.failures else given.matrices[key] for key in keys]
         groups = [
@@ -57,7 +57,7 @@ class OnFeatures:
         return TrainedRuns(trained, selector.arrays(), selector.selections)
 
     def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
-        """Probabilities [draw, photo, class] of the training photos, chosen on noisy validation as runs are."""
+        """Probabilities [draw, photo, class] for the training photos, selected on noisy validation as for runs."""
         groups = [plan.loss_group(loss, len(draws))]
         matrices = np.tile(np.eye(self._work.num_classes), (len(draws), 1, 1))
         return predictions_for_training_photos(self._features, self._block(draws, labels, groups, matrices))

@@ -1,4 +1,4 @@
-"""What is to be trained, and what every run of a seed shares."""
+"""The plan of a training: its inputs, its requested runs, and the randomness that runs of a seed share."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Plan:
     feature_work: FeatureWork
     methods: Mapping[str, Method]
     drawn: Mapping[DrawKey, StoredDraw]
-    checked: set[str] = dataclasses.field(default_factory=set)  # blocks whose bytes were found intact
+    checked: set[str] = dataclasses.field(default_factory=set)  # blocks that were checked and intact
 
     @property
     def num_classes(self) -> int:
-        """Classes of the task."""
+        """Number of classes in the task."""
         return len(self.dataset.classes)
 
     @property
@@ -67,7 +67,7 @@ class Plan:
 
     @functools.cached_property
     def setup(self) -> Setup:
-        """What all runs have in common; with draw and method it makes up a run's identity."""
+        """The setup that all runs share; with draw and method, it makes up a run's identity."""
         frozen, settings = self.settings.mode == "features", self.settings
         rates, strengths = (tuple(sorted(set(values))) for values in zip(*settings.grid, strict=True))
         return Setup(
@@ -87,12 +87,12 @@ class Plan:
 
     @property
     def extractor(self) -> Extractor:
-        """What extracts features; in fine-tuning, what trains."""
+        """What extracts features, or in fine-tuning, what trains."""
         return self.feature_work.extractor
 
     @property
     def provenance(self) -> Provenance:
-        """What makes the results."""
+        """What produces the results."""
         extractor = "" if self.settings.mode == "finetune" else f"{self.extractor.name}, {self.extractor.device}"
         return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
@@ -101,17 +101,17 @@ class Plan:
         return [photo for photo in self.index if photo.split == name]
 
     def labels(self, keys: Sequence[RunKey]) -> dict[DrawKey, DrawnLabels]:
-        """The labels of the draws that runs are trained on."""
+        """The labels of the draws on which runs are trained."""
         wanted = dict.fromkeys(key.draw for key in keys)
         return draws.read(self.layout, self.dataset, [self.drawn[draw] for draw in wanted])
 
 
 def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
-    """Checks the request against what is there.
+    """Checks the request against the artifacts directory.
 
     Raises:
-        BadRequestError: settings out of range, unknown loss or backbone, nothing prepared or drawn, a grid to choose
-            from and no validation split to choose on.
+        BadRequestError: a setting is out of range, a loss or backbone is unknown, nothing is prepared or drawn, or
+            there is a grid to choose from but no validation split.
         FlowernoiseError: the backbone's weights cannot be reached.
     """
     settings.check()
@@ -122,13 +122,15 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
         raise BadRequestError(
-            "several --learning-rate or --l2 values are chosen between on the validation split, and there is none; "
+            "choosing between several --learning-rate or --l2 values needs a validation split, which is missing; "
             "prepare with --val N, or give one value each"
         )
     drawn = draws.index(layout, dataset.id)
     if not drawn:
-        raise BadRequestError(f"no draws in {layout.root} for its data set; run `flowernoise corrupt` first")
-    backbone, described = backbone_spec(), engine.describe()
+        raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
+    backbone = backbone_spec()
+    with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
+        described = engine.describe()
     frozen, index = settings.mode == "features", datasets.index(layout, dataset)
     extractor = engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described)
     feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
@@ -147,7 +149,7 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
 
 
 def asked(plan: Plan) -> list[RunKey]:
-    """Runs that are asked for: every draw with every loss, but for a control restricted to some losses."""
+    """The requested runs: every draw with every loss, except where the control is restricted to some losses."""
     restricted = plan.settings.control_losses
     allowed = set(plan.methods) if restricted is None else {str(matrices.pinned(losses.parse(t))) for t in restricted}
     return [
@@ -159,18 +161,18 @@ def asked(plan: Plan) -> list[RunKey]:
 
 
 def is_done(plan: Plan, stored: runs.StoredRun | None) -> bool:
-    """Whether a run is there, trained on the labels that are drawn now."""
+    """Whether a run exists and was trained on the current labels of its draw."""
     return stored is not None and stored.run.labels == plan.drawn[stored.run.draw].draw.labels
 
 
 def loss_group(spec: Spec, count: int) -> LossGroup:
-    """A loss as the trainers take it, for ``count`` neighbouring heads."""
+    """A loss in the form that the trainers take, for ``count`` neighbouring heads."""
     properties = spec.entry.properties
     parameters = tuple(sorted(spec.values.items()))
     return LossGroup(spec.entry.function, count, parameters, needs_of(spec), properties.get("update"))
 
 
-# Streams of randomness, shared by all losses and draws of a seed, so that comparisons are paired.
+# Random streams, shared by all losses and draws of a seed, so that comparisons are paired.
 
 
 def batch_order(seed: int, epochs: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:

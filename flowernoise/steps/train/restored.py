@@ -1,4 +1,4 @@
-"""Runs that are made again as they were."""
+"""Runs that are trained again exactly as before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowernoise.store.records import RunKey
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """Runs that were there before and are made again: nothing else is trained, and their recency stays."""
+    """Runs to train again: only these are trained, and they keep their recency."""
 
     keys: frozenset[RunKey]
     recency: int

@@ -1,4 +1,4 @@
-"""The step itself: claim a unit that is missing, train it, write it, until nothing is missing; tell what failed."""
+"""The step itself: claims, trains and writes one missing unit after another; reports what failed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.catalogue.methods import FirstStage
 from flowernoise.progress import Progress
+from flowernoise.steps.loading import loading
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices, plan
 from flowernoise.steps.train.by_finetuning import ByFinetuning
@@ -27,19 +28,20 @@ from flowernoise.training.blocks import Array
 def train(
     artifacts_directory: Path, settings: TrainSettings, progress: Progress, restored: Restored | None = None
 ) -> TrainResult:
-    """Trains the runs (draws × losses) that are asked for and not there; other settings make other runs.
+    """Trains the requested runs (draws × losses) that do not exist yet; other settings make other runs.
 
-    Other processes that are asked for the same runs share them, unit by unit; what they have begun is left to them, and
-    waited for.
+    Processes with the same request share the work, unit by unit. Each leaves units that others have begun to them, and
+    waits for them.
 
     Args:
-        restored: of the runs that are asked for, those to look at; all if None.
+        restored: limits the work to these requested runs; None means all.
 
     Raises:
-        BadRequestError: nothing prepared or drawn, an unknown loss or backbone, settings out of range, or another
-            process is training the same runs on other labels.
+        BadRequestError: nothing is prepared or drawn, a loss or backbone is unknown, a setting is out of range, or
+            another process is training the same runs on other labels.
         FlowernoiseError: weights that cannot be reached, results that cannot be written.
     """
+    started = time.perf_counter()
     work = plan.make(artifacts.opened(artifacts_directory), settings, progress)
     asked = [key for key in plan.asked(work) if restored is None or key in restored.keys]
     sweep = Sweep(work, asked, restored.recency if restored else None, progress)
@@ -51,11 +53,11 @@ def train(
         if sweep.holders:
             claims.wait_for(sweep.holders)
             sweep.look()
-    return training.result(asked)
+    return training.result(asked, time.perf_counter() - started)
 
 
 class _Training:
-    """This process's part of a sweep."""
+    """This process's share of a sweep."""
 
     def __init__(self, work: Plan, sweep: Sweep, progress: Progress) -> None:
         self._work, self._sweep, self._progress = work, sweep, progress
@@ -65,7 +67,7 @@ class _Training:
         self._feature_seconds = self._training_seconds = 0.0
 
     def train_units(self, held: Held) -> None:
-        """Trains the unit that is claimed, claims the next, and so on until nothing is free."""
+        """Trains the claimed unit, claims the next, and so on until no unit is free."""
         trainer, sweep = self._made(), self._sweep
         with trainer.showing(len(sweep.missing())) as advance:
             while (unit := sweep.unit) is not None:
@@ -81,8 +83,8 @@ class _Training:
         if sweep.has_superseded:
             runs.remove_superseded(self._work.layout, self._work.dataset.id)
 
-    def result(self, asked: list[RunKey]) -> TrainResult:
-        """What was trained here, and what of all that was asked for failed."""
+    def result(self, asked: list[RunKey], seconds: float) -> TrainResult:
+        """What this process trained, and which of all requested runs failed."""
         work = self._work
         on_features = self._trainer is not None and work.settings.mode == "features"
         return TrainResult(
@@ -95,10 +97,13 @@ class _Training:
             feature_seconds=self._feature_seconds,
             training_seconds=self._training_seconds,
             photos_trained=self._photos_trained if work.settings.mode == "finetune" else 0,
+            seconds=seconds,
         )
 
     def _made(self) -> UnitTrainer:
         if self._trainer is None:
+            with loading("Keras", self._progress):
+                import keras  # noqa: F401 - here, so that its seconds are not counted as those of features or training
             started, work, missing = time.perf_counter(), self._work, self._sweep.missing()
             self._labels = work.labels(missing)
             if work.settings.mode == "finetune":
@@ -136,7 +141,7 @@ class _Training:
         return Outcome(draw, work.drawn[draw].draw.labels, first_stages.rows(matrix))
 
     def _labels_of(self, unit: Unit) -> dict[DrawKey, DrawnLabels]:
-        """The labels of a unit's draws; all that is missing is read at once, as a file holds many draws."""
+        """The labels of a unit's draws; reads those of all missing runs at once, because a file holds many draws."""
         if any(key.draw not in self._labels for key in unit.keys):
             self._labels |= self._work.labels(unit.keys)
         return self._labels

@@ -1,4 +1,4 @@
-"""A sweep in units: which of them are done, which are in work elsewhere, and which one is this process's next."""
+"""A sweep in units: which are done, which are in progress elsewhere, and which one this process does next."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from flowernoise.store.watch import Watch
 
 
 class Sweep:
-    """The runs that are asked for, cut into units, beside whatever other processes do with them.
+    """The requested runs, cut into units that other processes may also work on.
 
     Attributes:
-        unit: what of a unit is missing, claimed by this process; None if nothing is free.
-        holders: claims of others that keep units from being free.
-        done: how many of the runs that were missing at first are there now.
-        has_superseded: whether a block was seen that another one has taken the place of.
-        handed: what first stages have handed on, by their names and draws.
-        recency: of the runs that are trained now.
+        unit: the missing part of the unit that this process has claimed; None if no unit is free.
+        holders: other processes' claims on units.
+        done: how many of the runs that were missing at the start exist now.
+        has_superseded: whether a superseded block was seen.
+        handed: the matrices from first stages, by stage name and draw.
+        recency: the recency of the runs trained now.
 
     Args:
-        recency: of runs that are made again; that of runs trained last if None.
+        recency: the recency to keep for runs that are trained again; None gives new runs the highest.
     """
 
     def __init__(self, work: Plan, asked: Sequence[RunKey], recency: int | None, progress: Progress) -> None:
@@ -67,11 +67,11 @@ class Sweep:
         return found
 
     def missing(self) -> list[RunKey]:
-        """The runs that are not there."""
+        """The requested runs that do not exist yet."""
         return [key for key in self._asked if not self._is_there(key)]
 
     def missing_stages(self) -> int:
-        """How many first stages are still to be trained."""
+        """How many first stages still need training."""
         return sum(self._is_missing(key, unit) for unit in self._units if unit.stage for key in unit.keys)
 
     def failures(self) -> tuple[tuple[RunKey, str], ...]:
@@ -80,13 +80,13 @@ class Sweep:
         return tuple((key, failure) for key, failure in stored if failure)
 
     def generation(self, unit: Unit) -> int:
-        """Above that of the runs that a unit takes the place of."""
+        """A generation above those of the runs that a unit replaces."""
         return 1 + max((self._there[key].block.generation for key in unit.keys if key in self._there), default=0)
 
-    # What is there
+    # Existing runs
 
     def look(self) -> None:
-        """Takes in what this and other processes have written since the last look."""
+        """Reads what this and other processes have written since the last look."""
         blocks, is_anew = self._blocks.look()
         if is_anew:
             self._there.clear()
@@ -107,7 +107,7 @@ class Sweep:
         keys = block.keys
         if not self._wanted.isdisjoint(keys):
             if damage := self._damage(name, block):
-                self._progress.note(f"{damage}; set aside, its runs are trained again")
+                self._progress.note(f"{damage}; set aside, and its runs are trained again")
                 runs.quarantine(self._work.layout, name, block)
                 return
             for row, (key, run) in enumerate(zip(keys, block.runs, strict=True)):
@@ -123,7 +123,7 @@ class Sweep:
             self._there[key] = stored
 
     def _damage(self, name: str, block: RunBlock) -> DamagedFileError | None:
-        """What is wrong with a block's arrays, every byte checked once in a command."""
+        """What is wrong with a block's arrays, or None; checks every byte, once per command."""
         if name in self._work.checked:
             return None
         try:
@@ -134,14 +134,14 @@ class Sweep:
         return None
 
     def _quarantine(self, path: Path, error: DamagedFileError) -> None:
-        self._progress.note(f"{error}; set aside as {path.name}.damaged, what it held is trained again")
+        self._progress.note(f"{error}; set aside as {path.name}.damaged, and its contents are trained again")
         files.quarantine(path)
 
     def _is_there(self, key: RunKey) -> bool:
         return plan.is_done(self._work, self._there.get(key))
 
     def _is_missing(self, key: RunKey, unit: Unit) -> bool:
-        """Whether a run is missing, or a first stage that a missing run waits for."""
+        """Whether a run is missing, or a first stage that a missing run needs."""
         if unit.stage is None:
             return not self._is_there(key)
         is_done = (unit.stage.name, key.draw) in self.handed
@@ -150,18 +150,17 @@ class Sweep:
     def _is_ready(self, key: RunKey) -> bool:
         return all((stage.name, key.draw) in self.handed for stage in self._work.methods[key.method].stages)
 
-    # What is next
+    # Next unit
 
     def note_written(self, unit: Unit) -> None:
-        """Remembers what this process has written: if it is missing again, another one is at fault."""
+        """Remembers what this process has written: if it goes missing, another process is at fault."""
         self._own.update(unit.keys)
 
     def choose(self, others: Others) -> Claim | None:
-        """Claims the first unit of which something is missing that nobody else has claimed.
+        """Claims the first incomplete unit that nobody else has claimed.
 
         Raises:
-            BadRequestError: another process trains runs that are missing here on other labels, or the photos were
-                replaced.
+            BadRequestError: another process is training missing runs on other labels, or the photos were replaced.
             FlowernoiseError: another process replaces what this one has trained.
         """
         work = self._work
@@ -179,7 +178,7 @@ class Sweep:
             return None
         if self._own.intersection(self.unit.keys):
             raise FlowernoiseError(
-                f"another process replaces what was trained in {work.layout.root}; let it end, then run this again"
+                f"another process replaces what was trained in {work.layout.root}; run this again after it ends"
             )
         if not self._own and self._restored_recency is None:
             claimed = [(claim.recency, claim.setup) for claim in training.values() if claim.setup]
@@ -189,7 +188,7 @@ class Sweep:
         return Claim("train", makes=makes, setup=work.setup, recency=self.recency)
 
     def _first_free(self, training: Others) -> Unit | None:
-        """Units that are done are forgotten; those that are not ready or in work elsewhere are left for later."""
+        """Drops units that are done; leaves those that are not ready or in progress elsewhere for later."""
         holder_of = {digest: lock for lock, claim in training.items() for digest in claim.makes}
         self.holders, passed_by, free = {}, [], None
         while self._pending and free is None:
@@ -215,12 +214,12 @@ class Sweep:
                 if key is not None and labels != self._work.drawn[key.draw].draw.labels and not self._is_there(key):
                     raise BadRequestError(
                         f"{claim} is training {key.method} on other labels of {key.draw} in {self._work.layout.root}; "
-                        "wait for its end, or give another directory with --artifacts"
+                        "wait until it ends, or give another directory with --artifacts"
                     )
 
     @functools.cached_property
     def _by_digest(self) -> dict[str, RunKey]:
-        """The runs that are asked for, as claims name them."""
+        """The requested runs, by their digests in claims."""
         return {_digest(key): key for key in self._asked}
 
 

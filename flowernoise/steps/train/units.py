@@ -1,7 +1,7 @@
 """Units of work: what one process claims, trains and writes at a time.
 
-How a sweep is cut depends on what is asked for alone, not on what of it is there already. So an interrupted sweep that
-is continued, and one that is shared among processes, is made of the same units.
+How a sweep is cut depends only on the request, not on how much of it is done. So a sweep that is interrupted and
+continued, or shared among processes, consists of the same units.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """Runs that are trained together, or first stages of runs on the draws of ``keys``."""
+    """Runs to train together, or first stages of runs on the draws of ``keys``."""
 
     keys: tuple[RunKey, ...]
     stage: FirstStage | None = None
@@ -36,7 +36,7 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Given:
-    """What runs are trained on: labels by draw, transition matrices, and why some cannot be trained."""
+    """Inputs of a training: labels by draw, transition matrices, and why some runs cannot be trained."""
 
     labels: Mapping[DrawKey, DrawnLabels]
     matrices: Mapping[RunKey, Matrix]
@@ -45,7 +45,7 @@ class Given:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedRuns:
-    """What came of a unit's runs: records, and arrays as in :class:`flowernoise.store.records.RunBlock`."""
+    """The trained runs of a unit: records, and arrays as in :class:`flowernoise.store.records.RunBlock`."""
 
     runs: tuple[Run, ...]
     arrays: dict[str, Array]
@@ -53,25 +53,25 @@ class TrainedRuns:
 
 
 class UnitTrainer(Protocol):
-    """Trains units of a mode; writes nothing."""
+    """Trains the units of a mode; writes nothing."""
 
     def train(self, keys: Sequence[RunKey], given: Given) -> TrainedRuns:
-        """Trains the runs of a unit."""
+        """Trains a unit's runs."""
 
     def predictions(self, loss: Spec, draws: Sequence[DrawKey], labels: Mapping[DrawKey, DrawnLabels]) -> Array:
-        """Probabilities [draw, photo, class] of the training photos, by models that are trained with a loss."""
+        """Probabilities [draw, photo, class] for the training photos, from models trained with a loss."""
 
     def showing(self, runs: int) -> AbstractContextManager[Advance]:
-        """Shows progress while units are trained; called with the number of runs just done."""
+        """Shows progress while units are trained; what it yields is called with the number of runs just done."""
 
 
 def stage_key(stage: FirstStage, draw: DrawKey, plan: Plan) -> RunKey:
-    """Names a stage on a draw among the keys of runs."""
+    """The key that stands for a stage on a draw among the keys of runs."""
     return RunKey(draw.noise, draw.rate, draw.seed, f"first stage {stage.name}", plan.setup)
 
 
 def cut(plan: Plan, asked: Sequence[RunKey]) -> list[Unit]:
-    """The units of the runs that are asked for, first stages in front."""
+    """The units of the requested runs, first stages first."""
     stages: dict[FirstStage, set[DrawKey]] = {}
     for key in asked:
         for stage in plan.methods[key.method].stages:
@@ -87,9 +87,9 @@ def cut(plan: Plan, asked: Sequence[RunKey]) -> list[Unit]:
 
 
 def by_company(keys: Sequence[RunKey], methods: Mapping[str, Method], size: int) -> Iterator[Sequence[RunKey]]:
-    """Runs to train together as heads: of one seed, neighbours by loss, at most ``size``.
+    """Groups of runs to train together as heads: one seed, ordered by loss, at most ``size`` runs.
 
-    Losses that need peers have units of their own, as all heads of such a unit are asked about the peers.
+    Losses that need peers get units of their own, because all heads in such a unit also process the peers.
     """
     names = list(methods)
 
@@ -102,13 +102,13 @@ def by_company(keys: Sequence[RunKey], methods: Mapping[str, Method], size: int)
 
 
 def _by_loss(keys: Sequence[RunKey], methods: Mapping[str, Method], size: int) -> Iterator[Sequence[RunKey]]:
-    """Runs to fine-tune: loss by loss, as a network is built and compiled for each, in the order of seeds."""
+    """Runs to fine-tune, loss by loss because each needs its own compiled network, ordered by seed."""
     names = list(methods)
     yield from _chunks(sorted(keys, key=lambda key: (names.index(key.method), key.seed, key)), size)
 
 
 def _runs_a_unit(plan: Plan) -> int:
-    """Of heads what trains fastest, if the memory budget allows it."""
+    """How many heads to train together: the fastest number that the memory budget allows."""
     if plan.settings.mode == "finetune":
         return 1
     (train, val, test), dimension = plan.dataset.sizes, plan.backbone.num_features

@@ -1,4 +1,4 @@
-"""``verify``: check every file of an artifacts directory, from the table back to the photos, and mend what can be."""
+"""``verify``: checks every file of an artifacts directory, from the table back to the photos, and repairs it."""
 
 from flowernoise.steps.verify.step import verify
 

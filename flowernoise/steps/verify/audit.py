@@ -1,4 +1,4 @@
-"""One pass over an artifacts directory: every record, every byte it names, and whether results fit what they are of."""
+"""One pass over an artifacts directory: checks every record, every named file, and whether results fit their inputs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from flowernoise.store.records import (
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a pass has found, and what of it can be used."""
+    """What a pass has found, and what can still be used."""
 
     checked: tuple[Checked, ...]
     problems: tuple[Problem, ...]
@@ -60,14 +60,14 @@ class Found:
 
 
 def audit(layout: Layout, progress: Progress) -> Found:
-    """Checks everything in a directory; what is wrong is listed, not raised."""
+    """Checks everything in a directory; problems are listed, not raised."""
     inventory = Inventory(layout)
     with progress.task(f"verifying · {layout.root}", inventory.count(), "records") as advance:
         return _Audit(inventory, advance).found()
 
 
 class _Audit:
-    """The pass: stage by stage, each against those before it."""
+    """The pass: checks stage by stage, each against those before it."""
 
     def __init__(self, inventory: Inventory, advance: Advance) -> None:
         self._inventory, self._layout, self._advance = inventory, inventory.layout, advance
@@ -77,7 +77,7 @@ class _Audit:
         self._files: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._dataset: Dataset | None = None
-        self._truth: dict[str, np.ndarray[Any, Any]] | None = None  # None: photos that cannot be used
+        self._truth: dict[str, np.ndarray[Any, Any]] | None = None  # None: the photos cannot be used
         self._drawn: dict[DrawKey, StoredDraw] = {}
         self._blocks: dict[str, RunBlock] = {}
         self._predictions: dict[str, np.ndarray[Any, Any]] = {}
@@ -120,10 +120,10 @@ class _Audit:
             evaluation=self._evaluation,
         )
 
-    # How things are read, and faults noted
+    # Reading records and noting faults
 
     def _each(self, kind: Kind[Body]) -> Iterator[RecordEntry[Body]]:
-        """The records of a kind that can be read; what is wrong with others is listed."""
+        """The readable records of a kind; problems with the others are listed."""
         for each in self._inventory.records(kind):
             self._advance(1)
             self._records[stages.counted_as(kind.stage)] += 1
@@ -140,14 +140,14 @@ class _Audit:
 
     @contextlib.contextmanager
     def _noting(self, path: Path, entry: RecordEntry[Any]) -> Iterator[None]:
-        """Lists what the block raises about a file."""
+        """Lists errors that the block raises about a file."""
         try:
             yield
         except FlowernoiseError as error:
             self._faults.append(Fault(path, entry.kind.stage, str(error), entry.path))
 
     def _is_whole(self, entry: RecordEntry[Any]) -> bool:
-        """Whether the files that a record names are intact; what is wrong with them is listed."""
+        """Whether the files that a record names are intact; problems with them are listed."""
         faults = [self._inventory.digest_fault(entry, ref) for ref in entry.refs]
         for ref, fault in zip(entry.refs, faults, strict=True):
             if fault is None:
@@ -157,9 +157,9 @@ class _Audit:
         return not any(faults)
 
     def _is_of_present(self, what: str, body: DrawBatch | RunBlock | Evaluation) -> bool:
-        """Whether a record is of the photos that are there, and these can be used."""
+        """Whether a record belongs to the current photos, and these are usable."""
         if self._dataset is not None and body.dataset != self._dataset.id:
-            self._notes.append(f"{what} of other photos than those prepared last were held against their digests only")
+            self._notes.append(f"{what} of other photos than those prepared last: only digests were checked")
         return self._truth is not None and not self._inventory.is_stale(body)
 
     # Stages
@@ -173,7 +173,7 @@ class _Audit:
             index = datasets.index(layout, dataset)
             if datasets.identity(dataset.request.image_size, dataset.classes, index) != dataset.id:
                 raise DamagedFileError(f"{layout.dataset} does not have the id of the photos in {dataset.index.name}")
-            for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # each is held against its id
+            for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # checks each photo against its id
                 pass
             self._truth = {split: photos.labels_of(index, split) for split in ("train", "val", "test")}
 
@@ -218,11 +218,11 @@ class _Audit:
                 self._predictions[name] = arrays["test_probabilities"].argmax(axis=3)
 
     def _runs_without_draw(self) -> Iterator[str]:
-        """A note on runs whose draw is not there."""
+        """A note on runs whose draw is missing."""
         lost = {run.draw for block in self._blocks.values() for run in block.runs} - self._drawn.keys()
         if lost:
             yield (
-                f"there are runs of draws that are not there ({len(lost)}), such as {min(lost)}; "
+                f"there are runs of missing draws ({len(lost)}), such as {min(lost)}; "
                 "`flowernoise corrupt` draws them again"
             )
 
@@ -234,7 +234,7 @@ class _Audit:
         with self._noting(self._inventory.blob(entry, entry.body.arrays), entry):
             arrays = runs.find_predictions(self._layout, self._dataset, name, block)
             if arrays is None:
-                raise DamagedFileError(f"{entry.path} is of other weights than those of {name}.json")
+                raise DamagedFileError(f"{entry.path} belongs to other weights than those of {name}.json")
             self._predictions[name] = arrays["test_probabilities"].argmax(axis=3)
 
     def _check_evaluation(self, entry: RecordEntry[Evaluation]) -> None:

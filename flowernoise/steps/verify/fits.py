@@ -1,4 +1,4 @@
-"""Whether what a file holds fits what it is said to be of, although its digest is right."""
+"""Checks that a file's content fits its inputs, even if its digest is right."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from flowernoise.store.inventory import RecordEntry
 from flowernoise.store.records import CONTROL, Comparison, Draw, DrawKey, Evaluation, Identity, RunBlock
 
 _EQUAL = 1e-9
-Predictions = Mapping[str, np.ndarray[Any, Any]]  # block → class [run, selection, photo] predicted of the test photos
+Predictions = Mapping[str, np.ndarray[Any, Any]]  # block → predicted classes [run, selection, photo]
 
 
 def check_name(path: Path, expected: str) -> None:
-    """A record has the name of what it holds.
+    """Checks that a record's name matches its content.
 
     Raises:
-        DamagedFileError: it has another.
+        DamagedFileError: it does not.
     """
     if path.name != expected:
-        raise DamagedFileError(f"{path} does not have the name of what it holds, {expected}")
+        raise DamagedFileError(f"{path} does not have the name that its content requires, {expected}")
 
 
 def check_draw(draw: Draw, arrays: Arrays, truth: Arrays, blob: Path) -> None:
-    """A draw's labels have the digest, the flips and the rates that are recorded.
+    """Checks that a draw's labels have the recorded digest, flips and rates.
 
     Raises:
-        DamagedFileError: they have others.
+        DamagedFileError: they do not.
     """
     train, val = arrays["train_labels"], arrays["val_labels"]
     flipped = [arrays["train_flipped"], arrays["val_flipped"]]
@@ -52,19 +52,19 @@ def check_draw(draw: Draw, arrays: Arrays, truth: Arrays, blob: Path) -> None:
 
 
 def check_block(entry: RecordEntry[RunBlock], image_size: int, drawn: Mapping[DrawKey, StoredDraw]) -> None:
-    """Runs have the name of what they hold, were trained on photos of that size and on the labels of their draws.
+    """Checks the name of a block of runs, and that they were trained on photos of this size and their draws' labels.
 
     Raises:
-        DamagedFileError: they were not.
+        DamagedFileError: a check failed.
     """
     path, block = entry.path, entry.body
     check_name(path, f"{runs.name_of(block)}.json")
     if block.setup.image_size != image_size:
-        raise DamagedFileError(f"{path} says that it is of the prepared photos, but they have another size")
+        raise DamagedFileError(f"{path} claims to belong to the prepared photos, but they have another size")
     for run in block.runs:
         stored = drawn.get(run.draw)
         if stored is not None and stored.draw.labels != run.labels:
-            raise DamagedFileError(f"{path}: {run.method} on {run.draw} was trained on labels that were not drawn")
+            raise DamagedFileError(f"{path}: {run.method} on {run.draw} was trained on other labels than were drawn")
 
 
 def check_evaluation(
@@ -75,21 +75,21 @@ def check_evaluation(
     drawn: Mapping[DrawKey, StoredDraw],
     predictions: Predictions,
 ) -> None:
-    """An evaluation holds what the runs predict.
+    """Checks that an evaluation holds what the runs predict.
 
     Raises:
         DamagedFileError: it holds something else.
     """
     evaluation, live = entry.body, runs.live(blocks)
     if evaluation.keys != list(live):
-        raise DamagedFileError(f"{entry.path} does not list the runs that are there")
+        raise DamagedFileError(f"{entry.path} does not list the current runs")
     for row, (run, stored) in enumerate(zip(evaluation.runs, live.values(), strict=True)):
         draw = drawn.get(run.draw)
         if draw is not None and draw.draw.realised_rate != run.realised_rate:
-            raise DamagedFileError(f"{blob} has another rate of wrong labels than {run.draw}")
+            raise DamagedFileError(f"{blob} has a different rate of wrong labels than {run.draw}")
         said = (run.failure, run.recency, evaluation.provenances[run.provenance])
         if said != (stored.run.failure, stored.block.recency, stored.block.provenance):
-            raise DamagedFileError(f"{entry.path} says otherwise of {run.method} on {run.draw}")
+            raise DamagedFileError(f"{entry.path} contradicts the record of {run.method} on {run.draw}")
         if run.failure is None and stored.name in predictions:
             columns = [evaluation.selections.index(selection) for selection in stored.block.selections]
             if not np.array_equal(predicted[row, columns], predictions[stored.name][stored.row]):
@@ -97,7 +97,7 @@ def check_evaluation(
 
 
 def check_accuracies(path: Path, comparison: Comparison, evaluation: Evaluation, arrays: Arrays) -> None:
-    """A table of accuracies shows those of the evaluation.
+    """Checks that a table shows the evaluation's accuracies.
 
     Raises:
         DamagedFileError: it shows others.
@@ -114,4 +114,4 @@ def check_accuracies(path: Path, comparison: Comparison, evaluation: Evaluation,
     for shown in comparison.rows:
         values = by_cell.get(shown.identity, [])
         if len(values) != len(shown.values) or not np.allclose(values, shown.values, rtol=0, atol=_EQUAL):
-            raise DamagedFileError(f"{path} shows other accuracies of {shown.loss} than the evaluation holds")
+            raise DamagedFileError(f"{path} shows other accuracies for {shown.loss} than the evaluation")

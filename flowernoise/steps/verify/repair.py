@@ -1,7 +1,7 @@
-"""Makes again what an audit found wrong, as far as records say how; the rest is quarantined, and commands are named.
+"""Repairs what an audit found wrong, as far as records say how; quarantines the rest and names the commands to run.
 
-Records of others may name any path. So nothing is made again that would read a file which only a record names: a folder
-of photos, a TFDS directory, a file of weights, labels or a matrix. The user names these, by the command that made them.
+Records from someone else may name any path. So a repair never reads a file that only a record names: a folder of
+photos, a TFDS directory, a file of weights, labels or a matrix. The user names these, in the original command.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from flowernoise.store.stages import STAGES
 
 
 def repair(layout: Layout, found: Found, progress: Progress) -> None:
-    """Makes again what can be made again, stage by stage."""
+    """Repairs what can be repaired, stage by stage."""
     wrong = [problem for problem in found.problems if problem.ours]
 
     def mend(stages: tuple[str, ...], make: Callable[[], object]) -> None:
@@ -51,7 +51,7 @@ def repair(layout: Layout, found: Found, progress: Progress) -> None:
 
 
 def _quarantine(wrong: Iterable[Problem]) -> None:
-    """Puts out of the way what is made again once it is needed."""
+    """Sets aside what will be made again when it is needed."""
     for problem in wrong:
         if STAGES[problem.stage].on_demand:
             files.quarantine(Path(problem.path))
@@ -60,11 +60,11 @@ def _quarantine(wrong: Iterable[Problem]) -> None:
 
 def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None:
     if dataset is None:
-        raise BadRequestError(f"{layout.dataset} says what was prepared, and it is lost; run `flowernoise prepare`")
+        raise BadRequestError(f"{layout.dataset}, which says what was prepared, is lost; run `flowernoise prepare`")
     request = dataset.request
     again = commands.command(layout.root, commands.prepare_again(request))
     if parse_source(request.source).name == "folder" or request.data_dir is not None:
-        raise BadRequestError(f"photos are taken only from where you say; run `{again}`")
+        raise BadRequestError(f"photos are read only from places that you name; run `{again}`")
     train, val, test = request.sizes or (None, None, None)
     settings = PrepareSettings(
         source=request.source,
@@ -79,12 +79,12 @@ def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None
 
 
 def _draws(layout: Layout, found: Found, progress: Progress) -> None:
-    """Draws batches that are wrong again, and draws that runs were trained on and that no record names any more."""
+    """Draws damaged batches again, and lost draws on which runs were trained."""
     lost = {run.draw for block in found.blocks.values() for run in block.runs} - found.drawn.keys()
     draw_again(layout.root, sorted(filter(_may_redraw, lost)), progress, _may_redraw)
     of_files = sorted(key for key in lost if not _may_redraw(key))
     if of_files:
-        raise BadRequestError(f"{of_files[0]} depends on a file; run `flowernoise corrupt` as when it was drawn")
+        raise BadRequestError(f"{of_files[0]} depends on a file; run the `flowernoise corrupt` command that drew it")
 
 
 def _may_redraw(key: DrawKey) -> bool:
@@ -92,7 +92,7 @@ def _may_redraw(key: DrawKey) -> bool:
 
 
 def _runs(layout: Layout, found: Found, wrong: Iterable[Problem], progress: Progress) -> None:
-    """Trains runs again whose blocks are wrong, and runs that were evaluated and that no record names any more."""
+    """Trains the runs of damaged blocks again, and lost runs that were evaluated."""
     lost: dict[tuple[int, Setup], list[RunKey]] = {}
     for path in sorted({Path(problem.record) for problem in wrong if problem.stage == "train"}):
         block = _readable(path)
@@ -114,7 +114,7 @@ def _readable(path: Path) -> RunBlock | None:
 
 
 def _evaluated_only(found: Found, known: set[RunKey]) -> list[tuple[int, RunKey]]:
-    """Runs that were evaluated and are not there, with their recency."""
+    """Runs that were evaluated but are missing, with their recency."""
     if found.evaluation is None or found.dataset is None or found.evaluation.dataset != found.dataset.id:
         return []
     there = {key for block in found.blocks.values() for key in block.keys} | known
@@ -126,7 +126,7 @@ def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, p
     names = list(dict.fromkeys(key.method for key in keys))
     if not all(map(_names_no_file, [backbones.parse(own.backbone), *map(losses.parse, names)])):
         again = commands.command(layout.root, commands.train_again(names, own))
-        raise BadRequestError(f"files are read only from where you say; run `{again}`")
+        raise BadRequestError(f"files are read only from places that you name; run `{again}`")
     settings = TrainSettings(
         losses=tuple(names),
         backbone=own.backbone,
@@ -141,11 +141,11 @@ def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, p
     if trained.setup != own:
         raise BadRequestError(
             f"{len(keys)} runs cannot be made again here: they were trained with {own.extractor} in {own.precision}, "
-            f"this machine would use {trained.setup.extractor} in {trained.setup.precision}"
+            f"but this machine would use {trained.setup.extractor} in {trained.setup.precision}"
         )
 
 
 def _names_no_file(spec: Spec) -> bool:
-    """Whether none of a spec's parameters is the path of a file."""
+    """Whether a spec has no parameter that is a file path."""
     inner = spec.values.get("backbone")
     return not spec.files and (inner is None or _names_no_file(backbones.parse(inner)))

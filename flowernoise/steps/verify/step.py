@@ -1,4 +1,4 @@
-"""The step itself: an audit and, where asked for, repairs and another audit."""
+"""The step itself: an audit and, on request, repairs and another audit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flowernoise.store import artifacts, inventory
 
 
 def verify(artifacts_directory: Path, progress: Progress, *, mend: bool = False) -> VerifyResult:
-    """Checks every digest and schema in a directory, and follows each result from the table to the photos.
+    """Checks every digest and schema in a directory, and traces each result from the table to the photos.
 
     Args:
-        mend: make again what can be made again; what is damaged is quarantined, never lost.
+        mend: repair what can be repaired; damaged files are quarantined, never deleted.
 
     Raises:
         BadRequestError: there is no artifacts directory.

@@ -1,11 +1,11 @@
 """Files that are written whole or not at all, and checked before they are opened.
 
-Two forms. A *record* is a small JSON file in an envelope with its kind, schema version and the SHA-256 of its body. A
-*blob* (arrays in HDF5, photos in TAR, an index in CSV) carries the start of its SHA-256 in its name, is never
-overwritten, and counts only once a record points to it: so a crash leaves the old state or the new one.
+There are two forms. A *record* is a small JSON file in an envelope with its kind, schema version and the SHA-256 of its
+body. A *blob* (arrays in HDF5, photos in TAR, an index in CSV) carries the start of its SHA-256 in its name, is never
+overwritten, and counts only once a record points to it. So a crash leaves either the old state or the new one.
 
-Whoever made a directory may mean harm, so only regular files are opened, never by way of a link, and nothing is taken
-into memory before its size and its digest are known to be right. All writing in an artifacts directory is done here.
+The directory may come from an attacker. So only regular files are opened, never through a link, and a file is read into
+memory only after its size and digest have been checked. All writing in an artifacts directory is done here.
 """
 
 from flowernoise.store.files.arrays import Declared as Declared

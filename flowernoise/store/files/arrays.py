@@ -15,14 +15,14 @@ from flowernoise.store.files.blobs import FileRef, read_blob, write_blob
 
 
 class Declared(NamedTuple):
-    """What a record says of an array: the kinds of its type, as NumPy's letters, and its shape; None is any length."""
+    """What a record says about an array: its types, as NumPy's kind letters, and its shape; None is any length."""
 
     kinds: str
     shape: tuple[int | None, ...]
 
 
 def write_arrays(directory: Path, stem: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> FileRef:
-    """Writes arrays as one HDF5 blob, built in memory so that a full disk is an error and not a crash."""
+    """Writes arrays as one HDF5 blob, built in memory so that a full disk causes an error and not a crash."""
     import h5py
 
     buffer = io.BytesIO()
@@ -36,13 +36,13 @@ def read_arrays(directory: Path, ref: FileRef, declared: Mapping[str, Declared])
     """Reads the arrays of an HDF5 blob, after checking the whole file's SHA-256.
 
     Raises:
-        DamagedFileError: the file is not the recorded one, or does not hold exactly the declared plain arrays.
+        DamagedFileError: it is not the recorded file, or does not hold exactly the declared plain arrays.
     """
     return arrays_of(read_blob(directory, ref), declared, str(directory / ref.name))
 
 
 def arrays_of(data: bytes, declared: Mapping[str, Declared], where: str) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an HDF5 file held in memory; links, foreign storage, other names, types and shapes are refused.
+    """The arrays of an HDF5 file in memory; links, external storage, and other names, types or shapes are refused.
 
     Raises:
         DamagedFileError: as above; ``where`` names the file in the message.

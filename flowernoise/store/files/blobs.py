@@ -1,4 +1,4 @@
-"""Blobs: named by what they hold, never overwritten, and of no account until a record points to them."""
+"""Blobs: named after their contents, never overwritten, and ignored until a record points to them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_blob(directory: Path, stem: str, suffix: str, write: Callable[[IO[byte
     """Writes a blob by streaming and returns what a record needs to point to it.
 
     Raises:
-        FlowernoiseError: the system refuses, for example because the disk is full; nothing is left behind.
+        FlowernoiseError: it cannot be written, for example because the disk is full; nothing is left behind.
     """
     with atomic.temporary(directory, stem + suffix) as (temporary, stream):
         write(stream)
@@ -54,19 +54,19 @@ def write_blob(directory: Path, stem: str, suffix: str, write: Callable[[IO[byte
 
 
 def _note_blob(path: Path) -> None:
-    """A blob was made, which its record must name or nobody will; what fails from now on takes it along."""
+    """Remembers a new blob, to remove it again if its record cannot be written."""
     if (made := _made.get()) is not None:
         made.append(path)
 
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Blobs and the record that names them: if the record cannot be written, new blobs are removed again."""
+    """Writes blobs together with the record that names them: if that fails, new blobs are removed again."""
     made: list[Path] = []
     token = _made.set(made)
     try:
         yield
-    except Exception:  # and not when a signal ends us, as the record may be there already
+    except Exception:  # not if a signal ends us: the record may already exist
         for path in made:
             remove(path)
         raise
@@ -75,7 +75,7 @@ def together() -> Iterator[None]:
 
 
 def forget_made() -> None:
-    """What was made for a record is named by it now."""
+    """The record now names its blobs, so they must stay."""
     if (made := _made.get()) is not None:
         made.clear()
 
@@ -84,7 +84,7 @@ def read_blob(directory: Path, ref: FileRef) -> bytes:
     """The bytes of a blob, checked against the record that points to it.
 
     Raises:
-        DamagedFileError: missing, no regular file, of another size, or with another SHA-256.
+        DamagedFileError: it is missing, not a regular file, or has another size or SHA-256.
     """
     path = checked_path(directory, ref)
     with opened(path) as stream:
@@ -99,10 +99,10 @@ def read_blob(directory: Path, ref: FileRef) -> bytes:
 
 
 def check_blob(directory: Path, ref: FileRef) -> Path:
-    """Path of a blob whose content was checked by streaming, for files too large for memory.
+    """Path of a blob, after checking its content by streaming; for files too large for memory.
 
     Raises:
-        DamagedFileError: missing, no regular file, of another size, or with another SHA-256.
+        DamagedFileError: it is missing, not a regular file, or has another size or SHA-256.
     """
     path = checked_path(directory, ref)
     with opened(path) as stream:
@@ -114,10 +114,10 @@ def check_blob(directory: Path, ref: FileRef) -> Path:
 
 @contextlib.contextmanager
 def open_blob(directory: Path, ref: FileRef) -> Iterator[IO[bytes]]:
-    """A blob to read from; only its size is checked.
+    """Opens a blob for reading; only its size is checked.
 
     Raises:
-        DamagedFileError: missing, no regular file, or of another size.
+        DamagedFileError: it is missing, not a regular file, or of another size.
     """
     path = checked_path(directory, ref)
     with opened(path) as stream:
@@ -126,7 +126,7 @@ def open_blob(directory: Path, ref: FileRef) -> Iterator[IO[bytes]]:
 
 
 def find_blob(directory: Path, stem: str, suffix: str) -> FileRef | None:
-    """An intact blob that no record points to yet: one whose name fits its content."""
+    """An intact blob that a record does not point to yet: one whose name fits its content."""
     for path in sorted(directory.glob(f"{stem}-*{suffix}")):
         with contextlib.suppress(FlowernoiseError), opened(path) as stream:
             ref = FileRef(path.name, digest_stream(stream), os.fstat(stream.fileno()).st_size)

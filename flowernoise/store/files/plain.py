@@ -1,4 +1,4 @@
-"""Files that no record names; opening, digests and setting aside, for all files."""
+"""Files without a record; also opening, digests and quarantine for all files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.safe import atomic, signals
 
 MAX_PLAIN = 128 * 2**20  # bytes
-QUARANTINED = ".damaged"  # suffix of what is kept to be looked at and read no more
+QUARANTINED = ".damaged"  # suffix of files that a person may look at but the program no longer reads
 
 
 def digest(data: bytes) -> str:
@@ -26,26 +26,26 @@ def digest(data: bytes) -> str:
 
 
 def digest_of(plain: Any) -> str:
-    """SHA-256 of plain data, dictionaries in the order of their keys: equal data, equal digest."""
+    """SHA-256 of plain data, with dictionaries sorted by key: equal data have equal digests."""
     return digest(msgspec.json.encode(plain, order="deterministic"))
 
 
 def digest_stream(stream: IO[bytes]) -> str:
-    """SHA-256 of what is left to read of a regular file."""
-    return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # a regular file, opened to read
+    """SHA-256 of the rest of an open regular file."""
+    return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # a regular open file
 
 
 def remove(path: Path) -> None:
-    """Removes a file if it is there and the system lets us."""
+    """Removes a file if it exists and the system allows it."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def write_plain(path: Path, data: bytes) -> bool:
-    """Writes a file that no record names, such as a picture, unless it holds just that; tells whether it was written.
+    """Writes a file without a record, such as a picture, unless it already holds these bytes; returns whether it wrote.
 
     Raises:
-        FlowernoiseError: it cannot be written; what was there is unchanged.
+        FlowernoiseError: it cannot be written; an existing file is unchanged.
     """
     with contextlib.suppress(FlowernoiseError), opened(path) as stream:
         if os.fstat(stream.fileno()).st_size == len(data) and stream.read() == data:
@@ -57,10 +57,10 @@ def write_plain(path: Path, data: bytes) -> bool:
 
 
 def read_plain(path: Path, most: int = MAX_PLAIN) -> bytes:
-    """A file that no record names.
+    """The bytes of a file without a record.
 
     Raises:
-        DamagedFileError: missing, no regular file, or larger than ``most`` bytes.
+        DamagedFileError: it is missing, not a regular file, or larger than ``most`` bytes.
         FlowernoiseError: it cannot be read.
     """
     with opened(path) as stream:
@@ -70,10 +70,10 @@ def read_plain(path: Path, most: int = MAX_PLAIN) -> bytes:
 
 
 def quarantine(path: Path) -> None:
-    """Renames a damaged file so that nothing reads it any more and a person can still look at it.
+    """Renames a damaged file, so that the program no longer reads it but a person still can.
 
     Raises:
-        StoppedError: a signal has come, which may be all that is wrong.
+        StoppedError: a signal arrived, which may be the only thing wrong.
     """
     signals.raise_if_signalled()
     with contextlib.suppress(OSError):
@@ -83,11 +83,11 @@ def quarantine(path: Path) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A regular file to read from; not one behind a link, nor a pipe or a device, which could make us wait for ever.
+    """Opens a regular file for reading; never a link, and never a pipe or a device, which could make us wait for ever.
 
     Raises:
-        DamagedFileError: it is missing, or no regular file.
-        FlowernoiseError: the system refuses.
+        DamagedFileError: it is missing or not a regular file.
+        FlowernoiseError: it cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -95,7 +95,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise DamagedFileError(f"{path} is missing") from error
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # ENXIO: a socket
-            raise DamagedFileError(f"{path} is a link or a socket, not a file of its own") from error
+            raise DamagedFileError(f"{path} is a link or a socket, not a regular file") from error
         raise FlowernoiseError(f"cannot read {path}: {atomic.reason(error)}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -14,12 +14,12 @@ from flowernoise.safe import atomic
 from flowernoise.store.files.blobs import forget_made
 from flowernoise.store.files.plain import digest, opened
 
-SCHEMA = 3  # raise it with every change to a record, or to a method's formula, defaults or selection rule
-MAX_RECORD = 128 * 2**20  # bytes, some 400,000 runs in an evaluation
+SCHEMA = 3  # raise it with every change to records, or to a method's formula, defaults or selection rule
+MAX_RECORD = 128 * 2**20  # bytes; about 400,000 runs in an evaluation
 _HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": "([0-9a-f]{64})",\n"body": ')
 _MAX_HEAD = 256  # bytes
 _TAIL = b"}\n"
-_CONTROL = re.compile(rb'(?<!\\)(?:\\\\)*\\[^"\\]')  # an escape that stands for a control character
+_CONTROL = re.compile(rb'(?<!\\)(?:\\\\)*\\[^"\\]')  # an escaped control character
 Record = TypeVar("Record")
 
 
@@ -34,17 +34,17 @@ def write_record(path: Path, kind: str, body: Any) -> None:
     """Writes ``body`` (a msgspec structure or plain data) as a record.
 
     Raises:
-        FlowernoiseError: the system refuses, or the record would be one that :func:`read_record` refuses.
+        FlowernoiseError: it cannot be written, or :func:`read_record` would refuse it.
     """
     encoded = _encoded(body)
     if _has_control_characters(encoded):
-        raise FlowernoiseError(f"cannot write {path}: a text in it holds control characters")
+        raise FlowernoiseError(f"cannot write {path}: a text in it contains control characters")
     data = (
         f'{{"schema": {SCHEMA}, "kind": "{kind}", "sha256": "{digest(encoded)}",\n"body": '.encode() + encoded + _TAIL
     )
     if len(data) > MAX_RECORD:
         raise FlowernoiseError(
-            f"cannot write {path}: {len(data):,} bytes are over {MAX_RECORD:,}; use several directories"
+            f"cannot write {path}: {len(data):,} bytes are over the limit of {MAX_RECORD:,}; use several directories"
         )
     with atomic.temporary(path.parent, path.name) as (temporary, stream):
         stream.write(data)
@@ -55,18 +55,20 @@ def read_record(path: Path, kind: str, body: type[Record]) -> Record:
     """Reads a record that :func:`write_record` wrote.
 
     Raises:
-        OtherVersionError: another schema.
-        DamagedFileError: another kind, a digest that does not fit, fields that are not as declared, or a body that is
-            not as this program writes it: keys twice, numbers that are none, control characters.
+        OtherVersionError: the record has another schema.
+        DamagedFileError: it has another kind, a wrong digest, unexpected fields, or a body that this program would not
+            write: duplicate keys, invalid numbers, control characters.
     """
     found = _decoded(path, kind, body)
     if _encoded(found[1]) != found[0].body or _has_control_characters(found[0].body):
-        raise DamagedFileError(f"{path} is not as flowernoise writes it: keys twice or out of order, or odd characters")
+        raise DamagedFileError(
+            f"{path} was not written by flowernoise: it has repeated keys, keys out of order, or odd characters"
+        )
     return found[1]
 
 
 def read_fields(path: Path, kind: str, body: type[Record]) -> Record:
-    """Reads those fields of a record that ``body`` has, and does not look at the rest.
+    """Reads only the fields of a record that ``body`` has.
 
     Raises:
         OtherVersionError, DamagedFileError: as :func:`read_record` does.
@@ -75,11 +77,11 @@ def read_fields(path: Path, kind: str, body: type[Record]) -> Record:
 
 
 def digest_of_record(path: Path, kind: str) -> str:
-    """SHA-256 of a record's body, checked, for those who need not know what it says.
+    """Checked SHA-256 of a record's body, for callers that do not need its content.
 
     Raises:
-        OtherVersionError: another schema.
-        DamagedFileError: another kind, or a digest that does not fit.
+        OtherVersionError: the record has another schema.
+        DamagedFileError: it has another kind or a wrong digest.
     """
     return _checked_envelope(path, kind).sha256
 
@@ -89,7 +91,7 @@ def _encoded(body: Any) -> bytes:
 
 
 def _has_control_characters(encoded: bytes) -> bool:
-    """Whether a text in JSON has characters that would do something to a terminal."""
+    """Whether a text in the JSON has characters that could control a terminal."""
     return bool(_CONTROL.search(encoded)) or not encoded.decode().replace("\n", "").isprintable()
 
 
@@ -98,7 +100,7 @@ def _decoded(path: Path, kind: str, body: type[Record]) -> tuple[_Envelope, Reco
     try:
         return envelope, msgspec.json.decode(envelope.body, type=body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise DamagedFileError(f"{path} is not as declared: {error}") from error
+        raise DamagedFileError(f"{path} does not have the expected form: {error}") from error
 
 
 def _checked_envelope(path: Path, kind: str) -> _Envelope:
@@ -106,17 +108,17 @@ def _checked_envelope(path: Path, kind: str) -> _Envelope:
         size = os.fstat(stream.fileno()).st_size
         head = _HEAD.match(stream.read(_MAX_HEAD))
         if head is None:
-            raise DamagedFileError(f"{path} is damaged: it does not begin as a record")
+            raise DamagedFileError(f"{path} is damaged: it does not begin like a record")
         schema, its_kind, sha256 = int(head[1]), head[2].decode(), head[3].decode()
         if schema != SCHEMA:
             raise OtherVersionError(
-                f"{path} has schema {schema}, this flowernoise reads {SCHEMA}; use the version that wrote it, or "
+                f"{path} has schema {schema}, but this flowernoise reads {SCHEMA}; use the version that wrote it, or "
                 "another artifacts directory"
             )
         if its_kind != kind:
             raise DamagedFileError(f"{path} is a record of kind {its_kind!r}, not {kind!r}")
         if size > MAX_RECORD:
-            raise DamagedFileError(f"{path} is damaged: {size:,} bytes are over {MAX_RECORD:,}")
+            raise DamagedFileError(f"{path} is damaged: its {size:,} bytes are over the limit of {MAX_RECORD:,}")
         stream.seek(head.end())
         body = stream.read(MAX_RECORD)
     if not body.endswith(_TAIL) or digest(body[: -len(_TAIL)]) != sha256:

@@ -1,6 +1,6 @@
-"""What an artifacts directory holds: every file, every record, and what is stale, wrong or litter.
+"""What an artifacts directory holds: every file, every record, and what is stale, damaged or litter.
 
-:class:`Inventory` looks and changes nothing; :func:`clean` removes the temporary files that dead processes have left.
+:class:`Inventory` only reads; :func:`clean` removes the temporary files of exited processes.
 """
 
 from flowernoise.store.inventory.kinds import Fault as Fault

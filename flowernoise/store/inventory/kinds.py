@@ -1,4 +1,4 @@
-"""The kinds of records in an artifacts directory, and what becomes of one that is read."""
+"""The kinds of records in an artifacts directory, and the result of reading one."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Kind(Generic[Body]):
     """Records of one kind.
 
     Args:
-        stage: what makes them, or where that is not what mends them, a name of their own.
-        kind: as the records themselves say it.
-        body: what they hold.
+        stage: the stage that makes them; if repairing them takes another stage, a name of their own.
+        kind: the kind that the records themselves state.
+        body: the type of their contents.
         place: the record, or the folder of the records.
         refs: the files that a record names.
     """
@@ -54,13 +54,13 @@ EVALUATION = Kind("evaluate", evaluations.KIND, Evaluation, lambda at: at.evalua
 COMPARISONS = Kind("compare", comparisons.KIND, KeptComparison, lambda at: at.comparisons, lambda _: ())
 PRESET = Kind("preset", "preset", PresetRecord, lambda at: at.preset, lambda _: ())
 
-NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, BLOCKS, PREDICTIONS, EVALUATION)  # these name files
+NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, BLOCKS, PREDICTIONS, EVALUATION)  # these kinds name files
 ALL: tuple[Kind[Any], ...] = (*NAMING, FIRST_STAGES, COMPARISONS, PRESET)
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordEntry(Generic[Body]):
-    """A record that can be read."""
+    """A readable record."""
 
     kind: Kind[Body]
     path: Path
@@ -74,13 +74,13 @@ class RecordEntry(Generic[Body]):
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Something that is not what was written.
+    """A damaged file or record.
 
     Args:
         path: the file that is wrong.
-        stage: that of the record's :class:`Kind`.
-        text: what is wrong, in a line.
-        record: the record that names the file, or is it.
+        stage: the stage of the record's :class:`Kind`.
+        text: what is wrong, in one line.
+        record: the record that names the file, or the file itself if it is a record.
         ours: whether this version can tell that it is wrong, and so may replace it.
     """
 

@@ -1,4 +1,4 @@
-"""Which stage a file belongs to, which files nothing reads, and the removal of those that are surely nobody's."""
+"""Which stage a file belongs to, which files are litter, and the removal of litter that is safe to remove."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flowernoise.store.inventory.kinds import NAMING
 from flowernoise.store.layout import Layout
 from flowernoise.store.stages import STAGES, counted_as
 
-LitterKind = Literal["temporary", "set aside", "unreferenced"]  # as `status --json` names them
+LitterKind = Literal["temporary", "set aside", "unreferenced"]  # the names in `status --json`
 
 _FOLDERS = {folder: stage.name for stage in STAGES.values() for folder in stage.folders}
 _ROOT_FILES = {file: stage.name for stage in STAGES.values() for file in stage.files}
@@ -26,7 +26,7 @@ _BLOB = re.compile(r"(?P<stem>.+)-[0-9a-f]{16}\.\w+")
 
 @dataclasses.dataclass(frozen=True)
 class Litter:
-    """A file that nothing reads."""
+    """A file that the program does not read."""
 
     path: str
     kind: LitterKind
@@ -34,7 +34,7 @@ class Litter:
 
 
 def stage_of(name: str) -> str:
-    """The stage that a file belongs to, by its name below the root.
+    """The stage that a file belongs to, by its name in the artifacts directory.
 
     >>> stage_of("runs/a.json"), stage_of("dataset.json"), stage_of(".evaluation.json.0123456789ab.tmp")
     ('train', 'prepare', 'evaluate')
@@ -46,12 +46,12 @@ def stage_of(name: str) -> str:
 
 
 def kind_of(name: str, kept: Collection[str], unread: Collection[str]) -> LitterKind | None:
-    """What kind of litter a file is, if it is any.
+    """What kind of litter a file is, or None.
 
     Args:
-        name: of the file, below the root.
+        name: the file's name in the artifacts directory.
         kept: names of the files that are read.
-        unread: names of records that cannot be read, so that it is not known which files they name.
+        unread: names of unreadable records, of which it is unknown what files they name.
     """
     stage, (folder, _, file) = stage_of(name), name.rpartition("/")
     if stage == "other":
@@ -69,23 +69,23 @@ def kind_of(name: str, kept: Collection[str], unread: Collection[str]) -> Litter
 
 
 def abandoned(layout: Layout) -> Iterator[Path]:
-    """Temporary files of processes that are gone."""
+    """Temporary files of exited processes."""
     for folder in (layout.root, *layout.folders):
         with contextlib.suppress(OSError):
             yield from (path for entry in listed(folder) if atomic.is_abandoned(path := folder / entry.name))
 
 
 def clean(layout: Layout) -> None:
-    """Removes temporary files of processes that are gone, where the directory can be written.
+    """Removes temporary files of exited processes, if the directory is writable.
 
-    Other processes may be at work: a file that no record names yet may be one that they are about to name.
+    Other files stay: if a record does not name one yet, another process may be about to write that record.
     """
     for path in abandoned(layout):
         files.remove(path)
 
 
 def listed(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder; nothing where it is not there.
+    """The contents of a folder; empty if it does not exist.
 
     Raises:
         OSError: it cannot be listed.

@@ -1,4 +1,4 @@
-"""A look at an artifacts directory: one walk, then its records, each read once when it is first asked for."""
+"""An inventory of an artifacts directory: one walk over its files; each record is read once, on first use."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _SHARD = re.compile(r"features/(?P<key>[0-9a-f]{16})\.\d{8}-[0-9a-f]{16}\.h5")
 
 
 class Inventory:
-    """What a directory holds, as it was at one moment. Of files that records name, only the size is looked at
-    unless :meth:`digest_fault` is called.
+    """What a directory holds at one moment. For files that records name, only the size is checked, except by
+    :meth:`digest_fault`.
 
     Attributes:
-        layout: of the directory.
-        sizes: bytes of each regular file by its name below the root, with slashes; locks are left out.
+        layout: the directory's layout.
+        sizes: bytes of each regular file, by its name in the directory, with slashes; locks are left out.
         unreadable: folders that cannot be listed.
     """
 
@@ -55,11 +55,11 @@ class Inventory:
         for name, size in sorted(self._walk(), key=lambda found: found[0]):
             if size is not None:
                 self.sizes[name] = size
-            if name.endswith(".json"):  # a link or a folder of that name is a record that cannot be read
+            if name.endswith(".json"):  # a link or a folder under a record's name is an unreadable record
                 self._records_in.setdefault(name.rpartition("/")[0], []).append(layout.root / name)
 
     def _walk(self) -> Iterator[tuple[str, int | None]]:
-        """Names of all that is there, with the sizes of regular files; what vanishes meanwhile is passed over."""
+        """Yields every name, with the size if it is a regular file; files that vanish during the walk are skipped."""
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -73,14 +73,14 @@ class Inventory:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 with contextlib.suppress(OSError):
-                    # Links are not followed: they might lead anywhere, or in a circle.
+                    # Links are not followed, as they might lead anywhere or form cycles.
                     if entry.is_dir(follow_symlinks=False) and self.layout.root / name != self.layout.locks:
                         waiting.append(name)
                     status = entry.stat(follow_symlinks=False)
                     yield name, status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def by_stage(self) -> dict[str, tuple[int, int]]:
-        """Number of files and bytes of every stage that has any."""
+        """Number of files and bytes of every stage that has files."""
         counts: dict[str, tuple[int, int]] = {}
         for name, size in self.sizes.items():
             count, total = counts.get(stage_of(name), (0, 0))
@@ -88,13 +88,13 @@ class Inventory:
         return counts
 
     def size(self, path: Path) -> int:
-        """Bytes of a file; 0 where it is not there."""
+        """Size of a file in bytes; 0 if it does not exist."""
         return self.sizes.get(path.relative_to(self.layout.root).as_posix(), 0)
 
     # Records
 
     def paths(self, kind: Kind[Any]) -> list[Path]:
-        """Paths of the records of a kind, in order."""
+        """Sorted paths of the records of a kind."""
         place = kind.place(self.layout)
         if place.parent == self.layout.root and place.suffix == ".json":
             return [path for path in self._records_in.get("", ()) if path == place]
@@ -106,22 +106,22 @@ class Inventory:
         return sum(len(self.paths(kind)) for kind in ALL)
 
     def records(self, kind: Kind[Body]) -> Iterator[RecordEntry[Body] | Fault]:
-        """The records of a kind in the order of their paths: what each says, or what is wrong with it."""
+        """The records of a kind, ordered by path: the contents of each, or what is wrong with it."""
         for path in self.paths(kind):
             if path not in self._read:
                 self._read[path] = _read(kind, path)
             yield self._read[path]
 
     def entries(self, kind: Kind[Body]) -> list[RecordEntry[Body]]:
-        """The records of a kind that can be read."""
+        """The readable records of a kind."""
         return [each for each in self.records(kind) if isinstance(each, RecordEntry)]
 
     def only(self, kind: Kind[Body]) -> Body | None:
-        """The one record of a kind; None where it is not there or cannot be read."""
+        """The one record of a kind; None if it is missing or unreadable."""
         return next((entry.body for entry in self.entries(kind)), None)
 
     def is_stale(self, body: OfPhotos) -> bool:
-        """Whether a record is of other photos than those prepared last, or it is not known which these are."""
+        """Whether a record belongs to other photos than those prepared last, or the latter are unknown."""
         dataset = self.only(DATASET)
         if dataset is None:
             return True
@@ -131,23 +131,23 @@ class Inventory:
 
     @functools.cached_property
     def _photos(self) -> str | None:
-        """What features call the photos prepared last; None where these are not known."""
+        """The digest by which features refer to the photos prepared last; None if these are unknown."""
         dataset = self.only(DATASET)
         if dataset is not None:
             with contextlib.suppress(FlowernoiseError):
                 return feature_cache.digest_of_photos([photo.id for photo in datasets.index(self.layout, dataset)])
         return None
 
-    # What records name
+    # Files that records name
 
     def blob(self, entry: RecordEntry[Any], ref: FileRef) -> Path:
-        """Path of a file that a record names; that of the record where the name leads elsewhere."""
+        """Path of a file that a record names; the record's own path if the name leads elsewhere."""
         with contextlib.suppress(DamagedFileError):
             return files.checked_path(self._folder(entry), ref)
         return entry.path
 
     def size_faults(self, entry: RecordEntry[Any]) -> list[Fault]:
-        """The files that a record names and that are missing or of another size; none is opened."""
+        """The files named by a record that are missing or have another size; files are not opened."""
         faults = []
         for ref in entry.refs:
             name = self._name(entry, ref)
@@ -159,7 +159,7 @@ class Inventory:
         return faults
 
     def digest_fault(self, entry: RecordEntry[Any], ref: FileRef) -> Fault | None:
-        """What is wrong with a file that a record names, every byte checked."""
+        """Checks every byte of a file that a record names; returns what is wrong."""
         try:
             files.check_blob(self._folder(entry), ref)
         except FlowernoiseError as error:
@@ -167,7 +167,7 @@ class Inventory:
         return None
 
     def faults(self) -> list[Fault]:
-        """Records that cannot be read, and files of another size than recorded, but for those of stale records."""
+        """Unreadable records, and files of other sizes than recorded, except those of stale records."""
         found: list[Fault] = []
         for kind in (*NAMING, PRESET):
             found += [each for each in self.records(kind) if isinstance(each, Fault)]
@@ -180,19 +180,19 @@ class Inventory:
         return self.layout.photos if entry.kind is DATASET else entry.path.parent
 
     def _name(self, entry: RecordEntry[Any], ref: FileRef) -> str:
-        """Name below the root of a file that a record names."""
+        """Name in the artifacts directory of a file that a record names."""
         folder = self._folder(entry).relative_to(self.layout.root).as_posix()
         return ref.name if folder == "." else f"{folder}/{ref.name}"
 
     # Litter
 
     def unfinished_shards(self) -> set[str]:
-        """Names of the shards of features that no record completes yet, and that an extraction goes on from."""
+        """Names of the shards of unfinished features, from which an extraction can go on."""
         shards = ((name, _SHARD.fullmatch(name)) for name in self.sizes)
         return {name for name, shard in shards if shard and f"features/{shard['key']}.json" not in self.sizes}
 
     def litter(self) -> list[Litter]:
-        """The files that nothing reads."""
+        """The files that the program does not read."""
         kept, unread = self.unfinished_shards(), set()
         for kind in NAMING:
             for each in self.records(kind):

@@ -1,12 +1,12 @@
-"""Typed schemas of the records in an artifacts directory."""
+"""Types of the records in an artifacts directory."""
 
-from flowernoise.store.records.comparisons import Beneath as Beneath
-from flowernoise.store.records.comparisons import Beside as Beside
+from flowernoise.store.records.comparisons import BalancedAccuracy as BalancedAccuracy
 from flowernoise.store.records.comparisons import Column as Column
 from flowernoise.store.records.comparisons import Comparison as Comparison
 from flowernoise.store.records.comparisons import Condition as Condition
 from flowernoise.store.records.comparisons import Difference as Difference
 from flowernoise.store.records.comparisons import KeptComparison as KeptComparison
+from flowernoise.store.records.comparisons import PublishedResult as PublishedResult
 from flowernoise.store.records.comparisons import Rate as Rate
 from flowernoise.store.records.comparisons import RateInterval as RateInterval
 from flowernoise.store.records.comparisons import Row as Row

@@ -1,4 +1,4 @@
-"""What is compared, as records say it and tables show it."""
+"""Comparisons, as stored in records and shown in tables."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Condition(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of the printed table; ``variant`` names the directory where several hold the rest alike, else empty."""
+    """A column of the printed table; ``variant`` names the directory if several have the same column, else is empty."""
 
     loss: str
     setup: Setup
     variant: str
 
 
-class Beneath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Balanced accuracy, shown beneath the accuracy of a binary task; fields as of :class:`Row`."""
+class BalancedAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Balanced accuracy, shown below the accuracy of a binary task; fields as in :class:`Row`."""
 
     mean: float
     ci_low: float | None
@@ -39,8 +39,8 @@ class Beneath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a cell differs from the baseline's on the same test photos, over the seeds that both have.
 
-    ``mean`` is the cell's minus the baseline's, in the metric's unit. ``p_holm`` is corrected over all the differences
-    of the comparison; below 5 % there is a verdict, but a loss that collapsed or failed is never called better.
+    ``mean`` is the cell's mean minus the baseline's, in the metric's unit. ``p_holm`` is corrected over all differences
+    of the comparison. If it is below 5 %, there is a verdict, but a collapsed or failed loss is never called better.
     """
 
     mean: float
@@ -56,11 +56,12 @@ class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A cell of the table: one loss under one noise, over its seeds. Shares are 0 … 1; ``drop`` is in the same unit.
 
-    ``ci_low`` and ``ci_high`` are None where there is nothing to compute them from, ``drop`` where the loss has no
-    control; ``collapsed`` and ``failed`` count runs, and failed ones have no value. ``best`` is the best mean under the
-    noise and setup, ``tied`` another that is not significantly worse than any, corrected over the comparison, nor
-    worse than the baseline; collapsed and failed losses are neither, nor is an ``oracle``, which is given the true
-    transition matrix. ``dataset`` and ``directory`` are positions in those of the comparison.
+    ``ci_low`` and ``ci_high`` are None if there is nothing to compute them from, ``drop`` if the loss has no
+    control. ``value_seeds`` are the seeds of ``values``. ``collapsed`` and ``failed`` count runs; failed runs have
+    no value. ``best`` marks the best mean under the noise and setup. ``tied`` marks other losses that are neither
+    significantly worse than any loss, corrected over the comparison, nor worse than the baseline. Collapsed and
+    failed losses get neither mark, nor does an ``oracle``, which is given the true transition matrix. ``dataset``
+    and ``directory`` are positions in the comparison's tuples.
     """
 
     noise: str
@@ -80,14 +81,15 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tied: bool = False
     oracle: bool = False
     difference: Difference | None = None
-    balanced: Beneath | None = None
+    balanced: BalancedAccuracy | None = None
     variant: str = ""
     dataset: int = 0
     directory: int = 0
+    value_seeds: tuple[int, ...] = ()
 
     @property
     def identity(self) -> Identity:
-        """What its runs have in common."""
+        """The identity that its runs share."""
         return Identity(self.noise, self.rate, self.loss, self.setup)
 
     @property
@@ -102,7 +104,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A noise rate, or what is known of it; as of :class:`flowernoise.analysis.stats.CensoredRate`."""
+    """A noise rate or a bound on it; see :class:`flowernoise.analysis.stats.CensoredRate`."""
 
     censoring: Literal["exact", "below", "at_least", "none"]
     rate: float | None
@@ -117,11 +119,11 @@ class RateInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tolerated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one loss stands of one noise model, as shares of wrong training labels.
+    """How much of one noise model a loss tolerates, as shares of wrong training labels.
 
-    ``tolerance`` is the largest rate at which accuracy stays within δ of the baseline's control, None for metrics that
-    are no accuracy; ``crossover`` the rate from which the loss beats the baseline, None for the baseline itself.
-    ``collapsed`` tells that runs at tolerated rates have collapsed.
+    ``tolerance`` is the largest rate at which accuracy stays within δ of the baseline's control; None for metrics other
+    than accuracies. ``crossover`` is the rate from which the loss beats the baseline; None for the baseline itself.
+    ``collapsed`` says whether runs at tolerated rates have collapsed.
     """
 
     noise: str
@@ -140,8 +142,8 @@ class Tolerated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Column(self.loss, self.setup, self.variant)
 
 
-class Beside(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A published range and ours, lowest and highest, and how many runs ours is of."""
+class PublishedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A published range beside ours, each lowest and highest, and how many runs ours comes from."""
 
     label: str
     published: tuple[float, float]
@@ -151,7 +153,7 @@ class Beside(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The test photos that some of the directories share, and under which name.
+    """Test photos that some of the directories share, and the name of their data set.
 
     ``majority`` is the accuracy of always answering their most frequent class.
     """
@@ -167,7 +169,7 @@ class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table of one or several artifacts directories.
 
-    ``conditions`` and ``columns`` are in the order of the printed table, ``rows`` in that of lists. ``unit`` is
+    ``conditions`` and ``columns`` are in the order of the printed table, ``rows`` in the order of lists. ``unit`` is
     ``share`` or ``plain``, ``better`` is ``higher`` or ``lower``; ``delta`` is a share.
     """
 
@@ -182,28 +184,28 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     tolerated: tuple[Tolerated, ...]
-    beside: tuple[Beside, ...]
+    beside: tuple[PublishedResult, ...]
     why: str
     notes: tuple[str, ...]
 
     @property
     def majority(self) -> float | None:
-        """The majority score; None where data sets have different ones."""
+        """The majority score; None if data sets differ in it."""
         scores = {photos.majority for photos in self.datasets}
         return scores.pop() if len(scores) == 1 else None
 
     @property
     def select(self) -> Selection | None:
-        """The selection; None where data sets have different ones."""
+        """The selection; None if data sets differ in it."""
         selections = {photos.select for photos in self.datasets}
         return selections.pop() if len(selections) == 1 else None
 
 
 class KeptComparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A comparison without the names of its directories, under the digest of all that it depends on.
+    """A comparison without the names of its directories, stored under the digest of everything that it depends on.
 
-    ``evaluations`` are the SHA-256 of the evaluations' records that it is of and ``inputs`` of the runs that were
-    evaluated, one for each directory.
+    ``evaluations`` and ``inputs`` have one SHA-256 per directory: that of the evaluation's record, and that of the runs
+    that were evaluated.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""What is prepared, drawn and extracted, as records say it."""
+"""Records of what is prepared, drawn and extracted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def versions_of(*packages: str) -> dict[str, str]:
 
 
 class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``prepare`` was asked for; equal requests are the same work."""
+    """What ``prepare`` was asked to do; equal requests are the same work."""
 
     source: str
     data_dir: str | None
@@ -34,7 +34,7 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file that is no readable photo, and why."""
+    """A file that is not a readable photo, and why."""
 
     path: str
     reason: str
@@ -47,9 +47,9 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id: digest of classes, image size, and every photo's id, label and split; everything downstream depends on it.
         counts: photos of each class (columns) in train, val and test (rows).
         archive: TAR of the encoded photos, named by their ids.
-        index: CSV with a row a photo: id, split, label, class, path, offset and size in the archive.
-        identical: groups of paths that hold photos of equal pixels under one class; that with the smallest id is kept.
-        contradictory: groups of paths that hold photos of equal pixels under several classes; dropped.
+        index: CSV with one row per photo: id, split, label, class, path, offset and size in the archive.
+        identical: groups of paths whose photos have equal pixels and one class; the smallest id is kept.
+        contradictory: groups of paths whose photos have equal pixels but several classes; all are dropped.
         versions: of the packages that read the photos.
     """
 
@@ -79,7 +79,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PresetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The preset that ``run`` was asked for, and the data set that it prepared."""
+    """The preset that ``run`` used, and the data set that it prepared."""
 
     name: str
     dataset: str
@@ -97,13 +97,13 @@ class DrawKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=Tru
 
 
 class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One noisy labelling of train and val.
+    """One draw of noisy labels for train and val.
 
     Args:
         labels: digest of the observed labels, train then val.
         realised_rate: share of training labels that are wrong.
-        realised_rate_val: the same for val; null where val is empty.
-        realised_rate_by_class: of the training labels of each true class; null for a class with no photo.
+        realised_rate_val: the same for val; null if val is empty.
+        realised_rate_by_class: the same for the training labels of each true class; null for a class without photos.
     """
 
     key: DrawKey
@@ -117,7 +117,8 @@ class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Draws that were made together; row i of each array belongs to ``draws[i]``.
 
     Arrays: train_labels, train_flipped, val_labels, val_flipped; transition_matrix and realised_transition_matrix
-    [draw, true, observed], the former NaN where the noise model has none. ``versions`` are of the packages that drew.
+    [draw, true, observed]. The former is NaN if the noise model does not define one. ``versions`` are those of the
+    packages that drew the labels.
     """
 
     dataset: str
@@ -127,7 +128,7 @@ class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that features depend on."""
+    """Everything on which features depend."""
 
     photos: str
     image_size: int

@@ -1,4 +1,4 @@
-"""What is trained and evaluated, as records say it."""
+"""Records of what is trained and evaluated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Selection = Literal["selected", "last", "oracle"]
 
 
 class Identity(NamedTuple):
-    """A run's identity but for its seed: runs of equal identity share a cell of the table."""
+    """A run's identity without its seed: runs with equal identities share a cell of the table."""
 
     noise: str
     rate: float
@@ -33,17 +33,17 @@ class RunKey(NamedTuple):
 
     @property
     def draw(self) -> DrawKey:
-        """The draw that the run is trained on."""
+        """The draw whose labels the run is trained on."""
         return DrawKey(self.noise, self.rate, self.seed)
 
     @property
     def identity(self) -> Identity:
-        """What runs of all seeds have in common."""
+        """The identity that the runs of all seeds share."""
         return Identity(self.noise, self.rate, self.method, self.setup)
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which epoch (from 1) and hyper-parameters a selection took for a run."""
+    """The epoch (from 1) and hyper-parameters that a selection chose for a run."""
 
     learning_rate: float
     l2: float
@@ -51,7 +51,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One trained model: its draw with its labels, what each selection took, and why it failed if it did."""
+    """One trained model: its draw and labels, what each selection chose, and why training failed, if it did."""
 
     draw: DrawKey
     method: str
@@ -61,7 +61,7 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What made a result: versions of the packages, backend and device, and what extracted the features, if any."""
+    """What produced a result: versions of the packages, backend and device, and what extracted the features, if any."""
 
     versions: dict[str, str]
     backend: str
@@ -70,12 +70,12 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Runs that were trained together: of one seed and setup.
+    """Runs of one seed and setup that were trained together.
 
-    Of the blocks that hold a run, the one of the highest ``generation`` counts. ``recency`` orders setups by when they
+    If several blocks hold a run, the one with the highest ``generation`` counts. ``recency`` orders setups by when they
     were last trained: a counter, so that equal commands give equal bytes. Arrays of heads: test_probabilities
     [run, selection, photo, class], val_probabilities likewise, train_predicted [run, selection, photo], and
-    history_* [run, epoch]; of a fine-tuned network: its weights, in the order of ``Model.get_weights``.
+    history_* [run, epoch]. Arrays of a fine-tuned network: its weights, in the order of ``Model.get_weights``.
     """
 
     dataset: str
@@ -103,7 +103,7 @@ class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BlockHead(msgspec.Struct, frozen=True):
-    """The fields of :class:`RunBlock` that tell it from others; the rest is passed over."""
+    """The fields of :class:`RunBlock` that identify it; the rest is not read."""
 
     dataset: str
     arrays: FileRef
@@ -111,7 +111,7 @@ class BlockHead(msgspec.Struct, frozen=True):
 
 
 class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a fine-tuned run predicts, computed from its weights of SHA-256 ``block``; arrays as those of heads."""
+    """Predictions of a fine-tuned run, computed from the weights with SHA-256 ``block``; arrays as for heads."""
 
     block: str
     arrays: FileRef
@@ -121,7 +121,7 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A run in an evaluation; row i of each array belongs to ``runs[i]``.
 
-    ``setup`` and ``provenance`` are positions in the evaluation's lists, ``recency`` is that of the run's block.
+    ``setup`` and ``provenance`` are positions in the evaluation's tuples; ``recency`` is that of the run's block.
     """
 
     draw: DrawKey
@@ -136,9 +136,9 @@ class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Metrics of every run.
 
-    Arrays, with one column for each selection, NaN (or 0) where a run has no such selection: predicted
+    Arrays, with one column per selection, which is NaN (or 0) if a run lacks that selection: predicted
     [run, selection, photo]; memorised, recovered, collapsed and available [run, selection]; and test_labels [photo].
-    ``inputs`` is the digest of the blocks that were evaluated, ``versions`` are of the packages that did it.
+    ``inputs`` is the digest of the evaluated blocks; ``versions`` are those of the packages that evaluated them.
     """
 
     dataset: str

@@ -25,7 +25,6 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     SPLITS,
     Dataset,
-    DatasetRequest,
     Evaluation,
     KeptComparison,
     PresetRecord,
@@ -34,7 +33,7 @@ from flowernoise.store.records import (
     RunKey,
 )
 from flowernoise.store.setups import SETTINGS
-from tests.fabricated import a_block, a_key, a_setup, evaluated
+from tests.fabricated import a_block, a_dataset, a_key, a_setup, evaluated
 
 FIVE = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 BINARY = ("not sunflowers", "sunflowers")
@@ -73,16 +72,13 @@ class Made:
         return a_key(self.noise, self.rate, self.seed, self.loss, self.backbone, self.mode, epochs=self.epochs)
 
 
-def a_dataset(classes=FIVE, test=(20, 20, 20, 20, 20), val=10, identity="photos") -> Dataset:
-    nothing = files.NOT_WRITTEN
-    request = DatasetRequest("synthetic", None, None, None, 32, 0)
-    counts = ((60,) * len(classes), (val,) * len(classes), test)
-    return Dataset(identity, request, None, classes, counts, 0, nothing, nothing, (), (), ())
+def flowers(classes=FIVE, test=(20, 20, 20, 20, 20), val=10, identity="photos") -> Dataset:
+    return a_dataset(identity, classes, ((60,) * len(classes), (val,) * len(classes), test))
 
 
 def write(root: Path, made: list[Made], dataset: Dataset | None = None, *, inputs: str | None = None) -> Path:
     """An artifacts directory with the evaluation of fabricated runs of a data set."""
-    layout, dataset = Layout(root), dataset or a_dataset()
+    layout, dataset = Layout(root), dataset or flowers()
     datasets.write(layout, dataset)
     made = sorted(made, key=lambda run: run.key)
     labels = np.repeat(np.arange(len(dataset.classes)), dataset.counts[2])
@@ -164,7 +160,7 @@ def test_one_seed_gets_wilsons_interval_and_a_note(tmp_path):
     result = compared(write(tmp_path, TWO_LOSSES[:2]))
     row = row_of(result, "none", "ce")
     assert (row.ci_low, row.ci_high) == stats.wilson(90, 100)
-    assert any(note.startswith("one seed") for note in result.notes)
+    assert any(note.startswith("With one seed") for note in result.notes)
 
 
 def test_without_a_control_of_the_same_loss_and_backbone_there_is_no_drop(tmp_path):
@@ -191,7 +187,7 @@ def test_a_loss_that_collapsed_or_failed_in_any_seed_is_never_best(tmp_path, tro
     assert best.mean > row_of(result, "symmetric", "ce").mean
     assert not best.best
     assert row_of(result, "symmetric", "ce").best
-    assert any(("collapsed (mae)" if "collapsed" in trouble else "1 run has failed") in note for note in result.notes)
+    assert any(("collapsed (mae)" if "collapsed" in trouble else "1 run failed") in note for note in result.notes)
 
 
 def test_a_collapse_that_equals_the_best_shares_no_star_with_it(tmp_path):
@@ -212,7 +208,7 @@ def test_a_loss_that_failed_in_every_seed_has_no_mean_interval_or_drop(tmp_path)
 
 
 def test_balanced_accuracy_stands_beside_a_binary_accuracy_only(tmp_path):
-    dataset = a_dataset(BINARY, (80, 20))
+    dataset = flowers(BINARY, (80, 20))
     root = write(tmp_path, [Made("none", 0.0, "ce", 80), Made("none", 0.0, "mae", 90)], dataset)
     result = compared(root)
     assert result.majority == 0.8
@@ -246,7 +242,7 @@ def test_selected_is_shown_where_it_can_be(tmp_path):
 
 def test_last_is_shown_without_validation_photos(tmp_path):
     made = [Made("none", 0.0, "ce", 60, has=("last",))]
-    result = compared(write(tmp_path, made, a_dataset(val=0)))
+    result = compared(write(tmp_path, made, flowers(val=0)))
     assert result.select == "last"
     assert not any("epoch" in note for note in result.notes)
 
@@ -256,7 +252,7 @@ def test_runs_without_the_asked_epoch_fall_back_to_their_last_and_say_so(tmp_pat
     result = compared(write(tmp_path, made))
     assert (row_of(result, "none", "ce").mean, row_of(result, "none", "mae").mean) == (0.9, 0.7)
     assert result.select == "selected"
-    assert "1 run was fine-tuned, which keeps the last epoch only; it is shown" in result.notes
+    assert "1 run was fine-tuned. Fine-tuning keeps only the last epoch, so that is what is shown." in result.notes
 
 
 def test_a_failed_run_leaves_the_others_their_own_epochs(tmp_path):
@@ -273,12 +269,12 @@ def test_where_every_run_falls_back_the_table_is_called_last(tmp_path):
     made = [Made("none", 0.0, "ce", 60, has=("last",)), Made("none", 0.0, "mae", 0, failure="diverged")]
     result = compared(write(tmp_path, made), select="selected")
     assert result.select == "last"
-    assert "fine-tuning keeps the last epoch only; it is shown" in result.notes
+    assert "Fine-tuning keeps only the last epoch, so that is what is shown." in result.notes
 
 
 @pytest.mark.parametrize(("val", "why"), [(0, "without val"), (10, "fine-tuning keeps the last epoch only")])
 def test_an_oracle_that_no_run_has_is_refused_with_the_reason(tmp_path, val, why):
-    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], a_dataset(val=val))
+    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], flowers(val=val))
     with pytest.raises(BadRequestError, match=rf"--select oracle: no run has it \({why}\); use --select last"):
         compared(root, select="oracle")
 
@@ -320,7 +316,7 @@ def test_rows_are_sorted_as_asked_and_failed_ones_come_last(tmp_path, order, exp
 def test_a_missing_baseline_is_noted(tmp_path):
     root = write(tmp_path, TWO_LOSSES)
     assert not any("baseline" in note for note in compared(root).notes)
-    assert any(note.startswith("no runs with the baseline gce") for note in compared(root, baseline="gce").notes)
+    assert any(note.startswith("No run uses the baseline gce") for note in compared(root, baseline="gce").notes)
 
 
 def preset_directory(tmp_path, dataset_id="photos") -> Path:
@@ -329,7 +325,7 @@ def preset_directory(tmp_path, dataset_id="photos") -> Path:
         *[Made("uniform", rate, "ce", right) for rate, right in ((0.1, 91), (0.9, 54))],
         *[Made("uniform", 0.1, "mae", 80, seed=seed, collapsed=seed == 0) for seed in range(3)],
     ]
-    root = write(tmp_path, made, a_dataset(BINARY, (80, 20), val=0))
+    root = write(tmp_path, made, flowers(BINARY, (80, 20), val=0))
     files.write_record(Layout(root).preset, "preset", PresetRecord("seed", dataset_id))
     return root
 
@@ -356,7 +352,7 @@ def test_a_preset_of_other_photos_is_not_compared(tmp_path):
     ("settings", "message"),
     [
         ({"metric": "acuracy"}, r"unknown metric 'acuracy' \(did you mean accuracy\?\)"),
-        ({"metric": "recall:rose"}, r"'rose' is no class \(did you mean roses\?\)"),
+        ({"metric": "recall:rose"}, r"'rose' is not a class \(did you mean roses\?\)"),
         ({"baseline": "cee"}, r"unknown loss 'cee' \(did you mean ce\?\)"),
         ({"sort_by": "name"}, "--sort-by 'name' is not one of noise, rate"),
     ],
@@ -369,14 +365,14 @@ def test_an_unknown_name_is_refused_with_what_there_is(tmp_path, settings, messa
 def test_nothing_prepared_and_nothing_evaluated_say_which_stage_is_missing(tmp_path):
     with pytest.raises(BadRequestError, match=r"nothing is prepared in .*run `flowernoise prepare` first"):
         compared(tmp_path)
-    datasets.write(Layout(tmp_path), a_dataset())
+    datasets.write(Layout(tmp_path), flowers())
     with pytest.raises(BadRequestError, match=r"nothing is evaluated in .*run `flowernoise evaluate` first"):
         compared(tmp_path)
 
 
 def test_the_evaluation_of_other_photos_is_refused(tmp_path):
     write(tmp_path, TWO_LOSSES)
-    datasets.write(Layout(tmp_path), a_dataset(identity="others"))
+    datasets.write(Layout(tmp_path), flowers(identity="others"))
     with pytest.raises(BadRequestError, match="of the photos before the last `flowernoise prepare`"):
         compared(tmp_path)
 
@@ -533,7 +529,7 @@ def judged_by(name: str, wrong: dict[str, int]) -> dict[str, tuple[float, bool]]
         )
         for place, loss in enumerate(wrong)
     }  # fmt: skip
-    group = Group((0,), a_dataset(), answers, cells, "last", "last", 0, [])
+    group = Group((0,), flowers(), answers, cells, "last", "last", 0, [])
     judged = judge(group, metrics.parse(name), list(cells), "ce", 0.02, 1)
     return {cell.loss: (judged.values[cell].mean, cell in judged.best) for cell in cells}
 
@@ -563,11 +559,11 @@ def test_the_star_follows_the_direction_of_the_metric(name):
 
 def test_test_photos_too_few_to_tell_a_lost_class_are_noted(tmp_path):
     made = [Made("none", 0.0, loss, 8) for loss in ("ce", "mae")]
-    few = compared(write(tmp_path / "few", made, a_dataset(test=(2, 2, 2, 2, 1)))).notes
+    few = compared(write(tmp_path / "few", made, flowers(test=(2, 2, 2, 2, 1)))).notes
     [note] = [note for note in few if "too few" in note]
-    assert note.startswith("9 test photos, too few of some classes (daisy 2, dandelion 2, roses 2, sunflowers 2, ")
-    rare = compared(write(tmp_path / "rare", made, a_dataset(test=(300, 90, 90, 20, 4)))).notes
-    assert [note for note in rare if "too few of some classes (tulips 4) to mark" in note]
+    assert note.startswith("Some classes have too few test photos (daisy 2, dandelion 2, roses 2, sunflowers 2, ")
+    rare = compared(write(tmp_path / "rare", made, flowers(test=(300, 90, 90, 20, 4)))).notes
+    assert [note for note in rare if "too few test photos (tulips 4; 504 in all) to tell" in note]
     assert not any("too few" in note for note in compared(write(tmp_path / "enough", made)).notes)
 
 
@@ -580,13 +576,13 @@ def unsteady_notes(root: Path, falls: dict[tuple[float, int], int], **trouble) -
             made.append(Made("symmetric", rate, "ce", level + luck, seed))
             fall = falls.get((rate, seed), 0)
             made.append(Made("symmetric", rate, "mae", level - luck - fall, seed, **(trouble if fall else {})))
-    return [note for note in compared(write(root, made)).notes if "unsteady" in note]
+    return [note for note in compared(write(root, made)).notes if "vary" in note]
 
 
 def test_a_loss_of_which_some_runs_fall_or_lose_a_class_is_noted(tmp_path):
     assert unsteady_notes(tmp_path / "steady", {}) == []
     [note] = unsteady_notes(tmp_path / "fallen", {(0.4, 1): 17, (0.6, 3): 20})
-    assert note.startswith("mae is unsteady: 2 of 15 runs collapsed or fell far below the others of their cell")
+    assert note.startswith("Results with mae vary: 2 of 15 runs collapsed or fell far below the others of their cell")
     assert unsteady_notes(tmp_path / "lost", {(0.2, 0): 1}, collapsed=True)
     whole_cell = {(0.6, seed): 20 for seed in range(5)}
     assert unsteady_notes(tmp_path / "always", whole_cell, collapsed=True) == []
@@ -629,7 +625,10 @@ def test_crossover_is_where_a_loss_gets_ahead_of_the_baseline(tmp_path):
     crossing = tolerated_of(result, "mae").crossover.point
     assert (crossing.censoring, crossing.rate) == ("exact", pytest.approx(0.3))  # −2 at 0.2, +2 at 0.4
     [note] = [note for note in result.notes if "ahead of ce" in note]
-    assert note == "symmetric: ahead of ce from this realised rate of noise on, in %: elr 32.6, mae 30.0"
+    assert note == (
+        "Under symmetric noise, these losses get ahead of ce once about this share of labels is made wrong: "
+        "elr 32.6 %, mae 30.0 %."
+    )
 
 
 def test_a_lead_that_is_not_significant_is_not_told_of(tmp_path):
@@ -731,7 +730,7 @@ def test_rows_columns_and_deltas_that_are_not_there_are_refused(tmp_path, settin
 
 def test_rows_and_columns_that_no_run_has_together_are_refused(tmp_path):
     made = [Made("none", 0.0, "ce", 90, mode="finetune"), Made("none", 0.0, "mae", 90)]
-    with pytest.raises(BadRequestError, match="no run is of the --rows and --columns together"):
+    with pytest.raises(BadRequestError, match="no run matches both --rows and --columns"):
         compared(write(tmp_path, made), columns="mae,finetune")
 
 
@@ -830,8 +829,8 @@ def test_another_evaluation_of_any_directory_is_another_comparison(tmp_path):
 
 
 def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
-    five = with_photos(tmp_path / "five", a_dataset())
-    binary = a_dataset(BINARY, (80, 20), val=0, identity="binary")
+    five = with_photos(tmp_path / "five", flowers())
+    binary = flowers(BINARY, (80, 20), val=0, identity="binary")
     request = msgspec.structs.replace(binary.request, positive="sunflowers")
     binary = msgspec.structs.replace(binary, request=request)
     binary = with_photos(tmp_path / "two", binary)
@@ -849,8 +848,8 @@ def test_data_sets_are_kept_apart_and_nothing_is_tested_across_them(tmp_path):
 
 def test_data_sets_with_the_same_test_photos_are_one(tmp_path):
     """Prepared at another image size, say: the same photos in the same split."""
-    one = with_photos(tmp_path / "one", a_dataset())
-    two = with_photos(tmp_path / "two", a_dataset(identity="larger"))
+    one = with_photos(tmp_path / "one", flowers())
+    two = with_photos(tmp_path / "two", flowers(identity="larger"))
     tuned = [dataclasses.replace(run, mode="finetune") for run in ONE_SEED]
     result = compared(write(tmp_path / "one", ONE_SEED, one), write(tmp_path / "two", tuned, two))
     assert len(result.datasets) == 1
@@ -862,7 +861,7 @@ def test_a_stale_directory_among_several_is_named(tmp_path):
     tuned = [dataclasses.replace(run, mode="finetune") for run in ONE_SEED]
     stale = write(tmp_path / "stale", tuned, inputs="of other blocks")
     [note] = [note for note in compared(fresh, stale).notes if "changed since" in note]
-    assert note.startswith(f"{stale}: runs were added")
+    assert note.startswith(f"{stale}: Runs were added")
 
 
 def test_a_directory_named_twice_is_refused(tmp_path):
@@ -1045,11 +1044,11 @@ def test_the_settings_trained_last_are_shown_with_their_own_baseline_and_the_res
     made = trained_so(3, 1, {"ce": 60, "mae": 95}) + trained_so(30, 2, {"ce": 80})
     result = compared(write(tmp_path, made))
     assert shown(result) == [("ce", 3), ("mae", 3), ("ce", 30)]
-    assert not any("not shown" in note for note in result.notes)
+    assert not any("Not shown" in note for note in result.notes)
     result = compared(write(tmp_path, [*made, *trained_so(30, 2, {"mae": 90})]))
     assert shown(result) == [("ce", 30), ("mae", 30)]
-    assert "not shown: ce, mae trained with epochs 3; `--where epochs=3` shows them" in result.notes
-    assert not any("not shown" in note for note in compared(tmp_path, where=("epochs=30",)).notes)
+    assert "Not shown: ce, mae trained with epochs 3. `--where epochs=3` shows them." in result.notes
+    assert not any("Not shown" in note for note in compared(tmp_path, where=("epochs=30",)).notes)
 
 
 def test_marks_are_held_within_a_group_and_the_groups_baselines_against_the_first(tmp_path):
@@ -1105,8 +1104,8 @@ def test_different_versions_or_devices_within_a_cell_are_told_of(tmp_path):
     evaluations.write(layout, changed, evaluations.read(layout, evaluation))
     [note] = [note for note in compared(root).notes if "versions" in note]
     assert note == (
-        "2 cells hold runs made with different versions or devices, such as ce under the control: device cpu and "
-        "gpu: H100; keras 3.15 and 3.16"
+        "2 cells mix runs made with different versions or devices, such as ce under the control: device cpu and "
+        "gpu: H100; keras 3.15 and 3.16."
     )
 
 
@@ -1125,7 +1124,7 @@ def test_a_loss_that_is_given_the_true_matrix_is_marked_and_never_best(tmp_path)
 def test_seeds_of_one_labelling_say_that_they_differ_in_training_only(tmp_path):
     made = [Made(noise, 0.2, "ce", 80, seed=seed) for noise in ("observed:a.csv", "symmetric") for seed in range(3)]
     [note] = [note for note in compared(write(tmp_path, made)).notes if "labelling" in note]
-    assert note.startswith("observed:a.csv is one labelling: its 3 seeds differ in training only")
+    assert note.startswith("All 3 seeds of observed:a.csv share one labelling and differ only in training.")
 
 
 def test_nothing_is_tolerated_of_a_noise_model_that_was_seen_at_one_rate(tmp_path):
@@ -1135,13 +1134,13 @@ def test_nothing_is_tolerated_of_a_noise_model_that_was_seen_at_one_rate(tmp_pat
 
 def test_the_table_says_which_luck_its_intervals_leave_out(tmp_path):
     [one] = [note for note in compared(write(tmp_path / "one", ONE_SEED)).notes if "split" in note]
-    assert one.startswith("one seed and one split: the interval covers the sampling of test photos only")
+    assert one.startswith("With one seed and one split, the interval covers only the choice of test photos.")
     [several] = [note for note in compared(write(tmp_path / "several", TWO_LOSSES)).notes if "split" in note]
-    assert several == "one split: the intervals leave out what another split of the photos changes"
+    assert several.startswith("There is one split. Another split of the photos would change the numbers")
 
 
 def test_without_validation_photos_the_note_says_why_the_last_epoch_is_shown(tmp_path):
-    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], a_dataset(val=0))
+    root = write(tmp_path, [Made("none", 0.0, "ce", 60, has=("last",))], flowers(val=0))
     result = compared(root, select="selected")
     assert result.select == "last"
-    assert "there is no validation split to select on; the last epoch is shown" in result.notes
+    assert "Without a validation split nothing can be selected, so the last epoch is shown." in result.notes

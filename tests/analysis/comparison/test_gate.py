@@ -86,7 +86,7 @@ def test_settings_that_differ_and_directories_are_named(tmp_path: Path) -> None:
         ({"fail_under": 80.0}, "", "--fail-under 80: accuracy lies between 0 and 1; 80 % is 0.8"),
         ({"fail_under_low": -0.1}, "", "--fail-under-low -0.1: accuracy lies between 0 and 1"),
         ({"fail_under": 0.8}, "rate=0.3", "no run has rate=0.3"),
-        ({"fail_under": 0.8}, "noise=none,loss=mae", "none has all of them together"),
+        ({"fail_under": 0.8}, "noise=none,loss=mae", "no run has all of them together"),
     ],
 )
 def test_a_gate_that_nothing_can_be_held_against_is_refused(

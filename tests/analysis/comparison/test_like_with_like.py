@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.reliability.command_server import Ended, Warm, warm
+from tests.reliability.command_server import CommandServer, Ended
 from tests.reliability.fakes import write_photos
 
 POINT = ("--backbone", "tiny", "--l2", "0")
@@ -20,18 +20,12 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
-def commands() -> Iterator[Warm]:
-    with warm("real") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def drawn(commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(real_commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of photos and an artifacts directory in which they are prepared and their labels drawn."""
     work = tmp_path_factory.mktemp("drawn")
     write_photos(work / "photos", 60)
     for words in (("prepare", "photos", "--image-size", "16"), ("corrupt", "--rates", "0.3,0.5", "--seeds", "3")):
-        assert commands.run(*words, "-a", "artifacts", cwd=work).returncode == 0
+        assert real_commands.run(*words, "-a", "artifacts", cwd=work).returncode == 0
     return work
 
 
@@ -41,11 +35,11 @@ def work(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(commands: Warm, work: Path) -> Command:
+def call(real_commands: CommandServer, work: Path) -> Command:
     """A command in the directory, its exit code checked."""
 
     def run(*words: object, code: int = 0) -> Ended:
-        ended = commands.run(*words, "-a", "artifacts", cwd=work)
+        ended = real_commands.run(*words, "-a", "artifacts", cwd=work)
         assert ended.returncode == code, ended.stderr
         return ended
 
@@ -90,7 +84,7 @@ def test_a_longer_training_adds_runs_and_is_compared_on_purpose(call, work):
     call("train", "--loss", "ce", *LONG)
     call("evaluate")
     assert {row["epochs"] for row in table(call)["rows"]} == {30}
-    assert "not shown: ce trained with epochs 1" in call("compare").stdout.decode()
+    assert "Not shown: ce trained with epochs 1" in call("compare").stdout.decode()
     both = table(call, "--where", "epochs=1", "--where", "epochs=30")["rows"]
     assert {(row["loss"], row["epochs"]) for row in both} == {("ce", 1), ("ce", 30), ("mae", 30)}
     tested = {(row["loss"], row["epochs"]) for row in both if row["p_value"] is not None}
@@ -149,10 +143,10 @@ def test_pictures_report_and_preview_show_what_where_picks(call, work):
     assert "report --metric accuracy --where epochs=1" in text
 
 
-def test_run_shows_the_settings_it_was_asked_for(commands, work):
+def test_run_shows_the_settings_it_was_asked_for(real_commands, work):
     def run(epochs: int) -> list[dict[str, Any]]:
         words = ("run", "photos", "--image-size", 16, "--rates", 0.3, "--seeds", 3, "--loss", "ce", *POINT)
-        ended = commands.run(*words, "--epochs", epochs, "--json", "-a", "artifacts", cwd=work)
+        ended = real_commands.run(*words, "--epochs", epochs, "--json", "-a", "artifacts", cwd=work)
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)["rows"]
 
@@ -160,12 +154,12 @@ def test_run_shows_the_settings_it_was_asked_for(commands, work):
         assert {row["epochs"] for row in run(epochs)} == {epochs}
 
 
-def test_published_figures_stand_beside_the_settings_of_the_preset_only(commands, tmp_path):
+def test_published_figures_stand_beside_the_settings_of_the_preset_only(real_commands, tmp_path):
     write_photos(tmp_path / "photos", 90)
     sizes = ("--positive", "roses", "--train", 60, "--val", 0, "--test", 30, "--image-size", 16)
 
     def call(*words: object) -> str:
-        ended = commands.run(*words, "-a", "artifacts", cwd=tmp_path)
+        ended = real_commands.run(*words, "-a", "artifacts", cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.decode()
 
@@ -180,7 +174,7 @@ def test_remove_lists_and_then_removes_what_where_picks_and_nothing_else(call, w
     trained_both_ways(call)
     before = contents(work)
     ended = call("remove", "--where", "noise=symmetric,rate=0.3,epochs=1")
-    assert "nothing is removed yet; `--yes` removes these runs" in ended.stderr
+    assert "nothing has been removed; add --yes to remove these runs" in ended.stderr
     assert contents(work) == before
     removed = json.loads(call("remove", "--where", "noise=symmetric,rate=0.3,epochs=1", "--yes", "--json").stdout)
     assert (removed["removed"], removed["bytes"] > 0) == (True, True)
@@ -196,7 +190,7 @@ def test_remove_lists_and_then_removes_what_where_picks_and_nothing_else(call, w
     assert left.items() <= again.items()
     call("remove", "--where", "loss=ce", "--where", "loss=mae", "--yes")
     assert contents(work) == {}
-    assert "no runs in artifacts" in call("remove", "--where", "loss=ce", "--yes", code=2).stderr
+    assert "artifacts has no runs" in call("remove", "--where", "loss=ce", "--yes", code=2).stderr
 
 
 def test_remove_wants_to_be_told_what(call):
@@ -220,7 +214,7 @@ def test_a_loss_that_is_given_the_true_matrix_is_marked(call):
     assert {row["loss"] for row in rows if row["oracle"]} == {"forward:T=true"}
     assert not any(row["best"] or row["tied"] for row in rows if row["oracle"])
     text = call("compare").stdout.decode()
-    assert "† given the true transition matrix, which nobody has: out of competition" in text
+    assert "† given the true transition matrix, which nobody has, so never marked as best" in text
     assert "†" in call("compare", "--format", "markdown").stdout.decode()
     call("report")
 
@@ -234,7 +228,7 @@ def test_an_oracle_that_is_not_there_is_a_wrong_request(call):
     assert ended.stderr.strip() == "error: --select oracle: no run has it (without val); use --select last"
     plain = table(call, "--select", "selected")
     assert plain["select"] == "last"
-    assert any("there is no validation split to select on" in note for note in plain["notes"])
+    assert any("Without a validation split nothing can be selected" in note for note in plain["notes"])
 
 
 def test_records_of_the_schema_before_are_refused_and_left_as_they_are(call, work):
@@ -243,6 +237,22 @@ def test_records_of_the_schema_before_are_refused_and_left_as_they_are(call, wor
     path.write_bytes(old)
     for name in ("corrupt", "train", "evaluate", "compare"):
         ended = call(name, code=1)
-        assert "dataset.json has schema 2, this flowernoise reads 3; use the version that wrote it" in ended.stderr
+        assert "dataset.json has schema 2, but this flowernoise reads 3; use the version that wrote it" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
     assert path.read_bytes() == old
+
+
+def test_run_shows_and_tests_what_it_was_asked_for_alone(commands, work):
+    def run(*words: object) -> list[dict[str, Any]]:
+        usual = ("run", "photos", "--image-size", 16, "--seeds", 3, *POINT, "--epochs", 1, "--json", "-a", "artifacts")
+        ended = commands.run(*usual, *words, cwd=work)
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)["rows"]
+
+    first = run("--rates", 0.3, "--loss", "ce", "--loss", "mae")
+    everything = run("--rates", "0.3,0.4", "--loss", "ce", "--loss", "gce", "--loss", "elr", "--loss", "mae")
+    assert len(everything) == 12
+    assert run("--rates", 0.3, "--loss", "ce", "--loss", "mae") == first, "the same tests, with the same p"
+    assert {row["loss"] for row in run("--rates", 0.4, "--loss", "gce", "--loss", "elr")} == {"gce", "elr"}
+    assert {row["noise"] for row in run("--rates", 0, "--loss", "ce")} == {"none"}
+    assert {row["rate"] for row in run("--rates", 0.4, "--loss", "ce", "--rows", 0.3)} == {0.0, 0.3}

@@ -90,7 +90,7 @@ def test_a_pipe_gets_one_table_without_escape_codes_however_wide_in_its_narrower
     text = shown(of_losses(made("five_losses"), ["ce", *(f"loss{k}" for k in range(7))]), None)
     assert "\x1b" not in text
     assert len([line for line in lines(text) if line.startswith(("noise", "loss "))]) == 1
-    assert max(map(cell_len, lines(text))) == 98
+    assert max(map(cell_len, lines(text))) <= 100
     wide = shown(of_losses(made("five_losses"), ["ce", "another", "mae"]), None)
     assert [line.split()[0] for line in lines(wide) if line.startswith(("noise", "loss "))] == ["loss"]
 
@@ -110,7 +110,7 @@ def test_the_best_has_a_star_and_what_collapsed_a_cross_with_its_seeds(made):
     assert re.search(r"87\.9 \[85\.9–89\.9\] +↓12\.1 ☆", noisy)
     assert re.search(r"89\.1 \[87\.1–91\.1\] +↓1\.4 +✗ 3/3", noisy)
     assert (noisy.count("★"), noisy.count("☆"), noisy.count("−")) == (1, 1, 1)
-    assert "✗ 1/3 collapsed in 1 of 3 seeds" in text
+    assert "✗ 1/3: collapsed in 1 of 3 seeds" in text
 
 
 def test_significant_differences_from_the_baseline_have_a_sign(made):
@@ -118,7 +118,7 @@ def test_significant_differences_from_the_baseline_have_a_sign(made):
     _, most_noise, _ = (line for line in text if line.startswith("symmetric"))
     assert re.search(r"85\.0 \[83\.0–87\.0\] +↓5\.5 \+ ★", most_noise)
     assert re.search(r" 9\.0 \[7\.0–11\.0\] +−", most_noise)
-    assert any("+ better, − worse than ce, significantly" in line for line in text)
+    assert any("+ significantly better, − significantly worse than ce" in line for line in text)
 
 
 def test_a_cell_tells_failures_and_absences_apart(made):
@@ -130,7 +130,7 @@ def test_a_cell_tells_failures_and_absences_apart(made):
 
 def test_what_is_tolerated_stands_below_with_its_bounds(made):
     text = lines(shown(made("five_losses"), 200))
-    title = text.index("added wrong labels tolerated, at most 2 points below ce's control")
+    title = text.index("added wrong labels tolerated (at most 2 points below ce's control)")
     assert re.split(r" {2,}", text[title + 1]) == [
         "symmetric",
         "<20.0 % [<20.0–31.0]",
@@ -139,7 +139,7 @@ def test_what_is_tolerated_stands_below_with_its_bounds(made):
         "≥60.0 %",
     ]
     turned = lines(shown(made("five_losses"), 80))
-    below = turned[turned.index("added wrong labels tolerated, at most 2 points below ce's control") :]
+    below = turned[turned.index("added wrong labels tolerated (at most 2 points below ce's control)") :]
     assert re.split(r" {2,}", below[1]) == ["loss", "symmetric"]
     assert re.split(r" {2,}", below[5]) == ["mae", "44.4 % [25.1–≥60.0] ✗"]
 
@@ -194,7 +194,7 @@ def test_columns_of_several_kinds_name_what_differs(made):
     text = plain(shown(made("two_data_sets"), 200))
     assert re.search(r"\n.* ce +mae +ce\n.* features +features +finetune\n", text)
     assert text.startswith("2 data sets · resnet50 features, resnet50 finetune · labels as given\n")
-    assert "+ better than ce trained alike, significantly; ce itself: than the first" in text
+    assert "+ significantly better than ce trained alike (ce itself: than the first ce)" in text
 
 
 def test_data_sets_come_in_sections_with_their_own_majority(made):
@@ -218,9 +218,9 @@ def test_labels_are_clean_only_where_the_program_made_them(made):
     alone = msgspec.structs.replace(made("five_losses"), datasets=(made_by_program,))
     assert "· 510 clean test photos" in plain(shown(alone, 200))
     assert "added" not in plain(shown(alone, 80))
-    assert "\nwrong labels tolerated, at most 2 points" in plain(shown(alone, 80))
+    assert "\nwrong labels tolerated (at most 2 points" in plain(shown(alone, 80))
     mixed = text(made_by_program, second)
-    assert "resnet50 finetune · labels as given, but where test photos are called clean\n" in mixed
+    assert "resnet50 finetune · labels as given, except where test photos are called clean\n" in mixed
     assert "510 clean test photos" in mixed
     assert "100 test photos" in mixed
     assert "added wrong labels tolerated" in mixed

@@ -26,13 +26,14 @@ from flowernoise.show.document import (
     TableColumn,
     Verbatim,
 )
-from flowernoise.show.writers import markdown
+from flowernoise.show.writers import json_, markdown
 from flowernoise.steps.settings import TableSettings
 from flowernoise.store.setups import SETTINGS
 
 IDENTITY = ["noise", "rate", "realised_rate", "loss", "backbone", "mode", *SETTINGS]
 OF_DESIGN = [*IDENTITY, "seeds", "values", "mean", "ci_low", "ci_high", "drop", "collapsed"]
-MARKS = ["failed", "best", "tied", "oracle"]
+MARKS = ["failed", "best", "tied", "oracle", "value_seeds"]
+TOLERATED = ["tolerated", "tolerated_low", "tolerated_high", "tolerated_censoring"]
 DIFFERENCE = ["difference", "difference_low", "difference_high", "p_value", "p_holm", "test", "common_seeds", "verdict"]
 
 
@@ -139,7 +140,7 @@ def test_csv_reads_back_as_the_rows(comparison):
     read = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     around = ["directory", "metric", "select"]
     assert list(read[0]) == [
-        *around, *OF_DESIGN, *MARKS, *DIFFERENCE, "balanced_accuracy", "majority", "dataset",
+        *around, *OF_DESIGN, *MARKS, *DIFFERENCE, "balanced_accuracy", "majority", "dataset", *TOLERATED,
     ]  # fmt: skip
     for got, row in zip(read, comparison.rows, strict=True):
         photos = comparison.datasets[row.dataset]
@@ -152,6 +153,32 @@ def test_csv_reads_back_as_the_rows(comparison):
             assert int(got[field]) == getattr(row, field)
         assert (got["best"], got["verdict"]) == (str(row.best), (row.difference and row.difference.verdict) or "")
         assert (float(got["majority"]), got["select"]) == (photos.majority, photos.select)
+
+
+def test_csv_holds_what_is_tolerated_as_numbers(made):
+    comparison = made("five_losses")
+    lines = {(line.noise, line.loss): line.tolerance for line in comparison.tolerated if line.tolerance}
+    assert lines
+    for got in csv.DictReader(io.StringIO(as_csv(comparison))):
+        known = lines.get((got["noise"], got["loss"]))
+        bounds = [float(got[name]) if got[name] else None for name in TOLERATED[:3]]
+        expected = [known.point.rate, known.low.rate, known.high.rate] if known else [None] * 3
+        assert (bounds, got["tolerated_censoring"]) == (expected, known.point.censoring if known else "")
+
+
+def test_csv_per_seed_has_a_row_for_each_run_and_numbers_alone(comparison):
+    text = writers.named("csv").write(document(comparison, per_seed=True))
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert len(read) == sum(len(row.values) for row in comparison.rows)
+    expected = [(row.loss, seed, value) for row in comparison.rows for seed, value in enumerate(row.values)]
+    assert [(got["loss"], int(got["seed"]), float(got["value"])) for got in read] == expected
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_json_is_json_under_every_encoding(encoding):
+    text = json_.json_(Document((), data={"name": "gänseblümchen ∅ 🌻 \\ x"}))
+    read = json.loads(json_.fitting(text, encoding).encode(encoding).decode(encoding))
+    assert read == {"name": "gänseblümchen ∅ 🌻 \\ x"}
 
 
 def test_csv_holds_balanced_accuracy_of_binary_tasks(made):
@@ -192,7 +219,7 @@ def test_markdown_shows_what_is_tolerated(made):
     text = as_markdown(made("five_losses"))
     cells = ["<20.0 % [<20.0–31.0]", "none", "44.4 % [25.1–≥60.0] (✗ collapsed)", "≥60.0 %", "–"]
     assert f"| tolerated: symmetric | {' | '.join(cells)} |" in text
-    assert "\n\nadded wrong labels tolerated, at most 2 points below ce's control\n\n" in text
+    assert "\n\nadded wrong labels tolerated (at most 2 points below ce's control)\n\n" in text
 
 
 @pytest.mark.parametrize(
