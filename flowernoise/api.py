@@ -271,7 +271,7 @@ def estimate_noise(
 
 def _material(
     labels: Any, probabilities: Any, features: Any, groups: Any, class_names: Sequence[str] | None, seed: int
-) -> tuple[search.Material, np.ndarray[Any, Any]]:
+) -> tuple[search.AuditMaterial, np.ndarray[Any, Any]]:
     """What an audit works on, checked, and the labels as an array of the given type."""
     if probabilities is None and features is None:
         raise BadRequestError("labels alone tell nothing; give features=…, [n, d], or probabilities=…, [n, c]")
@@ -291,7 +291,7 @@ def _material(
     checked, c = _checked_labels(labels, len(names) if names is not None else width)
     if len(np.unique(checked)) < 2:
         raise BadRequestError(f"all labels are {given[0]!s}; with a single class, none can be taken for another")
-    material = search.Material(
+    material = search.AuditMaterial(
         labels=checked,
         num_classes=c,
         probabilities=predictions,

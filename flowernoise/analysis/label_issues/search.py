@@ -29,7 +29,7 @@ _WITH_OTHERS_PROBABILITIES = "mean_rank:of=self_confidence+margin+neighbours+sec
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Material:
+class AuditMaterial:
     """What an audit works on.
 
     Args:
@@ -130,13 +130,13 @@ class Findings:
     evidence: Evidence
 
 
-def estimate(material: Material) -> NoiseEstimate:
+def estimate(material: AuditMaterial) -> NoiseEstimate:
     """How many labels are wrong, and how they are mixed up."""
     neighbours = None if material.features is None else material.nearest(2)[0]
     return bracket(material.labels, material.first_round, neighbours, material.classes)
 
 
-def search(material: Material, detector: Spec | None = None) -> Findings:
+def search(material: AuditMaterial, detector: Spec | None = None) -> Findings:
     """How many labels are wrong, and which.
 
     Args:
@@ -181,7 +181,7 @@ def _last_round(evidence: Evidence, detector: Spec) -> Floats:
     return judged
 
 
-def _known(material: Material, k: int) -> tuple[NoiseEstimate, Evidence]:
+def _known(material: AuditMaterial, k: int) -> tuple[NoiseEstimate, Evidence]:
     """The estimates of the noise, and the evidence with at least k neighbours of each photo."""
     first = material.first_round
     evidence = Evidence(material.labels, first)
