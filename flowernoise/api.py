@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from flowernoise.analysis.label_issues import search
+from flowernoise.analysis.label_issues.bracket import NoiseEstimate
 from flowernoise.catalogue import transition_matrix as matrices
+from flowernoise.catalogue.detectors import detectors
+from flowernoise.catalogue.detectors import needs_of as needs_of_detector
 from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import NEEDS, losses, needs_of
 from flowernoise.catalogue.noise import check_inputs, expected_rate, from_matrix, is_rated, noise_models, stream_name
@@ -141,6 +145,180 @@ def estimate_transition_matrix(labels: Any, probabilities: Any) -> Matrix:
         raise BadRequestError("probabilities are not all between 0 and 1; if they are logits, apply softmax first")
     observed, _ = _checked_labels(labels, predictions.shape[1])
     return matrices.estimated(observed, predictions)[0]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelIssues:
+    """Which labels look wrong; arrays [n], in the order of the labels, with cleanlab's names where it has the same.
+
+    Attributes:
+        is_label_issue: whether the label is more probably wrong than right, by ``label_score``.
+        label_score: rough probability that the label is right, 0 … 1; lower is more suspicious. Its mean is 1 − the
+            middle of the bracket.
+        given_label: the labels as given.
+        predicted_label: the class that the photo looks like to a model that did not learn from its label.
+        kind: what the matter is: ``wrong`` (one class is plausible, and it is not the given one), ``ambiguous``
+            (several are, or the given one alone) or ``outlying`` (none is); empty where ``is_label_issue`` is false.
+        score: of the detector; higher is more suspicious, and only the order means something.
+        detector: its spec.
+        noise: how many labels are wrong, and how they are mixed up.
+    """
+
+    is_label_issue: np.ndarray[Any, np.dtype[np.bool_]]
+    label_score: np.ndarray[Any, np.dtype[np.float64]]
+    given_label: np.ndarray[Any, Any]
+    predicted_label: np.ndarray[Any, Any]
+    kind: np.ndarray[Any, np.dtype[np.str_]]
+    score: np.ndarray[Any, np.dtype[np.float64]]
+    detector: str
+    noise: NoiseEstimate
+
+    def ranked(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Numbers of all photos [n], the most suspicious first."""
+        return np.argsort(-self.score, kind="stable")
+
+
+def find_label_issues(
+    labels: Any,
+    probabilities: Any = None,
+    features: Any = None,
+    *,
+    groups: Any = None,
+    detector: str | None = None,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> LabelIssues:
+    """Finds labels that look wrong; no clean label is needed.
+
+    From features, such as a pretrained network's, linear heads are trained out of fold. The detector is then chosen by
+    noise: a few more labels are made wrong in the way that labels seem to be mixed up, and the detector that finds
+    those best scores the labels; where chance may explain its lead, ranks are averaged. From probabilities alone the
+    self-confidence and the margin are averaged.
+
+    Args:
+        labels: given labels [n], whole numbers from 0 or names of classes.
+        probabilities: of the labels [n, c], by a model that was **not** trained on the photo it is asked about
+            (cross-validation), such as cleanlab's ``pred_probs``. Columns are in the order of the classes.
+        features: [n, d]; better than probabilities where you have both to choose from.
+        groups: which photos are near duplicates [n], equal numbers or names for photos of a group. They share a fold
+            and do not vote for each other. If None, photos of equal features are a group.
+        detector: spec of a detector, such as ``margin`` or ``neighbours:k=20``; chosen if None.
+        class_names: of labels that are names, in the order of the columns; alphabetical if None.
+        seed: of folds and injected noise.
+
+    Raises:
+        BadRequestError: (a ValueError) names the argument and what is wrong with it.
+
+    >>> import flowernoise, numpy as np
+    >>> features = np.repeat(np.eye(2), 50, axis=0) + np.random.default_rng(0).normal(size=(100, 2)) / 10
+    >>> labels = np.repeat(["rose", "tulip"], 50)
+    >>> labels[7] = "tulip"
+    >>> issues = flowernoise.find_label_issues(labels, features=features)
+    >>> int(issues.ranked()[0]), str(issues.predicted_label[7]), str(issues.kind[7])
+    (7, 'rose', 'wrong')
+    """
+    spec = None if detector is None else detectors.parse(detector)
+    if spec is not None and features is None and (lacking := set(needs_of_detector(spec)) - {"probabilities"}):
+        raise BadRequestError(f"detector {spec} needs features=…, [n, d], for {' and '.join(sorted(lacking))}")
+    material, given = _material(labels, probabilities, features, groups, class_names, seed)
+    found = search.search(material, spec)
+    is_issue = found.p_wrong > 0.5
+    return LabelIssues(
+        is_label_issue=is_issue,
+        label_score=1 - found.p_wrong,
+        given_label=given,
+        predicted_label=_as_given(found.suggested, given, material.classes, material.num_classes),
+        kind=np.where(is_issue, found.kind, ""),
+        score=found.scores,
+        detector=str(found.detector),
+        noise=found.noise,
+    )
+
+
+def estimate_noise(
+    labels: Any,
+    probabilities: Any = None,
+    features: Any = None,
+    *,
+    groups: Any = None,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> NoiseEstimate:
+    """Estimates how many labels are wrong, as a bracket, and how they are mixed up; no clean label is needed.
+
+    The ends of the bracket are answers of estimators that err in different directions (confident joint, anchor and,
+    from features, HOC); see :mod:`flowernoise.analysis.label_issues.estimators`. It is no confidence interval.
+
+    Args:
+        labels: given labels [n], whole numbers from 0 or names of classes.
+        probabilities: of the labels, out of fold, as for :func:`find_label_issues` [n, c].
+        features: [n, d].
+        groups: which photos are near duplicates [n].
+        class_names: of labels that are names, in the order of the columns; alphabetical if None.
+        seed: of folds.
+
+    Raises:
+        BadRequestError: (a ValueError) names the argument and what is wrong with it.
+
+    >>> import flowernoise, numpy as np
+    >>> p = np.repeat([[0.8, 0.2], [0.2, 0.8]], 50, axis=0)
+    >>> noise = flowernoise.estimate_noise([0] * 40 + [1] * 10 + [1] * 40 + [0] * 10, p)
+    >>> round(noise.rate_low, 3), round(noise.rate_high, 3), noise.transition_matrix.round(2).tolist()
+    (0.2, 0.2, [[0.8, 0.2], [0.2, 0.8]])
+    """
+    return search.estimate(_material(labels, probabilities, features, groups, class_names, seed)[0])
+
+
+def _material(
+    labels: Any, probabilities: Any, features: Any, groups: Any, class_names: Sequence[str] | None, seed: int
+) -> tuple[search.AuditMaterial, np.ndarray[Any, Any]]:
+    """What an audit works on, checked, and the labels as an array of the given type."""
+    if probabilities is None and features is None:
+        raise BadRequestError("labels alone tell nothing; give features=…, [n, d], or probabilities=…, [n, c]")
+    given = np.asarray(labels)
+    names: Sequence[str] | None = None
+    if given.dtype.kind in "UO":
+        labels, names = _numbered(given, class_names)
+    elif class_names is not None:
+        raise BadRequestError("class_names are for labels that are names; these are numbers")
+    count = given.size
+    predictions = None if probabilities is None else _checked_probabilities(probabilities, count)
+    width = None if predictions is None else predictions.shape[1]
+    if names is not None and width not in (None, len(names)):
+        raise BadRequestError(
+            f"probabilities have {width} columns, but there are {len(names)} classes; class_names=… lists all in order"
+        )
+    checked, c = _checked_labels(labels, len(names) if names is not None else width)
+    if len(np.unique(checked)) < 2:
+        raise BadRequestError(f"all labels are {given[0]!s}; with a single class, none can be taken for another")
+    material = search.AuditMaterial(
+        labels=checked,
+        num_classes=c,
+        probabilities=predictions,
+        features=None if features is None else _checked_rows("features", features, count, None),
+        groups=None if groups is None else _checked_groups(groups, count),
+        classes=None if names is None else tuple(names),
+        seed=seed,
+    )
+    return material, given
+
+
+def _checked_probabilities(values: Any, rows: int) -> np.ndarray[Any, Any]:
+    array = _checked_rows("probabilities", values, rows, None)
+    if array.min(initial=0) < -0.1 or array.max(initial=1) > 1.1:
+        raise BadRequestError("probabilities are not all between 0 and 1; of logits take the softmax first")
+    array = np.maximum(array, 0)
+    sums = array.sum(axis=1, keepdims=True)
+    if (np.abs(sums - 1) > 0.1).any():
+        raise BadRequestError(f"probabilities: row {int(np.abs(sums - 1).argmax()) + 1} does not sum to 1")
+    return np.asarray(array / sums)
+
+
+def _checked_groups(groups: Any, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    array = np.asarray(groups)
+    if array.shape != (rows,) or array.dtype.kind not in "iuUO":
+        raise BadRequestError(f"groups must be numbers or names of shape [{rows}], one for each label; {array.shape}")
+    return np.unique(array.astype(str), return_inverse=True)[1].astype(np.int64)
 
 
 class Loss:
@@ -356,7 +534,10 @@ def _checked_names(names: Sequence[str], num_classes: int) -> tuple[str, ...]:
 
 
 def _checked_rows(name: str, values: Any, rows: int, columns: int | None) -> np.ndarray[Any, Any]:
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadRequestError(f"{name} are not numbers in rows of equal length") from error
     if array.ndim != 2 or len(array) != rows or columns not in (None, array.shape[1]):
         wanted = f"[{rows}, {'any' if columns is None else columns}]"
         raise BadRequestError(f"{name} must be of shape {wanted}, one row per label; their shape is {array.shape}")

@@ -30,7 +30,14 @@ def test_importing_the_package_and_corrupting_labels_loads_nothing_heavy():
 
 def test_what_is_public_is_listed_and_there():
     public = [name for name in dir(flowernoise) if not name.startswith("_")]
-    assert public == ["Artifacts", "corrupt_labels", "estimate_transition_matrix", "loss"]
+    assert public == [
+        "Artifacts",
+        "corrupt_labels",
+        "estimate_noise",
+        "estimate_transition_matrix",
+        "find_label_issues",
+        "loss",
+    ]
     assert all(getattr(flowernoise, name).__doc__ for name in public)
 
 
