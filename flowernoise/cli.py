@@ -260,6 +260,7 @@ def compare(
     compared = directories.directories or [place.artifacts]
     with output.session() as session:
         _refuse_inputs(table, compared)
+        step.check_gate(settings, gate)
         result = step.compare(compared, settings, session.progress)
         missed = step.missed(result, settings, gate)
         session.show_comparison(result, form, table.output, missed, per_seed=table.per_seed)

@@ -126,6 +126,7 @@ def train_by_hand(
     losses: Sequence[str] = ("ce",),
     setup: Setup | None = None,
     *,
+    seed: int | None = None,
     selections: tuple[Selection, ...] = ("selected", "last", "oracle"),
     provenance: Provenance = PROVENANCE,
     change: Callable[[Sequence[RunKey], Arrays], None] = lambda _keys, _arrays: None,
@@ -136,15 +137,17 @@ def train_by_hand(
         artifacts: a directory in which photos are prepared and labels drawn.
         losses: of the runs.
         setup: of the runs; without one, an epoch on features of resnet50.
+        seed: of the draws; all of them if None.
         selections: how epochs are chosen.
         provenance: of the block.
         change: changes the answers of the runs before they are written.
     """
-    layout, random = Layout(artifacts), np.random.default_rng(0)
+    layout, random = Layout(artifacts), np.random.default_rng(seed or 0)
     dataset = datasets.need(layout)
     drawn = draws.index(layout, dataset.id)
     setup = setup or a_setup(epochs=1, image_size=dataset.request.image_size)
-    keys = [RunKey(*astuple(key), loss, setup) for key in drawn for loss in losses]
+    own = [key for key in drawn if seed in (None, key.seed)]
+    keys = [RunKey(*astuple(key), loss, setup) for key in own for loss in losses]
     (train, val, test), c = dataset.sizes, len(dataset.classes)
     shape = (len(keys), len(selections))
     answers: Arrays = {
@@ -179,7 +182,8 @@ def finished_directory(root: Path) -> Path:
     """
     prepare(root, PrepareSettings("synthetic:photos=60", train=40, val=10, test=10, image_size=16), Silent())
     corrupt(root, CorruptSettings(rates=(0.2, 0.4), seeds=2), Silent())
-    train_by_hand(root, ("ce", "mae"))
+    for seed in range(2):
+        train_by_hand(root, ("ce", "mae"), seed=seed)
     layout, random = Layout(root), np.random.default_rng(0)
     dataset = datasets.need(layout)
     count = sum(dataset.sizes)

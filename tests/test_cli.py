@@ -263,7 +263,7 @@ BAD = [
     (("prepare", "./no-such-folder"), "no-such-folder"),
     (("prepare", "synthetic", "--positive", "sunflower"), "did you mean sunflowers?"),
     (("prepare", "synthetic:photos=20,size=16", "--train", "10"), "--test"),
-    (("prepare", "synthetic:photos=20,size=16", "--train", "19", "--test", "9"), "there are only 20"),
+    (("prepare", "synthetic:photos=20,size=16", "--train", "19", "--test", "9"), "more than the 20 there are"),
     (("prepare", "synthetic:photos=3"), "photos=3"),
     (("prepare", "tfds:../../etc"), "tfds:../../etc"),
     (("compare", "--metric", "acuracy"), "did you mean accuracy?"),

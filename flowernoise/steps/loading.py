@@ -19,3 +19,13 @@ def loading(what: str, progress: Progress) -> Iterator[None]:
     limits.check_room_for_libraries()
     with progress.task(f"loading {what}", None, ""):
         yield
+
+
+def load_keras(progress: Progress) -> None:
+    """Loads Keras now, so that its seconds are not counted as those of features or training.
+
+    Raises:
+        FlowernoiseError: as :func:`loading`.
+    """
+    with loading("Keras", progress):
+        import keras  # noqa: F401 - what it takes seconds for

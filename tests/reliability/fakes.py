@@ -61,10 +61,14 @@ def replace_all_that_computes() -> None:
     """Replaces backbone and heads by NumPy, for a sweep without TensorFlow whose files have their usual form."""
     import os
 
+    from flowernoise.safe import limits
+    from flowernoise.steps import loading
     from flowernoise.training import features, heads
 
     os.environ["FLOWERNOISE_ENGINE"] = "keras"
     add_tiny_backbone(lambda size: None)
+    limits.check_room_for_libraries = lambda: None  # none is loaded
+    loading.load_keras = lambda _progress: None
     features.extract = _extract  # type: ignore[assignment]
     heads.train_heads = _train_heads  # type: ignore[assignment]
 

@@ -103,7 +103,7 @@ REQUESTS: tuple[Request, ...] = (
     *wrong_values("nothing", "prepare", "--seed", COUNTS.removeprefix("0"), SMALL),
     ask("nothing", "--train 5", "prepare", SMALL, "--train", "5"),
     ask("nothing", "--val 5", "prepare", SMALL, "--val", "5"),
-    ask("nothing", "only 20", "prepare", SMALL, "--train", "15", "--test", "6"),
+    ask("nothing", "more than the 20 there are", "prepare", SMALL, "--train", "15", "--test", "6"),
     ask("nothing", "''", "prepare", ""),
     ask("nothing", "no_such_source", "prepare", "no_such_source"),
     ask("nothing", "photos=9", "prepare", "synthetic:photos=9"),

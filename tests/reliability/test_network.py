@@ -38,13 +38,13 @@ NOWHERE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:
 # What a server does wrong, and what is told of it.
 WRONGS = {
     "404": "returns status 404",
-    "500": "answers 500",
+    "500": "returns status 500",
     "silent": "reached|does not answer",
     "slow start": "no byte came for",
     "stalls": "no byte came for",
     "breaks off": "the connection broke off",
-    "shorter": "has not the published checksum",
-    "wrong bytes": "has not the published checksum",
+    "shorter": "checksum is not the published one",
+    "wrong bytes": "checksum is not the published one",
     "redirects": "redirect",
     "fails later": "500",
 }

@@ -85,11 +85,11 @@ def photos_of(folder: Path, **counts: int) -> None:
     [
         ({"roses": 1}, (), "at least two folders"),
         ({"roses": 9}, (), "at least two folders"),
-        ({"roses": 1, "tulips": 1}, (), "none of class"),
-        ({"roses": 40, "tulips": 1}, (), "none of class 'tulips'"),
-        ({"roses": 20, "tulips": 20}, ("--train", 20, "--val", 1, "--test", 10), "none of class"),
-        ({"roses": 20, "tulips": 20}, ("--positive", "lilies"), "'lilies' is no class"),
-        ({"roses": 20, "tulips": 1, "daisies": 20}, ("--positive", "tulips"), "none of class 'tulips'"),
+        ({"roses": 1, "tulips": 1}, (), "no photo of class"),
+        ({"roses": 40, "tulips": 1}, (), "no photo of class 'tulips'"),
+        ({"roses": 20, "tulips": 20}, ("--train", 20, "--val", 1, "--test", 10), "no photo of class"),
+        ({"roses": 20, "tulips": 20}, ("--positive", "lilies"), "'lilies' is not a class"),
+        ({"roses": 20, "tulips": 1, "daisies": 20}, ("--positive", "tulips"), "no photo of class 'tulips'"),
     ],
 )
 def test_photos_that_nothing_can_be_learned_from_are_refused_at_once(

@@ -446,7 +446,7 @@ def test_a_link_into_a_circle_is_not_followed(layout):
 def test_folders_may_not_lie_elsewhere(layout, tmp_path):
     layout.photos.rename(tmp_path / "big disk")
     layout.photos.symlink_to(tmp_path / "big disk")
-    with pytest.raises(FlowernoiseError, match=r"photos is a symbolic link, .*move the directory as a whole"):
+    with pytest.raises(FlowernoiseError, match=r"photos is a symbolic link, .*move the whole directory"):
         status(layout.root)
 
 

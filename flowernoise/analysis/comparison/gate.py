@@ -26,13 +26,12 @@ def missed(
         fail_under_low: what the worse end of the 95 % interval must reach.
 
     Raises:
-        BadRequestError: a limit that the metric cannot have, no matching cell, or none in which the metric is defined.
+        BadRequestError: no matching cell, or none in which the metric is defined.
     """
     limits = {"--fail-under": fail_under, "--fail-under-low": fail_under_low}
     wanted = {option: limit for option, limit in limits.items() if limit is not None}
     if not wanted:
         return None
-    _check_limits(comparison.metric, wanted)
     rows = _matching(comparison, wheres)
     for option, limit in wanted.items():
         low = option == "--fail-under-low"
@@ -46,10 +45,15 @@ def missed(
     return None
 
 
-def _check_limits(metric: str, wanted: dict[str, float]) -> None:
+def check_limits(metric: str, *, fail_under: float | None, fail_under_low: float | None) -> None:
+    """Refuses a limit that the metric cannot have.
+
+    Raises:
+        BadRequestError: which one, and between what the metric lies.
+    """
     low, high = facts_of(metric).range
-    for option, limit in wanted.items():
-        if not low <= limit <= high:
+    for option, limit in (("--fail-under", fail_under), ("--fail-under-low", fail_under_low)):
+        if limit is not None and not low <= limit <= high:
             share = f"; {limit:g} % is {limit / 100:g}" if high == 1 and 1 < limit <= 100 else ""
             raise BadRequestError(f"{option} {limit:g}: {metric} lies between {low:g} and {high:g}{share}")
 

@@ -67,6 +67,15 @@ def compare_or_find(
     return msgspec.structs.replace(kept.comparison, directories=names, notes=notes), found is not None
 
 
+def check_gate(settings: CompareSettings, wanted: GateSettings) -> None:
+    """Refuses limits that the metric cannot have, before anything is compared.
+
+    Raises:
+        BadRequestError: as :func:`flowernoise.analysis.comparison.gate.check_limits`.
+    """
+    gate.check_limits(_checked(settings).metric, **dataclasses.asdict(wanted))
+
+
 def missed(comparison: Comparison, settings: CompareSettings, wanted: GateSettings) -> str | None:
     """Why a comparison made with these settings misses the gate; None if it does not.
 

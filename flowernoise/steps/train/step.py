@@ -8,7 +8,7 @@ from pathlib import Path
 from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.catalogue.methods import FirstStage
 from flowernoise.progress import Progress
-from flowernoise.steps.loading import loading
+from flowernoise.steps import loading
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices, plan
 from flowernoise.steps.train.by_finetuning import ByFinetuning
@@ -102,10 +102,10 @@ class _Training:
 
     def _made(self) -> UnitTrainer:
         if self._trainer is None:
-            with loading("Keras", self._progress):
-                import keras  # noqa: F401 - here, so that its seconds are not counted as those of features or training
-            started, work, missing = time.perf_counter(), self._work, self._sweep.missing()
+            work, missing = self._work, self._sweep.missing()
             self._labels = work.labels(missing)
+            loading.load_keras(self._progress)
+            started = time.perf_counter()
             if work.settings.mode == "finetune":
                 self._trainer = ByFinetuning(work, missing, self._sweep.missing_stages(), self._progress)
             else:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flowernoise.errors import BadRequestError
-from flowernoise.steps.compare import CompareSettings, missed
+from flowernoise.steps.compare import CompareSettings, check_gate, missed
 from flowernoise.steps.settings import GateSettings
 from tests.analysis.comparison.test_comparison import Made, compared, write
 
@@ -19,6 +19,7 @@ RUNS = [
 def held(root: Path, where: str = "", runs: list[Made] | None = None, metric: str = "accuracy", **limits: float):
     settings = CompareSettings(metric=metric, where=(where,) if where else ())
     found = compared(write(root, RUNS if runs is None else runs), metric=metric, where=settings.where)
+    check_gate(settings, GateSettings(**limits))
     return missed(found, settings, GateSettings(**limits))
 
 
