@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 
 from flowernoise.catalogue.metrics import facts_of
-from flowernoise.catalogue.sources import label_words
+from flowernoise.catalogue.sources import label_words, without_path
 from flowernoise.show import compared, plain, sentences
 from flowernoise.show.compared import COLLAPSED, ORACLE, Value
 from flowernoise.show.document import (
@@ -73,7 +73,7 @@ def _subject(result: Comparison) -> Iterator[str]:
         return
     [photos] = result.datasets
     tested = compared.words(result).test_photos(sum(photos.test_counts))
-    yield from (photos.source, f"{len(photos.classes)} classes", kinds, tested)
+    yield from (without_path(photos.source), f"{len(photos.classes)} classes", kinds, tested)
 
 
 def _measure(result: Comparison) -> list[str]:

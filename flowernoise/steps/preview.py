@@ -20,6 +20,7 @@ from flowernoise.analysis.views.sheets import (
 )
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.sources import without_path
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Registry
@@ -136,7 +137,8 @@ class _Work:
 
     def _sheet(self, kind: SheetKind, split: str, shown: tuple[SheetPhoto, ...], inputs: str) -> ContactSheet:
         population = len(self._train if split == "train" else self._test)
-        return ContactSheet(kind, self.dataset.request.source, split, population, self.dataset.classes, shown, inputs)
+        source = without_path(self.dataset.request.source)
+        return ContactSheet(kind, source, split, population, self.dataset.classes, shown, inputs)
 
     def _decoded(self, chosen: Sequence[IndexedPhoto]) -> Iterator[Pixels]:
         for photo, encoded in zip(chosen, self._archive.read(chosen), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,25 +77,16 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     live = [run for run in held.runs() if run.key.identity in shown]
     return Report(
         dataset=msgspec.structs.replace(dataset, request=_without_paths(dataset.request)),
-        comparison=_anywhere(comparison),
+        comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
         drawn=tuple(conditions_of(drawn.values())),
         pictures=gallery.pictures,
-        sheets=tuple(
-            dataclasses.replace(sheet, source=without_path(sheet.source))
-            for sheet in _sheets(artifacts_directory, comparison, drawn, settings.where, progress)
-        ),
+        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
         provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
         digests=tuple(_digests(layout, dataset, drawn)),
         sweep=_sweep(layout, dataset, drawn, live, settings),
     )
-
-
-def _anywhere(comparison: Comparison) -> Comparison:
-    """A comparison as it is wherever its directory and its photos lie."""
-    photos = (msgspec.structs.replace(each, source=without_path(each.source)) for each in comparison.datasets)
-    return msgspec.structs.replace(comparison, directories=(), datasets=tuple(photos))
 
 
 def _without_paths(request: DatasetRequest) -> DatasetRequest:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 CLASSES = ("[red]x[red]", "[link=example.org]y", "[bold]z\\")
-SOURCE = "[blink]photos[/blink]"  # a folder below a folder
+SOURCE = "[blink]photos"
 TRAINED = ("--backbone", "efficientnet_lite0:weights=none", "--learning-rate", "1e-3", "--l2", "0", "--epochs", "1")
 COLOUR = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 

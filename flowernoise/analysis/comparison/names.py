@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowernoise.analysis.comparison.evaluated import Directory, Group
+from flowernoise.catalogue.sources import without_path
 from flowernoise.store.records import TestPhotos
 
 
@@ -26,6 +27,7 @@ def datasets_of(groups: Sequence[Group], directories: Sequence[Directory]) -> tu
     """The data sets, each with the shortest unique name."""
     short = _short([directory.path for directory in directories])
     namings: list[Callable[[Group], str]] = [
+        lambda group: without_path(group.dataset.request.source),
         lambda group: group.dataset.request.source,
         _source_and_task,
         lambda group: f"{_source_and_task(group)}, in {' and '.join(short[d] for d in group.directories)}",

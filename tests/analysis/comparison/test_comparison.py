@@ -1144,3 +1144,15 @@ def test_without_validation_photos_the_note_says_why_the_last_epoch_is_shown(tmp
     result = compared(root, select="selected")
     assert result.select == "last"
     assert "Without a validation split nothing can be selected, so the last epoch is shown." in result.notes
+
+
+def test_tables_name_a_folder_without_the_path_that_leads_to_it(tmp_path):
+    dataset = flowers()
+    request = msgspec.structs.replace(dataset.request, source="folder:/home/ada/tulips")
+    result = compared(write(tmp_path, TWO_LOSSES, msgspec.structs.replace(dataset, request=request)))
+    for form in ("table", "markdown", "html", "latex"):
+        text = writers.named(form).write(comparison.document(result))
+        assert "folder:tulips" in text
+        assert "ada" not in text
+    [photos] = json.loads(as_json(result))["datasets"]
+    assert (photos["name"], photos["source"]) == ("folder:tulips", "folder:/home/ada/tulips")
