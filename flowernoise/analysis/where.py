@@ -13,7 +13,7 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import READERS, Registry, did_you_mean, format_value
 from flowernoise.store.records import CONTROL, Identity
-from flowernoise.store.setups import SETTINGS, Setup, setting
+from flowernoise.store.setups import SETTINGS, Setup, keys_of, setting
 
 OPTION = "--where"
 KEYS = ("noise", "rate", "loss", "backbone", "mode", *SETTINGS)
@@ -93,6 +93,8 @@ def _canonical(pair: Pair) -> str:
         return _number(pair, int, value)
     if key == "rate":
         return f"{float(_number(pair, float, value)):g}"
+    if key in ("weight_decay", "ema"):
+        return _number(pair, float, value)
     if key in ("learning_rate", "l2"):
         return "+".join(sorted({_number(pair, float, part) for part in _PLUS.split(value)}, key=float))
     return value
@@ -123,7 +125,7 @@ def value_of(key: str, identity: Identity) -> str:
 
 def of_setup(setup: Setup) -> str:
     """The ``--where`` that picks a setup."""
-    return ",".join(f"{key}={setting(key, setup)}" for key in ("backbone", "mode", *SETTINGS))
+    return ",".join(f"{key}={setting(key, setup)}" for key in ("backbone", "mode", *keys_of(setup)))
 
 
 def admitting(where: Where, available: Iterable[Identity]) -> Admits:

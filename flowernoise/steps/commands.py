@@ -12,7 +12,7 @@ from flowernoise.registry import format_value
 from flowernoise.steps.settings import CompareSettings, CorruptSettings, PrepareSettings, TrainSettings
 from flowernoise.store.inventory import Fault
 from flowernoise.store.records import CONTROL, DatasetRequest, DrawKey
-from flowernoise.store.setups import Setup
+from flowernoise.store.setups import FINETUNE_SETTINGS, Setup
 from flowernoise.store.stages import STAGES
 
 DEFAULT = "artifacts"
@@ -64,7 +64,15 @@ def training_options(setup: Setup) -> list[str]:
     words = ["--backbone", setup.backbone, "--mode", setup.mode]
     words += ["--epochs", str(setup.epochs), "--batch-size", str(setup.batch_size), "--optimizer", setup.optimizer]
     words += ["--learning-rate", ",".join(map(format_value, setup.learning_rates))]
-    return [*words, "--l2", ",".join(map(format_value, setup.l2))]
+    words += ["--l2", ",".join(map(format_value, setup.l2))]
+    for key, value in recipe(setup).items():
+        words += [f"--{key.replace('_', '-')}", format_value(value)]
+    return words
+
+
+def recipe(setup: Setup) -> dict[str, Any]:
+    """The settings of ``train`` that only fine-tuning has, by name."""
+    return {key: getattr(setup, key) for key in FINETUNE_SETTINGS} if setup.mode == "finetune" else {}
 
 
 def as_file(words: Sequence[str]) -> str:

@@ -11,15 +11,12 @@ import numpy as np
 
 from flowernoise.analysis.results.stages import EvaluateResult
 from flowernoise.analysis.stats import lost_classes
-from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.steps.loading import loading
 from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.evaluations import Arrays
 from flowernoise.store.layout import Layout
-from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import (
     Dataset,
     DrawKey,
@@ -31,12 +28,11 @@ from flowernoise.store.records import (
     versions_of,
 )
 from flowernoise.store.runs import StoredRun
-from flowernoise.training import engine, finetune
 from flowernoise.training.selection import ALL, memorised
 
 
 def evaluate(artifacts_directory: Path, progress: Progress) -> EvaluateResult:
-    """Evaluates every run on the test split; fine-tuned networks are rebuilt from their weights.
+    """Evaluates every run on the test split, from the predictions that training stored.
 
     Raises:
         BadRequestError: nothing is prepared, or nothing is trained on it.
@@ -59,7 +55,6 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
     drawn = draws.index(layout, dataset.id)
     _refuse_lost_draws(layout, live, drawn)
     labels = draws.read(layout, dataset, [drawn[draw] for draw in sorted({key.draw for key in live})])
-    predictions = _Predictions(layout, dataset, index, progress)
     truth = _Truth(photos.labels_of(index, "train"), photos.labels_of(index, "test"), len(dataset.classes))
     by_block: dict[str, list[int]] = {}
     stored_runs = list(live.values())
@@ -72,7 +67,9 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             if finished:
                 members = [stored_runs[row] for row in finished]
                 drawn_labels = [labels[stored.run.draw] for stored in members]
-                _judge(stacked, finished, members, predictions.of_block(name, found[name]), drawn_labels, truth)
+                _judge(
+                    stacked, finished, members, runs.read_predictions(layout, dataset, found[name]), drawn_labels, truth
+                )
             advance(len(rows))
     stacked["test_labels"] = truth.test_labels
     setups = sorted({stored.block.setup for stored in stored_runs})
@@ -139,17 +136,10 @@ def _done_before(layout: Layout, dataset: Dataset, progress: Progress) -> Evalua
         if before is None or (before.dataset, before.inputs) != (dataset.id, evaluations.inputs_of(found)):
             return None
         arrays = evaluations.read(layout, before)
-        finetuned = {stored.name for stored in runs.live(found).values() if _has_weights(stored)}
-        if any(runs.find_predictions(layout, dataset, name, found[name]) is None for name in sorted(finetuned)):
-            return None
         return EvaluateResult(before, arrays, done_before=True)
     except DamagedFileError as error:
         progress.note(f"{error}; evaluating again")
         return None
-
-
-def _has_weights(stored: StoredRun) -> bool:
-    return stored.block.mode == "finetune" and stored.run.failure is None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,55 +199,3 @@ def _have_collapsed(
 
     counts = np.bincount(truth.test_labels, minlength=truth.num_classes)
     return lost_classes(present(observed) & ~present(predicted), counts)
-
-
-class _Predictions:
-    """Predictions of a block's runs: stored with heads, computed once from the weights of fine-tuned networks."""
-
-    def __init__(self, layout: Layout, dataset: Dataset, index: tuple[IndexedPhoto, ...], progress: Progress) -> None:
-        self._layout, self._dataset, self._index, self._progress = layout, dataset, index, progress
-        self._model: tuple[str, Any] | None = None
-
-    def of_block(self, name: str, block: RunBlock) -> Arrays:
-        """A block's arrays test_probabilities, val_probabilities and train_predicted."""
-        if block.mode == "features":
-            return runs.read_head_predictions(self._layout, self._dataset, block)
-        return self._kept(name, block) or self._predict(name, block)
-
-    def _kept(self, name: str, block: RunBlock) -> Arrays | None:
-        try:
-            return runs.find_predictions(self._layout, self._dataset, name, block)
-        except DamagedFileError as error:
-            self._progress.note(f"{error}; doing so")
-            return None
-
-    def _predict(self, name: str, block: RunBlock) -> Arrays:
-        model = self._classifier(block.setup.backbone)
-        expected = finetune.named(model.get_weights())
-        weights = runs.read_weights(self._layout, block, list(expected), [array.shape for array in expected.values()])
-        model.set_weights(list(weights.values()))
-        archive = Archive(self._layout.photos, self._dataset.archive)
-        size = self._dataset.request.image_size
-        where = f"predicting · {block.runs[0].method} on {block.runs[0].draw} · {engine.describe().device}"
-        with self._progress.task(where, len(self._index), "photos") as advance:
-            predictions = finetune.predict(model, archive.read(self._index), size, advance)
-        split = np.array([photo.split for photo in self._index])
-        compact = np.min_scalar_type(predictions.shape[1] - 1)
-        arrays: Arrays = {
-            "test_probabilities": predictions[None, None, split == "test"],
-            "val_probabilities": predictions[None, None, split == "val"],
-            "train_predicted": predictions[None, None, split == "train"].argmax(axis=3).astype(compact),
-        }
-        described = engine.describe()
-        provenance = Provenance(described.versions, described.backend, described.device)
-        runs.write_predictions(self._layout, name, block, arrays, provenance)
-        return arrays
-
-    def _classifier(self, backbone: str) -> Any:
-        """A backbone's network, rebuilt from code; the last one stays in memory."""
-        if self._model is None or self._model[0] != backbone:
-            build = backbones.parse(backbone)().build
-            classes, size = len(self._dataset.classes), self._dataset.request.image_size
-            with loading(f"Keras and {backbone}", self._progress):
-                self._model = (backbone, finetune.build_classifier(build, size, classes))
-        return self._model[1]

@@ -48,6 +48,7 @@ def export(artifacts_directory: Path, settings: ExportSettings, progress: Progre
         raise BadRequestError(f"{held.layout.root} has no runs for its data set; run `flowernoise train` first")
     run = chosen_run.choose(every, settings)
     select = _selection(run, settings.select)
+    _refuse_without_weights(run, select)
     _refuse_others_file(settings.output)
     Inputs([artifacts_directory]).refuse(settings.output)
     model, on_features = (
@@ -83,6 +84,16 @@ def _refuse_others_file(model: Path) -> None:
             ) from None
 
 
+def _refuse_without_weights(run: RunHandle, select: Selection) -> None:
+    if run.block.mode != "finetune":
+        return
+    which = f"{run.loss} on {run.run.draw}"
+    if run.block.weights is None:
+        raise BadRequestError(f"the weights of {which} were not kept; train it again with --keep-weights")
+    if select != run.usual:
+        raise BadRequestError(f"--select {select}: of {which}, only the weights of {run.usual} were kept")
+
+
 def _selection(run: RunHandle, wanted: Selection | None) -> Selection:
     if wanted is not None and wanted not in run.block.selections:
         raise BadRequestError(f"--select {wanted}: this run has only {', '.join(run.block.selections)}")
@@ -111,10 +122,8 @@ def _finetuned(held: Artifacts, run: RunHandle, progress: Progress) -> tuple[Any
     return model, None
 
 
-def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, progress: Progress) -> Agreement | None:
+def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, progress: Progress) -> Agreement:
     """Compares the model with the run, starting from photos, because their extractors may differ."""
-    if not run.is_evaluated:
-        return None
     tested = [photo for photo in held.photos if photo.split == "test"][:SAMPLE]
     archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
     with progress.task("comparing with the run", len(tested), "photos") as advance:

@@ -176,11 +176,7 @@ class _Runs:
 
 def _why_not(run: RunHandle) -> str:
     """Why a run's mistakes cannot be shown; empty if they can."""
-    if run.failure:
-        return "training failed"
-    if run.block.mode == "finetune" and not run.is_evaluated:
-        return "run `flowernoise evaluate` first, which keeps what a fine-tuned network predicts"
-    return ""
+    return "training failed" if run.failure else ""
 
 
 def _picked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +20,9 @@ MAX_DRAWS = 1_000_000
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # higher ones make losses like mae unstable: see tests/benchmarks/selection.py
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE, FIXED_L2 = 1e-3, 0.0
+FINETUNE_LEARNING_RATES = (1e-4, 3e-4)
 MAX_POINTS = 1000  # in a tuning grid
+_OF_FINETUNING = ("tune", "augment", "head", "weight_decay", "ema", "keep_weights")
 
 _Photos = Between(1, 100_000_000)
 _SinglePrecision = Between(1e-37, 3e38)  # outside it, single precision holds only 0 or infinity
@@ -33,6 +36,11 @@ def _registry(module: str, name: str) -> Callable[[], Registry]:
         return registry
 
     return find
+
+
+def _check_tune(text: str) -> None:
+    if not re.fullmatch(r"all|norm|last:[1-9]\d{0,5}", text):
+        raise ValueError("is not all, norm, or last:N with a number of layers, as in last:10")
 
 
 def _check_source(text: str) -> None:
@@ -78,7 +86,7 @@ def _check_place(path: Path) -> None:
 
 def _grid_or_fixed(grid: tuple[float, ...], fixed: float) -> str:
     """How the help describes a hyper-parameter's default."""
-    return f"{','.join(map(format_value, grid))}; {format_value(fixed)} without val, or with finetune"
+    return f"{','.join(map(format_value, grid))}; {format_value(fixed)} without val"
 
 
 # Options that several commands share
@@ -96,7 +104,7 @@ Where = Annotated[
     Option(
         "Only runs for which all of these hold; repeat the option to accept alternatives. Keys: noise, rate, loss, "
         "backbone, mode, extractor, precision, image_size, epochs, batch_size, optimizer, learning_rate and l2 (a "
-        "grid as 0.001+0.01).",
+        "grid as 0.001+0.01), and of fine-tuning tune, augment, head, weight_decay and ema.",
         metavar="KEY=VALUE[,…]",
         default="the settings trained last",
         check=_check_where,
@@ -234,6 +242,33 @@ class TrainSettings(Settings):
         Option("L2 on the head's kernel; from several, one is chosen on val.", default=_grid_or_fixed(L2, FIXED_L2)),
     ] = None
     optimizer: Annotated[Literal["adam", "sgd"], Option("Optimiser.")] = "adam"
+    tune: Annotated[
+        str,
+        Option(
+            "Fine-tuning: which layers learn: all, the last:N that have weights, or norm, those that normalise.",
+            metavar="LAYERS",
+            check=_check_tune,
+        ),
+    ] = "all"
+    augment: Annotated[
+        Literal["none", "flip", "crop"],
+        Option("Fine-tuning: flip photos at random, or flip and also shift them by up to an eighth."),
+    ] = "flip"
+    head: Annotated[
+        Literal["probe", "random"],
+        Option("Fine-tuning: start from the best linear head on cached features, or from a random one."),
+    ] = "probe"
+    weight_decay: Annotated[
+        float, Between(0, 1), Option("Fine-tuning: decoupled weight decay of all kernels, as in AdamW.")
+    ] = 0.0
+    ema: Annotated[
+        float,
+        Between(0, 1, open="high"),
+        Option("Fine-tuning: momentum of a moving average of the weights, which then answers; 0 for none."),
+    ] = 0.0
+    keep_weights: Annotated[
+        bool, Option("Fine-tuning: keep the weights too, for `flowernoise export`; 94 MB a run for ResNet50.")
+    ] = False
     control_losses: tuple[str, ...] | None = None
     memory: Annotated[
         float,
@@ -250,8 +285,10 @@ class TrainSettings(Settings):
         Args:
             validated: whether there is a validation split.
         """
-        tuned = validated and self.mode == "features"
-        rates, strengths = (LEARNING_RATES, L2) if tuned else ((FIXED_LEARNING_RATE,), (FIXED_L2,))
+        rates: tuple[float, ...] = LEARNING_RATES if validated else (FIXED_LEARNING_RATE,)
+        strengths: tuple[float, ...] = L2 if validated else (FIXED_L2,)
+        if self.mode == "finetune":
+            rates, strengths = FINETUNE_LEARNING_RATES[: None if validated else 1], (FIXED_L2,)
         return dataclasses.replace(self, learning_rates=self.learning_rates or rates, l2=self.l2 or strengths)
 
     @property
@@ -263,17 +300,17 @@ class TrainSettings(Settings):
         return [(rate, l2) for rate in sorted(set(rates)) for l2 in sorted(set(strengths))]
 
     def check_together(self) -> None:
-        """Refuses grids that are empty, too large, or for fine-tuning."""
+        """Refuses grids that are empty or too large, and options that are for fine-tuning only."""
         if () in (self.learning_rates, self.l2, self.losses):
             raise BadRequestError("--learning-rate, --l2 and --loss each need at least one value")
         if len(self.grid) > MAX_POINTS:
             raise BadRequestError(
                 f"--learning-rate and --l2 make {len(self.grid):,} pairs to choose from; the most is {MAX_POINTS:,}"
             )
-        if self.mode == "finetune" and len(self.grid) > 1:
-            raise BadRequestError(
-                "--mode finetune takes one --learning-rate and one --l2; lists are for --mode features"
-            )
+        if self.mode == "features":
+            for name in _OF_FINETUNING:
+                if getattr(self, name) != getattr(TrainSettings, name):
+                    raise BadRequestError(f"--{name.replace('_', '-')} is for --mode finetune")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,16 +48,15 @@ class Reader:
             self._batches[name] = draws.need_batch(self.layout, self.dataset, batch)
         return DrawnLabels(**{array: values[row] for array, values in self._batches[name].items()})
 
-    def predictions(self, name: str, block: RunBlock) -> runs.Arrays | None:
-        """The predictions of a block's runs; None for a network that is not evaluated yet.
+    def predictions(self, block: RunBlock) -> runs.Arrays:
+        """The predictions of a block's runs.
 
         Raises:
             DamagedFileError: they are damaged.
         """
         digest = block.arrays.sha256
-        arrays = self._blocks.pop(digest, None) or runs.predictions_of(self.layout, self.dataset, name, block)
-        if arrays is not None:  # reinserted at the end; None is not kept, as the next evaluation may change it
-            self._blocks[digest] = arrays
+        arrays = self._blocks.pop(digest, None) or runs.read_predictions(self.layout, self.dataset, block)
+        self._blocks[digest] = arrays  # reinserted at the end
         while len(self._blocks) > 1 and sum(map(_size, self._blocks.values())) > MAX_KEPT:
             del self._blocks[next(iter(self._blocks))]
         return arrays
@@ -177,11 +176,6 @@ class RunHandle(StoredRun):
         return "selected" if "selected" in there else "last"
 
     @property
-    def is_evaluated(self) -> bool:
-        """Whether its predictions are stored: always for heads, for networks once they are evaluated."""
-        return self.failure is None and self.reader.predictions(self.name, self.block) is not None
-
-    @property
     def choices(self) -> dict[str, Choice]:
         """The learning rate, L2 and epoch (from 1) of each selection; empty if training failed."""
         return dict(zip(self.block.selections, self.run.choices, strict=False))
@@ -194,7 +188,7 @@ class RunHandle(StoredRun):
             select: ``selected``, ``last`` or ``oracle``; the usual one if None.
 
         Raises:
-            BadRequestError: training failed, the network is not evaluated, or the split or selection does not exist.
+            BadRequestError: training failed, or the split or selection does not exist.
             DamagedFileError: the arrays are damaged.
         """
         if split == "train":
@@ -210,14 +204,13 @@ class RunHandle(StoredRun):
 
     @property
     def history(self) -> dict[str, Floats]:
-        """The course of training [epoch]; empty for a fine-tuned network, NaN for epochs that were not recorded.
+        """The course of training [epoch]; NaN for epochs that were not recorded.
 
         Has ``loss``, ``val_accuracy``, ``val_loss``, ``test_accuracy``, and ``memorised``: the share of the wrong
         training labels that it has learnt.
         """
         arrays = self._arrays()
-        names = [name for name in runs.HISTORY_ARRAYS if name in arrays]
-        return {name.removeprefix("history_"): arrays[name][self.row] for name in names}
+        return {name.removeprefix("history_"): arrays[name][self.row] for name in runs.HISTORY_ARRAYS}
 
     def _array(self, name: str, select: str | None) -> np.ndarray[Any, Any]:
         there = self.block.selections
@@ -229,10 +222,7 @@ class RunHandle(StoredRun):
         which = f"{self.loss} on {self.run.draw}"
         if self.failure is not None:
             raise BadRequestError(f"training {which} failed: {self.failure}")
-        arrays = self.reader.predictions(self.name, self.block)
-        if arrays is None:
-            raise BadRequestError(f"{which} is fine-tuned and not evaluated yet; run `flowernoise evaluate` first")
-        return arrays
+        return self.reader.predictions(self.block)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

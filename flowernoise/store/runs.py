@@ -11,16 +11,14 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from flowernoise.errors import DamagedFileError
+from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import BlockHead, Dataset, Predictions, Provenance, Run, RunBlock, RunKey
+from flowernoise.store.records import BlockHead, Dataset, Run, RunBlock, RunKey
 from flowernoise.store.setups import Setup
 from flowernoise.store.watch import Watch
 
 KIND = "runs"
-PREDICTIONS_KIND = "predictions"
-PREDICTIONS_SUFFIX = ".predictions.json"
 PREDICTION_ARRAYS = ("test_probabilities", "val_probabilities", "train_predicted")
 HISTORY_ARRAYS = (
     "history_loss",
@@ -53,11 +51,12 @@ def name_of(block: RunBlock) -> str:
     return files.digest_of([block.dataset, block.setup, block.generation, keys])[:16]
 
 
-def write(layout: Layout, block: RunBlock, arrays: Arrays) -> None:
-    """Writes a block's arrays, then its record, with the reference to the arrays filled in."""
+def write(layout: Layout, block: RunBlock, arrays: Arrays, weights: Arrays | None = None) -> None:
+    """Writes a block's arrays and weights, then its record, with the references to them filled in."""
     name = name_of(block)
     with files.together():
-        written = msgspec.structs.replace(block, arrays=files.write_arrays(layout.runs, name, arrays))
+        kept = None if weights is None else files.write_arrays(layout.runs, f"{name}.weights", weights)
+        written = msgspec.structs.replace(block, arrays=files.write_arrays(layout.runs, name, arrays), weights=kept)
         files.write_record(layout.runs / f"{name}.json", KIND, written)
 
 
@@ -77,7 +76,12 @@ def blocks(
 
 def watch(layout: Layout, on_damage: Callable[[Path, DamagedFileError], None]) -> Watch[RunBlock]:
     """The blocks of all data sets, those present now and those added later."""
-    return Watch(layout.runs, _is_record, lambda path: files.read_record(path, KIND, RunBlock), on_damage)
+    return Watch(
+        layout.runs,
+        lambda name: name.endswith(".json"),
+        lambda path: files.read_record(path, KIND, RunBlock),
+        on_damage,
+    )
 
 
 def heads(layout: Layout, dataset: str) -> dict[str, BlockHead]:
@@ -116,11 +120,7 @@ def _of_dataset(
 
 def records_in(folder: Path) -> list[Path]:
     """Sorted paths of the block records in a folder."""
-    return sorted(path for path in folder.glob("*.json") if _is_record(path.name))
-
-
-def _is_record(name: str) -> bool:
-    return name.endswith(".json") and not name.endswith(PREDICTIONS_SUFFIX)
+    return sorted(folder.glob("*.json"))
 
 
 def live(found: Mapping[str, RunBlock]) -> dict[RunKey, StoredRun]:
@@ -162,7 +162,7 @@ def remove_superseded(layout: Layout, dataset: str) -> None:
 
 def _remove(layout: Layout, name: str) -> None:
     """Removes a block: its record first, then the files that it names."""
-    for path in (predictions_path(layout, name), layout.runs / f"{name}.json", *layout.runs.glob(f"{name}*")):
+    for path in (layout.runs / f"{name}.json", *layout.runs.glob(f"{name}*")):
         files.remove(path)
 
 
@@ -174,7 +174,7 @@ def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, un
     """
     stay = [row for row, key in enumerate(block.keys) if key not in unwanted]
     if stay:
-        arrays = {each: array[stay] for each, array in read_head_predictions(layout, dataset, block).items()}
+        arrays = {each: array[stay] for each, array in read_predictions(layout, dataset, block).items()}
         write(layout, msgspec.structs.replace(block, runs=tuple(block.runs[row] for row in stay)), arrays)
     _remove(layout, name)
 
@@ -182,20 +182,22 @@ def remove_runs(layout: Layout, dataset: Dataset, name: str, block: RunBlock, un
 def quarantine(layout: Layout, name: str, block: RunBlock) -> None:
     """Renames a block's record and arrays, so that they are no longer read."""
     files.quarantine(layout.runs / f"{name}.json")
-    files.quarantine(files.checked_path(layout.runs, block.arrays))
+    for ref in filter(None, (block.arrays, block.weights)):
+        files.quarantine(files.checked_path(layout.runs, ref))
 
 
 def check(layout: Layout, block: RunBlock) -> None:
-    """Checks every byte of a block's arrays.
+    """Checks every byte of a block's arrays and weights.
 
     Raises:
         DamagedFileError: they are missing or damaged.
     """
-    files.check_blob(layout.runs, block.arrays)
+    for ref in filter(None, (block.arrays, block.weights)):
+        files.check_blob(layout.runs, ref)
 
 
-def read_head_predictions(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
-    """The predictions and history of a block's heads: arrays as described in :class:`RunBlock`.
+def read_predictions(layout: Layout, dataset: Dataset, block: RunBlock) -> Arrays:
+    """The predictions and history of a block's runs: arrays as described in :class:`RunBlock`.
 
     Raises:
         DamagedFileError: they are damaged.
@@ -211,61 +213,20 @@ def read_head_predictions(layout: Layout, dataset: Dataset, block: RunBlock) -> 
     return arrays
 
 
-def predictions_of(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
-    """The predictions of a block's runs, for heads with their history; None for a network that is not evaluated yet.
-
-    Raises:
-        DamagedFileError: they are damaged.
-    """
-    if block.mode == "features":
-        return read_head_predictions(layout, dataset, block)
-    return find_predictions(layout, dataset, name, block)
-
-
 def read_weights(layout: Layout, block: RunBlock, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Arrays:
     """The weights of a fine-tuned network.
 
     Raises:
+        BadRequestError: they were not kept.
         DamagedFileError: they are damaged, or have other shapes.
     """
+    if block.weights is None:
+        raise BadRequestError("its weights were not kept; train it again with --keep-weights")
     declared = {name: files.Declared("f", shape) for name, shape in zip(names, shapes, strict=True)}
     try:
-        return files.read_arrays(layout.runs, block.arrays, declared)
+        return files.read_arrays(layout.runs, block.weights, declared)
     except DamagedFileError as error:
         raise _hint(error) from error
-
-
-def predictions_path(layout: Layout, name: str) -> Path:
-    """Path of the record of a fine-tuned block's predictions."""
-    return layout.runs / f"{name}{PREDICTIONS_SUFFIX}"
-
-
-def write_predictions(layout: Layout, name: str, block: RunBlock, arrays: Arrays, provenance: Provenance) -> None:
-    """Stores a fine-tuned block's predictions."""
-    with files.together():
-        ref = files.write_arrays(layout.runs, f"{name}.predictions", arrays)
-        record = Predictions(block.arrays.sha256, ref, provenance)
-        files.write_record(predictions_path(layout, name), PREDICTIONS_KIND, record)
-
-
-def find_predictions(layout: Layout, dataset: Dataset, name: str, block: RunBlock) -> Arrays | None:
-    """A fine-tuned block's predictions, if they were computed from its current weights.
-
-    Raises:
-        DamagedFileError: they are damaged.
-    """
-    path = predictions_path(layout, name)
-    if not path.exists():
-        return None
-    try:
-        record = files.read_record(path, PREDICTIONS_KIND, Predictions)
-        if record.block != block.arrays.sha256:
-            return None
-        arrays = files.read_arrays(layout.runs, record.arrays, _declared_predictions(dataset, len(block.runs), 1))
-        _check_predictions(arrays, dataset, block, str(layout.runs / record.arrays.name))
-    except DamagedFileError as error:
-        raise DamagedFileError(f"{error}; `flowernoise evaluate` makes it again") from error
-    return arrays
 
 
 def _declared_predictions(dataset: Dataset, runs: int, selections: int) -> dict[str, files.Declared]:

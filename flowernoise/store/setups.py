@@ -12,7 +12,7 @@ from flowernoise.registry import format_value
 Mode = Literal["features", "finetune"]
 
 
-class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, cache_hash=True):
+class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, cache_hash=True, omit_defaults=True):
     """The part of a run's identity besides draw and method; a fair comparison needs equal setups.
 
     Versions and devices are not part of it; they are provenance.
@@ -23,6 +23,7 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True,
         extractor: what computes the features, ``keras`` or ``openvino``; fine-tuning always uses Keras.
         precision: of the features, or of fine-tuning.
         learning_rates, l2: the tuning grid, in ascending order.
+        tune, augment, head, weight_decay, ema: of fine-tuning, as the options of ``train`` are called.
     """
 
     backbone: str
@@ -37,6 +38,11 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True,
     optimizer: str
     learning_rates: tuple[float, ...]
     l2: tuple[float, ...]
+    tune: str = ""
+    augment: str = ""
+    head: str = ""
+    weight_decay: float = 0.0
+    ema: float = 0.0
 
 
 # The names of settings in ``--where`` and in output, and the fields of a setup that hold them.
@@ -49,8 +55,14 @@ SETTINGS: Mapping[str, str] = {
     "optimizer": "optimizer",
     "learning_rate": "learning_rates",
     "l2": "l2",
+    "tune": "tune",
+    "augment": "augment",
+    "head": "head",
+    "weight_decay": "weight_decay",
+    "ema": "ema",
 }
-_OF_MODE = ("learning_rate", "l2")  # different modes have different grids anyway
+FINETUNE_SETTINGS = ("tune", "augment", "head", "weight_decay", "ema")
+_OF_MODE = ("learning_rate", "l2", *FINETUNE_SETTINGS)  # different modes have different grids anyway
 _OF_BACKBONE_AND_MODE = ("extractor", "precision", "weights", "decoding")
 _DIGEST = 8  # characters shown
 
@@ -66,9 +78,14 @@ def setting(key: str, setup: Setup) -> str:
     return "+".join(map(format_value, value)) if isinstance(value, tuple) else format_value(value)
 
 
+def keys_of(setup: Setup) -> list[str]:
+    """The names of the settings that a setup's mode has."""
+    return [key for key in SETTINGS if setup.mode == "finetune" or key not in FINETUNE_SETTINGS]
+
+
 def settings(setup: Setup) -> dict[str, Any]:
     """A setup for export: backbone, mode and settings under the names that users know; grids are lists."""
-    plain = {key: getattr(setup, field) for key, field in SETTINGS.items()}
+    plain = {key: getattr(setup, SETTINGS[key]) for key in keys_of(setup)}
     lists = {key: list(value) for key, value in plain.items() if isinstance(value, tuple)}
     return {"backbone": setup.backbone, "mode": setup.mode, **plain, **lists}
 

@@ -72,9 +72,6 @@ STAGES: Mapping[str, StageFacts] = MappingProxyType(
                 within="prepare",
             ),
             StageFacts("first stages", way_out="it is trained again when it is needed", on_demand=True, within="train"),
-            StageFacts(  # predictions of fine-tuned runs
-                "answers", way_out="`flowernoise evaluate` makes it again", on_demand=True, within="train"
-            ),
         )
     }
 )
@@ -85,7 +82,7 @@ CHECKED = tuple(name for name in SHOWN if STAGES[name].way_out)
 def counted_as(stage: str) -> str:
     """The stage with which a stage's files are counted.
 
-    >>> counted_as("answers"), counted_as("train")
+    >>> counted_as("first stages"), counted_as("train")
     ('train', 'train')
     """
     return STAGES[stage].within or stage

@@ -52,10 +52,42 @@ class Block:
     peer_order: Array
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Head:
+    """A linear head: kernel [d, c] and bias [c]."""
+
+    kernel: Array
+    bias: Array
+
+
+def best_head(photos: SplitFeatures, block: Block) -> Head:
+    """The head that is selected for a block of one run, to start fine-tuning from."""
+    task, epochs = _task(photos, block), []
+    selector = Selector(block.truth, len(block.grid), len(block.order))
+    for outputs in heads.train_heads(task, history=bool(len(photos.val)), weights=True):
+        selector.update(outputs.epoch, outputs.probabilities, outputs.predicted, outputs.training_loss)
+        epochs.append(outputs)
+    point, epoch = int(selector.grid[0, 0]), int(selector.epoch[0, 0])
+    chosen = next((outputs for outputs in epochs if outputs.epoch == epoch), None)
+    if chosen is None:  # all diverged: start from zero, as heads do
+        return Head(np.zeros((photos.train.shape[1], block.num_classes)), np.zeros(block.num_classes))
+    assert chosen.kernels is not None
+    assert chosen.biases is not None
+    return Head(chosen.kernels[point], chosen.biases[point])
+
+
 def train_block(photos: SplitFeatures, block: Block) -> Selector:
     """Trains a block and returns what was selected for each run, from all epochs if there is a validation split."""
+    selector = Selector(block.truth, len(block.grid), len(block.order))
+    for outputs in heads.train_heads(_task(photos, block), history=bool(len(photos.val))):
+        selector.update(outputs.epoch, outputs.probabilities, outputs.predicted, outputs.training_loss)
+    return selector
+
+
+def _task(photos: SplitFeatures, block: Block) -> HeadsTask:
+    """A block in the form that the trainer of heads takes: every run at every point of the grid."""
     grid, runs = block.grid, len(block.truth.train_labels)
-    task = HeadsTask(
+    return HeadsTask(
         train_features=photos.train,
         other_features=np.concatenate([photos.val, photos.test]),
         labels=block.truth.train_labels,
@@ -70,10 +102,6 @@ def train_block(photos: SplitFeatures, block: Block) -> Selector:
         transition_matrices=np.repeat(block.transition_matrices, len(grid), axis=0),
         peer_order=block.peer_order,
     )
-    selector = Selector(block.truth, len(grid), len(block.order))
-    for outputs in heads.train_heads(task, history=bool(len(photos.val))):
-        selector.update(outputs.epoch, outputs.probabilities, outputs.predicted, outputs.training_loss)
-    return selector
 
 
 def predictions_for_training_photos(photos: SplitFeatures, block: Block) -> Array:

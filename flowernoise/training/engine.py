@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -42,8 +43,11 @@ class Engine:
 
     @property
     def training_precision(self) -> str:
-        """Keras dtype policy for fine-tuning: on GPUs float16 where that is safe, on CPUs float32."""
-        return "mixed_float16" if self.has_gpu else "float32"
+        """Keras dtype policy for fine-tuning: on GPUs bfloat16, on CPUs float32.
+
+        Float16 would need its loss scaled, which leaves out steps, and other steps for other losses.
+        """
+        return "mixed_bfloat16" if self.has_gpu else "float32"
 
 
 def describe() -> Engine:
@@ -168,3 +172,17 @@ def jit_compile() -> str | bool:
     import tensorflow
 
     return "auto" if tensorflow.config.list_physical_devices("GPU") else False
+
+
+def repeat_to_the_bit() -> None:
+    """Makes TensorFlow run one operation at a time on CPUs, each on all cores, so that equal work gives equal bits.
+
+    It takes effect only before TensorFlow's first operation, and measured no slower.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        with contextlib.suppress(RuntimeError):  # TensorFlow has begun
+            tensorflow.config.threading.set_inter_op_parallelism_threads(1)

@@ -46,8 +46,8 @@ def _sgd(
 OPTIMIZERS = {"adam": Optimizer(_adam, 2), "sgd": Optimizer(_sgd, 1)}
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """``function``, compiled as an XLA program."""
+def compiled(function: Callable[..., Any], *, xla: bool = True) -> Any:
+    """``function``, compiled: as an XLA program, or on TensorFlow as a graph if ``xla`` is False."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -57,12 +57,17 @@ def compiled(function: Callable[..., Any]) -> Any:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, jit_compile=True, autograph=False)
-    raise FlowernoiseError(f"heads train on tensorflow or jax, not {keras.backend.backend()}: set KERAS_BACKEND to one")
+        return tf.function(function, jit_compile=xla, autograph=False)
+    raise FlowernoiseError(f"training runs on tensorflow or jax, not {keras.backend.backend()}: set KERAS_BACKEND")
 
 
-def value_and_gradient(objective: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """``objective`` returns (a scalar, a value); this returns (that value, the scalar's gradient)."""
+def gradient_of(objective: Callable[[Any], tuple[Tensor, Any]], inputs: Any) -> tuple[Any, Any]:
+    """``objective`` returns (a scalar, anything); this returns (that, the scalar's gradient).
+
+    Args:
+        objective: a function of ``inputs``.
+        inputs: a tensor, or a list of tensors.
+    """
     import keras
 
     if keras.backend.backend() == "jax":

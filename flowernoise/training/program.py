@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowernoise.training.optimizers import OPTIMIZERS, Tensor, compiled, value_and_gradient
+from flowernoise.training.optimizers import OPTIMIZERS, Tensor, compiled, gradient_of
 from flowernoise.training.tasks import HeadsTask, LossGroup, spans
 
 
@@ -206,7 +206,7 @@ def _step(
         losses = _losses(groups, logits, targets, data, batch) * present
         return ops.sum(losses) / ops.sum(present), ops.sum(losses, axis=1)
 
-    loss_sum, logit_gradient = value_and_gradient(objective, logits)
+    loss_sum, logit_gradient = gradient_of(objective, logits)
     if held == 1:  # opposite except for rounding, which would break the classes' symmetry
         logit_gradient = (logit_gradient[:, :, :1] - logit_gradient[:, :, 1:]) / 2
     logit_gradient = ops.reshape(ops.transpose(logit_gradient, (0, 2, 1)), (-1, photos.shape[0]))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -191,6 +192,31 @@ class Selector:
             "train_predicted": self._predicted,
             **{f"history_{name}": values[heads] for name, values in self._history.items()},
         }
+
+
+def combined(parts: Sequence[Selector]) -> Selector:
+    """What one selector on the whole grid takes, from selectors of runs trained on one grid point after another.
+
+    Args:
+        parts: with a grid of one point each, in the order of the grid, after the last epoch.
+    """
+    [truth], [epochs] = {part.truth for part in parts}, {part.epochs for part in parts}
+    whole = Selector(truth, len(parts), epochs)
+    names = ("_accuracy", "_loss", "epoch")
+    accuracy, loss, epoch = (np.stack([getattr(part, name) for part in parts]) for name in names)
+    order = np.broadcast_to(np.arange(len(parts))[:, None, None], accuracy.shape)
+    best = np.lexsort((order, epoch, loss, -accuracy), axis=0)[0]
+    runs, columns = np.indices(best.shape)
+
+    def of_best(name: str) -> np.ndarray[Any, Any]:
+        return np.asarray(np.stack([getattr(part, name) for part in parts])[best, runs, columns])
+
+    for name in ("_accuracy", "_loss", "epoch", "_probabilities", "_predicted"):
+        setattr(whole, name, of_best(name))
+    whole.grid = np.where(whole.epoch > 0, best, 0)
+    for name, values in whole._history.items():
+        values[:] = np.stack([part._history[name] for part in parts], axis=1).reshape(values.shape)
+    return whole
 
 
 def has_diverged(training_loss: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -305,7 +305,7 @@ def test_answers_that_no_run_gives_are_refused_though_their_digest_fits(tmp_path
     layout = prepare(tmp_path)
     write_block(layout, {"ce": [ALL_RIGHT] * 3})
     [block] = runs.blocks(layout, "photos").values()
-    arrays = runs.read_head_predictions(layout, datasets.need(layout), block)
+    arrays = runs.read_predictions(layout, datasets.need(layout), block)
     arrays["test_probabilities"][0, 0, 0, 0] = np.nan
     runs.write(layout, block, arrays)
     with pytest.raises(DamagedFileError, match="holds values that are not probabilities; `flowernoise train`"):

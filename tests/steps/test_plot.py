@@ -135,7 +135,7 @@ def test_histories_are_those_of_the_blocks(evaluated):
         for seed, values in enumerate(history.memorised):
             key = RunKey(history.noise, history.rate, seed, history.loss, histories.chart.setup)
             stored = runs.live(found)[key]
-            arrays = runs.read_head_predictions(layout, dataset, stored.block)
+            arrays = runs.read_predictions(layout, dataset, stored.block)
             np.testing.assert_array_equal(values, arrays["history_memorised"][stored.row].astype(float))
 
 

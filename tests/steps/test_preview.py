@@ -245,7 +245,7 @@ def test_mistakes_are_the_most_confident_ones_of_the_selected_epoch(artifacts):
     block = write_block(layout, ["ce", "mae"])
     dataset = datasets.need(layout)
     [stored] = runs.blocks(layout, dataset.id).values()
-    arrays = runs.read_head_predictions(layout, dataset, stored)
+    arrays = runs.read_predictions(layout, dataset, stored)
     test = [photo for photo in photos.read_index(layout.photos, dataset.index) if photo.split == "test"]
     found = [sheet for sheet in made(artifacts, photos=5) if sheet.kind == "mistakes"]
     assert found[0].noise == "none"

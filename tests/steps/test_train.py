@@ -55,7 +55,7 @@ def probabilities(directory: Path) -> dict[str, np.ndarray]:
     layout = Layout(directory)
     found = {}
     for key, stored in live_runs(directory).items():
-        arrays = runs.read_head_predictions(layout, datasets.need(layout), stored.block)
+        arrays = runs.read_predictions(layout, datasets.need(layout), stored.block)
         found[f"{key.method} {key.draw}"] = arrays["test_probabilities"][stored.row]
     return found
 
@@ -242,7 +242,7 @@ def answers(directory: Path) -> dict[RunKey, np.ndarray]:
     """Probabilities on test and validation photos of every run."""
     layout, found = Layout(directory), {}
     for key, stored in live_runs(directory).items():
-        arrays = runs.read_head_predictions(layout, datasets.need(layout), stored.block)
+        arrays = runs.read_predictions(layout, datasets.need(layout), stored.block)
         both = [arrays[f"{split}_probabilities"][stored.row] for split in ("test", "val")]
         found[key] = np.concatenate(both, axis=1)
     return found

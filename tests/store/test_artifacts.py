@@ -129,7 +129,7 @@ def test_a_run_answers_what_was_stored(finished: Path) -> None:
     held = Artifacts(finished)
     dataset = datasets.need(held.layout)
     for run in held.runs(seed=1):
-        kept = runs.read_head_predictions(held.layout, dataset, run.block)
+        kept = runs.read_predictions(held.layout, dataset, run.block)
         selected, oracle = (run.block.selections.index(name) for name in ("selected", "oracle"))
         np.testing.assert_array_equal(run.probabilities(), kept["test_probabilities"][run.row, selected])
         np.testing.assert_array_equal(

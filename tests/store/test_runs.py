@@ -61,7 +61,7 @@ def test_blocks_and_their_arrays_read_back(layout: Layout) -> None:
     ((name, read),) = runs.blocks(layout, "data").items()
     assert name == runs.name_of(written) == runs.name_of(read)
     assert msgspec.structs.replace(read, arrays=files.NOT_WRITTEN) == written
-    answers = runs.read_head_predictions(layout, DATASET, read)
+    answers = runs.read_predictions(layout, DATASET, read)
     assert answers.keys() == arrays().keys()
     for array, expected in arrays(count=2).items():
         np.testing.assert_array_equal(answers[array], expected)
@@ -97,7 +97,7 @@ def test_answers_that_no_run_gives_are_refused(layout: Layout, kind: str) -> Non
     runs.write(layout, block(key()), held)
     (found,) = runs.blocks(layout, "data").values()
     with pytest.raises(DamagedFileError, match=rf"{found.arrays.name}.*{message}.*; `flowernoise train` with the same"):
-        runs.read_head_predictions(layout, DATASET, found)
+        runs.read_predictions(layout, DATASET, found)
 
 
 def test_a_failed_run_may_have_answers_that_are_none(layout: Layout) -> None:
@@ -107,7 +107,7 @@ def test_a_failed_run_may_have_answers_that_are_none(layout: Layout) -> None:
     both["test_probabilities"][1] = np.nan
     runs.write(layout, msgspec.structs.replace(written, runs=(written.runs[0], failed)), both)
     (found,) = runs.blocks(layout, "data").values()
-    assert np.isnan(runs.read_head_predictions(layout, DATASET, found)["test_probabilities"][1]).all()
+    assert np.isnan(runs.read_predictions(layout, DATASET, found)["test_probabilities"][1]).all()
 
 
 def test_weights_are_read_in_the_shapes_of_the_network(layout: Layout) -> None:
@@ -274,7 +274,7 @@ def test_damaged_arrays_say_what_to_do(layout: Layout) -> None:
     (found,) = runs.blocks(layout, "data").values()
     (layout.runs / found.arrays.name).write_bytes(b"x")
     with pytest.raises(DamagedFileError, match=f"{found.arrays.name} is damaged.*; `flowernoise train` with the same"):
-        runs.read_head_predictions(layout, DATASET, found)
+        runs.read_predictions(layout, DATASET, found)
 
 
 def test_predictions_are_found_while_they_are_of_the_present_weights(layout: Layout) -> None:

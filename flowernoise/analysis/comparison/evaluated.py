@@ -258,18 +258,13 @@ class _Taken:
         probabilities = np.empty(shape, dtype=np.float32)
         for name, places in by_block.items():
             selections = [found[name].selections.index(evaluation.selections[self._columns[k]]) for k in places]
-            probabilities[places] = self._predictions(name, found[name])[[stored[k].row for k in places], selections]
+            probabilities[places] = self._predictions(found[name])[[stored[k].row for k in places], selections]
         return probabilities
 
-    def _predictions(self, name: str, block: RunBlock) -> Array:
+    def _predictions(self, block: RunBlock) -> Array:
         """Probabilities of a block's runs for the test photos [run, selection, photo, class]."""
         layout, dataset = self._read.directory.layout, self._read.directory.dataset
-        predictions = runs.predictions_of(layout, dataset, name, block)
-        if predictions is None:
-            raise DamagedFileError(
-                f"{runs.predictions_path(layout, name)} is missing; `flowernoise evaluate` makes it again"
-            )
-        return predictions["test_probabilities"]
+        return runs.read_predictions(layout, dataset, block)["test_probabilities"]
 
 
 def _cells(members: Sequence[_Read], collapsed: Array) -> dict[CellKey, Members]:

@@ -67,9 +67,7 @@ def histories_of(material: Material) -> Iterator[tuple[str, Histories]]:
             found = True
             yield f"memorisation{ending}", Histories(chart, train, val, histories)
     if not found:
-        raise NothingToDrawError(
-            "no history of runs on noisy labels: only heads on features keep one, and the control has no noise"
-        )
+        raise NothingToDrawError("no history of runs on noisy labels: the control has no noise")
 
 
 def _kept(material: Material, chart: Chart) -> tuple[History, ...]:
@@ -79,10 +77,10 @@ def _kept(material: Material, chart: Chart) -> tuple[History, ...]:
     found: dict[tuple[str, float, str], list[dict[str, Floats]]] = {}
     arrays: dict[str, runs.Arrays] = {}
     for key, stored in runs.live(runs.blocks(layout, dataset.id)).items():
-        if key.identity not in cells or chart.mode != "features" or stored.run.failure:
+        if key.identity not in cells or stored.run.failure:
             continue
         if stored.name not in arrays:
-            every = runs.read_head_predictions(layout, dataset, stored.block)
+            every = runs.read_predictions(layout, dataset, stored.block)
             arrays[stored.name] = {name: every[f"history_{name}"] for name in FOLLOWED}
         own = {name: values[stored.row].astype(float) for name, values in arrays[stored.name].items()}
         found.setdefault((key.noise, key.rate, key.method), []).append(own)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
 from flowernoise.steps import features
@@ -21,7 +22,14 @@ from flowernoise.steps.train.units import Array, Given, TrainedRuns
 from flowernoise.store import photos
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
-from flowernoise.training.blocks import Block, SplitFeatures, predictions_for_training_photos, train_block
+from flowernoise.training.blocks import (
+    Block,
+    Head,
+    SplitFeatures,
+    best_head,
+    predictions_for_training_photos,
+    train_block,
+)
 from flowernoise.training.selection import Selector, Truth
 from flowernoise.training.tasks import LossGroup
 
@@ -61,6 +69,11 @@ class OnFeatures:
         groups = [plan.loss_group(loss, len(draws))]
         matrices = np.tile(np.eye(self._work.num_classes), (len(draws), 1, 1))
         return predictions_for_training_photos(self._features, self._block(draws, labels, groups, matrices))
+
+    def best_head(self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix) -> Head:
+        """The head that is selected for a run, to start fine-tuning from."""
+        block = self._block([draw], {draw: drawn}, [plan.loss_group(loss, 1)], matrix[None])
+        return best_head(self._features, block)
 
     def _block(
         self,

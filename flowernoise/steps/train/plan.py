@@ -31,11 +31,12 @@ from flowernoise.store.records import (
     Provenance,
     RunKey,
 )
-from flowernoise.store.setups import Setup
+from flowernoise.store.setups import FINETUNE_SETTINGS, Setup
 from flowernoise.training import engine
 from flowernoise.training.engine import Engine, Extractor
 from flowernoise.training.tasks import LossGroup
 
+Moves = np.ndarray[Any, np.dtype[np.int16]]
 DIVERGED = "diverged: its loss exploded or its predictions are not finite; try a smaller --learning-rate or --l2"
 
 
@@ -69,6 +70,7 @@ class Plan:
     def setup(self) -> Setup:
         """The setup that all runs share; with draw and method, it makes up a run's identity."""
         frozen, settings = self.settings.mode == "features", self.settings
+        recipe = {} if frozen else {key: getattr(settings, key) for key in FINETUNE_SETTINGS}
         rates, strengths = (tuple(sorted(set(values))) for values in zip(*settings.grid, strict=True))
         return Setup(
             backbone=str(self.backbone_spec),
@@ -83,17 +85,25 @@ class Plan:
             optimizer=settings.optimizer,
             learning_rates=rates,
             l2=strengths,
+            **recipe,
         )
 
     @property
     def extractor(self) -> Extractor:
         """What extracts features, or in fine-tuning, what trains."""
-        return self.feature_work.extractor
+        frozen = self.settings.mode == "features"
+        return self.feature_work.extractor if frozen else engine.keras_extractor(self.engine)
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether training starts from features."""
+        return self.settings.mode == "features" or self.settings.head == "probe"
 
     @property
     def provenance(self) -> Provenance:
         """What produces the results."""
-        extractor = "" if self.settings.mode == "finetune" else f"{self.extractor.name}, {self.extractor.device}"
+        used = self.feature_work.extractor
+        extractor = f"{used.name}, {used.device}" if self.needs_features else ""
         return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
     def split(self, name: str) -> list[IndexedPhoto]:
@@ -131,10 +141,10 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     backbone = backbone_spec()
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
-    frozen, index = settings.mode == "features", datasets.index(layout, dataset)
-    extractor = engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described)
+    index = datasets.index(layout, dataset)
+    extractor = engine.extractor(described, backbone.bfloat16)
     feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
-    return Plan(
+    made = Plan(
         layout=layout,
         dataset=dataset,
         index=index,
@@ -142,10 +152,11 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
         backbone_spec=backbone_spec,
         backbone=backbone,
         engine=described,
-        feature_work=settled(feature_work, progress),
+        feature_work=feature_work,
         methods={str(spec): method_of(spec) for spec in specs},
         drawn=drawn,
     )
+    return dataclasses.replace(made, feature_work=settled(feature_work, progress)) if made.needs_features else made
 
 
 def asked(plan: Plan) -> list[RunKey]:
@@ -185,6 +196,29 @@ def peer_order(seed: int, epochs: int, count: int) -> np.ndarray[Any, np.dtype[n
     """Photo and label of each example's peer, [epochs, 2, count]."""
     stream = generator(seed, "peer order")
     return np.stack([[stream.permutation(count), stream.permutation(count)] for _ in range(epochs)])
+
+
+def moves(augment: str, seed: int, epochs: int, count: int, image_size: int) -> Moves | None:
+    """Whether each training photo is flipped, and how far it is shifted down and right, [epochs, count, 3]."""
+    if augment == "none":
+        return None
+    stream = generator(seed, "augmentation")
+    most = image_size // 8 if augment == "crop" else 0
+    flipped = stream.integers(0, 2, (epochs, count, 1), dtype=np.int16)
+    shifted = stream.integers(-most, most + 1, (epochs, count, 2), dtype=np.int16)
+    return np.concatenate([flipped, shifted], axis=2)
+
+
+def schedule(steps: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Factors of the learning rate: a linear warm-up over the first tenth of the steps, then half a cosine to zero.
+
+    >>> schedule(20).round(2)[[0, 1, 2, 10, 19]].tolist()
+    [0.5, 1.0, 0.99, 0.57, 0.01]
+    """
+    warm = max(1, round(steps / 10))
+    step = np.arange(steps)
+    falling = (1 + np.cos(np.pi * (step - warm + 0.5) / max(steps - warm, 1))) / 2
+    return np.where(step < warm, (step + 1) / warm, falling)
 
 
 def initial_kernel(seed: int, dimension: int, num_classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -119,7 +119,7 @@ class _Training:
         failures = matrices.failures(work.methods, of_runs)
         trained = trainer.train(unit.keys, Given(labels, of_runs, failures))
         block = _block(work, trained, self._sweep.generation(unit), self._sweep.recency)
-        runs.write(work.layout, block, trained.arrays)
+        runs.write(work.layout, block, trained.arrays, trained.weights)
         self._trained += len(unit.keys)
         self._count_photos(len(unit.keys) - len(failures))
 

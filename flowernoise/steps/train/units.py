@@ -45,11 +45,12 @@ class Given:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedRuns:
-    """The trained runs of a unit: records, and arrays as in :class:`flowernoise.store.records.RunBlock`."""
+    """The runs of a unit: records, arrays as in :class:`flowernoise.store.records.RunBlock`, and weights if kept."""
 
     runs: tuple[Run, ...]
     arrays: dict[str, Array]
     selections: tuple[Selection, ...]
+    weights: dict[str, Array] | None = None
 
 
 class UnitTrainer(Protocol):

@@ -28,7 +28,6 @@ from flowernoise.store.inventory.kinds import (
     EVALUATION,
     FEATURES,
     FIRST_STAGES,
-    PREDICTIONS,
     PRESET,
     Body,
     Kind,
@@ -41,7 +40,6 @@ from flowernoise.store.records import (
     Evaluation,
     Features,
     KeptComparison,
-    Predictions,
     RunBlock,
 )
 
@@ -98,8 +96,6 @@ class _Audit:
             pass
         for block in self._each(BLOCKS):
             self._check_block(block)
-        for predictions in self._each(PREDICTIONS):
-            self._check_predictions(predictions)
         for evaluation in self._each(EVALUATION):
             self._check_evaluation(evaluation)
         for kept in self._each(COMPARISONS):
@@ -212,10 +208,9 @@ class _Audit:
         with self._noting(entry.path, entry):
             fits.check_block(entry, self._dataset.request.image_size, self._drawn)
             self._blocks[name] = block
-        if block.mode == "features":
-            with self._noting(self._inventory.blob(entry, block.arrays), entry):
-                arrays = runs.read_head_predictions(self._layout, self._dataset, block)
-                self._predictions[name] = arrays["test_probabilities"].argmax(axis=3)
+        with self._noting(self._inventory.blob(entry, block.arrays), entry):
+            arrays = runs.read_predictions(self._layout, self._dataset, block)
+            self._predictions[name] = arrays["test_probabilities"].argmax(axis=3)
 
     def _runs_without_draw(self) -> Iterator[str]:
         """A note on runs whose draw is missing."""
@@ -225,17 +220,6 @@ class _Audit:
                 f"there are runs of missing draws ({len(lost)}), such as {min(lost)}; "
                 "`flowernoise corrupt` draws them again"
             )
-
-    def _check_predictions(self, entry: RecordEntry[Predictions]) -> None:
-        name = entry.path.name.removesuffix(runs.PREDICTIONS_SUFFIX)
-        block = self._blocks.get(name)
-        if not self._is_whole(entry) or block is None or self._dataset is None:
-            return
-        with self._noting(self._inventory.blob(entry, entry.body.arrays), entry):
-            arrays = runs.find_predictions(self._layout, self._dataset, name, block)
-            if arrays is None:
-                raise DamagedFileError(f"{entry.path} belongs to other weights than those of {name}.json")
-            self._predictions[name] = arrays["test_probabilities"].argmax(axis=3)
 
     def _check_evaluation(self, entry: RecordEntry[Evaluation]) -> None:
         evaluation, blob = entry.body, self._inventory.blob(entry, entry.body.arrays)

@@ -47,7 +47,7 @@ def repair(layout: Layout, found: Found, progress: Progress) -> None:
     mend(("corrupt",), lambda: _draws(layout, found, progress))
     _quarantine(wrong)
     mend(("train",), lambda: _runs(layout, found, wrong, progress))
-    mend(("answers", "evaluate", "train"), lambda: evaluate(layout.root, progress))
+    mend(("evaluate", "train"), lambda: evaluate(layout.root, progress))
 
 
 def _quarantine(wrong: Iterable[Problem]) -> None:
@@ -136,6 +136,7 @@ def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, p
         learning_rates=own.learning_rates,
         l2=own.l2,
         optimizer="sgd" if own.optimizer == "sgd" else "adam",
+        **commands.recipe(own),
     )
     trained = train(layout.root, settings, progress, Restored(frozenset(keys), recency))
     if trained.setup != own:

@@ -17,7 +17,6 @@ from flowernoise.store.records import (
     Evaluation,
     Features,
     KeptComparison,
-    Predictions,
     PresetRecord,
     RunBlock,
 )
@@ -48,13 +47,12 @@ DATASET = Kind("prepare", datasets.KIND, Dataset, lambda at: at.dataset, lambda 
 DRAWS = Kind("corrupt", draws.KIND, DrawBatch, lambda at: at.draws, lambda it: (it.arrays,))
 FEATURES = Kind("features", feature_cache.KIND, Features, lambda at: at.features, lambda it: it.shards)
 FIRST_STAGES = Kind("first stages", first_stages.KIND, FirstStageRecord, lambda at: at.first_stages, lambda _: ())
-BLOCKS = Kind("train", runs.KIND, RunBlock, lambda at: at.runs, lambda it: (it.arrays,))
-PREDICTIONS = Kind("answers", runs.PREDICTIONS_KIND, Predictions, lambda at: at.runs, lambda it: (it.arrays,))
+BLOCKS = Kind("train", runs.KIND, RunBlock, lambda at: at.runs, lambda it: tuple(filter(None, (it.arrays, it.weights))))
 EVALUATION = Kind("evaluate", evaluations.KIND, Evaluation, lambda at: at.evaluation, lambda it: (it.arrays,))
 COMPARISONS = Kind("compare", comparisons.KIND, KeptComparison, lambda at: at.comparisons, lambda _: ())
 PRESET = Kind("preset", "preset", PresetRecord, lambda at: at.preset, lambda _: ())
 
-NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, BLOCKS, PREDICTIONS, EVALUATION)  # these kinds name files
+NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, BLOCKS, EVALUATION)  # these kinds name files
 ALL: tuple[Kind[Any], ...] = (*NAMING, FIRST_STAGES, COMPARISONS, PRESET)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.safe import atomic
-from flowernoise.store import datasets, feature_cache, files, runs
+from flowernoise.store import datasets, feature_cache, files
 from flowernoise.store.files import FileRef
 from flowernoise.store.inventory.kinds import (
     ALL,
@@ -21,7 +21,6 @@ from flowernoise.store.inventory.kinds import (
     DRAWS,
     FEATURES,
     NAMING,
-    PREDICTIONS,
     PRESET,
     Body,
     Fault,
@@ -98,8 +97,7 @@ class Inventory:
         place = kind.place(self.layout)
         if place.parent == self.layout.root and place.suffix == ".json":
             return [path for path in self._records_in.get("", ()) if path == place]
-        there = self._records_in.get(place.name, ())
-        return [path for path in there if path.name.endswith(runs.PREDICTIONS_SUFFIX) == (kind is PREDICTIONS)]
+        return list(self._records_in.get(place.name, ()))
 
     def count(self) -> int:
         """How many records there are."""

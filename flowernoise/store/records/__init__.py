@@ -30,7 +30,6 @@ from flowernoise.store.records.runs import Choice as Choice
 from flowernoise.store.records.runs import EvaluatedRun as EvaluatedRun
 from flowernoise.store.records.runs import Evaluation as Evaluation
 from flowernoise.store.records.runs import Identity as Identity
-from flowernoise.store.records.runs import Predictions as Predictions
 from flowernoise.store.records.runs import Provenance as Provenance
 from flowernoise.store.records.runs import Run as Run
 from flowernoise.store.records.runs import RunBlock as RunBlock

@@ -73,9 +73,10 @@ class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Runs of one seed and setup that were trained together.
 
     If several blocks hold a run, the one with the highest ``generation`` counts. ``recency`` orders setups by when they
-    were last trained: a counter, so that equal commands give equal bytes. Arrays of heads: test_probabilities
+    were last trained: a counter, so that equal commands give equal bytes. Arrays: test_probabilities
     [run, selection, photo, class], val_probabilities likewise, train_predicted [run, selection, photo], and
-    history_* [run, epoch]. Arrays of a fine-tuned network: its weights, in the order of ``Model.get_weights``.
+    history_* [run, epoch]. ``weights`` are those of a fine-tuned network, if they were kept: of the first selection, in
+    the order of ``Model.get_weights``.
     """
 
     dataset: str
@@ -86,6 +87,7 @@ class RunBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: int
     recency: int
     provenance: Provenance
+    weights: FileRef | None = None
 
     @property
     def mode(self) -> Mode:
@@ -108,14 +110,6 @@ class BlockHead(msgspec.Struct, frozen=True):
     dataset: str
     arrays: FileRef
     generation: int
-
-
-class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Predictions of a fine-tuned run, computed from the weights with SHA-256 ``block``; arrays as for heads."""
-
-    block: str
-    arrays: FileRef
-    provenance: Provenance
 
 
 class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
