@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowernoise.training.selection import REACH, Selector, Truth
+from flowernoise.training.selection import REACH, Selector, Truth, combined
 
 EXAMPLES = settings(deadline=None, max_examples=60)
 
@@ -149,6 +149,29 @@ def test_shuffling_the_test_labels_changes_neither_selected_nor_last(sweep, rand
         column = before.selections.index(selection)
         np.testing.assert_array_equal(after.epoch[:, column], before.epoch[:, column])
         np.testing.assert_array_equal(after.grid[:, column], before.grid[:, column])
+
+
+@EXAMPLES
+@given(sweeps())
+def test_grid_points_one_after_another_give_what_the_whole_grid_gives(sweep):
+    whole = sweep.follow()
+    parts = []
+    for point in range(sweep.grid):
+        heads = slice(point, None, sweep.grid)
+        own = dataclasses.replace(
+            sweep,
+            grid=1,
+            probabilities=sweep.probabilities[:, heads],
+            predicted=sweep.predicted[:, heads],
+            training_loss=sweep.training_loss[:, heads],
+        )
+        parts.append(own.follow())
+    together = combined(parts)
+    np.testing.assert_array_equal(together.epoch, whole.epoch)
+    np.testing.assert_array_equal(together.grid, whole.grid)
+    np.testing.assert_array_equal(together.failed, whole.failed)
+    for name, array in whole.arrays().items():
+        np.testing.assert_array_equal(together.arrays()[name], array, err_msg=name)
 
 
 @EXAMPLES
