@@ -53,14 +53,14 @@ class Block:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Head:
+class StartingHead:
     """A linear head: kernel [d, c] and bias [c]."""
 
     kernel: Array
     bias: Array
 
 
-def best_head(photos: SplitFeatures, block: Block) -> Head:
+def best_head(photos: SplitFeatures, block: Block) -> StartingHead:
     """The head that is selected for a block of one run, to start fine-tuning from."""
     task, epochs = _task(photos, block), []
     selector = Selector(block.truth, len(block.grid), len(block.order))
@@ -70,10 +70,10 @@ def best_head(photos: SplitFeatures, block: Block) -> Head:
     point, epoch = int(selector.grid[0, 0]), int(selector.epoch[0, 0])
     chosen = next((outputs for outputs in epochs if outputs.epoch == epoch), None)
     if chosen is None:  # all diverged: start from zero, as heads do
-        return Head(np.zeros((photos.train.shape[1], block.num_classes)), np.zeros(block.num_classes))
+        return StartingHead(np.zeros((photos.train.shape[1], block.num_classes)), np.zeros(block.num_classes))
     assert chosen.kernels is not None
     assert chosen.biases is not None
-    return Head(chosen.kernels[point], chosen.biases[point])
+    return StartingHead(chosen.kernels[point], chosen.biases[point])
 
 
 def train_block(photos: SplitFeatures, block: Block) -> Selector:

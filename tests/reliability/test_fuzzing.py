@@ -31,7 +31,6 @@ RECORDS = (
     records.Features,
     records.RunBlock,
     records.BlockHead,
-    records.Predictions,
     records.Evaluation,
     records.PresetRecord,
     records.KeptComparison,

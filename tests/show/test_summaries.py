@@ -20,9 +20,7 @@ from tests.fabricated import a_setup
 LITE, TUNED = a_setup("efficientnet_lite0", epochs=5), a_setup("efficientnet_lite0", mode="finetune", epochs=15)
 NOISE = "asymmetric:pairs=roses/tulips+daisy/dandelion"
 REMOVED = RemoveResult((Removed(NOISE, 0.4, "ce", LITE, 1200), Removed("none", 0.0, "mae", TUNED, 17)), removed=False)
-DAMAGED = Problem(
-    "runs/0.json", "answers", "runs/0.json is damaged", "`flowernoise train` makes it again", "runs/0.json"
-)
+DAMAGED = Problem("runs/0.json", "train", "runs/0.json is damaged", "`flowernoise train` makes it again", "runs/0.json")
 VERIFIED = VerifyResult("artifacts", (Checked("prepare", 1, 3, 44_600_000),), (DAMAGED,), (DAMAGED,), (), mended=True)
 LISTED = [
     Listed(

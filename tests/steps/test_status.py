@@ -34,8 +34,6 @@ from flowernoise.store.records import (
     Evaluation,
     Features,
     FeaturesKey,
-    Predictions,
-    Provenance,
     RunKey,
 )
 from tests.fabricated import a_block, a_key, a_run, a_setup, evaluated
@@ -394,21 +392,6 @@ def test_files_of_replaced_photos_need_not_be_whole(layout):
     found = status(layout.root)
     assert found.problems == ()
     assert states(found)["train"] == "stale"
-
-
-def test_what_a_fine_tuned_run_answers_belongs_to_its_record(tmp_path):
-    layout = prepare(tmp_path / "a")
-    corrupt(layout)
-    train(layout, keys_of("ce", mode="finetune"))
-    answers = Predictions("sha", blob(layout.runs, "block.predictions"), Provenance({}, "tensorflow", "cpu"))
-    files.write_record(layout.runs / "block.predictions.json", runs.PREDICTIONS_KIND, answers)
-    evaluate(layout)
-    found = status(layout.root)
-    assert (found.litter, found.problems, states(found)["train"]) == ((), (), "done")
-    (layout.runs / answers.arrays.name).unlink()
-    found = status(layout.root)
-    assert "block.predictions" in found.problems[0]
-    assert (states(found)["evaluate"], command(found)) == ("done", "compare")
 
 
 def test_litter_is_what_nothing_reads(layout):

@@ -13,6 +13,7 @@ from flowernoise.steps.train.sweep import Sweep
 from flowernoise.steps.train.units import Unit
 from flowernoise.store import claims, files, first_stages, runs
 from flowernoise.store.layout import Layout
+from flowernoise.store.records import RunBlock
 from tests.reliability.real_command import state
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
@@ -77,7 +78,7 @@ def test_what_is_interrupted_and_shared_comes_out_to_the_bit(
         if len(written) == share:
             raise KeyboardInterrupt
         written.append(record)
-        (write if len(record) == 3 else write_stage)(*record)
+        (write if isinstance(record[1], RunBlock) else write_stage)(*record)
 
     with monkeypatch.context() as patch:
         patch.setattr(runs, "write", counted)

@@ -146,8 +146,8 @@ def test_a_run_answers_what_was_stored(finished: Path) -> None:
 def test_each_block_is_read_once_while_there_is_room(
     finished: Path, monkeypatch: pytest.MonkeyPatch, kept: int, reads: int
 ) -> None:
-    read, whole = [], runs.predictions_of
-    monkeypatch.setattr(runs, "predictions_of", lambda *given: (read.append(given[2]), whole(*given))[1])
+    read, whole = [], runs.read_predictions
+    monkeypatch.setattr(runs, "read_predictions", lambda *given: (read.append(given[2].arrays), whole(*given))[1])
     monkeypatch.setattr(handles, "MAX_KEPT", kept)
     for run in Artifacts(finished).runs():  # by noise and rate: three times seed 0, then 1
         run.probabilities()
@@ -229,32 +229,25 @@ def test_what_is_added_later_is_seen_and_damage_is_raised(finished: Path, tmp_pa
         held.draws()[0].train_labels  # noqa: B018
 
 
-def test_what_a_network_predicts_is_there_once_it_was_evaluated_and_of_a_failed_run_never(
+def test_a_network_has_predictions_and_history_like_a_head_and_a_failed_run_has_none(
     finished: Path, tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(finished, tmp_path / "copy"))
     held = Artifacts(root)
     drawn, setup = held.draws(seed=0)[0], a_setup(mode="finetune", image_size=16)
-    made = [a_run(RunKey(*astuple(drawn.key), "gce", setup), drawn.draw.labels, (Choice(0.001, 0.0, 5),))]
-    runs.write(held.layout, a_block(held.dataset.id, made, setup), {"weights": np.zeros(3)})
-    [run] = held.runs(mode="finetune")
-    assert not run.is_evaluated
-    with pytest.raises(
-        BadRequestError,
-        match="gce on none at 0, seed 0 is fine-tuned and not evaluated yet; run `flowernoise evaluate`",
-    ):
-        run.probabilities()
     arrays = {
         "test_probabilities": np.full((1, 1, 10, 5), 0.2, dtype=np.float32),
         "val_probabilities": np.full((1, 1, 10, 5), 0.2, dtype=np.float32),
         "train_predicted": np.zeros((1, 1, 40), dtype=np.uint8),
-    }
-    runs.write_predictions(held.layout, run.name, run.block, arrays, run.block.provenance)
-    assert (run.usual, run.is_evaluated, run.probabilities().shape, run.history) == ("last", True, (10, 5), {})
+    } | {name: np.full((1, setup.epochs), 0.5, dtype=np.float32) for name in runs.HISTORY_ARRAYS}
+    made = [a_run(RunKey(*astuple(drawn.key), "gce", setup), drawn.draw.labels, (Choice(0.001, 0.0, 5),))]
+    runs.write(held.layout, a_block(held.dataset.id, made, setup), arrays)
+    [run] = held.runs(mode="finetune")
+    assert (run.usual, run.probabilities().shape, run.history["memorised"].tolist()) == ("last", (10, 5), [0.5] * 5)
     failed = [a_run(RunKey(*astuple(drawn.key), "sce", setup), drawn.draw.labels, (), "diverged")]
-    runs.write(held.layout, a_block(held.dataset.id, failed, setup), {"weights": np.ones(3)})
+    runs.write(held.layout, a_block(held.dataset.id, failed, setup), arrays)
     [run] = held.runs(loss="sce")
-    assert (run.failure, run.choices, run.is_evaluated) == ("diverged", {}, False)
+    assert (run.failure, run.choices) == ("diverged", {})
     with pytest.raises(BadRequestError, match="training sce on none at 0, seed 0 failed: diverged"):
         run.predicted("train")
 

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowernoise.errors import DamagedFileError
+from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import (
     Choice,
-    Predictions,
     Provenance,
     RunBlock,
     RunKey,
@@ -19,6 +18,7 @@ from flowernoise.store.records import (
 from tests.fabricated import a_block, a_dataset, a_key, a_run, a_setup
 
 DATASET = a_dataset("data", ("a", "b"), ((3, 1), (1, 1), (2, 1)), found=9)
+WEIGHTS = {"0000": np.zeros(2), "0001": np.ones(3)}
 PROVENANCE = Provenance({"keras": "3"}, "tensorflow", "cpu")
 
 
@@ -111,13 +111,15 @@ def test_a_failed_run_may_have_answers_that_are_none(layout: Layout) -> None:
 
 
 def test_weights_are_read_in_the_shapes_of_the_network(layout: Layout) -> None:
-    runs.write(layout, block(key()), {"0000": np.ones((2, 3), dtype=np.float32), "0001": np.ones(3, dtype=np.float32)})
+    weights = {"0000": np.ones((2, 3), dtype=np.float32), "0001": np.ones(3, dtype=np.float32)}
+    runs.write(layout, block(key()), arrays(), weights)
     (found,) = runs.blocks(layout, "data").values()
-    weights = runs.read_weights(layout, found, ["0000", "0001"], [(2, 3), (3,)])
-    assert [weights[name].shape for name in ("0000", "0001")] == [(2, 3), (3,)]
+    assert found.weights is not None
+    read = runs.read_weights(layout, found, ["0000", "0001"], [(2, 3), (3,)])
+    assert [read[name].shape for name in ("0000", "0001")] == [(2, 3), (3,)]
     for names, shapes in ((["0000"], [(2, 3)]), (["0000", "0001"], [(3, 2), (3,)]), (["0000", "1"], [(2, 3), (3,)])):
         with pytest.raises(
-            DamagedFileError, match=rf"{found.arrays.name}.*; `flowernoise train` with the same options"
+            DamagedFileError, match=rf"{found.weights.name}.*; `flowernoise train` with the same options"
         ):
             runs.read_weights(layout, found, names, shapes)
 
@@ -194,12 +196,11 @@ def test_a_block_is_named_by_what_it_holds_and_how_it_was_trained() -> None:
     assert len({runs.name_of(each) for each in (plain, *changed)}) == 1 + len(changed)
 
 
-def test_blocks_of_other_data_sets_and_predictions_are_passed_over(layout: Layout) -> None:
+def test_blocks_of_other_data_sets_are_passed_over(layout: Layout) -> None:
     runs.write(layout, block(key()), arrays())
     runs.write(layout, block(key(), dataset="other"), arrays())
     (found,) = runs.blocks(layout, "data").values()
-    runs.write_predictions(layout, runs.name_of(found), found, predictions(), PROVENANCE)
-    assert list(runs.blocks(layout, "data").values()) == [found]
+    assert found.dataset == "data"
 
 
 def test_the_highest_generation_of_a_run_is_live() -> None:
@@ -246,13 +247,11 @@ def test_exactly_the_blocks_without_live_runs_are_removed(layout: Layout) -> Non
         "of another data set": block(key("ce"), dataset="other", labels="1"),
     }
     for each in kinds.values():
-        runs.write(layout, each, arrays())
-    for name, each in runs.blocks(layout, "data").items():
-        runs.write_predictions(layout, name, each, predictions(), PROVENANCE)
+        runs.write(layout, each, arrays(), WEIGHTS)
     before = {path.name for path in layout.runs.iterdir()}
     runs.remove_superseded(layout, "data")
     gone = {name for name in before if name.startswith(runs.name_of(kinds["superseded"]))}
-    assert len(gone) == 4  # record and arrays, of the block and of its predictions
+    assert len(gone) == 3  # record, arrays and weights
     assert {path.name for path in layout.runs.iterdir()} == before - gone
 
 
@@ -277,41 +276,29 @@ def test_damaged_arrays_say_what_to_do(layout: Layout) -> None:
         runs.read_predictions(layout, DATASET, found)
 
 
-def test_predictions_are_found_while_they_are_of_the_present_weights(layout: Layout) -> None:
+def test_weights_that_were_not_kept_say_how_to_keep_them(layout: Layout) -> None:
     runs.write(layout, block(key()), arrays())
-    ((name, found),) = runs.blocks(layout, "data").items()
-    assert runs.find_predictions(layout, DATASET, name, found) is None
-    runs.write_predictions(layout, name, found, predictions(0.25), PROVENANCE)
-    kept = runs.find_predictions(layout, DATASET, name, found)
-    assert kept is not None
-    np.testing.assert_array_equal(kept["val_probabilities"], predictions(0.25)["val_probabilities"])
-    assert files.read_record(runs.predictions_path(layout, name), "predictions", Predictions).provenance == PROVENANCE
-    retrained = msgspec.structs.replace(found, arrays=msgspec.structs.replace(found.arrays, sha256="0" * 64))
-    assert runs.find_predictions(layout, DATASET, name, retrained) is None
+    (found,) = runs.blocks(layout, "data").values()
+    with pytest.raises(BadRequestError, match="train it again with --keep-weights"):
+        runs.read_weights(layout, found, ["0000"], [(2,)])
 
 
-@pytest.mark.parametrize("what", ["record", "arrays"])
-@pytest.mark.parametrize("damage", ["missing", "changed"])
-def test_predictions_that_are_damaged_are_named_with_the_way_out(layout: Layout, what: str, damage: str) -> None:
-    runs.write(layout, block(key()), arrays())
+def test_damaged_weights_are_noticed_and_set_aside_with_their_block(layout: Layout) -> None:
+    runs.write(layout, block(key()), arrays(), WEIGHTS)
     ((name, found),) = runs.blocks(layout, "data").items()
-    runs.write_predictions(layout, name, found, predictions(), PROVENANCE)
-    (blob,) = layout.runs.glob("*.predictions-*.h5")
-    path = runs.predictions_path(layout, name) if what == "record" else blob
-    path.unlink()
-    if damage == "changed":
-        path.write_bytes(b"damaged")
-    if (what, damage) == ("record", "missing"):  # as if there had been none
-        assert runs.find_predictions(layout, DATASET, name, found) is None
-        return
-    with pytest.raises(DamagedFileError, match=f"{path.name} is .*; `flowernoise evaluate` makes it again"):
-        runs.find_predictions(layout, DATASET, name, found)
+    assert found.weights is not None
+    (layout.runs / found.weights.name).write_bytes(b"x")
+    with pytest.raises(DamagedFileError, match=found.weights.name):
+        runs.check(layout, found)
+    runs.quarantine(layout, name, found)
+    assert runs.blocks(layout, "data") == {}
+    assert all(path.name.endswith(".damaged") for path in layout.runs.iterdir())
 
 
 def test_predictions_that_no_run_gives_are_refused(layout: Layout) -> None:
-    runs.write(layout, block(key()), arrays())
-    ((name, found),) = runs.blocks(layout, "data").items()
-    for held in (predictions(2.0), predictions(count=2), arrays(), predictions() | {"test_probabilities": NAN}):
-        runs.write_predictions(layout, name, found, held, PROVENANCE)
-        with pytest.raises(DamagedFileError, match="`flowernoise evaluate` makes it again"):
-            runs.find_predictions(layout, DATASET, name, found)
+    impossible = (arrays(2.0), arrays(count=2), predictions(), arrays() | {"test_probabilities": NAN})
+    for number, held in enumerate(impossible):
+        runs.write(layout, block(key(seed=number)), held)
+    for found in runs.blocks(layout, "data").values():
+        with pytest.raises(DamagedFileError, match="`flowernoise train` with the same options"):
+            runs.read_predictions(layout, DATASET, found)

@@ -28,7 +28,7 @@ from flowernoise.store import photos
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import Choice, DrawKey, Run, RunKey
 from flowernoise.training import engine, finetune
-from flowernoise.training.blocks import Head
+from flowernoise.training.blocks import StartingHead
 from flowernoise.training.finetune import Tuned
 from flowernoise.training.selection import Truth
 
@@ -146,13 +146,13 @@ class ByFinetuning:
                     judged=judged,
                 )
 
-    def _start(self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix) -> Head:
+    def _start(self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix) -> StartingHead:
         """The head to start from."""
         work = self._work
         if self._probes is not None:
             return self._probes.best_head(loss, draw, drawn, matrix)
         kernel = plan.initial_kernel(draw.seed, work.backbone.num_features, work.num_classes)
-        return Head(kernel, np.zeros(work.num_classes))
+        return StartingHead(kernel, np.zeros(work.num_classes))
 
     @functools.cached_property
     def _photos(self) -> finetune.Photos:

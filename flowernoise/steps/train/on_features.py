@@ -24,8 +24,8 @@ from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
 from flowernoise.training.blocks import (
     Block,
-    Head,
     SplitFeatures,
+    StartingHead,
     best_head,
     predictions_for_training_photos,
     train_block,
@@ -70,7 +70,7 @@ class OnFeatures:
         matrices = np.tile(np.eye(self._work.num_classes), (len(draws), 1, 1))
         return predictions_for_training_photos(self._features, self._block(draws, labels, groups, matrices))
 
-    def best_head(self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix) -> Head:
+    def best_head(self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix) -> StartingHead:
         """The head that is selected for a run, to start fine-tuning from."""
         block = self._block([draw], {draw: drawn}, [plan.loss_group(loss, 1)], matrix[None])
         return best_head(self._features, block)

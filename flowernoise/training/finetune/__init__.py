@@ -6,7 +6,7 @@ from flowernoise.training.finetune.network import precision as precision
 from flowernoise.training.finetune.photos import Photos as Photos
 from flowernoise.training.finetune.run import Tuned as Tuned
 from flowernoise.training.finetune.run import tune as tune
-from flowernoise.training.finetune.trainer import Answers as Answers
+from flowernoise.training.finetune.trainer import EpochAnswers as EpochAnswers
 from flowernoise.training.finetune.trainer import Finetuner as Finetuner
 from flowernoise.training.finetune.trainer import FinetuneSetup as FinetuneSetup
 from flowernoise.training.finetune.trainer import FinetuneTask as FinetuneTask

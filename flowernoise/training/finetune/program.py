@@ -121,9 +121,7 @@ def _step(
     (loss_sum, others, targets), gradient = gradient_of(objective, state.learned)
     moved = _moved(optimizer, state, gradient, fixed, fixed.learning_rate * batch.schedule)
     momentum = ops.where(state.step == 0, 0.0, fixed.momentum)  # as in Keras, the start is forgotten
-    averaged = [
-        old * momentum + new * (1 - momentum) for old, new in zip(state.averaged, moved.learned, strict=False)
-    ]
+    averaged = [old * momentum + new * (1 - momentum) for old, new in zip(state.averaged, moved.learned, strict=False)]
     return moved._replace(others=others, averaged=averaged, targets=targets, loss_sum=state.loss_sum + loss_sum)
 
 

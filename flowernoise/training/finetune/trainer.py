@@ -84,7 +84,7 @@ class FinetuneTask:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
+class EpochAnswers:
     """A network's answers after an epoch.
 
     Attributes:
@@ -120,7 +120,7 @@ class Finetuner:
         """How many losses have been compiled."""
         return len(self._programs)
 
-    def train(self, task: FinetuneTask, on_part: OnPart) -> Iterator[Answers]:
+    def train(self, task: FinetuneTask, on_part: OnPart) -> Iterator[EpochAnswers]:
         """Trains a run from the pretrained weights; yields the answers for all photos after each epoch.
 
         Args:
@@ -132,7 +132,7 @@ class Finetuner:
         for epoch in range(len(task.order)):
             self._state = self._epoch(task, fixed, self._state._replace(loss_sum=np.float32(0)), epoch, on_part)
             loss = float(np.asarray(self._state.loss_sum)) / len(task.labels)
-            yield Answers(epoch + 1, self._answer(task.photos), loss)
+            yield EpochAnswers(epoch + 1, self._answer(task.photos), loss)
 
     def weights(self) -> list[Array]:
         """The weights that gave the last answers, in the order of ``Model.get_weights``."""

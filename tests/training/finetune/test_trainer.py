@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flowernoise.catalogue.losses import losses
-from flowernoise.training.finetune import Answers, Finetuner, FinetuneSetup, FinetuneTask, Photos, build_classifier
+from flowernoise.training.finetune import EpochAnswers, Finetuner, FinetuneSetup, FinetuneTask, Photos, build_classifier
 from flowernoise.training.finetune.network import let_learn, precision
 from flowernoise.training.heads import train_heads
 from flowernoise.training.tasks import HeadsTask, LossGroup
@@ -30,7 +30,7 @@ def finetuner(build: Any = convolution, **changes: Any) -> Finetuner:
     return Finetuner(FinetuneSetup(build, SIZE, CLASSES, **changes))
 
 
-def run(trainer: Finetuner, work: FinetuneTask) -> list[Answers]:
+def run(trainer: Finetuner, work: FinetuneTask) -> list[EpochAnswers]:
     return list(trainer.train(work, lambda count, seconds: None))
 
 
@@ -63,7 +63,7 @@ def plain_keras(
     return model, history
 
 
-def assert_same(trainer: Finetuner, answers: list[Answers], model: keras.Model, history: list[float]) -> None:
+def assert_same(trainer: Finetuner, answers: list[EpochAnswers], model: keras.Model, history: list[float]) -> None:
     for ours, theirs in zip(trainer.weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(model(PIXELS)))
