@@ -22,13 +22,16 @@ from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.prepare import PrepareSettings, prepare
 from flowernoise.steps.train import TrainSettings, plan, train
 from flowernoise.store import claims, datasets, files, runs
+from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.claims import Claim
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import DrawKey, RunKey
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 ON_FEATURES = TrainSettings(backbone="tiny", epochs=2, batch_size=8)
-FINETUNE = dataclasses.replace(ON_FEATURES, mode="finetune", epochs=1, losses=("ce",))
+FINETUNE = dataclasses.replace(
+    ON_FEATURES, mode="finetune", epochs=1, losses=("ce",), head="random", learning_rates=(1e-3,), keep_weights=True
+)
 
 
 class Notes(Silent):
@@ -105,7 +108,7 @@ OTHER_SETTINGS = [
     {"learning_rates": (1e-3,)},
     {"l2": (0.0,)},
     {"optimizer": "sgd"},
-    {"mode": "finetune", "learning_rates": (1e-3,), "l2": (0.0,)},
+    {"mode": "finetune", "learning_rates": (1e-3,), "l2": (0.0,), "head": "random"},
 ]
 
 
@@ -234,7 +237,8 @@ def test_a_grid_is_chosen_from_on_validation(prepared: Path) -> None:
 def test_every_run_is_tuned_unless_there_is_nothing_to_choose_on() -> None:
     assert len(TrainSettings().resolved(validated=True).grid) == 15
     assert TrainSettings().resolved(validated=False).grid == [(1e-3, 0.0)]
-    assert TrainSettings(mode="finetune").resolved(validated=True).grid == [(1e-3, 0.0)]
+    assert TrainSettings(mode="finetune").resolved(validated=True).grid == [(1e-4, 0.0), (3e-4, 0.0)]
+    assert TrainSettings(mode="finetune").resolved(validated=False).grid == [(1e-4, 0.0)]
     assert TrainSettings(l2=(0.5,)).resolved(validated=True).grid == [(rate, 0.5) for rate in (3e-4, 1e-3, 3e-3)]
 
 
@@ -312,7 +316,9 @@ def test_a_diverging_run_is_marked_failed_and_the_rest_goes_on(prepared: Path) -
         ({"learning_rates": (0.0,)}, "--learning-rate 0"),
         ({"learning_rates": (float("nan"),)}, "--learning-rate nan"),
         ({"l2": (-1.0,)}, "--l2 -1"),
-        ({"mode": "finetune", "learning_rates": (1e-3, 1e-2)}, "--mode finetune takes one"),
+        ({"mode": "finetune", "tune": "last"}, "--tune 'last' is not all, norm, or last:N"),
+        ({"augment": "crop"}, "--augment is for --mode finetune"),
+        ({"keep_weights": True}, "--keep-weights is for --mode finetune"),
     ],
 )
 def test_a_bad_request_is_named(prepared: Path, changes: dict[str, object], message: str) -> None:
@@ -408,12 +414,15 @@ def test_fine_tuning_changes_convolutions_and_lands_in_the_same_evaluation(prepa
     train(prepared, ON_FEATURES, Silent())
     result = train(prepared, FINETUNE, notes)
     assert (result.trained, result.photos_trained) == (2, 48)
+    [first, _] = [stored for stored in live_runs(prepared).values() if stored.block.mode == "finetune"]
+    assert first.block.setup.tune == "all"
     assert sum("epoch 1 of 1, training loss" in line for line in notes.lines) == 2
     assert_convolutions_changed(prepared)
     evaluated = evaluate(prepared, Silent())
     assert {key.setup.mode for key in evaluated.evaluation.keys} == {"features", "finetune"}
     rows = [row for row, key in enumerate(evaluated.evaluation.keys) if key.setup.mode == "finetune"]
-    assert all([metrics.selection for metrics in evaluated.of_run(row)] == ["last"] for row in rows)
+    selections = ["selected", "last", "oracle"]
+    assert all([metrics.selection for metrics in evaluated.of_run(row)] == selections for row in rows)
     before = mtimes(prepared)
     assert train(prepared, FINETUNE, Silent()).done_before == 2
     assert evaluate(prepared, Silent()).done_before
@@ -662,26 +671,36 @@ def test_photos_that_are_replaced_meanwhile_are_noticed_before_anything_is_train
     assert not (prepared / "runs").exists()
 
 
-# What fine-tuned networks answer
+# What fine-tuned networks leave
 
 
-def test_predictions_that_are_lost_or_damaged_are_made_again_byte_for_byte(prepared: Path) -> None:
+def test_answers_and_weights_that_are_lost_or_damaged_are_made_again_byte_for_byte(prepared: Path) -> None:
     train(prepared, FINETUNE, Silent())
-    assert not evaluate(prepared, Silent()).done_before
     folder = prepared / "runs"
     kept = contents(folder)
-    before = mtimes(prepared)
-    assert evaluate(prepared, Silent()).done_before
-    assert mtimes(prepared) == before
-    harms: list[Callable[[Path], object]] = [cut, change, Path.unlink]
-    for pattern in ("*.predictions.json", "*.predictions-*.h5"):
-        for harm in harms:
-            path = sorted(folder.glob(pattern))[0]
-            harm(path)
-            notes = Notes()
-            result = evaluate(prepared, notes)
-            assert not result.done_before
-            assert contents(folder) == kept
-            if (pattern, harm) != ("*.predictions.json", Path.unlink):
-                assert any(path.name in line and line.endswith("; evaluating again") for line in notes.lines)
-            assert evaluate(prepared, Silent()).done_before
+    assert len(kept) == 6  # record, answers and weights of two runs
+    for pattern, harm in ((".weights-*.h5", change), ("[0-9a-f]-*.h5", cut)):
+        path = sorted(folder.glob(f"*{pattern}"))[0]
+        harm(path)
+        notes = Notes()
+        assert train(prepared, FINETUNE, notes).trained == 1
+        assert any(path.name in line and "set aside" in line for line in notes.lines)
+        left = {name: data for name, data in contents(folder).items() if not name.endswith(".damaged")}
+        assert left.items() == kept.items()
+
+
+def test_a_probe_starts_from_the_best_linear_head(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowernoise.steps.train.by_finetuning import ByFinetuning
+
+    started, original = [], ByFinetuning._start
+    monkeypatch.setattr(ByFinetuning, "_start", lambda *given: started.append(original(*given)) or started[-1])
+    settings = dataclasses.replace(FINETUNE, head="probe", epochs=2)
+    assert train(prepared, settings, Silent()).trained == 2
+    assert len(list((prepared / "features").glob("*.h5"))) == 1
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",), batch_size=8, epochs=2), Silent())
+    held = Artifacts(prepared)
+    features = held.features()[0].of("test")
+    for start, probe in zip(started, held.runs(mode="features", loss="ce"), strict=True):
+        logits = features @ start.kernel + start.bias
+        shown = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(shown, probe.probabilities("test", select="selected"), atol=1e-5)

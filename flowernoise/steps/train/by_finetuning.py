@@ -17,7 +17,7 @@ import numpy as np
 
 from flowernoise.catalogue.transition_matrix import Matrix
 from flowernoise.progress import Advance, Progress
-from flowernoise.registry import Spec
+from flowernoise.registry import Spec, format_value
 from flowernoise.steps.loading import loading
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import plan
@@ -142,6 +142,7 @@ class ByFinetuning:
                     settings.grid,
                     truth,
                     _both(advance, self._announce),
+                    functools.partial(_tell_epoch, self._progress, name, epochs),
                     keep_weights=settings.keep_weights and not for_training_photos,
                     judged=judged,
                 )
@@ -193,6 +194,11 @@ def _both(advance: Callable[[int], None], announce: OnPart) -> OnPart:
         announce(count, seconds)
 
     return on_part
+
+
+def _tell_epoch(progress: Progress, name: str, epochs: int, learning_rate: float, epoch: int, loss: float) -> None:
+    rate = format_value(learning_rate)
+    progress.note(f"{name}, learning rate {rate}: epoch {epoch} of {epochs}, training loss {loss:.4f}")
 
 
 class Forecast:

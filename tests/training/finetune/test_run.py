@@ -8,6 +8,7 @@ from flowernoise.training.selection import Truth
 from tests.training.finetune.small_networks import ALL, CLASSES, COUNT, SIZE, convolution, task
 
 VAL = 2
+QUIET = (lambda count, seconds: None, lambda rate, epoch, loss: None)
 
 
 @pytest.mark.parametrize("select", ["selected", "last"])
@@ -23,7 +24,7 @@ def test_kept_weights_give_the_answers_of_the_first_selection(select: str) -> No
     )
     trainer = Finetuner(FinetuneSetup(convolution, SIZE, CLASSES))
     grid = [(1e-3, 0.0), (1e-1, 0.0)] if vals else [(1e-2, 0.0)]
-    tuned = tune(trainer, work, grid, truth, lambda count, seconds: None, keep_weights=True)
+    tuned = tune(trainer, work, grid, truth, *QUIET, keep_weights=True)
     selector = tuned.selector
     assert selector.selections[0] == select
     assert tuned.weights is not None
@@ -49,7 +50,7 @@ def test_other_photos_can_be_judged() -> None:
     )
     judged = np.concatenate([np.arange(COUNT, COUNT + VAL), np.arange(COUNT)])
     trainer = Finetuner(FinetuneSetup(convolution, SIZE, CLASSES))
-    tuned = tune(trainer, work, [(1e-2, 0.0)], truth, lambda count, seconds: None, judged=judged)
+    tuned = tune(trainer, work, [(1e-2, 0.0)], truth, *QUIET, judged=judged)
     arrays = tuned.selector.arrays()
     assert arrays["test_probabilities"].shape == (1, 3, COUNT, CLASSES)
     np.testing.assert_array_equal(arrays["test_probabilities"][0, 0].argmax(axis=1), arrays["train_predicted"][0, 0])
