@@ -84,8 +84,12 @@ def keys_of(setup: Setup) -> list[str]:
 
 
 def settings(setup: Setup) -> dict[str, Any]:
-    """A setup for export: backbone, mode and settings under the names that users know; grids are lists."""
-    plain = {key: getattr(setup, SETTINGS[key]) for key in keys_of(setup)}
+    """A setup for export: backbone, mode and settings under the names that users know.
+
+    Grids are lists; what only the other mode has is None.
+    """
+    plain: dict[str, Any] = dict.fromkeys(SETTINGS)
+    plain |= {key: getattr(setup, SETTINGS[key]) for key in keys_of(setup)}
     lists = {key: list(value) for key, value in plain.items() if isinstance(value, tuple)}
     return {"backbone": setup.backbone, "mode": setup.mode, **plain, **lists}
 

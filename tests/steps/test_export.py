@@ -17,7 +17,6 @@ from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Silent
 from flowernoise.safe import images
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
-from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.export import export
 from flowernoise.steps.predict import predict
 from flowernoise.steps.prepare import PrepareSettings, prepare
@@ -154,11 +153,13 @@ def test_a_fine_tuned_network_is_exported_with_its_weights(tmp_path: Path) -> No
     root = tmp_path / "a"
     prepare(root, PrepareSettings("synthetic:photos=20", train=10, val=0, test=10, image_size=32), Silent())
     corrupt(root, CorruptSettings(rates=(), noise=(), seeds=1), Silent())
-    train(root, TrainSettings(losses=("ce",), backbone="tiny", mode="finetune", epochs=1), Silent())
-    _, found = exported(root, tmp_path / "m.keras")
-    assert (found.agreement, found.on_features) == (None, None)  # it is not evaluated yet
-    evaluate(root, Silent())
+    tuned = TrainSettings(losses=("ce",), backbone="tiny", mode="finetune", epochs=1)
+    train(root, tuned, Silent())
+    with pytest.raises(BadRequestError, match="were not kept; train it again with --keep-weights"):
+        exported(root, tmp_path / "m.keras")
+    train(root, dataclasses.replace(tuned, keep_weights=True), Silent())
     path, found = exported(root, tmp_path / "m.keras")
+    assert found.on_features is None
     assert found.agreement.difference < 1e-5
     assert keras.models.load_model(path, safe_mode=True).output_shape == (None, 5)
 

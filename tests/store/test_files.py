@@ -110,7 +110,7 @@ def test_a_number_that_json_lacks_is_refused_before_anything_is_written(tmp_path
 def test_a_record_is_json_that_others_can_read(tmp_path: Path) -> None:
     files.write_record(tmp_path / "a.json", "basket", BASKET)
     plain = msgspec.json.decode((tmp_path / "a.json").read_bytes())
-    assert (plain["schema"], plain["kind"], plain["body"]["fruits"]) == (3, "basket", ["fig", "kiwi"])
+    assert (plain["schema"], plain["kind"], plain["body"]["fruits"]) == (4, "basket", ["fig", "kiwi"])
 
 
 def test_every_flipped_byte_of_a_record_is_noticed(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_every_flipped_byte_of_a_record_is_noticed(tmp_path: Path) -> None:
             assert str(path) in str(caught.value)
             if caught.type is OtherVersionError:
                 versions.append((position, chr(damaged[position])))
-    assert versions == [(intact.index(b"3"), digit) for digit in "217"]
+    assert versions == [(intact.index(str(files.SCHEMA).encode()), digit) for digit in "560"]
 
 
 @pytest.mark.parametrize("read", [files.read_fields, lambda path, kind, _: files.digest_of_record(path, kind)])
@@ -163,7 +163,7 @@ def test_records_of_another_schema_name_both_schemas(tmp_path: Path, monkeypatch
     monkeypatch.setattr(records, "SCHEMA", 7)
     files.write_record(tmp_path / "a.json", "basket", BASKET)
     monkeypatch.undo()
-    with pytest.raises(OtherVersionError, match="has schema 7, but this flowernoise reads 3") as caught:
+    with pytest.raises(OtherVersionError, match="has schema 7, but this flowernoise reads 4") as caught:
         files.read_record(tmp_path / "a.json", "basket", Basket)
     assert not isinstance(caught.value, DamagedFileError)  # nobody may take it for broken and replace it
 
@@ -715,12 +715,12 @@ def test_a_record_that_is_not_as_the_program_writes_it_is_refused_though_its_dig
 
 
 ENVELOPES = {
-    "schema twice": lambda data: data.replace(b'{"schema": 3,', b'{"schema": 3, "schema": 3,'),
+    "schema twice": lambda data: data.replace(b'{"schema": 4,', b'{"schema": 4, "schema": 4,'),
     "schema in another place": lambda data: data.replace(
-        b'"schema": 3, "kind": "basket"', b'"kind": "basket", "schema": 3'
+        b'"schema": 4, "kind": "basket"', b'"kind": "basket", "schema": 4'
     ),
-    "schema as a text": lambda data: data.replace(b'"schema": 3', b'"schema": "2"'),
-    "a schema of many digits": lambda data: data.replace(b'"schema": 3', b'"schema": ' + b"2" * 5000),
+    "schema as a text": lambda data: data.replace(b'"schema": 4', b'"schema": "2"'),
+    "a schema of many digits": lambda data: data.replace(b'"schema": 4', b'"schema": ' + b"2" * 5000),
     "digest in capitals": lambda data: data.replace(data[50:110], data[50:110].upper()),
     "a key too many": lambda data: data[:-2] + b', "more": 1}\n',
     "no line's end": lambda data: data[:-1],

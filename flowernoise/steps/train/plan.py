@@ -172,8 +172,10 @@ def asked(plan: Plan) -> list[RunKey]:
 
 
 def is_done(plan: Plan, stored: runs.StoredRun | None) -> bool:
-    """Whether a run exists and was trained on the current labels of its draw."""
-    return stored is not None and stored.run.labels == plan.drawn[stored.run.draw].draw.labels
+    """Whether a run exists, was trained on the current labels of its draw, and has its weights if they are wanted."""
+    if stored is None or stored.run.labels != plan.drawn[stored.run.draw].draw.labels:
+        return False
+    return not plan.settings.keep_weights or stored.block.weights is not None or stored.run.failure is not None
 
 
 def loss_group(spec: Spec, count: int) -> LossGroup:

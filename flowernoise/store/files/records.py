@@ -14,7 +14,7 @@ from flowernoise.safe import atomic
 from flowernoise.store.files.blobs import forget_made
 from flowernoise.store.files.plain import digest, opened
 
-SCHEMA = 3  # raise it with every change to records, or to a method's formula, defaults or selection rule
+SCHEMA = 4  # raise it with every change to records, or to a method's formula, defaults or selection rule
 MAX_RECORD = 128 * 2**20  # bytes; about 400,000 runs in an evaluation
 _HEAD = re.compile(rb'\{"schema": (\d{1,9}), "kind": "([a-z]{1,32})", "sha256": "([0-9a-f]{64})",\n"body": ')
 _MAX_HEAD = 256  # bytes
