@@ -283,9 +283,9 @@ def test_labels_that_fit_their_digest_and_not_the_photos_are_drawn_again(artifac
 def test_draws_of_another_version_are_neither_read_nor_replaced(artifacts):
     corrupt(artifacts, asked(), Silent())
     [path] = (artifacts / "draws").glob("*.json")
-    path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
+    path.write_bytes(path.read_bytes().replace(b'"schema": 4', b'"schema": 5'))
     before = contents(artifacts)
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, but this flowernoise reads 3"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 5, but this flowernoise reads 4"):
         corrupt(artifacts, asked(), Silent())
     assert contents(artifacts) == before
 

@@ -294,9 +294,9 @@ def test_a_record_of_another_version_is_neither_read_nor_replaced(tmp_path, name
     if name == "draws/*.json":
         layout.evaluation.unlink()
     [path] = tmp_path.glob(name)
-    path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
+    path.write_bytes(path.read_bytes().replace(b'"schema": 4', b'"schema": 5'))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 4, but this flowernoise reads 3"):
+    with pytest.raises(OtherVersionError, match=rf"{path.name} has schema 5, but this flowernoise reads 4"):
         evaluated(layout)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

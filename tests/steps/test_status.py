@@ -607,7 +607,7 @@ def test_the_command_refuses_a_file_in_one_line(layout):
 
 def test_what_another_version_has_written_is_told_with_its_way_out_and_never_called_damaged(layout):
     for path in layout.root.rglob("*.json"):
-        path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 2'))
+        path.write_bytes(path.read_bytes().replace(b'"schema": 4', b'"schema": 2'))
     found = status(layout.root)
     assert {state for name, state in states(found).items() if name in ("prepare", "corrupt", "train")} == {"unknown"}
     assert len(found.problems) == 5

@@ -530,9 +530,9 @@ def test_a_record_of_another_version_stops_the_training_and_stays(prepared: Path
     train(prepared, dataclasses.replace(SINGLY, losses=("ce",)), Silent())
     patterns = {"block": "runs/*.json", "draws": "draws/*.json", "data set": "dataset.json"}
     path = next(prepared.glob(patterns[of]))
-    path.write_bytes(path.read_bytes().replace(b'"schema": 3', b'"schema": 4'))
+    path.write_bytes(path.read_bytes().replace(b'"schema": 4', b'"schema": 5'))
     before = mtimes(prepared)
-    with pytest.raises(OtherVersionError, match="has schema 4"):
+    with pytest.raises(OtherVersionError, match="has schema 5"):
         train(prepared, SINGLY, Silent())
     assert {name: at for name, at in mtimes(prepared).items() if name != "locks"} == {
         name: at for name, at in before.items() if name != "locks"

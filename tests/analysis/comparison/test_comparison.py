@@ -1003,10 +1003,11 @@ def test_metrics_of_probabilities_are_of_the_selection_shown_and_need_the_evalua
         compared(root, metric="nll")
 
 
-def test_lost_probabilities_of_a_fine_tuned_run_are_named(sweep, tmp_path):
-    root = sweep(tmp_path / "sweep", mode="finetune", probabilities=True)
-    with pytest.raises(DamagedFileError, match=r"predictions.json is missing; `flowernoise evaluate` makes it again"):
-        compared(root, metric="brier")
+def test_probabilities_of_a_fine_tuned_run_count_as_those_of_a_head(sweep, tmp_path):
+    tuned, heads = (sweep(tmp_path / mode, mode=mode, probabilities=True) for mode in ("finetune", "features"))
+    assert row_of(compared(tuned, metric="brier"), "none", "ce").mean == pytest.approx(
+        row_of(compared(heads, metric="brier"), "none", "ce").mean
+    )
 
 
 # Settings are part of a run
