@@ -307,8 +307,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     >>> did_you_mean("symetric", ["symmetric", "uniform"])
     ' (did you mean symmetric?)'
     """
-    nearest = difflib.get_close_matches(word, list(choices), n=1)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""
+    by_letters = {choice.casefold(): choice for choice in choices}
+    nearest = difflib.get_close_matches(word.casefold(), by_letters, n=1)
+    return f" (did you mean {by_letters[nearest[0]]}?)" if nearest else ""
 
 
 def _unknown_key(entry: Entry, key: str) -> str:
