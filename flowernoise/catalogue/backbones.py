@@ -76,8 +76,7 @@ def resnet50(*, weights: Annotated[str, FilePath(instead=("imagenet", "none"))] 
     >>> resnet50(weights="none").num_features
     2048
     """
-    published = Published(RESNET50_FOLDER + RESNET50_FILE, RESNET50_MD5)
-    digest, load = _weights(weights, published, "resnet50", MAX_RESNET50_BYTES)
+    digest, load = _weights(weights, _resnet50_weights(), "resnet50", MAX_RESNET50_BYTES)
     return Backbone("resnet50", digest, 224, 2048, partial(_build_resnet50, load=load), True)
 
 
@@ -168,6 +167,15 @@ def _weights(text: str, published: Published, network: str, most_bytes: int) -> 
         path = weight_files.given(text, network, most_bytes)
     digest = weight_files.digest(path)
     return digest, partial(weight_files.load, path=path, sha256=digest)
+
+
+def _resnet50_weights() -> Published:
+    return Published(RESNET50_FOLDER + RESNET50_FILE, RESNET50_MD5)
+
+
+def why_no_resnet50() -> str | None:
+    """Why ResNet-50's ImageNet weights cannot be had; None if they are here or can be downloaded. Takes two seconds."""
+    return weight_files.why_not(_resnet50_weights(), "resnet50")
 
 
 def _build_resnet50(image_size: int, *, load: Callable[[keras.Model], None]) -> keras.Model:

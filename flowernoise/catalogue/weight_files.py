@@ -70,6 +70,26 @@ def found(published: Published) -> Path | None:
     return None
 
 
+def why_not(published: Published, network: str) -> str | None:
+    """Why a published file cannot be had; None if it is on this machine or its host has it. Takes at most 2 seconds.
+
+    Args:
+        network: what the weights are for, in the answer.
+    """
+    if found(published) is not None:
+        return None
+    problem = _problem(published, seconds=1.5)
+    return problem and f"the ImageNet weights of {network} are not on this machine, and {problem}"
+
+
+def _problem(published: Published, seconds: float) -> str | None:
+    """Why a file cannot be downloaded; None if its host seems to have it."""
+    answer, host = downloads.status(published.url, seconds), published.url.split("/")[2]
+    if answer is None:
+        return f"{host} does not answer"
+    return f"{host} returns status {answer} for them" if answer >= 400 else None
+
+
 def fetched(published: Published, network: str) -> Path:
     """A published file, from this machine or else downloaded to where Keras keeps its own.
 
@@ -87,10 +107,8 @@ def fetched(published: Published, network: str) -> Path:
         f"or --backbone {network}{',' if ':' in network else ':'}weights=PATH (a local weight file)"
     )
     failed = f"cannot download the ImageNet weights of {network}"
-    answer, host = downloads.status(published.url), published.url.split("/")[2]
-    if answer is None or answer >= 400:
-        problem = "does not answer" if answer is None else f"returns status {answer} for them"
-        raise FlowernoiseError(f"{failed}: {host} {problem}; {ways}")
+    if problem := _problem(published, seconds=5.0):
+        raise FlowernoiseError(f"{failed}: {problem}; {ways}")
     import keras
 
     try:

@@ -411,7 +411,7 @@ def test_file_and_hash_are_those_of_keras():
 def test_a_download_of_keras_is_used_offline(cache, monkeypatch):
     path = write_h5(cache / RESNET50_FILE, nothing)
     monkeypatch.setattr(module, "RESNET50_MD5", hashlib.md5(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(downloads, "status", lambda _: pytest.fail("asked the network"))
+    monkeypatch.setattr(downloads, "status", lambda *_: pytest.fail("asked the network"))
     backbone = backbones.parse("resnet50")()
     assert backbone.weights_digest == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -420,7 +420,7 @@ def test_a_download_of_keras_is_used_offline(cache, monkeypatch):
 def test_without_a_network_the_ways_on_are_named(damaged, cache, monkeypatch):
     if damaged:
         (cache / RESNET50_FILE).write_text("half a download")
-    monkeypatch.setattr(downloads, "status", lambda _: None)
+    monkeypatch.setattr(downloads, "status", lambda *_: None)
     with pytest.raises(FlowernoiseError) as caught:
         backbones.parse("resnet50")()
     message = str(caught.value)
@@ -443,7 +443,7 @@ def test_the_download_leaves_stdout_alone(cache, monkeypatch, keras, capsys):
         (cache / name).write_bytes(content.getvalue())
         return str(cache / name)
 
-    monkeypatch.setattr(downloads, "status", lambda _: 200)
+    monkeypatch.setattr(downloads, "status", lambda *_: 200)
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     assert backbones.parse("resnet50")().weights_digest == hashlib.sha256(content.getvalue()).hexdigest()
     assert capsys.readouterr() == ("", "")
@@ -454,7 +454,7 @@ def test_a_download_that_fails_is_one_line(monkeypatch, keras):
     def get_file(*_, **__):
         raise Exception("URL fetch failure on https://…: 503\nService Unavailable")
 
-    monkeypatch.setattr(downloads, "status", lambda _: 200)
+    monkeypatch.setattr(downloads, "status", lambda *_: 200)
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     with pytest.raises(FlowernoiseError, match=r"URL fetch failure .* --backbone efficientnet_lite0") as caught:
         backbones.parse("resnet50")()

@@ -145,7 +145,7 @@ def test_photos_that_are_too_small_are_refused_in_one_line():
 
 def test_without_a_network_the_ways_on_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(weight_files, "keras_folders", lambda: (tmp_path,))
-    monkeypatch.setattr(downloads, "status", lambda _: None)
+    monkeypatch.setattr(downloads, "status", lambda *_: None)
     with pytest.raises(FlowernoiseError) as caught:
         backbones.parse("keras:MobileNetV2")()
     assert "cannot download the ImageNet weights of keras:MobileNetV2: storage.googleapis.com does not" in str(

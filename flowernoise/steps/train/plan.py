@@ -17,6 +17,7 @@ from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.safe import images
+from flowernoise.steps import default_backbone
 from flowernoise.steps.features import FeatureWork, settled
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices
@@ -116,7 +117,6 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     """
     settings.check()
     specs = [matrices.pinned(losses.parse(text)) for text in settings.losses]
-    backbone_spec = backbones.parse(settings.backbone)
     dataset = datasets.need(layout)
     matrices.check_files(specs, len(dataset.classes))
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
@@ -128,6 +128,7 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     drawn = draws.index(layout, dataset.id)
     if not drawn:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
+    backbone_spec = backbones.parse(default_backbone.chosen(settings.backbone, layout, progress))
     backbone = backbone_spec()
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
