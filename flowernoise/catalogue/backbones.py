@@ -7,15 +7,19 @@ pooled features as float32 [n, num_features]. They are Keras 3 models and run on
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from flowernoise.catalogue import keras_networks, lite0, weight_files
+from flowernoise.catalogue import keras_networks, lite0, onnx_networks, weight_files
 from flowernoise.catalogue.keras_networks import NETWORKS
+from flowernoise.catalogue.onnx_networks import Scaling
 from flowernoise.catalogue.weight_files import RANDOM_DIGEST, Published
-from flowernoise.registry import FilePath, Registry, Spec
+from flowernoise.registry import Between, FilePath, Registry, Spec
+from flowernoise.safe import onnx_file
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +51,8 @@ class Backbone:
         build: makes a Keras model for an image size in pixels; imports Keras.
         bfloat16: whether a fast engine should try bfloat16. It keeps it if features stay within cosine 0.9999 of those
             in float32. Measured: ResNet50 0.99999 (random weights), EfficientNet-Lite0 0.9970.
+        openvino: for a network that only OpenVINO runs, makes its model for an image size and a number of photos at a
+            time; ``build`` then refuses.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Backbone:
     num_features: int
     build: Callable[[int], keras.Model]
     bfloat16: bool = False
+    openvino: Callable[[int, int], Any] | None = None
 
 
 @backbones.register()
@@ -133,6 +140,46 @@ def keras_(*, name: Name, weights: Annotated[str, FilePath(instead=("imagenet", 
         load = partial(load, fixed={"normalization": (keras_networks.MEANS, keras_networks.DEVIATIONS)})
     build = partial(keras_networks.build, name=name, load=load)
     return Backbone(name, digest, network.native_size, network.features, build)
+
+
+@backbones.register(unkeyed="path")
+def onnx(
+    *,
+    path: Annotated[str, FilePath()],
+    mean: str = "0",
+    std: str = "1",
+    divide: Annotated[float, Between(0, 1e6, open="low")] = 255.0,
+    layout: Literal["nchw", "nhwc"] = "nchw",
+) -> Backbone:
+    """Any network in an ONNX file, for features only: OpenVINO runs it. A map of features is averaged over positions.
+
+    Pixels from 0 to 255 become (x / divide − mean) / std. The file must hold all its data itself, and have one input,
+    photos, and one output, features. Needs OpenVINO (``flowernoise[fast]``).
+    Source: https://onnx.ai/onnx/intro
+
+    Args:
+        path: the file.
+        mean: one number, or one for red, green and blue: ``0.485+0.456+0.406``.
+        std: likewise.
+        divide: what pixels are divided by first.
+        layout: ``nchw`` if the channels come first, as in PyTorch; ``nhwc`` if they come last, as in TensorFlow.
+
+    Example: ``flowernoise train --backbone onnx:dino.onnx,mean=0.485+0.456+0.406,std=0.229+0.224+0.225``
+
+    Raises:
+        BadRequestError: the file cannot be read, refers to other files, or is not a network from photos to features.
+        FlowernoiseError: OpenVINO is not installed.
+    """
+    scaling = Scaling(divide, onnx_networks.channels(mean, "mean"), onnx_networks.channels(std, "std"))
+    content = onnx_file.read(Path(path).expanduser())
+    features, side = onnx_networks.size_of_output(content, path, layout)
+
+    def prepared(size: int, photos: int) -> Any:
+        return onnx_networks.prepared(content, path, layout, scaling, size, photos)
+
+    refuse = partial(onnx_networks.refuse_to_build, path)
+    digest = hashlib.sha256(content).hexdigest()
+    return Backbone("onnx", digest, side or onnx_networks.USUAL_SIZE, features, lambda _: refuse(), openvino=prepared)
 
 
 def unweighted(text: str) -> Backbone:

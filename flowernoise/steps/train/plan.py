@@ -18,7 +18,7 @@ from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.safe import images
 from flowernoise.steps import default_backbone
-from flowernoise.steps.features import FeatureWork, settled
+from flowernoise.steps.features import FeatureWork, extractor_of, settled
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices
 from flowernoise.store import datasets, draws, runs
@@ -130,10 +130,12 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
     backbone_spec = backbones.parse(default_backbone.chosen(settings.backbone, layout, progress))
     backbone = backbone_spec()
+    frozen, index = settings.mode == "features", datasets.index(layout, dataset)
+    if not frozen and backbone.openvino is not None:
+        backbone.build(dataset.request.image_size)  # refuses
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
-    frozen, index = settings.mode == "features", datasets.index(layout, dataset)
-    extractor = engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described)
+    extractor = extractor_of(backbone, described) if frozen else engine.keras_extractor(described)
     feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
     return Plan(
         layout=layout,
