@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from flowernoise.catalogue import keras_networks, lite0, onnx_networks, weight_files
 from flowernoise.catalogue.keras_networks import NETWORKS
 from flowernoise.catalogue.onnx_networks import Scaling
-from flowernoise.catalogue.weight_files import RANDOM_DIGEST, Published
+from flowernoise.catalogue.weight_files import RANDOM_DIGEST, PublishedFile
 from flowernoise.registry import Between, FilePath, Registry, Spec
 from flowernoise.safe import onnx_file
 
@@ -117,11 +117,12 @@ def keras_(*, name: Name, weights: Annotated[str, FilePath(instead=("imagenet", 
     """Any network of keras.applications, by its name there, such as MobileNetV2; photos keep their size.
 
     Each network has its own preprocessing. Its weights are those of ImageNet, which Keras publishes, random ones, or
-    those of an HDF5 file written by Keras, with or without the classifier. Files are only read for their arrays.
+    those of an HDF5 file written by Keras, with or without the classifier. Files are only read for their arrays. An
+    unknown name is answered with all names.
     Source: https://keras.io/api/applications
 
     Args:
-        name: the network.
+        name: the network, in Keras' spelling.
         weights: ``imagenet``, ``none`` (random, always the same), or the path of a local weight file.
 
     Example: ``flowernoise train --backbone keras:MobileNetV2,weights=none``
@@ -197,7 +198,7 @@ def unweighted(text: str) -> Backbone:
     return backbone
 
 
-def _weights(text: str, published: Published, network: str, most_bytes: int) -> tuple[str, Callable[..., None]]:
+def _weights(text: str, published: PublishedFile, network: str, most_bytes: int) -> tuple[str, Callable[..., None]]:
     """The digest of a network's weights, and what puts them into its model.
 
     Args:
@@ -216,8 +217,8 @@ def _weights(text: str, published: Published, network: str, most_bytes: int) -> 
     return digest, partial(weight_files.load, path=path, sha256=digest)
 
 
-def _resnet50_weights() -> Published:
-    return Published(RESNET50_FOLDER + RESNET50_FILE, RESNET50_MD5)
+def _resnet50_weights() -> PublishedFile:
+    return PublishedFile(RESNET50_FOLDER + RESNET50_FILE, RESNET50_MD5)
 
 
 def why_no_resnet50() -> str | None:

@@ -36,7 +36,7 @@ Fixed = Mapping[str, Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFile:
     """A weight file that Keras publishes.
 
     Attributes:
@@ -60,7 +60,7 @@ class Published:
 # Finding ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def found(published: Published) -> Path | None:
+def found(published: PublishedFile) -> Path | None:
     """An intact copy of a published file on this machine; None if there is none."""
     algorithm = "sha256" if len(published.digest) == 64 else "md5"
     for folder in keras_folders():
@@ -70,7 +70,7 @@ def found(published: Published) -> Path | None:
     return None
 
 
-def why_not(published: Published, network: str) -> str | None:
+def why_not(published: PublishedFile, network: str) -> str | None:
     """Why a published file cannot be had; None if it is on this machine or its host has it. Takes at most 2 seconds.
 
     Args:
@@ -82,7 +82,7 @@ def why_not(published: Published, network: str) -> str | None:
     return problem and f"the ImageNet weights of {network} are not on this machine, and {problem}"
 
 
-def _problem(published: Published, seconds: float) -> str | None:
+def _problem(published: PublishedFile, seconds: float) -> str | None:
     """Why a file cannot be downloaded; None if its host seems to have it."""
     answer, host = downloads.status(published.url, seconds), published.url.split("/")[2]
     if answer is None:
@@ -90,7 +90,7 @@ def _problem(published: Published, seconds: float) -> str | None:
     return f"{host} returns status {answer} for them" if answer >= 400 else None
 
 
-def fetched(published: Published, network: str) -> Path:
+def fetched(published: PublishedFile, network: str) -> Path:
     """A published file, from this machine or else downloaded to where Keras keeps its own.
 
     Args:

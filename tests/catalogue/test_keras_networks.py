@@ -63,8 +63,15 @@ def plain(name, size, **options):
             layer.set_weights([np.array(MEANS), np.array(DEVIATIONS), np.array(1)])
             layer.finalize_state()
         else:
-            layer.set_weights([stream.uniform(0.5, 1.5, a.shape).astype(np.float32) / 9 for a in layer.get_weights()])
+            layer.set_weights([random_array(stream, array.shape) for array in layer.get_weights()])
     return model
+
+
+def random_array(stream, shape):
+    """Kernels that keep features finite in deep networks; everything else is positive, as variances are."""
+    if len(shape) > 1:
+        return (stream.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
+    return stream.uniform(0.5, 1.5, shape).astype(np.float32)
 
 
 def expected_features(name, model, images):

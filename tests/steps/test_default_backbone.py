@@ -84,40 +84,47 @@ def test_a_host_that_is_silent_costs_less_than_two_seconds(
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_a_directory_stays_with_its_backbone(root: Path, asked: list[str]) -> None:
-    own = "efficientnet_lite0:weights=none"
+    own = "tiny"
     corrupt(root, CorruptSettings((f"instance:backbone={own}",), rates=(0.4,), seeds=1), Notes())
     layout, notes = artifacts.opened(root), Notes()
     assert default_backbone.chosen(None, layout, notes) == own
     training = TrainSettings(("ce",), learning_rates=(1e-3,), l2=(0.0,), epochs=1)
     assert train(root, training, notes).setup.backbone == own
     # runs count before draws, and what is asked for before both
-    train(root, TrainSettings(("ce",), "resnet50:weights=none", learning_rates=(1e-3,), l2=(0.0,), epochs=1), notes)
-    assert default_backbone.chosen(None, layout, notes) == "resnet50:weights=none"
+    train(
+        root,
+        TrainSettings(("ce",), "keras:MobileNetV3Small,weights=none", learning_rates=(1e-3,), l2=(0.0,), epochs=1),
+        notes,
+    )
+    assert default_backbone.chosen(None, layout, notes) == "keras:MobileNetV3Small,weights=none"
     assert default_backbone.chosen(own, layout, notes) == own
     assert default_backbone.filled_in(("symmetric",), None, layout, notes) == ("symmetric",)
     assert default_backbone.filled_in(("instance", "symmetric"), None, layout, notes) == (
-        "instance:backbone=resnet50:weights=none",
+        "instance:backbone=keras:MobileNetV3Small,weights=none",
         "symmetric",
     )
     assert (asked, [note for note in notes.notes if "using" in note]) == ([], [])
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_corrupt_writes_the_backbone_into_the_draws_and_asks_once(
     root: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(default_backbone, "ALWAYS_AT_HAND", "efficientnet_lite0:weights=none")
+    monkeypatch.setattr(default_backbone, "ALWAYS_AT_HAND", "tiny")
     corrupt(root, CorruptSettings(("instance", "boundary"), rates=(0.4,), seeds=1), Notes())
     noises = {draw.noise for draw in Artifacts(root).draws()}
-    filled = "backbone=efficientnet_lite0:weights=none"
+    filled = "backbone=tiny"
     assert noises == {"none", f"instance:{filled}", f"boundary:{filled}"}
     assert len(asked) == 1
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_run_uses_one_backbone_for_noise_and_training_and_asks_once(
     tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(default_backbone, "ALWAYS_AT_HAND", "keras:MobileNetV3Small,weights=none")
+    monkeypatch.setattr(default_backbone, "ALWAYS_AT_HAND", "tiny")
     settings = RunSettings(
         PHOTOS,
         CorruptSettings(("instance",), rates=(0.4,), seeds=1),
@@ -126,10 +133,10 @@ def test_run_uses_one_backbone_for_noise_and_training_and_asks_once(
     )
     notes = Notes()
     done = run(tmp_path / "artifacts", settings, notes)
-    assert done.train.setup.backbone == "keras:MobileNetV3Small,weights=none"
+    assert done.train.setup.backbone == "tiny"
     assert {draw.noise for draw in Artifacts(tmp_path / "artifacts").draws()} == {
         "none",
-        "instance:backbone=keras:MobileNetV3Small,weights=none",
+        "instance:backbone=tiny",
     }
     assert len(asked) == sum("instead of resnet50" in note for note in notes.notes) == 1
 
