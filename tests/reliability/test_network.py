@@ -62,7 +62,7 @@ def by_ourselves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(downloads, "STALL", 0.5)
     plain = downloads.status
-    monkeypatch.setattr(downloads, "status", lambda url: plain(url, 1))
+    monkeypatch.setattr(downloads, "status", lambda url, *_: plain(url, 1))
     yield
     gc.collect()
 
