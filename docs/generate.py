@@ -18,6 +18,7 @@ import typer
 
 from flowernoise import cli
 from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.keras_networks import NETWORKS
 from flowernoise.catalogue.labelling import NoiseRequest
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.metrics import MetricFacts, RunPredictions, facts_of, metrics
@@ -307,8 +308,9 @@ flowernoise corrupt --noise symmetric --noise pairflip --rates 0.2,0.4 --seeds 5
 
 The labels of train and val are corrupted, never those of test. The first four and `matrix` have a transition matrix
 T[i, j] = P(observed j | true i). `instance` and `boundary` depend on the photos' features, taken from the backbone that
-their spec names. `matrix` and `observed` take no `--rates`: their rate is the share of training labels that they make
-wrong. Counts are exact by default; `count=bernoulli` tosses coins. The control, without noise, is always there.
+their spec names, else from the one that `train` would take. `matrix` and `observed` take no `--rates`: their rate is
+the share of training labels that they make wrong. Counts are exact by default; `count=bernoulli` tosses coins. The
+control, without noise, is always there.
 
 Each picture is the matrix at a rate of 0.4 among five classes: the model's own where it has one, else what came out of
 5,000 made-up photos. `asymmetric` is drawn with the pairs `0/1+2/3`.
@@ -352,8 +354,18 @@ flowernoise list backbones
 ```
 
 `prepare` and `run` take a source by position, such as `./photos` or `tfds:cifar10`. `train` and `run` take
-`--backbone`."""
-    parts = [overview(sources), *map(section, sources), overview(backbones), *map(section, backbones)]
+`--backbone`. Without it, they stay with the backbone of the directory's latest runs, or of its draws. In a new
+directory they use `resnet50`, or `efficientnet_lite0` where the weights of `resnet50` are not on the machine and cannot
+be downloaded; a line says so. `corrupt` does the same for noise that looks at photos, and writes the backbone into the
+draw's spec. `--backbone resnet50` and `--preset seed` ask for `resnet50`, and fail without its weights."""
+    networks = (
+        (f"`{name}`", f"{each.features:,}", str(each.native_size), str(each.min_size))
+        for name, each in NETWORKS.items()
+    )
+    of_keras = table(networks, ("network", "features", "side of the photos it was trained on", "smallest side"))
+    parts = [overview(sources), *map(section, sources), overview(backbones)]
+    for entry in backbones:
+        parts += [section(entry), of_keras] if entry.name == "keras" else [section(entry)]
     yield "sources-and-backbones.md", page("Sources and backbones", intro, *parts)
 
 

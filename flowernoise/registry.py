@@ -277,8 +277,17 @@ class Registry:
 
 
 def _parts(rest: str, entry: Entry) -> list[str]:
-    """A spec split at its commas, except commas inside the text that needs no key, such as the name of a class."""
-    parts = rest.split(",") if rest else []
+    """A spec split at its commas, except commas inside a spec that is a value, or inside the text that needs no key.
+
+    A key that the thing does not take belongs to the spec before it: ``instance:backbone=keras:VGG16,weights=none``.
+    """
+    parts: list[str] = []
+    for part in rest.split(",") if rest else []:
+        key, equals, _ = (piece.strip() for piece in part.partition("="))
+        if equals and key not in entry.parameters and parts and ":" in parts[-1].partition("=")[2]:
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
     unkeyed = entry.parameters.get(entry.unkeyed or "")
     if unkeyed is None or unkeyed.type is not str or not parts:
         return parts
@@ -307,8 +316,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     >>> did_you_mean("symetric", ["symmetric", "uniform"])
     ' (did you mean symmetric?)'
     """
-    nearest = difflib.get_close_matches(word, list(choices), n=1)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""
+    by_letters = {choice.casefold(): choice for choice in choices}
+    nearest = difflib.get_close_matches(word.casefold(), by_letters, n=1)
+    return f" (did you mean {by_letters[nearest[0]]}?)" if nearest else ""
 
 
 def _unknown_key(entry: Entry, key: str) -> str:

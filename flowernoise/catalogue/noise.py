@@ -79,7 +79,7 @@ def on_backbone(text: str, backbone: str) -> str:
     """
     spec = noise_models.parse(text)
     names_one = re.search(r"[:,]\s*backbone\s*=", text)
-    if names_one or "," in backbone or "backbone" not in spec.values or not needs_of(spec):
+    if names_one or "backbone" not in spec.values or not needs_of(spec):
         return text
     return str(Spec(spec.entry, {**spec.values, "backbone": backbone}))
 

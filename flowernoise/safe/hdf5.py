@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-MAX_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500
+MAX_OBJECTS = 10_000  # groups and arrays; a weight file of ResNet-152 has about 2,500, of NASNetLarge 7,000
 MAX_DEPTH = 50
 MAX_TEXT = 64 << 20  # bytes of an attribute
-MAX_LAYERS, MAX_ARRAYS = 1000, 16  # layers in a Keras file, arrays in a layer; ResNet50 has 177, and 4
+MAX_LAYERS, MAX_ARRAYS = 2000, 16  # layers in a Keras file, arrays in a layer; NASNetLarge has 1,041, and 4
+_CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # groups of Keras 3's layout between layers
 _NUMBERS = "biuf"  # kinds of NumPy types: truth values, integers, floats
 
 
@@ -135,42 +136,64 @@ def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[s
 
     stored = h5py.h5a.open(item.id, attribute.encode())
     kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
+    if count == 0:  # Keras writes an empty list as one of numbers
+        return []
     size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
     if kind is None or count > most or size > MAX_TEXT:
         raise ValueError(f"{item.name} has the attribute {attribute}, which is not a short list of short texts")
-    texts = np.atleast_1d(item.attrs[attribute]).tolist() if count else []
+    texts = np.atleast_1d(item.attrs[attribute]).tolist()
     return [text.decode() if isinstance(text, bytes) else text for text in texts]
 
 
-def stored_layers(file: Any, content: bytes) -> dict[str, list[Any]]:
+def is_ordered(file: Any) -> bool:
+    """Whether a Keras weight file has the layout that lists its layers in order, as Keras 2 wrote it.
+
+    Args:
+        file: an open ``h5py.File``.
+    """
+    return "layer_names" in _root(file).attrs
+
+
+def stored_layers(file: Any, content: bytes, *, by_place: bool = False) -> dict[str, list[Any]]:
     """The data sets of every layer in a Keras weight file, by layer name, in the order of ``layer.weights``.
 
     Args:
         file: an open ``h5py.File`` that :func:`refuse_foreign` accepts.
         content: its bytes.
+        by_place: name layers of Keras 3's layout by their place, as in ``sequential_1/conv2d``.
 
     Raises:
         ValueError: the names are not short texts.
     """
-    root, longest = file.get("model_weights", file), longest_text(content)
-    if "layer_names" in root.attrs:
+    root, longest = _root(file), longest_text(content)
+    if is_ordered(file):
         names = plain_texts(root, "layer_names", most=MAX_LAYERS, longest=longest)
         stored = {name: _older_arrays(root[name], longest) for name in names}
     else:
         stored = {}
-        file.visititems(functools.partial(_store_variables, stored, longest))
+        file.visititems(functools.partial(_store_variables, stored, None if by_place else longest))
     return {name: arrays for name, arrays in stored.items() if arrays}
+
+
+def _root(file: Any) -> Any:
+    return file.get("model_weights", file)
 
 
 def _older_arrays(layer: Any, longest: int) -> list[Any]:
     return [layer[name] for name in plain_texts(layer, "weight_names", most=MAX_ARRAYS, longest=longest)]
 
 
-def _store_variables(stored: dict[str, list[Any]], longest: int, path: str, item: Any) -> None:
-    """Collects a layer's arrays from Keras 3's layout: …/vars/0, 1, …, with the layer's name as an attribute."""
+def _store_variables(stored: dict[str, list[Any]], longest: int | None, path: str, item: Any) -> None:
+    """Collects a layer's arrays from Keras 3's layout: …/vars/0, 1, …, with the layer's name as an attribute.
+
+    Args:
+        longest: as for :func:`plain_texts`; None stands for the layer's place instead of its name.
+    """
     parent, _, last = path.rpartition("/")
     if last == "vars":
-        name = parent.rpartition("/")[2]
-        if "name" in item.attrs:
-            (name,) = plain_texts(item, "name", most=1, longest=longest)
+        name = "/".join(part for part in parent.split("/") if part not in _CONTAINERS)
+        if longest is not None:
+            name = name.rpartition("/")[2]
+            if "name" in item.attrs:
+                (name,) = plain_texts(item, "name", most=1, longest=longest)
         stored[name] = [item[key] for key in sorted(item, key=int)]

@@ -6,6 +6,7 @@ file's layers are only compared with that model's, and its arrays are read once 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import io
 import json
@@ -13,7 +14,7 @@ import re
 import stat
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from flowernoise.safe.atomic import reason
 from flowernoise.safe.hdf5 import refuse_foreign, stored_layers
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-MAX_BYTES = 320 << 20  # ResNet50 takes 95 MB
+MAX_BYTES = 2 << 30  # ResNet50 takes 95 MB, ConvNeXtXLarge 1.4 GB
 MAX_CONFIG = 4 << 20
 _END, _END_BYTES, _END_64_BYTES = b"PK\x05\x06", 22, 20
 _MAX_DIRECTORY = 1 << 12  # bytes of a ZIP file's directory; ours takes 200
@@ -76,6 +77,27 @@ def write(model: Any) -> bytes:
             for name in (METADATA, CONFIG, WEIGHTS):
                 fixed.writestr(zipfile.ZipInfo(name), _FIXES.get(name, bytes)(archive.read(name)))
     return plain.getvalue()
+
+
+def leaves(model: Any) -> Iterator[tuple[str, Any]]:
+    """The layers of a Keras model that hold no other layers, each with its place, which weight files name it by.
+
+    A place is the layer's class and its number among its siblings of that class, as in ``sequential_1/conv2d``.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    for layer in model.layers:
+        kind = _snake_case(type(layer).__name__)
+        place = f"{kind}_{counts[kind]}" if counts[kind] else kind
+        counts[kind] += 1
+        if hasattr(layer, "layers"):
+            yield from ((f"{place}/{inner}", leaf) for inner, leaf in leaves(layer))
+        else:
+            yield place, layer
+
+
+def _snake_case(name: str) -> str:
+    """A class's name as Keras writes it: ``SeparableConv2D`` is ``separable_conv2d``."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 def _undated(metadata: bytes) -> bytes:

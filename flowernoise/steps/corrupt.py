@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import types
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from flowernoise.catalogue.noise import expected_rate, is_rated, noise_models
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, format_value
+from flowernoise.steps import default_backbone
 from flowernoise.steps.noise_inputs import NoiseInputs, settled
 from flowernoise.steps.outputs import Inputs, files_of
 from flowernoise.steps.settings import DEFAULT_RATES, CorruptSettings
@@ -37,6 +39,8 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     specs = _specs(settings)
     layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
+    filled_in = default_backbone.filled_in(settings.noise, None, layout, progress)
+    specs = _specs(dataclasses.replace(settings, noise=filled_in))
     if settings.export is not None:
         Inputs([artifacts_directory], reading=(file for spec in specs for file in files_of(spec))).refuse(
             settings.export

@@ -22,8 +22,8 @@ from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import Dataset, Features, FeaturesKey
-from flowernoise.training import features, inference
-from flowernoise.training.engine import BFLOAT16, FLOAT32, MIN_COSINE, Extractor
+from flowernoise.training import engine, features, inference
+from flowernoise.training.engine import BFLOAT16, FLOAT32, MIN_COSINE, Engine, Extractor
 
 SAMPLE = 32  # number of photos on which bfloat16 is tried
 
@@ -57,6 +57,13 @@ class FeatureWork:
     def in_precision(self, precision: str) -> FeatureWork:
         """The same work in another precision."""
         return dataclasses.replace(self, extractor=dataclasses.replace(self.extractor, precision=precision))
+
+
+def extractor_of(backbone: Backbone, described: Engine) -> Extractor:
+    """What extracts the features of a backbone."""
+    if backbone.openvino is not None:
+        return engine.extractor_of_files(described)
+    return engine.extractor(described, backbone.bfloat16)
 
 
 def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
@@ -184,6 +191,10 @@ def _network(work: FeatureWork, progress: Progress) -> Any:
     """The backbone in the form that the extractor runs."""
     size = work.dataset.request.image_size
     if work.converted:
+        return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])
+    if work.backbone.openvino is not None:
+        with loading(f"{work.backbone_spec}", progress):
+            work.converted.append(work.backbone.openvino(size, inference.REQUEST))
         return inference.Network(work.converted[0], inference.HINTS[work.extractor.precision])
     with loading(f"Keras and {work.backbone_spec}", progress):
         built = work.backbone.build(size)

@@ -107,7 +107,7 @@ class NoiseInputs:
         except FlowernoiseError as error:
             way_out = f"in its spec as {spec.name}:backbone=…"
             raise type(error)(f"noise model {spec.name}: {error}, {way_out}") from error
-        extractor = engine.extractor(engine.describe(), backbone.bfloat16)
+        extractor = features.extractor_of(backbone, engine.describe())
         work = FeatureWork(self._layout, self.dataset, self.index, backbone_spec, backbone, extractor)
         of_all = features.cached(work, self._progress)
         rows = {split: [row for row, photo in enumerate(self.index) if photo.split == split] for split in NOISY_SPLITS}

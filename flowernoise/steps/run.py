@@ -10,12 +10,11 @@ from pathlib import Path
 from flowernoise.analysis import where
 from flowernoise.analysis.results.stages import RunResult
 from flowernoise.catalogue import presets
-from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import on_backbone
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
+from flowernoise.steps import default_backbone
 from flowernoise.steps.compare import compare_or_find
 from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.evaluate import evaluate
@@ -48,8 +47,11 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
         presets.named(settings.preset)
     prepared = prepare(artifacts_directory, settings.prepare, progress)
     _remember(artifacts.opened(artifacts_directory), settings.preset, prepared.dataset.id)
-    corrupted = corrupt(artifacts_directory, _on_backbone(settings), progress)
-    trained = train(artifacts_directory, settings.train, progress)
+    layout = artifacts.opened(artifacts_directory)
+    backbone = default_backbone.chosen(_asked(settings), layout, progress)
+    noise = default_backbone.filled_in(settings.corrupt.noise, backbone, layout, progress)
+    corrupted = corrupt(artifacts_directory, dataclasses.replace(settings.corrupt, noise=noise), progress)
+    trained = train(artifacts_directory, dataclasses.replace(settings.train, backbone=backbone), progress)
     evaluated = evaluate(artifacts_directory, progress)
     shown = dataclasses.replace(
         settings.compare,
@@ -73,11 +75,11 @@ def _columns(settings: TrainSettings) -> str:
     return ",".join(dict.fromkeys(str(matrices.pinned(losses.parse(text))) for text in settings.losses))
 
 
-def _on_backbone(settings: RunSettings) -> CorruptSettings:
-    """Settings for ``corrupt`` in which noise models that look at photos use the training backbone."""
-    backbone = str(backbones.parse(settings.train.backbone))
-    noise = tuple(on_backbone(text, backbone) for text in settings.corrupt.noise)
-    return dataclasses.replace(settings.corrupt, noise=noise)
+def _asked(settings: RunSettings) -> str | None:
+    """The backbone that the settings or their preset ask for."""
+    if settings.train.backbone is None and settings.preset is not None:
+        return presets.named(settings.preset).backbone
+    return settings.train.backbone
 
 
 def _remember(layout: Layout, preset: str | None, dataset: str) -> None:

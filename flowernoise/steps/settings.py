@@ -203,8 +203,9 @@ class TrainSettings(Settings):
     """Settings of ``train``.
 
     If ``learning_rates`` or ``l2`` is None, heads with a validation split to choose on get the tuning grid, and others
-    one fixed value. ``control_losses`` limits the losses that the control is trained with; None means all. ``memory``
-    is the budget in GiB for the heads trained together; results do not depend on it.
+    one fixed value. If ``backbone`` is None, ``steps.default_backbone`` chooses one. ``control_losses`` limits the
+    losses that the control is trained with; None means all. ``memory`` is the budget in GiB for the heads trained
+    together; results do not depend on it.
     """
 
     losses: Annotated[
@@ -216,12 +217,13 @@ class TrainSettings(Settings):
         ),
     ] = ("ce", "mae")
     backbone: Annotated[
-        str,
+        str | None,
         Option(
             "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
+            default="the directory's; else resnet50, or efficientnet_lite0 if the former's weights cannot be had",
             registry=_registry("catalogue.backbones", "backbones"),
         ),
-    ] = "resnet50"
+    ] = None
     mode: Annotated[
         Literal["features", "finetune"], Option("Train heads on cached features, or the whole network.")
     ] = "features"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flowernoise.safe import keras_file
 from flowernoise.training import engine, inference
 from flowernoise.training.features import BATCH
 
@@ -55,7 +56,7 @@ def fill(model: Any, arrays: Mapping[str, Sequence[Array]]) -> None:
     Raises:
         ValueError: a layer without arrays, arrays without a layer, or other shapes; says which.
     """
-    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    layers = {layer.name: layer for _, layer in keras_file.leaves(model) if layer.weights}
     if others := layers.keys() ^ arrays.keys():
         raise ValueError(f"layer {sorted(others)[0]} is in one and not in the other")
     for name, layer in layers.items():

@@ -93,6 +93,11 @@ def keras_extractor(engine: Engine) -> Extractor:
     return Extractor(engine.name, engine.device, FLOAT32)
 
 
+def extractor_of_files(engine: Engine) -> Extractor:
+    """The extractor of networks that only OpenVINO runs, whatever Keras would run on; always in float32."""
+    return Extractor(f"openvino {_openvino_version()} on cpu", engine.device, FLOAT32)
+
+
 def extractor(engine: Engine, bfloat16: bool) -> Extractor:
     """OpenVINO if it is installed, not turned off, and can replace TensorFlow on a CPU; otherwise Keras.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowernoise.errors import FlowernoiseError
+from flowernoise.safe.openvino_ import openvino
 from flowernoise.training import engine
 
 # Photos per request: with more, activations no longer fit in the processor's caches, which measured slower.
@@ -33,10 +33,10 @@ class Network:
     """
 
     def __init__(self, converted: Any, precision: str) -> None:
-        openvino = _openvino()
+        library = openvino()
         # Several requests at once, each on a few cores, measured faster than one at a time on all cores.
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
-        self._compiled = openvino.Core().compile_model(converted, "CPU", hints)
+        self._compiled = library.Core().compile_model(converted, "CPU", hints)
         found = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if found != precision:
             raise FlowernoiseError(
@@ -72,14 +72,6 @@ class Network:
         return np.concatenate(done)
 
 
-def _openvino() -> Any:
-    """OpenVINO without its telemetry package, which would report every import to its makers from a forked process."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None means it cannot be imported
-    import openvino
-
-    return openvino
-
-
 def filled(pixels: Pixels, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A batch filled up with black photos: with one shape, the network compiles once and features stay the same."""
     missing = size - len(pixels)
@@ -94,10 +86,10 @@ def convert(model: Any) -> Any:
     Args:
         model: from float32 images [n, size, size, 3] to features [n, d].
     """
-    openvino = _openvino()
+    library = openvino()
     with tempfile.TemporaryDirectory(prefix="flowernoise-") as folder:
         model.export(folder, verbose=False)
-        converted = openvino.Core().read_model(folder)
+        converted = library.Core().read_model(folder)
     converted.reshape([REQUEST, *model.input_shape[1:]])
     return converted
 

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from flowernoise.catalogue import backbones
+from flowernoise.catalogue import backbones, weight_files
 from flowernoise.errors import FlowernoiseError
 from tests.reliability.decode_hostile_photos import RESET, megabytes
 from tests.reliability.hostile_photos import zeros
@@ -174,7 +174,7 @@ def load(path: str) -> None:
     """What ``--backbone resnet50:weights=PATH`` does with the file."""
     located = backbones.resnet50(weights=path)
     model: Any = SimpleNamespace(name="resnet50", layers=[Conv2D()])
-    backbones._load_hdf5(model, path=Path(path), sha256=located.weights_digest)
+    weight_files.load(model, path=Path(path), sha256=located.weights_digest)
 
 
 def main(folder: Path) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowernoise.catalogue import backbones, sources
-from flowernoise.catalogue.backbones import RESNET50_FILE, lite0_weight_file
+from flowernoise.catalogue import backbones, lite0, sources, weight_files
+from flowernoise.catalogue.backbones import RESNET50_FILE
 from flowernoise.catalogue.sources import SourceContext, parse_source
 from flowernoise.errors import DamagedFileError, ExitCode, FlowernoiseError
 from flowernoise.safe import downloads
@@ -62,7 +62,7 @@ def by_ourselves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(downloads, "STALL", 0.5)
     plain = downloads.status
-    monkeypatch.setattr(downloads, "status", lambda url: plain(url, 1))
+    monkeypatch.setattr(downloads, "status", lambda url, *_: plain(url, 1))
     yield
     gc.collect()
 
@@ -218,7 +218,7 @@ def weights_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     pytest.importorskip("keras")
     content = b"\x89HDF\r\n\x1a\n" + np.random.default_rng(0).bytes(200_000)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(backbones, "_keras_folders", lambda: (tmp_path,))
+    monkeypatch.setattr(weight_files, "keras_folders", lambda: (tmp_path,))
     with serving(content) as server:
         monkeypatch.setattr(backbones, "RESNET50_FOLDER", server.url)
         monkeypatch.setattr(backbones, "RESNET50_MD5", hashlib.md5(content).hexdigest())
@@ -334,7 +334,7 @@ def test_a_name_that_does_not_resolve_is_one_line(tmp_path: Path, monkeypatch: p
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    monkeypatch.setattr(backbones, "_keras_folders", lambda: (tmp_path,))
+    monkeypatch.setattr(weight_files, "keras_folders", lambda: (tmp_path,))
     for make in (lambda: parse_source("tf_flowers")(SourceContext(tmp_path)), backbones.resnet50):
         with pytest.raises(FlowernoiseError, match=r"cannot be reached|does not answer") as caught:
             make()
@@ -521,7 +521,7 @@ def test_weights_of_the_installation_that_are_damaged_are_named_before_they_are_
     damage: str, tmp_path: Path
 ) -> None:
     try:
-        content = bytearray(lite0_weight_file().read_bytes())
+        content = bytearray(lite0.weight_file().read_bytes())
     except FlowernoiseError:
         pytest.skip("the package with EfficientNet-Lite0's weights is not installed")
     path = tmp_path / "weights.pth"
@@ -530,7 +530,7 @@ def test_weights_of_the_installation_that_are_damaged_are_named_before_they_are_
     if damage != "removed":
         path.write_bytes(made[damage])
     with pytest.raises(DamagedFileError, match="reinstall the package it belongs to") as caught:
-        read_state(path, backbones.LITE0_SHA256)
+        read_state(path, lite0.SHA256)
     assert str(path) in one_line(caught.value)
 
 

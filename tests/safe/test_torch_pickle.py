@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from flowernoise.catalogue.backbones import LITE0_SHA256, lite0_weight_file
+from flowernoise.catalogue.lite0 import SHA256, weight_file
 from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.safe.torch_pickle import DTYPES, MAGIC, PROTOCOL, read_state
 
@@ -124,10 +124,10 @@ def test_arrays_are_writable_and_own_their_numbers(tmp_path):
 
 def test_the_real_file():
     try:
-        path = lite0_weight_file()
+        path = weight_file()
     except FlowernoiseError as error:
         pytest.skip(str(error))
-    state = read_state(path, LITE0_SHA256)
+    state = read_state(path, SHA256)
     assert state["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert state["_fc.weight"].shape == (1000, 1280)
     assert state["_bn0.num_batches_tracked"].shape == ()

@@ -17,7 +17,8 @@ from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.safe import images
-from flowernoise.steps.features import FeatureWork, settled
+from flowernoise.steps import default_backbone
+from flowernoise.steps.features import FeatureWork, extractor_of, settled
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices
 from flowernoise.store import datasets, draws, runs
@@ -126,7 +127,6 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     """
     settings.check()
     specs = [matrices.pinned(losses.parse(text)) for text in settings.losses]
-    backbone_spec = backbones.parse(settings.backbone)
     dataset = datasets.need(layout)
     matrices.check_files(specs, len(dataset.classes))
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
@@ -138,11 +138,14 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     drawn = draws.index(layout, dataset.id)
     if not drawn:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
+    backbone_spec = backbones.parse(default_backbone.chosen(settings.backbone, layout, progress))
     backbone = backbone_spec()
+    index = datasets.index(layout, dataset)
+    if settings.mode == "finetune" and backbone.openvino is not None:
+        backbone.build(dataset.request.image_size)  # refuses
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
-    index = datasets.index(layout, dataset)
-    extractor = engine.extractor(described, backbone.bfloat16)
+    extractor = extractor_of(backbone, described)
     feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
     made = Plan(
         layout=layout,
