@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.steps.loading import loading
-from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
+from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.evaluations import Arrays
 from flowernoise.store.layout import Layout
-from flowernoise.store.photos import Archive, IndexedPhoto
+from flowernoise.store.photos import Archive, Splits
 from flowernoise.store.records import (
     Dataset,
     DrawKey,
@@ -55,26 +55,30 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
     found = _blocks(layout, dataset)
     inputs = evaluations.inputs_of(found)
     live = runs.live(found)
-    index = datasets.index(layout, dataset)
+    splits = datasets.splits(layout, dataset)
     drawn = draws.index(layout, dataset.id)
     _refuse_lost_draws(layout, live, drawn)
     labels = draws.read(layout, dataset, [drawn[draw] for draw in sorted({key.draw for key in live})])
-    predictions = _Predictions(layout, dataset, index, progress)
-    truth = _Truth(photos.labels_of(index, "train"), photos.labels_of(index, "test"), len(dataset.classes))
+    predictions = _Predictions(layout, dataset, splits, progress)
+    truths = [
+        _Truth(splits.labels(number, "train"), splits.labels(number, "test"), len(dataset.classes))
+        for number in range(splits.count)
+    ]
     by_block: dict[str, list[int]] = {}
     stored_runs = list(live.values())
     for row, stored in enumerate(stored_runs):
         by_block.setdefault(stored.name, []).append(row)
-    stacked = _blank(len(stored_runs), truth)
+    stacked = _blank(len(stored_runs), truths[0])
     with progress.task("evaluating", len(stored_runs), "runs") as advance:
         for name, rows in by_block.items():
             finished = [row for row in rows if not stored_runs[row].run.failure]
             if finished:
                 members = [stored_runs[row] for row in finished]
+                truth = truths[splits.number(members[0].run.draw.seed)]  # a block holds one seed
                 drawn_labels = [labels[stored.run.draw] for stored in members]
                 _judge(stacked, finished, members, predictions.of_block(name, found[name]), drawn_labels, truth)
             advance(len(rows))
-    stacked["test_labels"] = truth.test_labels
+    stacked |= _tested(splits, truths)
     setups = sorted({stored.block.setup for stored in stored_runs})
     provenances = _once(found[name].provenance for name in by_block)
     evaluated = tuple(
@@ -103,6 +107,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             runs=evaluated,
             arrays=files.NOT_WRITTEN,
             versions=versions_of("numpy"),
+            splits=dataset.splits,
         ),
         stacked,
     )
@@ -161,6 +166,16 @@ class _Truth:
     num_classes: int
 
 
+def _tested(splits: Splits, truths: Sequence[_Truth]) -> Arrays:
+    """The labels of the test photos; with several splits of those of each, and which photos they are."""
+    if splits.count == 1:
+        return {"test_labels": truths[0].test_labels}
+    return {
+        "test_labels": np.stack([truth.test_labels for truth in truths]),
+        "test_photos": np.array([splits.rows(number, "test") for number in range(splits.count)]),
+    }
+
+
 def _blank(count: int, truth: _Truth) -> Arrays:
     """The evaluation's arrays, for runs without predictions."""
     shape = (count, len(ALL))
@@ -214,8 +229,8 @@ def _have_collapsed(
 class _Predictions:
     """Predictions of a block's runs: stored with heads, computed once from the weights of fine-tuned networks."""
 
-    def __init__(self, layout: Layout, dataset: Dataset, index: tuple[IndexedPhoto, ...], progress: Progress) -> None:
-        self._layout, self._dataset, self._index, self._progress = layout, dataset, index, progress
+    def __init__(self, layout: Layout, dataset: Dataset, splits: Splits, progress: Progress) -> None:
+        self._layout, self._dataset, self._splits, self._progress = layout, dataset, splits, progress
         self._model: tuple[str, Any] | None = None
 
     def of_block(self, name: str, block: RunBlock) -> Arrays:
@@ -239,9 +254,10 @@ class _Predictions:
         archive = Archive(self._layout.photos, self._dataset.archive)
         size = self._dataset.request.image_size
         where = f"predicting · {block.runs[0].method} on {block.runs[0].draw} · {engine.describe().device}"
-        with self._progress.task(where, len(self._index), "photos") as advance:
-            predictions = finetune.predict(model, archive.read(self._index), size, advance)
-        split = np.array([photo.split for photo in self._index])
+        index = self._splits.of(block.runs[0].draw.seed)
+        with self._progress.task(where, len(index), "photos") as advance:
+            predictions = finetune.predict(model, archive.read(index), size, advance)
+        split = np.array([photo.split for photo in index])
         compact = np.min_scalar_type(predictions.shape[1] - 1)
         arrays: Arrays = {
             "test_probabilities": predictions[None, None, split == "test"],

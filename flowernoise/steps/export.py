@@ -115,7 +115,7 @@ def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, p
     """Compares the model with the run, starting from photos, because their extractors may differ."""
     if not run.is_evaluated:
         return None
-    tested = [photo for photo in held.photos if photo.split == "test"][:SAMPLE]
+    tested = [photo for photo in held.photos_of(run.seed) if photo.split == "test"][:SAMPLE]
     archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
     with progress.task("comparing with the run", len(tested), "photos") as advance:
         answers = features.extract(model, archive.read(tested), size, advance)

@@ -19,6 +19,7 @@ MAX_DRAWS = 1_000_000
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # higher ones make losses like mae unstable: see tests/benchmarks/selection.py
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE, FIXED_L2 = 1e-3, 0.0
+MAX_SPLITS = 1000
 MAX_POINTS = 1000  # in a tuning grid
 
 _Photos = Between(1, 100_000_000)
@@ -137,6 +138,11 @@ class PrepareSettings(Settings):
         224
     )
     seed: Annotated[int, Between(0, 2**63 - 1), Option("Seed of the split.")] = 0
+    splits: Annotated[
+        int,
+        Between(1, MAX_SPLITS),
+        Option("How many splits to draw. Seed s of the later commands uses split s mod N.", metavar="N"),
+    ] = 1
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None

@@ -38,9 +38,9 @@ class ByFinetuning:
 
     def __init__(self, work: Plan, todo: Sequence[RunKey], stages: int, progress: Progress) -> None:
         self._work, self._progress = work, progress
-        self._encoded = list(work.archive.read(work.split("train")))
+        self._split, self._encoded = 0, self._read(0)
         self._number = {key: number for number, key in enumerate(todo, 1)}
-        photos_in_all = (len(todo) + stages) * work.settings.epochs * len(self._encoded)
+        photos_in_all = (len(todo) + stages) * work.settings.epochs * work.dataset.sizes[0]
         self._announce = _announcer(work, photos_in_all, progress)
         self._built: tuple[Spec, finetune.Finetuner] | None = None
 
@@ -71,15 +71,15 @@ class ByFinetuning:
         with finetune.precision(self._work.engine.training_precision):
             for draw in draws:
                 finetuner, _ = self._finetuned(loss, draw, labels[draw], identity, f"first stage on {draw}")
-                predictions.append(finetuner.predictions(self._encoded))
+                predictions.append(finetuner.predictions(self._photos_of(draw.seed)))
         return np.stack(predictions)
 
     def _finetuned(
         self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix, name: str
     ) -> tuple[finetune.Finetuner, finetune.Trained]:
-        work, epochs, count = self._work, self._work.settings.epochs, len(self._encoded)
+        work, epochs, count = self._work, self._work.settings.epochs, self._work.dataset.sizes[0]
         task = finetune.FinetuneTask(
-            encoded=self._encoded,
+            encoded=self._photos_of(draw.seed),
             labels=drawn.train_labels,
             order=plan.batch_order(draw.seed, epochs, count),
             initial_kernel=plan.initial_kernel(draw.seed, work.backbone.num_features, work.num_classes),
@@ -93,10 +93,20 @@ class ByFinetuning:
                 on_epoch = functools.partial(_tell_epoch, self._progress, name, epochs)
                 return finetuner, finetuner.train(task, _both(advance, self._announce), on_epoch)
 
+    def _photos_of(self, seed: int) -> list[bytes]:
+        """The encoded training photos of a seed's split; those of one split are in memory at a time."""
+        number = self._work.splits.number(seed)
+        if number != self._split:
+            self._split, self._encoded = number, self._read(number)
+        return self._encoded
+
+    def _read(self, number: int) -> list[bytes]:
+        return list(self._work.archive.read(self._work.split("train", number)))
+
     def _finetuner(self, loss: Spec) -> finetune.Finetuner:
         if self._built is None or self._built[0] != loss:
             with loading(f"Keras and {self._work.backbone_spec}", self._progress):
-                self._built = (loss, finetune.Finetuner(_network(self._work, loss, len(self._encoded))))
+                self._built = (loss, finetune.Finetuner(_network(self._work, loss)))
         return self._built[1]
 
 
@@ -112,14 +122,14 @@ def _tell_epoch(progress: Progress, name: str, epochs: int, epoch: int, loss: fl
     progress.note(f"{name}: epoch {epoch} of {epochs}, training loss {loss:.4f}")
 
 
-def _network(work: Plan, loss: Spec, count: int) -> finetune.FinetuneSetup:
+def _network(work: Plan, loss: Spec) -> finetune.FinetuneSetup:
     settings = work.settings
     return finetune.FinetuneSetup(
         build=work.backbone.build,
         image_size=work.dataset.request.image_size,
         num_classes=work.num_classes,
         loss=plan.loss_group(loss, 1),
-        count=count,
+        count=work.dataset.sizes[0],
         batch_size=settings.batch_size,
         optimizer=settings.optimizer,
         learning_rate=settings.grid[0][0],

@@ -23,7 +23,7 @@ from flowernoise.steps.train import matrices
 from flowernoise.store import datasets, draws, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
-from flowernoise.store.photos import Archive, IndexedPhoto
+from flowernoise.store.photos import Archive, IndexedPhoto, Splits
 from flowernoise.store.records import (
     CONTROL,
     Dataset,
@@ -45,7 +45,7 @@ class Plan:
 
     layout: Layout
     dataset: Dataset
-    index: tuple[IndexedPhoto, ...]
+    splits: Splits
     settings: TrainSettings
     backbone_spec: Spec
     backbone: Backbone
@@ -96,9 +96,9 @@ class Plan:
         extractor = "" if self.settings.mode == "finetune" else f"{self.extractor.name}, {self.extractor.device}"
         return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
-    def split(self, name: str) -> list[IndexedPhoto]:
-        """The photos of a split."""
-        return [photo for photo in self.index if photo.split == name]
+    def split(self, name: str, seed: int) -> list[IndexedPhoto]:
+        """A seed's photos of train, val or test."""
+        return [photo for photo in self.splits.of(seed) if photo.split == name]
 
     def labels(self, keys: Sequence[RunKey]) -> dict[DrawKey, DrawnLabels]:
         """The labels of the draws on which runs are trained."""
@@ -131,13 +131,13 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     backbone = backbone_spec()
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
-    frozen, index = settings.mode == "features", datasets.index(layout, dataset)
+    frozen, splits = settings.mode == "features", datasets.splits(layout, dataset)
     extractor = engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described)
-    feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
+    feature_work = FeatureWork(layout, dataset, splits.photos, backbone_spec, backbone, extractor)
     return Plan(
         layout=layout,
         dataset=dataset,
-        index=index,
+        splits=splits,
         settings=settings,
         backbone_spec=backbone_spec,
         backbone=backbone,
