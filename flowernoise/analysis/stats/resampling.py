@@ -116,8 +116,10 @@ def _chunks(
             parts = (photos[rows] if kept.all() else photos[np.ix_(rows, kept)]).astype(np.float32, copy=False)
             observed = (parts @ observed_weights).reshape(len(chosen), size)
             resampled = resampled_means_of(parts, rows).reshape(len(chosen), size, resamples)
-            yield chosen, observed.mean(axis=1), _over_resampled_seeds(
-                observed, resampled, seed_weights, bounds, least=0.0 if tested else 1.0
+            yield (
+                chosen,
+                observed.mean(axis=1),
+                _over_resampled_seeds(observed, resampled, seed_weights, bounds, least=0.0 if tested else 1.0),
             )
 
 
