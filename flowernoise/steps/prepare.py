@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -138,7 +138,8 @@ def _take(
         readable, unreadable = _spool(source, request.image_size, spool, progress)
         kept, identical, contradictory = set_duplicates_apart(readable)
         _refuse_empty_classes(source, readable, kept, unreadable)
-        splits = splits_of({photo.id: source.classes[photo.label] for photo in kept}, request)
+        labels = {photo.id: source.classes[photo.label] for photo in kept}
+        splits = splits_of(lambda seed: split(labels, request.sizes, seed), request)
         by_id = {photo.id: photo for photo in kept}
         ordered = photos.in_order(
             IndexedPhoto(id, first, relabel[by_id[id].label], by_id[id].path, further=tuple(further))
@@ -324,12 +325,24 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
     return assigned
 
 
-def splits_of(labels: Mapping[str, str], request: DatasetRequest) -> dict[str, list[str]]:
+def splits_of(draw: Callable[[int], Mapping[str, str]], request: DatasetRequest) -> dict[str, list[str]]:
     """The places of each photo in all requested splits, by id; empty where it is in none. The first is as for one.
 
-    All splits have the same sizes, and the same number of photos of each class.
+    All splits have the same sizes, and the same number of photos of each class, as these do not depend on the seed.
+
+    Args:
+        draw: from a seed to a split of photos by id.
+        request: how many splits, and the seed of the first.
+
+    Raises:
+        BadRequestError: all splits are the same.
     """
-    drawn = [split(labels, request.sizes, _seed_of(request.seed, number)) for number in range(request.splits)]
+    drawn = [draw(_seed_of(request.seed, number)) for number in range(request.splits)]
+    if len(drawn) > 1 and all(each == drawn[0] for each in drawn):
+        raise BadRequestError(
+            f"--splits {request.splits}: there is only one way to split these photos, so all splits would be the same; "
+            "leave the option out"
+        )
     assigned = dict.fromkeys(id for each in drawn for id in each)
     return {id: [each.get(id, "") for each in drawn] for id in assigned}
 

@@ -15,6 +15,7 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.records import BlockHead, Evaluation, RunBlock
 
 KIND = "evaluation"
+ARRAYS = ("predicted", "memorised", "recovered", "collapsed", "available", "test_labels")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 

@@ -9,6 +9,7 @@ import pytest
 from flowernoise.show import cautions
 from flowernoise.store.records import (
     Comparison,
+    DatasetRequest,
 )
 from tests.show.small_comparisons import (
     CLEAN,
@@ -22,7 +23,7 @@ from tests.show.small_comparisons import (
 
 
 def every_caution(result: Comparison, source: str = "tf_flowers", photos=PHOTOS) -> str:
-    return "\n".join(cautions.cautions(result, source, 0, photos))
+    return "\n".join(cautions.cautions(result, DatasetRequest(source, None, None, None, 32, 0), photos))
 
 
 def with_photos(**facts) -> dict:
