@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowernoise.analysis.stats import Tested
+from flowernoise.analysis.stats import PhotosTested
 from flowernoise.catalogue.metrics import RunPredictions
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import artifacts, datasets, evaluations, files, runs
@@ -122,20 +122,20 @@ class Failure:
 class Group:
     """The runs, in cells, of all directories with the same test photos.
 
-    ``tested`` says which test photos each run predicts; None if all predict the same. ``selected`` is the selection
-    shown. ``fallen_back`` counts the runs without it, which show their last epoch. ``failures`` lists each failed run
-    with its reason.
+    ``selected`` is the selection shown. ``fallen_back`` counts the runs without it, which show their last epoch.
+    ``failures`` lists each failed run with its reason. ``tested`` says which test photos each run predicts; None if all
+    predict the same.
     """
 
     directories: tuple[int, ...]
     dataset: Dataset
     predictions: RunPredictions
-    tested: Tested | None
     cells: dict[CellKey, Members]
     asked: Selection
     selected: Selection
     fallen_back: int
     failures: list[Failure]
+    tested: PhotosTested | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,11 +234,11 @@ def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[s
     )
 
 
-def _tested(read: _Read, seeds: Array) -> Tested | None:
+def _tested(read: _Read, seeds: Array) -> PhotosTested | None:
     if read.evaluation.splits == 1:
         return None
     photos = np.take_along_axis(read.arrays["test_photos"], read.order, axis=1)
-    return Tested(seeds % read.evaluation.splits, photos)
+    return PhotosTested(seeds % read.evaluation.splits, photos)
 
 
 class _Taken:

@@ -14,7 +14,7 @@ from flowernoise.analysis.comparison.baselines import Baselines
 from flowernoise.analysis.comparison.evaluated import CellKey, Group, Members
 from flowernoise.analysis.comparison.rates import Line, OfRates, Rates
 from flowernoise.analysis.comparison.sample import Sample, sample_of
-from flowernoise.analysis.stats import Paired
+from flowernoise.analysis.stats import Paired, PhotosTested
 from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import Measured, facts_of
 from flowernoise.randomness import generator
@@ -87,8 +87,8 @@ def judge(
     bounds = facts.range
     setups = {cell.setup for cell in shown}
     alive = {cell: members for cell, members in group.cells.items() if members.rows and cell.setup in setups}
-    values = measure(group, measured, alive, bounds)
-    sample = sample_of(group, measured, {cell: alive[cell] for cell in alive if values[cell].mean is not None})
+    values = measure(measured, alive, bounds, group.tested)
+    sample = sample_of(measured, {cell: alive[cell] for cell in alive if values[cell].mean is not None}, group.tested)
     known = sample.cells
     rivals = contests(group, [cell for cell in shown if cell in known])
     best = _best(rivals, values, facts.sign)
@@ -102,14 +102,17 @@ def judge(
 
 
 def measure(
-    group: Group, measured: Measured, cells: Mapping[CellKey, Members], bounds: tuple[float, float]
+    measured: Measured,
+    cells: Mapping[CellKey, Members],
+    bounds: tuple[float, float],
+    tested: PhotosTested | None = None,
 ) -> dict[CellKey, Value]:
     """Each cell's value; NaN as a mean becomes None.
 
     The mean is over seeds; where several seeds have the same split, it is over splits of the means over their seeds.
     """
     of_runs = {cell: tuple(measured.values[members.rows].tolist()) for cell, members in cells.items()}
-    sample = sample_of(group, measured, cells)
+    sample = sample_of(measured, cells, tested)
     measured = sample.measured
     of_rows = {cell: tuple(measured.values[members.rows].tolist()) for cell, members in sample.cells.items()}
     means = {cell: math.fsum(values) / len(values) for cell, values in of_rows.items()}

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flowernoise.analysis.comparison.evaluated import CellKey, Group, Members
-from flowernoise.analysis.stats import Tested
+from flowernoise.analysis.comparison.evaluated import CellKey, Members
+from flowernoise.analysis.stats import PhotosTested
 from flowernoise.catalogue.metrics import Measured
 
 
@@ -27,19 +27,18 @@ class Sample:
 
     measured: Measured
     cells: dict[CellKey, Members]
-    tested: Tested | None
+    tested: PhotosTested | None
 
 
-def sample_of(group: Group, measured: Measured, cells: Mapping[CellKey, Members]) -> Sample:
-    """The sample of some cells, from what was measured of a group's runs."""
-    tested, count = group.tested, group.dataset.splits
-    if tested is None or all(len(set(_splits(members, count))) == len(members.rows) for members in cells.values()):
+def sample_of(measured: Measured, cells: Mapping[CellKey, Members], tested: PhotosTested | None) -> Sample:
+    """The sample of some cells, from what was measured of all runs, and on which test photos."""
+    if tested is None or all(len(set(tested.of_runs[each.rows])) == len(each.rows) for each in cells.values()):
         return Sample(measured, dict(cells), tested)
     together: list[list[int]] = []
     averaged: dict[CellKey, Members] = {}
     for cell, members in cells.items():
         of_split: dict[int, list[int]] = {}
-        for row, split in zip(members.rows, _splits(members, count), strict=True):
+        for row, split in zip(members.rows, tested.of_runs[members.rows].tolist(), strict=True):
             of_split.setdefault(split, []).append(row)
         rows = list(range(len(together), len(together) + len(of_split)))
         averaged[cell] = dataclasses.replace(members, rows=rows, seeds=list(of_split))
@@ -52,9 +51,5 @@ def sample_of(group: Group, measured: Measured, cells: Mapping[CellKey, Members]
             groups=measured.groups,
         ),
         averaged,
-        Tested(np.array([tested.of_runs[rows[0]] for rows in together], dtype=int), tested.photos),
+        PhotosTested(np.array([tested.of_runs[rows[0]] for rows in together], dtype=int), tested.photos),
     )
-
-
-def _splits(members: Members, count: int) -> list[int]:
-    return [seed % count for seed in members.seeds]

@@ -25,7 +25,7 @@ AT_ONCE = 1 << 21  # resampled means in memory at once, 8 MiB; fastest in measur
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Tested:
+class PhotosTested:
     """On which test photos runs were measured, where they differ.
 
     Args:
@@ -41,10 +41,10 @@ class Tested:
         """One more than the highest number of a photo."""
         return int(self.photos.max()) + 1
 
-    def among(self, kept: Booleans) -> Tested:
+    def among(self, kept: Booleans) -> PhotosTested:
         """The same without the photos that are left out [n]; the others are numbered anew, without gaps."""
         _, numbers = np.unique(self.photos[:, kept], return_inverse=True)
-        return Tested(self.of_runs, numbers.reshape(len(self.photos), -1))
+        return PhotosTested(self.of_runs, numbers.reshape(len(self.photos), -1))
 
     def spread_out(self, values: Floats, runs: Sequence[int] | Integers) -> Floats:
         """Values of runs for each of their photos [runs, n], by the number of the photo; 0 for others [runs, count]."""

@@ -14,7 +14,7 @@ from flowernoise.analysis.stats.common import (
     Cells,
     Floats,
     Integers,
-    Tested,
+    PhotosTested,
     Z,
     are_right_or_wrong,
 )
@@ -60,7 +60,7 @@ def intervals(
     cells: Cells,
     generator: np.random.Generator,
     bounds: tuple[float, float] = SHARE,
-    tested: Tested | None = None,
+    tested: PhotosTested | None = None,
 ) -> list[tuple[float, float] | None]:
     """95 % intervals of means over test photos: Wilson's for shares with one seed and group, else crossed bootstrap.
 
@@ -85,7 +85,7 @@ def crossed_bootstrap(
     resamples: int = RESAMPLES,
     *,
     bounds: tuple[float, float] = SHARE,
-    tested: Tested | None = None,
+    tested: PhotosTested | None = None,
 ) -> list[tuple[float, float] | None]:
     """95 % percentile intervals of the means that :func:`resampled_means` draws.
 

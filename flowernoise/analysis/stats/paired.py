@@ -17,7 +17,7 @@ from flowernoise.analysis.stats.common import (
     SHARE,
     Floats,
     Integers,
-    Tested,
+    PhotosTested,
     are_right_or_wrong,
     crossed_variance,
     deviations,
@@ -54,7 +54,7 @@ def paired_tests(
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     generator: np.random.Generator,
     bounds: tuple[float, float] = SHARE,
-    tested: Tested | None = None,
+    tested: PhotosTested | None = None,
 ) -> list[Paired]:
     """Tests whether losses differ on the same test photos, with the same seeds.
 
@@ -88,7 +88,7 @@ def paired_tests(
     each -= photos[second][:, kept]
     width = bounds[1] - bounds[0]
     cells = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-    own = None if tested is None else Tested(tested.of_runs[first], tested.among(kept).photos)
+    own = None if tested is None else PhotosTested(tested.of_runs[first], tested.among(kept).photos)
     lows, highs, differences = percentiles(each, groups, cells, generator, RESAMPLES, (-width, width), own)
     if own is None:
         summed = np.add.reduceat(each, starts, axis=0) * weights_of_groups(groups)
@@ -190,7 +190,7 @@ def _flipped_by_chance(differences: Floats, generator: np.random.Generator) -> F
     return np.asarray((1 + exceeding) / (1 + resamples))
 
 
-def crossed_test(differences: Floats, groups: Integers, starts: Integers, tested: Tested | None = None) -> Floats:
+def crossed_test(differences: Floats, groups: Integers, starts: Integers, tested: PhotosTested | None = None) -> Floats:
     """Two-sided p-values of mean differences, with photos and seeds both sampled: Student's t.
 
     Args:

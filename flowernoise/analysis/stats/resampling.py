@@ -17,7 +17,7 @@ from flowernoise.analysis.stats.common import (
     Cells,
     Floats,
     Integers,
-    Tested,
+    PhotosTested,
     Z,
     crossed_variance,
     weights_of_groups,
@@ -33,7 +33,7 @@ def resampled_means(
     resamples: int = RESAMPLES,
     *,
     bounds: tuple[float, float] = SHARE,
-    tested: Tested | None = None,
+    tested: PhotosTested | None = None,
 ) -> Floats:
     """Means over test photos and seeds, as observed and with both resampled.
 
@@ -72,7 +72,7 @@ def percentiles(
     generator: np.random.Generator,
     resamples: int,
     bounds: tuple[float, float],
-    tested: Tested | None,
+    tested: PhotosTested | None,
 ) -> tuple[Floats, Floats, Floats]:
     """Lower and upper bounds of the resampled means, and the observed means; each [cells]."""
     found = np.zeros((3, len(cells)))
@@ -96,7 +96,7 @@ def _chunks(
     generator: np.random.Generator,
     resamples: int,
     bounds: tuple[float, float],
-    tested: Tested | None,
+    tested: PhotosTested | None,
 ) -> Iterator[tuple[list[int], Floats, Floats]]:
     """Yields chunks of cells: their positions, observed means [cells] and resampled means [cells, B]."""
     kept = groups >= 0
@@ -124,7 +124,7 @@ def _chunks(
 
 
 def _photo_resampling(
-    groups: Integers, generator: np.random.Generator, resamples: int, tested: Tested | None
+    groups: Integers, generator: np.random.Generator, resamples: int, tested: PhotosTested | None
 ) -> Callable[[Floats, Integers], Floats]:
     """What gives the means of runs [runs, B] with their photos [runs, n] resampled; a photo is drawn for all runs."""
     kept = groups >= 0

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowernoise.analysis.stats.common import AT_ONCE, Floats, Integers, Tested, weights_of_groups
+from flowernoise.analysis.stats.common import AT_ONCE, Floats, Integers, PhotosTested, weights_of_groups
 from flowernoise.analysis.stats.student import student_two_sided
 
 _NULL_DRAWS = 2000  # simulated tables without differences, to compare with the observed one
@@ -26,7 +26,7 @@ def worse_than_another(
     *,
     better: Literal["higher", "lower"] = "higher",
     rows_in_all: int | None = None,
-    tested: Tested | None = None,
+    tested: PhotosTested | None = None,
 ) -> list[Floats]:
     """Tests each loss against all others under the same noise: is it worse than at least one of them?
 
@@ -104,7 +104,7 @@ class _Rivals:
         weights: Floats,
         cells: Sequence[Mapping[int, int]],
         seeds: Sequence[int],
-        tested: Tested | None,
+        tested: PhotosTested | None,
     ) -> _Rivals:
         """From each loss's runs by seed; each of ``seeds`` must occur in at least two losses.
 
