@@ -136,7 +136,9 @@ def _photo_resampling(
 
     @functools.cache
     def weights_of(split: int) -> Floats:
-        return _weights(groups[kept], drawn[:, own.photos[split]].astype(np.float32))
+        times = drawn[:, own.photos[split]]
+        times[~times.any(axis=1)] = 1  # a resample that misses a few photos altogether takes each once
+        return _weights(groups[kept], times)
 
     def means(parts: Floats, runs: Integers) -> Floats:
         found = np.empty((len(parts), resamples), dtype=np.float32)
