@@ -88,7 +88,6 @@ class Status:
     source: str | None
     classes: tuple[str, ...]
     photos: tuple[int, int, int] | None
-    splits: int
     stages: tuple[Stage, ...]
     draws: tuple[DrawCount, ...]
     stale_draws: int
@@ -102,6 +101,7 @@ class Status:
     problems: tuple[str, ...]
     inside: tuple[str, ...]
     next: str | None
+    splits: int = 1
 
     @property
     def bytes(self) -> int:
