@@ -188,6 +188,15 @@ def test_status_says_how_many_splits_there_are(three):
     assert (data["photos"], data["splits"]) == ((18, 6, 6), 3)
 
 
+def test_the_records_of_one_split_are_as_they_were_before_there_could_be_several(prepared):
+    train_by_hand(prepared)
+    evaluate(prepared, Silent())
+    compare([prepared], CompareSettings(), Silent())
+    records = [path.read_text() for path in prepared.rglob("*.json")]
+    assert len(records) > 4
+    assert not any("splits" in text for text in records)
+
+
 def test_verify_checks_every_split(three):
     assert not verify(evaluated(three), Silent()).problems
     layout = Layout(three)

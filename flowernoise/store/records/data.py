@@ -22,8 +22,11 @@ def versions_of(*packages: str) -> dict[str, str]:
     return {"flowernoise": __version__, **{name: importlib.metadata.version(name) for name in packages}}
 
 
-class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``prepare`` was asked to do; equal requests are the same work."""
+class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What ``prepare`` was asked to do; equal requests are the same work.
+
+    Defaults are not written, so that records from before there were such fields are read as they were written.
+    """
 
     source: str
     data_dir: str | None

@@ -133,7 +133,7 @@ class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failure: str | None
 
 
-class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Metrics of every run.
 
     Arrays, with one column per selection, which is NaN (or 0) if a run lacks that selection: predicted
