@@ -26,6 +26,13 @@ def every_caution(result: Comparison, source: str = "tf_flowers", photos=PHOTOS)
     return "\n".join(cautions.cautions(result, DatasetRequest(source, None, None, None, 32, 0), photos))
 
 
+def test_with_several_splits_their_luck_is_in_the_intervals():
+    result, several = compared(a_row(CLEAN, "ce", 0.9)), DatasetRequest("tf_flowers", None, None, None, 32, 0, 5)
+    said = "\n".join(cautions.cautions(result, several, PHOTOS))
+    assert "5 splits of the same photos (seed 0)" in said
+    assert "One split" not in said
+
+
 def with_photos(**facts) -> dict:
     [photos] = compared(a_row(CLEAN, "ce", 0.9)).datasets
     return {"datasets": (msgspec.structs.replace(photos, **facts),)}

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import shutil
 
 import msgspec
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowernoise.analysis.results.stages import PrepareResult
 from flowernoise.analysis.stats import student_quantile
 from flowernoise.catalogue.metrics import RunPredictions, metrics
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Silent
 from flowernoise.show import status as shown_status
+from flowernoise.show import summaries
 from flowernoise.steps.compare import compare
 from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.evaluate import evaluate
@@ -183,9 +186,23 @@ def test_contact_sheets_show_the_photos_of_each_seed(three):
     assert {("draw", 1), ("draw", 2), ("mistakes", 1)} <= set(kinds)
 
 
-def test_status_says_how_many_splits_there_are(three):
+def test_status_and_prepare_say_how_many_splits_there_are(three):
     data = shown_status.document(status(three)).data
     assert (data["photos"], data["splits"]) == ((18, 6, 6), 3)
+    [table] = summaries.prepared(PrepareResult(Artifacts(three).dataset, done_before=True)).blocks
+    assert table.title == "Photos in each of 3 splits; seed s uses split s mod 3"
+
+
+def test_directories_with_the_same_splits_are_compared_within_a_seed(three, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(three, other)
+    evaluated(three, ("ce",))
+    evaluated(other, ("mae",))
+    result = compare([three, other], CompareSettings(), Silent())
+    assert len(result.datasets) == 1
+    [row] = [row for row in result.rows if (row.noise, row.loss) == ("symmetric", "mae")]
+    assert row.difference is not None
+    assert row.difference.seeds == 5
 
 
 def test_the_records_of_one_split_are_as_they_were_before_there_could_be_several(prepared):
