@@ -8,19 +8,18 @@ from collections.abc import Iterator, Mapping
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show import compared
 from flowernoise.show.sentences import condition_name, few, joined, loss_name
-from flowernoise.store.records import Comparison, Row
+from flowernoise.store.records import Comparison, DatasetRequest, Row
 
 FEW_SEEDS = 5
 WRONG, RIGHT = 0.05, 0.9  # of test labels and of predictions, in an example
 _UNEVEN = 1.5  # times its even share that the most frequent class takes
 
 
-def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[str, int]) -> list[str]:
+def cautions(result: Comparison, request: DatasetRequest, photos: Mapping[str, int]) -> list[str]:
     """What a reader must not conclude; only what the numbers give reason for.
 
     Args:
-        source: where the photos are from.
-        split_seed: of the one split there is.
+        request: where the photos are from, and how they were split.
         photos: how many there are in train, val and test.
     """
     return [
@@ -33,14 +32,27 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
         *_of_equality(result),
         *_of_selection(result, photos),
         *_of_frozen_features(result),
-        f"One split (seed {split_seed}): every number comes from the same {photos['train']:,} training and "
-        f"{photos['test']:,} test photos. Another split would change the numbers; the intervals leave that out.",
+        *_of_splits(request, photos),
         *(
             ["Synthetic photos: a program drew them, so they say nothing about photographs."]
-            if source.partition(":")[0] == "synthetic"
+            if request.source.partition(":")[0] == "synthetic"
             else []
         ),
     ]
+
+
+def _of_splits(request: DatasetRequest, photos: Mapping[str, int]) -> Iterator[str]:
+    if request.splits == 1:
+        yield (
+            f"One split (seed {request.seed}): every number comes from the same {photos['train']:,} training and "
+            f"{photos['test']:,} test photos. Another split would change the numbers; the intervals leave that out."
+        )
+    else:
+        yield (
+            f"{request.splits} splits of the same photos (seed {request.seed}), each with {photos['train']:,} for "
+            f"training and {photos['test']:,} for testing. The intervals cover another split of these photos, but not "
+            "other photos to train on."
+        )
 
 
 def _of_labels(result: Comparison) -> Iterator[str]:

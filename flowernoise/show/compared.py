@@ -136,7 +136,9 @@ def seeds(result: Comparison) -> str:
     if not counts:
         return "no run to show"
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"mean of {many} seeds [95 % interval]"
+    splits = sorted({min(photos.splits, counts[-1]) for photos in result.datasets})
+    on = f" on {splits[-1]} splits" if splits[0] > 1 else ""
+    return f"mean of {many} seeds{on} [95 % interval]"
 
 
 def measure(result: Comparison) -> str:

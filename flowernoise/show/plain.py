@@ -54,6 +54,7 @@ def data(result: Comparison) -> dict[str, object]:
                 "test_photos": photos.test_counts,
                 "majority": photos.majority,
                 "select": photos.select,
+                "splits": photos.splits,
             }
             for photos in result.datasets
         ],

@@ -92,7 +92,8 @@ def _details(result: Status, stage: Stage) -> Iterator[str]:
     if stage.name == "prepare":
         if result.photos:
             train, val, test = result.photos
-            yield f"{sum(result.photos):,} photos: {train:,} train, {val:,} val, {test:,} test"
+            each = f", in each of {result.splits:,} splits" if result.splits > 1 else ""
+            yield f"{sum(result.photos):,} photos: {train:,} train, {val:,} val, {test:,} test{each}"
     elif stage.name == "corrupt":
         yield from _draws(result)
     elif stage.name == "features":

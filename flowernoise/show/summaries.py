@@ -34,7 +34,15 @@ def prepared(result: PrepareResult) -> Document:
     data["photos_by_split"] = dict(zip(SPLITS, result.dataset.sizes, strict=True))
     counts = zip(result.dataset.classes, zip(*result.dataset.counts, strict=True), strict=True)
     data["photos_by_class"] = {name: dict(zip(SPLITS, each, strict=True)) for name, each in counts}
-    return Document((photos_by_class(result.dataset),), data=data)
+    return Document(
+        (dataclasses.replace(photos_by_class(result.dataset), title=_each_split(result.dataset)),), data=data
+    )
+
+
+def _each_split(dataset: Dataset) -> str:
+    """What the table of photos is of, if there are several splits."""
+    count = dataset.splits
+    return f"Photos in each of {count} splits; seed s uses split s mod {count}" if count > 1 else ""
 
 
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:

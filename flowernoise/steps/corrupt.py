@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -146,8 +147,12 @@ def _refuse_alike(keys: Sequence[DrawKey]) -> None:
 
 
 def _own_rate(spec: Spec, inputs: NoiseInputs) -> float:
-    """The rate that a model without ``--rates`` gives the training labels, to 4 digits."""
-    return round(expected_rate(inputs.truth["train"], spec(inputs.request(spec, 0.0, 0, "train"))), 4)
+    """The rate that a model without ``--rates`` gives the training labels, to 4 digits; the mean over splits."""
+    rates = [
+        expected_rate(inputs.splits.labels(seed, "train"), spec(inputs.request(spec, 0.0, seed, "train")))
+        for seed in range(inputs.splits.count)
+    ]
+    return round(math.fsum(rates) / len(rates), 4)
 
 
 def _intact(
@@ -180,7 +185,7 @@ def _quarantine(progress: Progress) -> Callable[[Sequence[Path], DamagedFileErro
 
 
 def _draw(key: DrawKey, spec: Spec | None, inputs: NoiseInputs) -> tuple[Draw, DrawnLabels]:
-    truth, num_classes = inputs.truth, len(inputs.dataset.classes)
+    truth, num_classes = inputs.truth(key.seed), len(inputs.dataset.classes)
     train, val = (_corrupt_split(key, spec, inputs, split) for split in ("train", "val"))
     compact = np.min_scalar_type(num_classes - 1)
     flipped = {split: noisy.labels != truth[split] for split, noisy in (("train", train), ("val", val))}
@@ -209,7 +214,7 @@ def _draw(key: DrawKey, spec: Spec | None, inputs: NoiseInputs) -> tuple[Draw, D
 
 def _corrupt_split(key: DrawKey, spec: Spec | None, inputs: NoiseInputs, split: str) -> NoisyLabels:
     if spec is None:
-        return NoisyLabels(inputs.truth[split], np.eye(len(inputs.dataset.classes)))
+        return NoisyLabels(inputs.splits.labels(key.seed, split), np.eye(len(inputs.dataset.classes)))
     result: NoisyLabels = spec(inputs.request(spec, key.rate, key.seed, split))
     return result
 
@@ -231,5 +236,5 @@ def _export(path: Path, asked: Sequence[DrawKey], layout: Layout, inputs: NoiseI
     keys = [key for key in asked if key.noise != CONTROL] or list(asked)
     there = {draw.key: draw for draw in Artifacts(layout.root).draws()}
     drawn = {key: there[key].labels for key in keys}
-    if labels_csv.write(path, labels_csv.written(inputs.index, inputs.dataset.classes, drawn)):
+    if labels_csv.write(path, labels_csv.written(inputs.splits.of, inputs.dataset.classes, drawn)):
         progress.note(f"labels of {len(keys)} {'draw' if len(keys) == 1 else 'draws'} written to {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from flowernoise.analysis.results.stages import EvaluateResult
 from flowernoise.analysis.stats import lost_classes
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, photos, runs
+from flowernoise.store import artifacts, claims, datasets, draws, evaluations, files, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.evaluations import Arrays
 from flowernoise.store.layout import Layout
+from flowernoise.store.photos import Splits
 from flowernoise.store.records import (
     Dataset,
     DrawKey,
@@ -51,27 +52,31 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
     found = _blocks(layout, dataset)
     inputs = evaluations.inputs_of(found)
     live = runs.live(found)
-    index = datasets.index(layout, dataset)
+    splits = datasets.splits(layout, dataset)
     drawn = draws.index(layout, dataset.id)
     _refuse_lost_draws(layout, live, drawn)
     labels = draws.read(layout, dataset, [drawn[draw] for draw in sorted({key.draw for key in live})])
-    truth = _Truth(photos.labels_of(index, "train"), photos.labels_of(index, "test"), len(dataset.classes))
+    truths = [
+        _Truth(splits.labels(number, "train"), splits.labels(number, "test"), len(dataset.classes))
+        for number in range(splits.count)
+    ]
     by_block: dict[str, list[int]] = {}
     stored_runs = list(live.values())
     for row, stored in enumerate(stored_runs):
         by_block.setdefault(stored.name, []).append(row)
-    stacked = _blank(len(stored_runs), truth)
+    stacked = _blank(len(stored_runs), truths[0])
     with progress.task("evaluating", len(stored_runs), "runs") as advance:
         for name, rows in by_block.items():
             finished = [row for row in rows if not stored_runs[row].run.failure]
             if finished:
                 members = [stored_runs[row] for row in finished]
+                truth = truths[splits.number(members[0].run.draw.seed)]  # a block holds one seed
                 drawn_labels = [labels[stored.run.draw] for stored in members]
                 _judge(
                     stacked, finished, members, runs.read_predictions(layout, dataset, found[name]), drawn_labels, truth
                 )
             advance(len(rows))
-    stacked["test_labels"] = truth.test_labels
+    stacked |= _tested(splits, truths)
     setups = sorted({stored.block.setup for stored in stored_runs})
     provenances = _once(found[name].provenance for name in by_block)
     evaluated = tuple(
@@ -100,6 +105,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
             runs=evaluated,
             arrays=files.NOT_WRITTEN,
             versions=versions_of("numpy"),
+            splits=dataset.splits,
         ),
         stacked,
     )
@@ -149,6 +155,16 @@ class _Truth:
     train_labels: np.ndarray[Any, Any]
     test_labels: np.ndarray[Any, Any]
     num_classes: int
+
+
+def _tested(splits: Splits, truths: Sequence[_Truth]) -> Arrays:
+    """The labels of the test photos; with several splits of those of each, and which photos they are."""
+    if splits.count == 1:
+        return {"test_labels": truths[0].test_labels}
+    return {
+        "test_labels": np.stack([truth.test_labels for truth in truths]),
+        "test_photos": np.array([splits.rows(number, "test") for number in range(splits.count)]),
+    }
 
 
 def _blank(count: int, truth: _Truth) -> Arrays:

@@ -124,7 +124,7 @@ def _finetuned(held: Artifacts, run: RunHandle, progress: Progress) -> tuple[Any
 
 def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, progress: Progress) -> Agreement:
     """Compares the model with the run, starting from photos, because their extractors may differ."""
-    tested = [photo for photo in held.photos if photo.split == "test"][:SAMPLE]
+    tested = [photo for photo in held.photos_of(run.seed) if photo.split == "test"][:SAMPLE]
     archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
     with progress.task("comparing with the run", len(tested), "photos") as advance:
         answers = features.extract(model, archive.read(tested), size, advance)

@@ -21,11 +21,11 @@ from flowernoise.registry import Spec
 from flowernoise.steps import features, source_fields
 from flowernoise.steps.features import FeatureWork
 from flowernoise.steps.loading import loading
-from flowernoise.store import datasets, photos
+from flowernoise.store import datasets
 from flowernoise.store import labels as labels_csv
 from flowernoise.store.labels import NOISY_SPLITS
 from flowernoise.store.layout import Layout
-from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.photos import Splits
 from flowernoise.store.records import Dataset
 from flowernoise.training import engine, out_of_fold
 from flowernoise.training.tasks import LossGroup
@@ -57,50 +57,49 @@ class NoiseInputs:
     def __init__(self, layout: Layout, dataset: Dataset, progress: Progress) -> None:
         self.dataset = dataset
         self._layout, self._progress = layout, progress
-        self._made: dict[tuple[str, str], Any] = {}
+        self._made: dict[tuple[str, str, int], Any] = {}
 
     @functools.cached_property
-    def index(self) -> tuple[IndexedPhoto, ...]:
-        """The photos."""
-        return datasets.index(self._layout, self.dataset)
+    def splits(self) -> Splits:
+        """The photos of each split."""
+        return datasets.splits(self._layout, self.dataset)
 
-    @functools.cached_property
-    def truth(self) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-        """True labels of train and val."""
-        return {split: photos.labels_of(self.index, split) for split in NOISY_SPLITS}
+    def truth(self, seed: int) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+        """True labels of a seed's train and val."""
+        return {split: self.splits.labels(seed, split) for split in NOISY_SPLITS}
 
     def request(self, spec: Spec, rate: float, seed: int, split: str) -> NoiseRequest:
         """The request to a noise model: a split, the seed's random streams, and what else the model needs."""
         return NoiseRequest(
-            labels=self.truth[split],
+            labels=self.splits.labels(seed, split),
             num_classes=len(self.dataset.classes),
             rate=rate,
             generator=generator(seed, "draw", stream_name(spec), split),
             shared=generator(seed, "draw", stream_name(spec), "shared"),
             class_names=self.dataset.classes,
-            **{need: self._supply(need, spec, split) for need in needs_of(spec)},
+            **{need: self._supply(need, spec, seed, split) for need in needs_of(spec)},
         )
 
-    def _supply(self, need: str, spec: Spec, split: str) -> Array:
+    def _supply(self, need: str, spec: Spec, seed: int, split: str) -> Array:
         makers = {
             "features": self._features,
             "probabilities": self._probabilities,
             "confusion": self._confusion,
             "observed": self._observed,
         }
-        source = spec.values.get("backbone", str(spec))
-        if (need, source) not in self._made:
-            self._made[need, source] = makers[need](spec)
-        made = self._made[need, source]
+        key = need, spec.values.get("backbone", str(spec)), self.splits.number(seed)
+        if key not in self._made:
+            self._made[key] = makers[need](spec, seed)
+        made = self._made[key]
         supplied: Array = made if need == "confusion" else made[split]  # confusion is computed on both splits together
         return supplied
 
-    def _by_split(self, of_all: Array) -> dict[str, Array]:
+    def _by_split(self, of_both: Array) -> dict[str, Array]:
         """Splits an array of both into the rows of train and val."""
-        train = len(self.truth["train"])
-        return {"train": of_all[:train], "val": of_all[train:]}
+        train = self.dataset.sizes[0]
+        return {"train": of_both[:train], "val": of_both[train:]}
 
-    def _features(self, spec: Spec) -> dict[str, Array]:
+    def _features(self, spec: Spec, seed: int) -> dict[str, Array]:
         backbone_spec = backbones.parse(spec.values["backbone"])
         try:
             backbone = backbone_spec()
@@ -108,15 +107,14 @@ class NoiseInputs:
             way_out = f"in its spec as {spec.name}:backbone=…"
             raise type(error)(f"noise model {spec.name}: {error}, {way_out}") from error
         extractor = features.extractor_of(backbone, engine.describe())
-        work = FeatureWork(self._layout, self.dataset, self.index, backbone_spec, backbone, extractor)
+        work = FeatureWork(self._layout, self.dataset, self.splits.photos, backbone_spec, backbone, extractor)
         of_all = features.cached(work, self._progress)
-        rows = {split: [row for row, photo in enumerate(self.index) if photo.split == split] for split in NOISY_SPLITS}
-        return {split: of_all[rows[split]] for split in NOISY_SPLITS}
+        return {split: of_all[self.splits.rows(seed, split)] for split in NOISY_SPLITS}
 
-    def _probabilities(self, spec: Spec) -> dict[str, Array]:
-        by_split = [self._supply("features", spec, split) for split in NOISY_SPLITS]
-        labels = np.concatenate([self.truth[split] for split in NOISY_SPLITS])
-        # one clean model for all seeds: it represents the photos, not chance
+    def _probabilities(self, spec: Spec, seed: int) -> dict[str, Array]:
+        by_split = [self._supply("features", spec, seed, split) for split in NOISY_SPLITS]
+        labels = np.concatenate([self.splits.labels(seed, split) for split in NOISY_SPLITS])
+        # one clean model for all seeds of a split: it represents the photos, not chance
         stream = generator(0, "out of fold", spec.values["backbone"])
         loss = LossGroup(ce, heads=1)
         with loading(f"Keras, and training a clean model for {spec.name} noise", self._progress):
@@ -125,11 +123,12 @@ class NoiseInputs:
             )
         return self._by_split(predictions)
 
-    def _confusion(self, spec: Spec) -> Array:
-        predictions = np.concatenate([self._supply("probabilities", spec, split) for split in NOISY_SPLITS])
-        return out_of_fold.confusion(predictions, np.concatenate([self.truth[split] for split in NOISY_SPLITS]))
+    def _confusion(self, spec: Spec, seed: int) -> Array:
+        predictions = np.concatenate([self._supply("probabilities", spec, seed, split) for split in NOISY_SPLITS])
+        truth = self.truth(seed)
+        return out_of_fold.confusion(predictions, np.concatenate([truth[split] for split in NOISY_SPLITS]))
 
-    def _observed(self, spec: Spec) -> dict[str, Array]:
+    def _observed(self, spec: Spec, seed: int) -> dict[str, Array]:
         file, field, dataset = spec.values["file"], spec.values["field"], self.dataset
         if bool(file) == bool(field):
             raise BadRequestError(
@@ -138,9 +137,10 @@ class NoiseInputs:
         if field and spec.values["partial"]:
             raise BadRequestError("noise model observed: partial works with a file, not with a field of the source")
         if field:
-            return dict(source_fields.read(dataset, self.index, field))
+            return dict(source_fields.read(dataset, self.splits.of(seed), field))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
         groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
         dropped = {path for group in groups for path in group}
         partial = spec.values["partial"]
-        return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped, partial=partial))
+        index = self.splits.everyone(seed)
+        return dict(labels_csv.read(data, file, index, dataset.classes, dropped, partial=partial))

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -124,7 +124,9 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
         sizes = (train, val, test)
     data_dir = None if settings.data_dir is None else name_of(settings.data_dir)
     positive = None if settings.positive is None else as_utf8(settings.positive)
-    return DatasetRequest(name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed)
+    return DatasetRequest(
+        name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed, settings.splits
+    )
 
 
 def _take(
@@ -136,10 +138,12 @@ def _take(
         readable, unreadable = _spool(source, request.image_size, spool, progress)
         kept, identical, contradictory = set_duplicates_apart(readable)
         _refuse_empty_classes(source, readable, kept, unreadable)
-        splits = split({photo.id: source.classes[photo.label] for photo in kept}, request.sizes, request.seed)
+        labels = {photo.id: source.classes[photo.label] for photo in kept}
+        splits = splits_of(lambda seed: split(labels, request.sizes, seed), request)
         by_id = {photo.id: photo for photo in kept}
         ordered = photos.in_order(
-            IndexedPhoto(id, name, relabel[by_id[id].label], by_id[id].path) for id, name in splits.items()
+            IndexedPhoto(id, first, relabel[by_id[id].label], by_id[id].path, further=tuple(further))
+            for id, (first, *further) in splits.items()
         )
 
         def encoded(photo: IndexedPhoto) -> bytes:
@@ -319,6 +323,33 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
             assigned.update(dict.fromkeys(queue[:count], name))
             del queue[:count]
     return assigned
+
+
+def splits_of(draw: Callable[[int], Mapping[str, str]], request: DatasetRequest) -> dict[str, list[str]]:
+    """The places of each photo in all requested splits, by id; empty where it is in none. The first is as for one.
+
+    All splits have the same sizes, and the same number of photos of each class, as these do not depend on the seed.
+
+    Args:
+        draw: from a seed to a split of photos by id.
+        request: how many splits, and the seed of the first.
+
+    Raises:
+        BadRequestError: all splits are the same.
+    """
+    drawn = [draw(_seed_of(request.seed, number)) for number in range(request.splits)]
+    if len(drawn) > 1 and all(each == drawn[0] for each in drawn):
+        raise BadRequestError(
+            f"--splits {request.splits}: there is only one way to split these photos, so all splits would be the same; "
+            "leave the option out"
+        )
+    assigned = dict.fromkeys(id for each in drawn for id in each)
+    return {id: [each.get(id, "") for each in drawn] for id in assigned}
+
+
+def _seed_of(seed: int, number: int) -> int:
+    """The seed of a split; that of the first is the seed that was asked for."""
+    return int(files.digest(f"{seed}, split {number}".encode())[:15], 16) if number else seed
 
 
 def apportion(seats: int, sizes: Sequence[int], available: Sequence[int]) -> list[int]:

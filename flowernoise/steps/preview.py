@@ -28,12 +28,12 @@ from flowernoise.safe import images
 from flowernoise.show import contact_sheet, summaries, writers
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
-from flowernoise.store import files
+from flowernoise.store import datasets, files
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.handles import DrawHandle, RunHandle
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
-from flowernoise.store.records import CONTROL, DrawKey, Identity, RunKey
+from flowernoise.store.records import CONTROL, SPLITS, DrawKey, Identity, RunKey
 from flowernoise.store.setups import differing, named
 
 BASELINE = CompareSettings.baseline
@@ -80,9 +80,10 @@ class _Work:
 
     def __init__(self, held: Artifacts, settings: PreviewSettings, progress: Progress) -> None:
         settings.check()
-        self.dataset, self._settings, index = held.dataset, settings, held.photos
+        self.dataset, self._settings = held.dataset, settings
+        self._splits = datasets.splits(held.layout, self.dataset)
         self._archive = Archive(held.layout.photos, self.dataset.archive)
-        self._train, self._test = ([photo for photo in index if photo.split == name] for name in ("train", "test"))
+        self._shown: dict[int, dict[int, SheetPhoto]] = {}
         drawn = {draw.key: draw for draw in held.draws()}
         self._controls, self._draws = _picked(drawn, settings, held.layout)
         if not drawn:
@@ -98,25 +99,35 @@ class _Work:
 
     def sheets(self) -> Iterator[ContactSheet]:
         """The sheets: clean labels, then one per draw, then one per run with its mistakes."""
-        chosen = sample(self._train, self._settings.photos, self._settings.seed)
-        pixels = dict(zip((photo.id for photo in chosen), self._decoded(chosen), strict=True))
-        clean = tuple(
-            SheetPhoto(photo.id, pixels[photo.id], photo.label, photo.label, path=photo.path) for photo in chosen
-        )
-        yield self._sheet("clean", "train", clean, self.dataset.id)
-        rows = {photo.id: row for row, photo in enumerate(self._train)}
+        yield self._sheet("clean", "train", tuple(self._clean(0).values()), self.dataset.id)
         for draw in self._draws.values():
             given = draw.train_labels
-            shown = tuple(dataclasses.replace(photo, given=int(given[rows[photo.id]])) for photo in clean)
+            clean = self._clean(self._splits.number(draw.seed))
+            shown = tuple(dataclasses.replace(photo, given=int(given[row])) for row, photo in clean.items())
             yield _of_draw(self._sheet("draw", "train", shown, draw.draw.labels), draw)
         for run in self._runs.picked:
             yield self._mistakes(run)
 
+    def _of(self, seed: int, split: str) -> list[IndexedPhoto]:
+        return [photo for photo in self._splits.of(seed) if photo.split == split]
+
+    def _clean(self, number: int) -> dict[int, SheetPhoto]:
+        """The training photos of a split that are shown, with their true labels, by position among them."""
+        if number not in self._shown:
+            train = self._of(number, "train")
+            rows = {photo.id: row for row, photo in enumerate(train)}
+            chosen = sample(train, self._settings.photos, self._settings.seed)
+            self._shown[number] = {
+                rows[photo.id]: SheetPhoto(photo.id, pixels, photo.label, photo.label, path=photo.path)
+                for photo, pixels in zip(chosen, self._decoded(chosen), strict=True)
+            }
+        return self._shown[number]
+
     def _mistakes(self, run: RunHandle) -> ContactSheet:
-        probabilities = run.probabilities("test")
-        true = np.array([photo.label for photo in self._test])
+        probabilities, test = run.probabilities("test"), self._of(run.seed, "test")
+        true = np.array([photo.label for photo in test])
         rows = most_confident(probabilities, true, self._settings.photos)
-        chosen = [self._test[row] for row in rows]
+        chosen = [test[row] for row in rows]
         shown = tuple(
             SheetPhoto(
                 photo.id, pixels, photo.label, photo.label, int(answer.argmax()), float(answer.max()), photo.path
@@ -136,7 +147,7 @@ class _Work:
         )
 
     def _sheet(self, kind: SheetKind, split: str, shown: tuple[SheetPhoto, ...], inputs: str) -> ContactSheet:
-        population = len(self._train if split == "train" else self._test)
+        population = self.dataset.sizes[SPLITS.index(split)]
         source = without_path(self.dataset.request.source)
         return ContactSheet(kind, source, split, population, self.dataset.classes, shown, inputs)
 

@@ -21,6 +21,7 @@ LEARNING_RATES = (3e-4, 1e-3, 3e-3)  # higher ones make losses like mae unstable
 L2 = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 FIXED_LEARNING_RATE, FIXED_L2 = 1e-3, 0.0
 FINETUNE_LEARNING_RATES = (1e-4, 3e-4)
+MAX_SPLITS = 1000
 MAX_POINTS = 1000  # in a tuning grid
 _OF_FINETUNING = ("tune", "augment", "head", "weight_decay", "ema", "keep_weights")
 
@@ -145,6 +146,11 @@ class PrepareSettings(Settings):
         224
     )
     seed: Annotated[int, Between(0, 2**63 - 1), Option("Seed of the split.")] = 0
+    splits: Annotated[
+        int,
+        Between(1, MAX_SPLITS),
+        Option("How many splits to draw. Seed s of the later commands uses split s mod N.", metavar="N"),
+    ] = 1
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None

@@ -68,12 +68,25 @@ class Artifacts:
 
     @property
     def photos(self) -> tuple[IndexedPhoto, ...]:
-        """The photos of train, val and test, in the order of all arrays: ``id``, ``split``, ``label``, ``path``."""
+        """The photos of train, val and test, in the order of all arrays: ``id``, ``split``, ``label``, ``path``.
+
+        With several splits (``dataset.splits``), ``split`` is that of the first, and photos that are only in others
+        come last, as in arrays of features. Draws and runs have the order of :meth:`photos_of` their seed.
+        """
         return datasets.index(self.layout, self.dataset)
 
-    def labels(self, split: str) -> Labels:
-        """The source's labels for the photos of a split [n], as positions in ``dataset.classes``."""
-        return true_labels(self.photos, split)
+    def photos_of(self, seed: int) -> tuple[IndexedPhoto, ...]:
+        """The photos of the split that a seed uses, in the order of its draws' and runs' arrays."""
+        return datasets.splits(self.layout, self.dataset).of(seed)
+
+    def labels(self, split: str, *, seed: int = 0) -> Labels:
+        """The source's labels for the photos of a split [n], as positions in ``dataset.classes``.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            seed: whose photos, if there are several splits.
+        """
+        return true_labels(datasets.splits(self.layout, self.dataset), split, seed)
 
     def draws(
         self, *, noise: str | None = None, rate: float | None = None, seed: int | None = None, **unknown: Never
@@ -110,9 +123,11 @@ class Artifacts:
     def features(self, *, backbone: str | None = None, **unknown: Never) -> tuple[FeaturesHandle, ...]:
         """The complete cached features of the photos, filtered by backbone."""
         _refuse(unknown, "features", ("backbone",))
-        dataset, index = self.dataset, self.photos
-        found = feature_cache.of_photos(self.layout, [photo.id for photo in index], dataset.request.image_size)
-        there = [FeaturesHandle(record, self.layout, index) for record in found]
+        dataset = self.dataset
+        splits = datasets.splits(self.layout, dataset)
+        ids = [photo.id for photo in splits.photos]
+        found = feature_cache.of_photos(self.layout, ids, dataset.request.image_size)
+        there = [FeaturesHandle(record, self.layout, splits) for record in found]
         return _picked(there, "features", {"backbone": backbone}, lambda features, _: features.backbone)
 
     def results(self, *, select: str | None = None) -> list[dict[str, Any]]:
@@ -139,7 +154,7 @@ class Artifacts:
         if chosen not in found.selections:
             raise BadRequestError(f"select={chosen!r} is not one of: {', '.join(found.selections)}")
         arrays, last = evaluations.read(self.layout, found), found.selections.index("last")
-        right = (arrays["predicted"] == arrays["test_labels"]).mean(axis=2)
+        right = (arrays["predicted"] == evaluations.labels_of_runs(found, arrays)[:, None]).mean(axis=2)
         rows = []
         for place, (key, run) in enumerate(zip(found.keys, found.runs, strict=True)):
             column = found.selections.index(chosen)

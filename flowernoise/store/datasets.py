@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import files, photos
 from flowernoise.store.layout import Layout
-from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.photos import IndexedPhoto, Splits
 from flowernoise.store.records import SPLITS, Dataset
 
 KIND = "dataset"
@@ -43,7 +43,9 @@ def write(layout: Layout, dataset: Dataset) -> None:
 
 
 def index(layout: Layout, dataset: Dataset) -> tuple[IndexedPhoto, ...]:
-    """The photos of train, val and test, in that order.
+    """The photos of train, val and test, in that order; where there are several splits, those of the first.
+
+    Photos that are only in further splits come last.
 
     Raises:
         DamagedFileError: the index is damaged, or does not fit the record.
@@ -53,18 +55,31 @@ def index(layout: Layout, dataset: Dataset) -> tuple[IndexedPhoto, ...]:
     classes = range(len(dataset.classes))
     if any(photo.label not in classes or photo.offset + photo.size > dataset.archive.size for photo in found):
         raise DamagedFileError(f"{where} names a class that does not exist, or a place beyond the end of the archive")
-    counts = Counter((photo.split, photo.label) for photo in found)
-    if any(
-        tuple(counts[split, label] for label in classes) != row
-        for split, row in zip(SPLITS, dataset.counts, strict=True)
-    ):
-        raise DamagedFileError(f"{where} does not hold as many photos of each class as {layout.dataset} says")
+    if any(len(photo.splits) != dataset.splits for photo in found):
+        raise DamagedFileError(f"{where} does not hold as many splits as {layout.dataset} says")
+    for number in range(dataset.splits):
+        counts = Counter((photo.splits[number], photo.label) for photo in found)
+        if any(
+            tuple(counts[split, label] for label in classes) != row
+            for split, row in zip(SPLITS, dataset.counts, strict=True)
+        ):
+            raise DamagedFileError(f"{where} does not hold as many photos of each class as {layout.dataset} says")
     return found
 
 
+def splits(layout: Layout, dataset: Dataset) -> Splits:
+    """The photos of each split.
+
+    Raises:
+        DamagedFileError: as for :func:`index`.
+    """
+    return Splits(index(layout, dataset), dataset.splits)
+
+
 def identity(image_size: int, classes: Sequence[str], index: Iterable[IndexedPhoto]) -> str:
-    """The id of a data set: digest of classes, image size, and every photo's id, split and label."""
-    return files.digest_of([image_size, tuple(classes), [(photo.id, photo.split, photo.label) for photo in index]])
+    """The id of a data set: digest of classes, image size, and every photo's id, split, label and further splits."""
+    photos_in_splits = [(photo.id, photo.split, photo.label, *photo.further) for photo in index]
+    return files.digest_of([image_size, tuple(classes), photos_in_splits])
 
 
 def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:

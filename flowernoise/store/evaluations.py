@@ -57,6 +57,9 @@ def read(layout: Layout, evaluation: Evaluation) -> Arrays:
         "available": files.Declared("b", shape),
         "test_labels": files.Declared("iu", (photos,)),
     }
+    if evaluation.splits > 1:
+        in_splits = files.Declared("iu", (evaluation.splits, photos))
+        declared |= {"test_labels": in_splits, "test_photos": in_splits}
     arrays = files.read_arrays(layout.root, evaluation.arrays, declared)
     classes = len(evaluation.classes)
     if any(((arrays[name] < 0) | (arrays[name] >= classes)).any() for name in ("predicted", "test_labels")):
@@ -64,6 +67,12 @@ def read(layout: Layout, evaluation: Evaluation) -> Arrays:
     if any((arrays[name] < 0).any() or (arrays[name] > 1).any() for name in ("memorised", "recovered")):
         raise DamagedFileError(f"{layout.root / evaluation.arrays.name} holds shares outside 0 … 1")
     return arrays
+
+
+def labels_of_runs(evaluation: Evaluation, arrays: Arrays) -> np.ndarray[Any, Any]:
+    """The true labels of the test photos that each run predicts [run, photo]."""
+    by_split = np.atleast_2d(arrays["test_labels"])
+    return np.asarray(by_split[[run.draw.seed % evaluation.splits for run in evaluation.runs]])
 
 
 def write(layout: Layout, evaluation: Evaluation, arrays: Arrays) -> Evaluation:

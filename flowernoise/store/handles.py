@@ -9,10 +9,10 @@ import numpy as np
 
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean
-from flowernoise.store import draws, feature_cache, photos, runs
+from flowernoise.store import draws, feature_cache, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
-from flowernoise.store.photos import IndexedPhoto
+from flowernoise.store.photos import Splits
 from flowernoise.store.records import SPLITS, Choice, Dataset, DrawBatch, DrawKey, Features, RunBlock, Selection
 from flowernoise.store.runs import StoredRun
 from flowernoise.store.setups import settings
@@ -68,7 +68,7 @@ def _size(arrays: runs.Arrays) -> int:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DrawHandle(StoredDraw):
-    """One noisy labelling of train and val, in the order of :attr:`flowernoise.Artifacts.photos`."""
+    """One noisy labelling of train and val, in the order of :meth:`flowernoise.Artifacts.photos_of` its seed."""
 
     reader: Reader = dataclasses.field(repr=False)
 
@@ -231,7 +231,7 @@ class FeaturesHandle:
 
     record: Features
     layout: Layout = dataclasses.field(repr=False)
-    index: tuple[IndexedPhoto, ...] = dataclasses.field(repr=False)
+    splits: Splits = dataclasses.field(repr=False)
 
     @property
     def backbone(self) -> str:
@@ -247,15 +247,14 @@ class FeaturesHandle:
         """
         return feature_cache.read(self.layout, self.record)
 
-    def of(self, split: str) -> feature_cache.FeatureArray:
-        """Features of the photos of a split [n, dimension]."""
-        _checked(split, SPLITS)
-        return self.array[[photo.split == split for photo in self.index]]
+    def of(self, split: str, seed: int = 0) -> feature_cache.FeatureArray:
+        """Features of a seed's photos of train, val or test [n, dimension]."""
+        return self.array[self.splits.rows(seed, _checked(split, SPLITS))]
 
 
-def true_labels(index: tuple[IndexedPhoto, ...], split: str) -> Labels:
-    """The source's labels for the photos of a split [n]."""
-    return photos.labels_of(index, _checked(split, SPLITS))
+def true_labels(splits: Splits, split: str, seed: int) -> Labels:
+    """The source's labels for a seed's photos of train, val or test [n]."""
+    return splits.labels(seed, _checked(split, SPLITS))
 
 
 def _checked(word: str, choices: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,18 @@ Labels = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def written(
-    index: Sequence[IndexedPhoto], classes: Sequence[str], drawn: Mapping[DrawKey, DrawnLabels]
+    index_of: Callable[[int], Sequence[IndexedPhoto]], classes: Sequence[str], drawn: Mapping[DrawKey, DrawnLabels]
 ) -> Iterator[tuple[str, ...]]:
-    """The rows of draws, each with all photos in index order; test labels and clean labels are the source's."""
+    """The rows of draws, each with all photos in index order; test labels and clean labels are the source's.
+
+    Args:
+        index_of: the photos of a seed's split.
+        classes: names of the classes.
+        drawn: the draws.
+    """
     for key, labels in drawn.items():
         observed = iter(np.concatenate([labels.train_labels, labels.val_labels]))
-        for photo in index:
+        for photo in index_of(key.seed):
             given = int(next(observed)) if photo.split in NOISY_SPLITS else photo.label
             wrong = "true" if given != photo.label else "false"
             names = (classes[photo.label], classes[given])
@@ -73,7 +79,7 @@ def read(
         data: a CSV file with a header: ``id`` or ``path``, and ``observed_label`` or ``label``. A photo is named by its
             id, its path in the source, an absolute path that ends in it, or its file name if that is unique.
         name: the file's name, for messages.
-        index: the photos; rows for test photos are allowed and ignored.
+        index: the photos; rows for those that are not in train or val are allowed and ignored.
         classes: names of the classes.
         dropped: paths that ``prepare`` knows but dropped; rows for them are allowed and ignored.
         partial: photos without a row keep their label.

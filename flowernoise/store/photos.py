@@ -24,7 +24,11 @@ _SUFFIXES = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b
 
 @dataclasses.dataclass(frozen=True)
 class IndexedPhoto:
-    """A photo in a split, and where its bytes are in the archive."""
+    """A photo in a split, and where its bytes are in the archive.
+
+    Where there are several splits, ``split`` is that of the first, and ``further`` holds the others. A photo that is
+    not in a split has an empty name there.
+    """
 
     id: str
     split: str
@@ -32,6 +36,12 @@ class IndexedPhoto:
     path: str
     offset: int = 0
     size: int = 0
+    further: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Its place in every split."""
+        return (self.split, *self.further)
 
 
 def write_archive(
@@ -52,14 +62,15 @@ def write_archive(
     return files.write_blob(directory, "photos", ".tar", write), tuple(placed)
 
 
-def write_index(directory: Path, photos: Iterable[IndexedPhoto], classes: Sequence[str]) -> FileRef:
-    """Writes a CSV file with one row per photo."""
+def write_index(directory: Path, photos: Sequence[IndexedPhoto], classes: Sequence[str]) -> FileRef:
+    """Writes a CSV file with one row per photo; further splits have the columns ``split_1``, ``split_2`` and so on."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    further = max((len(photo.further) for photo in photos), default=0)
+    writer.writerow((*COLUMNS, *map(_column, range(1, 1 + further))))
     for photo in photos:
         row = (photo.id, photo.split, photo.label, classes[photo.label], photo.path, photo.offset, photo.size)
-        writer.writerow(row)
+        writer.writerow((*row, *photo.further))
     return files.write_blob(directory, "photos", ".csv", lambda stream: stream.write(text.getvalue().encode()))
 
 
@@ -77,10 +88,18 @@ def read_index(directory: Path, ref: FileRef) -> tuple[IndexedPhoto, ...]:
 
 
 def _indexed(row: Mapping[str, str]) -> IndexedPhoto:
-    photo = IndexedPhoto(row["id"], row["split"], int(row["label"]), row["path"], int(row["offset"]), int(row["size"]))
-    if photo.split not in SPLITS or min(photo.label, photo.offset, photo.size) < 0 or not photo.path.isprintable():
+    further = tuple(row[_column(number)] for number in range(1, 1 + len(row) - len(COLUMNS)))
+    offset, size = int(row["offset"]), int(row["size"])
+    photo = IndexedPhoto(row["id"], row["split"], int(row["label"]), row["path"], offset, size, further)
+    is_placed = any(photo.splits) and {*SPLITS, ""}.issuperset(photo.splits)
+    if not is_placed or min(photo.label, offset, size) < 0 or not photo.path.isprintable():
         raise ValueError(f"the row of {photo.id!r} does not have the expected form")
     return photo
+
+
+def _column(number: int) -> str:
+    """The column of a further split."""
+    return f"split_{number}"
 
 
 class Archive:
@@ -116,8 +135,54 @@ def labels_of(photos: Sequence[IndexedPhoto], split: str) -> np.ndarray[tuple[in
 
 
 def in_order(photos: Iterable[IndexedPhoto]) -> list[IndexedPhoto]:
-    """Train, val, test, and by id within each: the order that everything downstream uses."""
-    return sorted(photos, key=lambda photo: (SPLITS.index(photo.split), photo.id))
+    """Train, val, test, and by id within each: the order that everything downstream uses; those in no split last."""
+    order = (*SPLITS, "")
+    return sorted(photos, key=lambda photo: (order.index(photo.split), photo.id))
+
+
+class Splits:
+    """The photos of a data set, and where they are in each of its splits; seed s uses split s mod N.
+
+    Attributes:
+        photos: every photo, in the order of features.
+        count: number of splits N.
+    """
+
+    def __init__(self, photos: Sequence[IndexedPhoto], count: int) -> None:
+        self.photos, self.count = tuple(photos), count
+        self._made: dict[int, tuple[list[int], tuple[IndexedPhoto, ...]]] = {}
+
+    def number(self, seed: int) -> int:
+        """Which split a seed uses, counted from 0."""
+        return seed % self.count
+
+    def of(self, seed: int) -> tuple[IndexedPhoto, ...]:
+        """The photos of a seed's split, in the order of :func:`in_order`; ``split`` is their place in it."""
+        return self._placed(seed)[1]
+
+    def rows(self, seed: int, split: str) -> list[int]:
+        """Positions in :attr:`photos` of a seed's photos of train, val or test."""
+        places, placed = self._placed(seed)
+        return [place for place, photo in zip(places, placed, strict=True) if photo.split == split]
+
+    def labels(self, seed: int, split: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """True labels of a seed's photos of train, val or test."""
+        return labels_of(self.of(seed), split)
+
+    def everyone(self, seed: int) -> tuple[IndexedPhoto, ...]:
+        """Every photo, with its place in a seed's split, which is empty if it is not in it."""
+        number = self.number(seed)
+        if number == 0:
+            return self.photos
+        return tuple(dataclasses.replace(photo, split=photo.splits[number], further=()) for photo in self.photos)
+
+    def _placed(self, seed: int) -> tuple[list[int], tuple[IndexedPhoto, ...]]:
+        number = self.number(seed)
+        if number not in self._made:
+            there = {photo.id: place for place, photo in enumerate(self.photos)}
+            placed = tuple(in_order(photo for photo in self.everyone(seed) if photo.split))
+            self._made[number] = [there[photo.id] for photo in placed], placed
+        return self._made[number]
 
 
 def _suffix(encoded: bytes) -> str:

@@ -9,6 +9,7 @@ import pytest
 from flowernoise.show import cautions
 from flowernoise.store.records import (
     Comparison,
+    DatasetRequest,
 )
 from tests.show.small_comparisons import (
     CLEAN,
@@ -22,7 +23,14 @@ from tests.show.small_comparisons import (
 
 
 def every_caution(result: Comparison, source: str = "tf_flowers", photos=PHOTOS) -> str:
-    return "\n".join(cautions.cautions(result, source, 0, photos))
+    return "\n".join(cautions.cautions(result, DatasetRequest(source, None, None, None, 32, 0), photos))
+
+
+def test_with_several_splits_their_luck_is_in_the_intervals():
+    result, several = compared(a_row(CLEAN, "ce", 0.9)), DatasetRequest("tf_flowers", None, None, None, 32, 0, 5)
+    said = "\n".join(cautions.cautions(result, several, PHOTOS))
+    assert "5 splits of the same photos (seed 0)" in said
+    assert "One split" not in said
 
 
 def with_photos(**facts) -> dict:

@@ -43,7 +43,9 @@ def rows(**replaced):
 )
 def test_what_is_written_is_read_back(tmp_path_factory, train, val):
     path = tmp_path_factory.mktemp("labels") / "labels.csv"
-    assert labels.write(path, labels.written(INDEX, CLASSES, {DrawKey("symmetric", 0.2, 0): drawn(train, val)}))
+    assert labels.write(
+        path, labels.written(lambda _seed: INDEX, CLASSES, {DrawKey("symmetric", 0.2, 0): drawn(train, val)})
+    )
     found = read(path.read_bytes())
     assert found["train"].tolist() == train
     assert found["val"].tolist() == val
@@ -119,7 +121,7 @@ def test_what_is_wrong_is_named(text, problem):
 def test_several_draws_in_one_file_are_named(tmp_path):
     path = tmp_path / "labels.csv"
     both = {DrawKey("symmetric", 0.2, seed): drawn([0] * 5, [0] * 2) for seed in (0, 1)}
-    labels.write(path, labels.written(INDEX, CLASSES, both))
+    labels.write(path, labels.written(lambda _seed: INDEX, CLASSES, both))
     with pytest.raises(
         BadRequestError, match="already has a label; the file holds several draws, keep the rows of just one"
     ):

@@ -157,7 +157,7 @@ class _Rows:
         if len(group.dataset.classes) == 2 and beneath:
             alive = {cell: members for cell, members in group.cells.items() if members.rows}
             measured = metrics.parse(beneath)(group.predictions)
-            self._balanced = measure(measured, alive, facts_of(beneath).range)
+            self._balanced = measure(measured, alive, facts_of(beneath).range, group.tested)
 
     def of(self, cells: Iterable[CellKey]) -> list[Row]:
         """A row for each cell."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from flowernoise.analysis.stats import PhotosTested
 from flowernoise.catalogue.metrics import RunPredictions
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import artifacts, datasets, evaluations, files, runs
@@ -121,7 +123,8 @@ class Group:
     """The runs, in cells, of all directories with the same test photos.
 
     ``selected`` is the selection shown. ``fallen_back`` counts the runs without it, which show their last epoch.
-    ``failures`` lists each failed run with its reason.
+    ``failures`` lists each failed run with its reason. ``tested`` says which test photos each run predicts; None if all
+    predict the same.
     """
 
     directories: tuple[int, ...]
@@ -132,6 +135,7 @@ class Group:
     selected: Selection
     fallen_back: int
     failures: list[Failure]
+    tested: PhotosTested | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +144,17 @@ class _Read:
     directory: Directory
     evaluation: Evaluation
     arrays: dict[str, Array]
+
+    @functools.cached_property
+    def order(self) -> Array:
+        """The order of the test photos of each split in which all splits have the same labels [split, photo]."""
+        return np.argsort(np.atleast_2d(self.arrays["test_labels"]), axis=1, kind="stable")
+
+    @property
+    def labels(self) -> Array:
+        """The labels of the test photos: as evaluated, or if there are several splits, in the order that they share."""
+        labels = self.arrays["test_labels"]
+        return labels if self.evaluation.splits == 1 else np.sort(labels[0])
 
 
 def read_groups(
@@ -184,9 +199,12 @@ def _read(directory: Directory) -> tuple[Evaluation, dict[str, Array]]:
 
 def _test_photos(directory: Directory) -> str:
     """Digest of the classes and of every test photo with its label; equal if runs can be compared in pairs."""
-    index = datasets.index(directory.layout, directory.dataset)
-    tested = [(photo.id, photo.label) for photo in index if photo.split == "test"]
-    return files.digest_of([directory.dataset.classes, tested])
+    splits = datasets.splits(directory.layout, directory.dataset)
+    tested = [
+        [(photo.id, photo.label) for photo in splits.of(number) if photo.split == "test"]
+        for number in range(splits.count)
+    ]
+    return files.digest_of([directory.dataset.classes, *tested])
 
 
 def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[str]) -> Group:
@@ -197,13 +215,12 @@ def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[s
         why = "fine-tuning keeps the last epoch only" if members[0].directory.dataset.sizes[1] else "without val"
         raise BadRequestError(f"--select oracle: no run has it ({why}); use --select last")
     further = {name: np.concatenate([each.further(name) for each in taken]) for name in needs}
-    predicted = np.concatenate([each.array("predicted") for each in taken])
+    predicted = np.concatenate([each.of_photos("predicted") for each in taken])
     return Group(
         directories=tuple(each.position for each in members),
         dataset=members[0].directory.dataset,
-        predictions=RunPredictions(
-            predicted, members[0].arrays["test_labels"], members[0].evaluation.classes, **further
-        ),
+        predictions=RunPredictions(predicted, members[0].labels, members[0].evaluation.classes, **further),
+        tested=_tested(members[0], np.concatenate([each.seeds for each in taken])),
         cells=_cells(members, np.concatenate([each.array("collapsed") for each in taken])),
         asked=asked,
         selected="last" if len(predicted) and fallen_back == len(predicted) else asked,
@@ -215,6 +232,13 @@ def _group(members: Sequence[_Read], select: Selection | None, needs: Sequence[s
             if run.failure
         ],
     )
+
+
+def _tested(read: _Read, seeds: Array) -> PhotosTested | None:
+    if read.evaluation.splits == 1:
+        return None
+    photos = np.take_along_axis(read.arrays["test_photos"], read.order, axis=1)
+    return PhotosTested(seeds % read.evaluation.splits, photos)
 
 
 class _Taken:
@@ -229,15 +253,28 @@ class _Taken:
         self._columns = np.where(missing, last, wanted)[self._rows]
         self.fallen_back = int(missing.sum())
         self.has_none = not available[:, wanted].any()
+        self.seeds = np.array([evaluation.runs[row].draw.seed for row in self._rows], dtype=int)
 
     def array(self, name: str) -> Array:
         """Their part of an array of the evaluation."""
         part: Array = self._read.arrays[name][self._rows, self._columns]
         return part
 
+    def of_photos(self, name: str) -> Array:
+        """Their part of an array with a value for each test photo, in the order of the group's labels."""
+        return self._in_order(self.array(name))
+
     def further(self, name: str) -> Array:
         """Further arrays that some metrics need."""
-        return self._probabilities() if name == "probabilities" else self.array(name)
+        return self._in_order(self._probabilities()) if name == "probabilities" else self.array(name)
+
+    def _in_order(self, of_photos: Array) -> Array:
+        """An array [run, photo, …] with the photos of each run in the order of labels that all splits have."""
+        splits = self._read.evaluation.splits
+        if splits == 1:
+            return of_photos
+        order = self._read.order[self.seeds % splits]
+        return np.take_along_axis(of_photos, order.reshape(*order.shape, *[1] * (of_photos.ndim - 2)), axis=1)
 
     def _probabilities(self) -> Array:
         """Probabilities for the test photos [runs, photos, classes]."""
@@ -254,7 +291,7 @@ class _Taken:
         by_block: dict[str, list[int]] = {}
         for place, each in enumerate(stored):
             by_block.setdefault(each.name, []).append(place)
-        shape = (len(stored), len(self._read.arrays["test_labels"]), len(evaluation.classes))
+        shape = (len(stored), sum(evaluation.counts[2]), len(evaluation.classes))
         probabilities = np.empty(shape, dtype=np.float32)
         for name, places in by_block.items():
             selections = [found[name].selections.index(evaluation.selections[self._columns[k]]) for k in places]

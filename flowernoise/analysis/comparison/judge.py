@@ -13,7 +13,8 @@ from flowernoise.analysis import stats
 from flowernoise.analysis.comparison.baselines import Baselines
 from flowernoise.analysis.comparison.evaluated import CellKey, Group, Members
 from flowernoise.analysis.comparison.rates import Line, OfRates, Rates
-from flowernoise.analysis.stats import Paired
+from flowernoise.analysis.comparison.sample import Sample, sample_of
+from flowernoise.analysis.stats import Paired, PhotosTested
 from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import Measured, facts_of
 from flowernoise.randomness import generator
@@ -86,29 +87,43 @@ def judge(
     bounds = facts.range
     setups = {cell.setup for cell in shown}
     alive = {cell: members for cell, members in group.cells.items() if members.rows and cell.setup in setups}
-    values = measure(measured, alive, bounds)
-    known = {cell: members for cell, members in alive.items() if values[cell].mean is not None}
+    values = measure(measured, alive, bounds, group.tested)
+    sample = sample_of(measured, {cell: alive[cell] for cell in alive if values[cell].mean is not None}, group.tested)
+    known = sample.cells
     rivals = contests(group, [cell for cell in shown if cell in known])
     best = _best(rivals, values, facts.sign)
-    tied = _not_worse(measured, known, rivals, facts.better, rows_in_all) - best
+    tied = _not_worse(sample, rivals, facts.better, rows_in_all) - best
     baselines = Baselines(known, shown, baseline)
     pairs = {cell: other for cell in shown if cell in known and (other := baselines.against(cell))}
-    against = _tests(measured, known, pairs, bounds)
+    against = _tests(sample, alive, pairs, bounds)
     tolerable = (facts.better, facts.unit) == ("higher", "share")
-    rates = Rates(measured, known, baselines, facts.sign, bounds).of(shown, delta if tolerable else None, baseline)
+    rates = Rates(sample, baselines, facts.sign, bounds).of(shown, delta if tolerable else None, baseline)
     return Judged(values, best, tied, against, rates)
 
 
-def measure(measured: Measured, cells: Mapping[CellKey, Members], bounds: tuple[float, float]) -> dict[CellKey, Value]:
-    """Each cell's value; NaN as a mean becomes None."""
+def measure(
+    measured: Measured,
+    cells: Mapping[CellKey, Members],
+    bounds: tuple[float, float],
+    tested: PhotosTested | None = None,
+) -> dict[CellKey, Value]:
+    """Each cell's value; NaN as a mean becomes None.
+
+    The mean is over seeds; where several seeds have the same split, it is over splits of the means over their seeds.
+    """
     of_runs = {cell: tuple(measured.values[members.rows].tolist()) for cell, members in cells.items()}
-    means = {cell: math.fsum(values) / len(values) for cell, values in of_runs.items()}
+    sample = sample_of(measured, cells, tested)
+    measured = sample.measured
+    of_rows = {cell: tuple(measured.values[members.rows].tolist()) for cell, members in sample.cells.items()}
+    means = {cell: math.fsum(values) / len(values) for cell, values in of_rows.items()}
     known = [cell for cell, mean in means.items() if np.isfinite(mean)]
     if measured.photos is None or measured.groups is None:
-        spans = [_clipped(stats.over_seeds(of_runs[cell]), bounds) for cell in known]
+        spans = [_clipped(stats.over_seeds(of_rows[cell]), bounds) for cell in known]
     else:
-        rows = [cells[cell].rows for cell in known]
-        spans = stats.intervals(measured.photos, measured.groups, rows, generator(0, "intervals"), bounds)
+        rows = [sample.cells[cell].rows for cell in known]
+        spans = stats.intervals(
+            measured.photos, measured.groups, rows, generator(0, "intervals"), bounds, sample.tested
+        )
     found = {
         cell: Value(of_runs[cell], means[cell], *(span or (None, None)))
         for cell, span in zip(known, spans, strict=True)
@@ -130,18 +145,24 @@ def _best(contests: Iterable[Sequence[CellKey]], values: Mapping[CellKey, Value]
 
 
 def _not_worse(
-    measured: Measured,
-    cells: Mapping[CellKey, Members],
+    sample: Sample,
     contests: Sequence[Sequence[CellKey]],
     better: Literal["higher", "lower"],
     rows_in_all: int,
 ) -> set[CellKey]:
     """The cells not significantly worse than any other in their contest; empty for metrics with one number per run."""
+    measured, cells = sample.measured, sample.cells
     if measured.photos is None or measured.groups is None:
         return set()
     runs = [[dict(zip(cells[cell].seeds, cells[cell].rows, strict=True)) for cell in rivals] for rivals in contests]
     found = stats.worse_than_another(
-        measured.photos, measured.groups, runs, generator(0, "best"), better=better, rows_in_all=rows_in_all
+        measured.photos,
+        measured.groups,
+        runs,
+        generator(0, "best"),
+        better=better,
+        rows_in_all=rows_in_all,
+        tested=sample.tested,
     )
     return {
         cell
@@ -156,18 +177,22 @@ def _is_fair(cell: CellKey, members: Members) -> bool:
 
 
 def _tests(
-    measured: Measured,
-    cells: Mapping[CellKey, Members],
+    sample: Sample,
+    runs: Mapping[CellKey, Members],
     pairs: Mapping[CellKey, CellKey],
     bounds: tuple[float, float],
 ) -> dict[CellKey, Paired]:
     """Tests each cell against another over the seeds that both have; empty for metrics with one number per run."""
+    measured, cells = sample.measured, sample.cells
     if measured.photos is None or measured.groups is None:
         return {}
     rows = {cell: _common(cells[cell], cells[other]) for cell, other in pairs.items()}
     rows = {cell: pair for cell, pair in rows.items() if pair[0]}
-    found = stats.paired_tests(measured.photos, measured.groups, list(rows.values()), generator(0, "baseline"), bounds)
-    return dict(zip(rows, found, strict=True))
+    found = stats.paired_tests(
+        measured.photos, measured.groups, list(rows.values()), generator(0, "baseline"), bounds, sample.tested
+    )
+    seeds = [len(_common(runs[cell], runs[pairs[cell]])[0]) for cell in rows]
+    return {cell: dataclasses.replace(one, seeds=count) for cell, one, count in zip(rows, found, seeds, strict=True)}
 
 
 def _common(one: Members, other: Members) -> tuple[list[int], list[int]]:

@@ -41,6 +41,7 @@ def datasets_of(groups: Sequence[Group], directories: Sequence[Directory]) -> tu
             test_counts=group.dataset.counts[2],
             majority=group.dataset.majority,
             select=group.selected,
+            splits=group.dataset.splits,
         )
         for name, group in zip(names, groups, strict=True)
     )

@@ -40,7 +40,7 @@ def of(
         *_oracle_epochs(groups),
         *_collapsed(rows),
         *_failed(groups, picked),
-        *_luck(names, rows),
+        *_luck(groups, names, rows),
         *_few_photos(groups, names),
         *_unsteady(names, rows, better),
         *_one_labelling(rows),
@@ -94,16 +94,16 @@ def _failed(groups: Sequence[Group], picked: Collection[CellKey]) -> Iterator[st
         )
 
 
-def _luck(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+def _luck(groups: Sequence[Group], names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
     """Which sources of chance the intervals leave out."""
-    for number in range(len(names)):
+    for number, group in enumerate(groups):
         seeds = max((row.seeds for row in rows if row.dataset == number), default=0)
         if seeds == 1:
             yield (
                 f"{_where(names, number)}With one seed and one split, the interval covers only the choice of test "
                 "photos. Another draw, training or split would change the numbers too."
             )
-        elif seeds:
+        elif seeds and group.dataset.splits == 1:
             yield (
                 f"{_where(names, number)}There is one split. Another split of the photos would change the numbers; the "
                 "intervals leave that out."

@@ -10,9 +10,9 @@ import numpy as np
 
 from flowernoise.analysis import stats
 from flowernoise.analysis.comparison.baselines import Baselines
-from flowernoise.analysis.comparison.evaluated import CellKey, Members
+from flowernoise.analysis.comparison.evaluated import CellKey
+from flowernoise.analysis.comparison.sample import Sample
 from flowernoise.analysis.stats import RateEstimate
-from flowernoise.catalogue.metrics import Measured
 from flowernoise.randomness import generator
 from flowernoise.store.records import CONTROL
 from flowernoise.store.setups import Setup
@@ -40,15 +40,8 @@ class OfRates:
 class Rates:
     """Tolerated rates and crossovers, from the same resamples as the intervals."""
 
-    def __init__(
-        self,
-        measured: Measured,
-        cells: Mapping[CellKey, Members],
-        baselines: Baselines,
-        sign: int,
-        bounds: tuple[float, float],
-    ) -> None:
-        self._measured, self._cells, self._baselines = measured, cells, baselines
+    def __init__(self, sample: Sample, baselines: Baselines, sign: int, bounds: tuple[float, float]) -> None:
+        self._sample, self._cells, self._baselines = sample, sample.cells, baselines
         self._sign, self._bounds = sign, bounds
 
     def of(self, shown: Sequence[CellKey], delta: float | None, baseline: str) -> dict[Line, OfRates]:
@@ -83,11 +76,12 @@ class Rates:
         return found
 
     def _means(self, cells: Sequence[CellKey]) -> dict[CellKey, Any]:
-        if self._measured.photos is None or self._measured.groups is None:
+        measured, tested = self._sample.measured, self._sample.tested
+        if measured.photos is None or measured.groups is None:
             return {}
         rows = [self._cells[cell].rows for cell in cells]
         means = stats.resampled_means(
-            self._measured.photos, self._measured.groups, rows, generator(0, "intervals"), bounds=self._bounds
+            measured.photos, measured.groups, rows, generator(0, "intervals"), bounds=self._bounds, tested=tested
         )
         return dict(zip(cells, self._sign * means, strict=True))
 

@@ -90,7 +90,8 @@ class EvaluateResult:
         ]
 
     def _metrics(self, row: int, column: int, selection: Selection) -> RunMetrics:
-        classes, labels = self.evaluation.classes, self.arrays["test_labels"]
+        classes, evaluation = self.evaluation.classes, self.evaluation
+        labels = np.atleast_2d(self.arrays["test_labels"])[evaluation.runs[row].draw.seed % evaluation.splits]
         predicted = self.arrays["predicted"][row : row + 1, column]
         share, recovered = (float(self.arrays[name][row, column]) for name in ("memorised", "recovered"))
         predictions = RunPredictions(predicted, labels, classes, np.array([share]))

@@ -78,9 +78,10 @@ class SetupSize:
 class Status:
     """The contents of an artifacts directory.
 
-    ``photos`` counts train, val and test photos; ``stale_draws`` and ``stale_runs`` belong to other photos.
-    ``unfinished`` counts the shards of unfinished features, from which the next attempt goes on. ``problems`` are
-    damaged files; ``inside`` are artifacts directories inside this one; ``next`` is None if nothing is left to do.
+    ``photos`` counts train, val and test photos of each of the ``splits``; ``stale_draws`` and ``stale_runs`` belong to
+    other photos. ``unfinished`` counts the shards of unfinished features, from which the next attempt goes on.
+    ``problems`` are damaged files; ``inside`` are artifacts directories inside this one; ``next`` is None if nothing is
+    left to do.
     """
 
     directory: str
@@ -100,6 +101,7 @@ class Status:
     problems: tuple[str, ...]
     inside: tuple[str, ...]
     next: str | None
+    splits: int = 1
 
     @property
     def bytes(self) -> int:

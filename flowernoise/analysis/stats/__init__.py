@@ -2,6 +2,7 @@
 
 from flowernoise.analysis.stats.common import FLOOR as FLOOR
 from flowernoise.analysis.stats.common import LEVEL as LEVEL
+from flowernoise.analysis.stats.common import PhotosTested as PhotosTested
 from flowernoise.analysis.stats.confidence import crossed_bootstrap as crossed_bootstrap
 from flowernoise.analysis.stats.confidence import intervals as intervals
 from flowernoise.analysis.stats.confidence import over_seeds as over_seeds

@@ -14,6 +14,7 @@ from flowernoise.analysis.stats.common import (
     Cells,
     Floats,
     Integers,
+    PhotosTested,
     Z,
     are_right_or_wrong,
 )
@@ -59,6 +60,7 @@ def intervals(
     cells: Cells,
     generator: np.random.Generator,
     bounds: tuple[float, float] = SHARE,
+    tested: PhotosTested | None = None,
 ) -> list[tuple[float, float] | None]:
     """95 % intervals of means over test photos: Wilson's for shares with one seed and group, else crossed bootstrap.
 
@@ -67,7 +69,7 @@ def intervals(
     kept = groups >= 0
     several = bool(np.ptp(groups[kept])) or not are_right_or_wrong(photos)
     bootstrapped = [cell for cell in cells if several or len(cell) > 1]
-    found = iter(crossed_bootstrap(photos, groups, bootstrapped, generator, bounds=bounds))
+    found = iter(crossed_bootstrap(photos, groups, bootstrapped, generator, bounds=bounds, tested=tested))
     trials = int(kept.sum())
     return [
         next(found) if several or len(cell) > 1 else wilson(float(photos[cell[0], kept].sum()), trials)
@@ -83,6 +85,7 @@ def crossed_bootstrap(
     resamples: int = RESAMPLES,
     *,
     bounds: tuple[float, float] = SHARE,
+    tested: PhotosTested | None = None,
 ) -> list[tuple[float, float] | None]:
     """95 % percentile intervals of the means that :func:`resampled_means` draws.
 
@@ -90,12 +93,12 @@ def crossed_bootstrap(
     interval never shrinks to a point. Other metrics get None.
 
     Args:
-        photos, groups, cells, generator, resamples, bounds: as for :func:`resampled_means`.
+        photos, groups, cells, generator, resamples, bounds, tested: as for :func:`resampled_means`.
 
     Returns:
         lower and upper bound for each cell, or None.
     """
-    lows, highs, observed = percentiles(photos, groups, cells, generator, resamples, bounds)
+    lows, highs, observed = percentiles(photos, groups, cells, generator, resamples, bounds, tested)
     kept, shares = int((groups >= 0).sum()), are_right_or_wrong(photos)
     return [
         (float(low), float(high)) if high - low >= SAME else wilson(mean * kept, kept) if shares else None

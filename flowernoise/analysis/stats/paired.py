@@ -17,8 +17,10 @@ from flowernoise.analysis.stats.common import (
     SHARE,
     Floats,
     Integers,
+    PhotosTested,
     are_right_or_wrong,
     crossed_variance,
+    deviations,
     variance_over_photos,
     weights_of_groups,
 )
@@ -52,6 +54,7 @@ def paired_tests(
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     generator: np.random.Generator,
     bounds: tuple[float, float] = SHARE,
+    tested: PhotosTested | None = None,
 ) -> list[Paired]:
     """Tests whether losses differ on the same test photos, with the same seeds.
 
@@ -64,6 +67,7 @@ def paired_tests(
         pairs: runs of the first and of the second loss, one of each per seed that both have, in the same order.
         generator: source of the resampling.
         bounds: where means can lie.
+        tested: as for :func:`resampled_means`; both runs of a seed have the same test photos.
 
     Returns:
         one result per pair.
@@ -84,9 +88,14 @@ def paired_tests(
     each -= photos[second][:, kept]
     width = bounds[1] - bounds[0]
     cells = [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-    lows, highs, differences = percentiles(each, groups, cells, generator, RESAMPLES, (-width, width))
-    summed = np.add.reduceat(each, starts, axis=0) * weights_of_groups(groups)
-    p_values = np.maximum(sign_flip(summed, generator), crossed_test(each, groups, starts))
+    own = None if tested is None else PhotosTested(tested.of_runs[first], tested.among(kept).photos)
+    lows, highs, differences = percentiles(each, groups, cells, generator, RESAMPLES, (-width, width), own)
+    if own is None:
+        summed = np.add.reduceat(each, starts, axis=0) * weights_of_groups(groups)
+    else:
+        weighted = each * weights_of_groups(groups).astype(np.float32)
+        summed = np.add.reduceat(own.spread_out(weighted, range(len(first))), starts, axis=0)
+    p_values = np.maximum(sign_flip(summed, generator), crossed_test(each, groups, starts, own))
     exact = (sizes == 1) & (are_right_or_wrong(photos) and not np.ptp(groups))
     p_values[exact] = [mcnemar(int((row > 0).sum()), int((row < 0).sum())) for row in each[starts[exact]]]
     varies = highs - lows >= SAME
@@ -181,13 +190,14 @@ def _flipped_by_chance(differences: Floats, generator: np.random.Generator) -> F
     return np.asarray((1 + exceeding) / (1 + resamples))
 
 
-def crossed_test(differences: Floats, groups: Integers, starts: Integers) -> Floats:
+def crossed_test(differences: Floats, groups: Integers, starts: Integers, tested: PhotosTested | None = None) -> Floats:
     """Two-sided p-values of mean differences, with photos and seeds both sampled: Student's t.
 
     Args:
         differences: first minus second for each seed of each pair [rows, n].
         groups: group of each photo [n]; the mean is taken over the groups' means.
         starts: first row of each pair [pairs]; the rows of a pair are consecutive.
+        tested: the test photos of each row, if they differ.
 
     Returns:
         one per pair; 0 for a single seed, which says nothing about others.
@@ -201,7 +211,11 @@ def crossed_test(differences: Floats, groups: Integers, starts: Integers) -> Flo
     means = np.add.reduceat(of_rows, starts) / sizes
     of_seeds = np.add.reduceat((of_rows - np.repeat(means, sizes)) ** 2, starts) / (seeds - 1) / seeds
     of_each = np.add.reduceat(variance_over_photos(differences, groups), starts) / sizes
-    of_photos = variance_over_photos(np.add.reduceat(differences, starts, axis=0) / sizes[:, None], groups)
+    if tested is None:
+        of_photos = variance_over_photos(np.add.reduceat(differences, starts, axis=0) / sizes[:, None], groups)
+    else:
+        by_photo = tested.spread_out(deviations(differences, groups), range(len(differences)))
+        of_photos = (np.add.reduceat(by_photo, starts, axis=0) ** 2).sum(axis=1) / sizes**2
     variance, freedom = crossed_variance(of_seeds, of_photos, of_each, seeds)
     t = np.divide(means, np.sqrt(variance), out=np.zeros(len(means)), where=variance > 0)
     return np.asarray(np.where(sizes > 1, student_two_sided(t, freedom), 0.0))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowernoise.analysis.stats.common import AT_ONCE, Floats, Integers, weights_of_groups
+from flowernoise.analysis.stats.common import AT_ONCE, Floats, Integers, PhotosTested, weights_of_groups
 from flowernoise.analysis.stats.student import student_two_sided
 
 _NULL_DRAWS = 2000  # simulated tables without differences, to compare with the observed one
@@ -26,6 +26,7 @@ def worse_than_another(
     *,
     better: Literal["higher", "lower"] = "higher",
     rows_in_all: int | None = None,
+    tested: PhotosTested | None = None,
 ) -> list[Floats]:
     """Tests each loss against all others under the same noise: is it worse than at least one of them?
 
@@ -47,6 +48,7 @@ def worse_than_another(
         generator: source of the random signs and luck.
         better: the metric's direction.
         rows_in_all: number of rows in the whole table, if there are more than these.
+        tested: as for :func:`resampled_means`.
 
     Returns:
         for each row, one p-value per loss; 1 for a loss that does not share a seed with another.
@@ -65,6 +67,7 @@ def worse_than_another(
     weights = (weights_of_groups(groups[kept]) / kept.sum()) * (1 if better == "higher" else -1)
     count = rows_in_all or len(rows)
     draws = max(_NULL_DRAWS, 45 * count) - 1  # so that 0.025 can be reached
+    own = None if tested is None else tested.among(kept)
     found: list[Floats] = []
     for cells in rows:
         every = [seed for cell in cells for seed in cell]
@@ -72,7 +75,7 @@ def worse_than_another(
         if not shared:
             found.append(np.ones(len(cells)))
             continue
-        rivals = _Rivals.among(photos, kept, weights, cells, shared)
+        rivals = _Rivals.among(photos, kept, weights, cells, shared, own)
         corrected = count * rivals.joint_test(generator, draws)
         found.append(np.clip(np.maximum(corrected, rivals.pairwise_test()), 0, 1))
     return found
@@ -101,14 +104,19 @@ class _Rivals:
         weights: Floats,
         cells: Sequence[Mapping[int, int]],
         seeds: Sequence[int],
+        tested: PhotosTested | None,
     ) -> _Rivals:
-        """From each loss's runs by seed; each of ``seeds`` must occur in at least two losses."""
+        """From each loss's runs by seed; each of ``seeds`` must occur in at least two losses.
+
+        Where seeds have different test photos, ``parts`` hold every photo, and 0 where a seed does not have it.
+        """
         present = np.array([[seed in cell for seed in seeds] for cell in cells], dtype=np.float32)
-        parts = np.zeros((len(cells), len(seeds), len(weights)), dtype=np.float32)
+        parts = np.zeros((len(cells), len(seeds), tested.count if tested else len(weights)), dtype=np.float32)
         for place, cell in enumerate(cells):
             for column, seed in enumerate(seeds):
                 if seed in cell:
-                    parts[place, column] = photos[cell[seed], kept] * weights
+                    own = slice(None) if tested is None else tested.photos[tested.of_runs[cell[seed]]]
+                    parts[place, column, own] = photos[cell[seed], kept] * weights
         parts -= parts.sum(axis=0) / present.sum(axis=0)[:, None]
         parts *= present[:, :, None]
         return cls(parts, present, np.stack([_of_photos(parts, present, place) for place in range(len(cells))]))

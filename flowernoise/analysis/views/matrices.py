@@ -127,7 +127,7 @@ def _matrix(chart: Chart, loss: str, position: int, evaluation: Evaluation, arra
         column = evaluation.selections.index("last")
     return confusion_of(
         loss,
-        arrays["test_labels"],
+        np.atleast_2d(arrays["test_labels"])[evaluation.runs[position].draw.seed % evaluation.splits],
         arrays["predicted"][position, column],
         len(evaluation.classes),
         collapsed=bool(arrays["collapsed"][position, column]),

@@ -103,7 +103,7 @@ def _selection(select: str) -> str:
 
 def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
-    title = f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}."
+    title = f"Photos of each class, from {dataset.request.source}; {_split_of(dataset)}."
     yield dataclasses.replace(photos_by_class(dataset), title=title)
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
@@ -199,6 +199,14 @@ def _tolerated(result: Comparison) -> Iterator[Block]:
         )
 
 
+def _split_of(dataset: Dataset) -> str:
+    """How the photos were split."""
+    seed, count = dataset.request.seed, dataset.splits
+    if count == 1:
+        return f"the split is drawn with seed {seed}"
+    return f"{count} splits are drawn with seed {seed}, and seed s uses split s mod {count}"
+
+
 def _plots(report: Report) -> Iterator[Block]:
     yield from map(figures.of_picture, report.pictures)
     if report.passed_over:
@@ -206,9 +214,8 @@ def _plots(report: Report) -> Iterator[Block]:
 
 
 def _cautions(report: Report) -> Iterator[Block]:
-    request = report.dataset.request
     photos = dict(zip(SPLITS, report.dataset.sizes, strict=True))
-    yield Bullets(tuple(cautions.cautions(report.comparison, request.source, request.seed, photos)))
+    yield Bullets(tuple(cautions.cautions(report.comparison, report.dataset.request, photos)))
 
 
 def _reproduce(report: Report) -> Iterator[Block]:
@@ -218,8 +225,9 @@ def _reproduce(report: Report) -> Iterator[Block]:
         yield Paragraph(f"Or, with the options in {SWEEP}: flowernoise run --config {SWEEP}")
     seeds = sorted({row.seeds for row in report.comparison.rows if row.seeds})
     if seeds:
+        split = _split_of(report.dataset)
         yield Paragraph(
-            f"The split is drawn with seed {report.dataset.request.seed}; draws and trainings use "
+            f"{split[0].upper()}{split[1:]}; draws and trainings use "
             f"{'seed 0' if seeds[-1] == 1 else f'seeds 0 to {seeds[-1] - 1}'}."
         )
     for made in report.provenance:

@@ -24,9 +24,8 @@ from flowernoise.steps.train import plan
 from flowernoise.steps.train.on_features import OnFeatures
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.units import Array, Given, TrainedRuns
-from flowernoise.store import photos
 from flowernoise.store.draws import DrawnLabels
-from flowernoise.store.records import Choice, DrawKey, Run, RunKey
+from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
 from flowernoise.training import engine, finetune
 from flowernoise.training.blocks import StartingHead
 from flowernoise.training.finetune import Tuned
@@ -48,8 +47,7 @@ class ByFinetuning:
 
     def __init__(self, work: Plan, todo: Sequence[RunKey], stages: int, progress: Progress) -> None:
         self._work, self._progress = work, progress
-        self._index = [photo for name in ("train", "val", "test") for photo in work.split(name)]
-        self._test_labels = photos.labels_of(work.index, "test")
+        self._split: tuple[int, finetune.Photos] | None = None
         self._number = {key: number for number, key in enumerate(todo, 1)}
         models = (len(todo) + stages) * len(work.settings.grid)
         self._announce = _announcer(work, models * work.settings.epochs, progress)
@@ -110,10 +108,11 @@ class ByFinetuning:
         """
         work, settings = self._work, self._work.settings
         count, epochs = len(drawn.train_labels), settings.epochs
+        photos = self._photos(draw.seed)
         start = self._start(loss, draw, drawn, matrix)
         steps = epochs * -(-count // settings.batch_size)
         task = finetune.FinetuneTask(
-            photos=self._photos,
+            photos=photos,
             labels=drawn.train_labels,
             loss=plan.loss_group(loss, 1),
             order=plan.batch_order(draw.seed, epochs, count),
@@ -127,7 +126,7 @@ class ByFinetuning:
             transition_matrix=matrix,
             peer_order=plan.peer_order(draw.seed, epochs, count),
         )
-        test_labels, judged = self._test_labels, np.arange(count, len(self._index))
+        test_labels, judged = work.splits.labels(draw.seed, "test"), np.arange(count, photos.count)
         if for_training_photos:
             test_labels = np.zeros(count, dtype=np.int64)
             judged = np.concatenate([judged[: len(drawn.val_labels)], np.arange(count)])
@@ -155,15 +154,20 @@ class ByFinetuning:
         kernel = plan.initial_kernel(draw.seed, work.backbone.num_features, work.num_classes)
         return StartingHead(kernel, np.zeros(work.num_classes))
 
-    @functools.cached_property
-    def _photos(self) -> finetune.Photos:
-        """The photos of train, val and test, in this order."""
-        archive, index = self._work.archive, self._index
-        return finetune.Photos(
-            lambda positions: archive.read(index[position] for position in positions),
-            len(index),
-            self._work.dataset.request.image_size,
-        )
+    def _photos(self, seed: int) -> finetune.Photos:
+        """The photos of train, val and test of a seed, in this order; those of one split are in memory at a time."""
+        work = self._work
+        number = work.splits.number(seed)
+        if self._split is None or self._split[0] != number:
+            index = [photo for name in SPLITS for photo in work.split(name, seed)]
+            archive = work.archive
+            kept = finetune.Photos(
+                lambda positions: archive.read(index[position] for position in positions),
+                len(index),
+                work.dataset.request.image_size,
+            )
+            self._split = number, kept
+        return self._split[1]
 
     @functools.cached_property
     def _finetuner(self) -> finetune.Finetuner:

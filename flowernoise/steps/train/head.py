@@ -49,7 +49,6 @@ def train_again(held: Artifacts, run: RunHandle, choice: Choice, progress: Progr
     work = plan.make(held.layout, _settings(run), progress)
     _refuse_others(work, run)
     extracted = features.cached(work.feature_work, progress)
-    split = np.array([photo.split for photo in work.index])
     labels = work.labels([run.key])
     observed = labels[run.key.draw].train_labels
     group = plan.loss_group(work.methods[run.loss].loss, 1)
@@ -58,8 +57,8 @@ def train_again(held: Artifacts, run: RunHandle, choice: Choice, progress: Progr
     # left out.
     trained = epochs if "progress" in group.needs else choice.epoch
     task = HeadsTask(
-        train_features=extracted[split == "train"],
-        other_features=extracted[split == "test"],
+        train_features=extracted[work.splits.rows(run.seed, "train")],
+        other_features=extracted[work.splits.rows(run.seed, "test")],
         labels=observed[None],
         labelling=np.array([0]),
         num_classes=work.num_classes,

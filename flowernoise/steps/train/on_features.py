@@ -19,7 +19,6 @@ from flowernoise.steps import features
 from flowernoise.steps.train import plan
 from flowernoise.steps.train.plan import Plan
 from flowernoise.steps.train.units import Array, Given, TrainedRuns
-from flowernoise.store import photos
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.records import SPLITS, Choice, DrawKey, Run, RunKey
 from flowernoise.training.blocks import (
@@ -39,10 +38,7 @@ class OnFeatures:
 
     def __init__(self, work: Plan, progress: Progress) -> None:
         self._work, self._progress = work, progress
-        extracted = features.cached(work.feature_work, progress)
-        split = np.array([photo.split for photo in work.index])
-        self._features = SplitFeatures(*(extracted[split == name] for name in SPLITS))
-        self._test_labels = photos.labels_of(work.index, "test")
+        self._number, self._features = 0, self._read(0)
 
     @contextlib.contextmanager
     def showing(self, runs: int) -> Iterator[Advance]:
@@ -60,7 +56,7 @@ class OnFeatures:
             for name, group in itertools.groupby(keys, key=lambda key: key.method)
         ]
         block = self._block([key.draw for key in keys], given.labels, groups, np.stack(matrices))
-        selector = train_block(self._features, block)
+        selector = train_block(self._features_of(keys[0].seed), block)
         trained = tuple(self._run(key, row, selector, given) for row, key in enumerate(keys))
         return TrainedRuns(trained, selector.arrays(), selector.selections)
 
@@ -68,12 +64,24 @@ class OnFeatures:
         """Probabilities [draw, photo, class] for the training photos, selected on noisy validation as for runs."""
         groups = [plan.loss_group(loss, len(draws))]
         matrices = np.tile(np.eye(self._work.num_classes), (len(draws), 1, 1))
-        return predictions_for_training_photos(self._features, self._block(draws, labels, groups, matrices))
+        block = self._block(draws, labels, groups, matrices)
+        return predictions_for_training_photos(self._features_of(draws[0].seed), block)
+
+    def _features_of(self, seed: int) -> SplitFeatures:
+        """Features of a seed's photos; units come seed by seed, and those of one split are in memory at a time."""
+        number = self._work.splits.number(seed)
+        if number != self._number:
+            self._number, self._features = number, self._read(number)
+        return self._features
+
+    def _read(self, number: int) -> SplitFeatures:
+        extracted = features.cached(self._work.feature_work, self._progress)
+        return SplitFeatures(*(extracted[self._work.splits.rows(number, name)] for name in SPLITS))
 
     def best_head(self, loss: Spec, draw: DrawKey, drawn: DrawnLabels, matrix: Matrix) -> StartingHead:
         """The head that is selected for a run, to start fine-tuning from."""
         block = self._block([draw], {draw: drawn}, [plan.loss_group(loss, 1)], matrix[None])
-        return best_head(self._features, block)
+        return best_head(self._features_of(draw.seed), block)
 
     def _block(
         self,
@@ -83,11 +91,11 @@ class OnFeatures:
         matrices: Array,
     ) -> Block:
         settings, drawn, seed = self._work.settings, [labels[draw] for draw in draws], draws[0].seed
-        count = len(self._features.train)
+        count = self._work.dataset.sizes[0]
         return Block(
             truth=Truth(
                 val_labels=np.stack([each.val_labels for each in drawn]),
-                test_labels=self._test_labels,
+                test_labels=self._work.splits.labels(seed, "test"),
                 train_labels=np.stack([each.train_labels for each in drawn]),
                 flipped=np.stack([each.train_flipped for each in drawn]),
             ),

@@ -24,7 +24,7 @@ from flowernoise.steps.train import matrices
 from flowernoise.store import datasets, draws, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
-from flowernoise.store.photos import Archive, IndexedPhoto
+from flowernoise.store.photos import Archive, IndexedPhoto, Splits
 from flowernoise.store.records import (
     CONTROL,
     Dataset,
@@ -47,7 +47,7 @@ class Plan:
 
     layout: Layout
     dataset: Dataset
-    index: tuple[IndexedPhoto, ...]
+    splits: Splits
     settings: TrainSettings
     backbone_spec: Spec
     backbone: Backbone
@@ -107,9 +107,9 @@ class Plan:
         extractor = f"{used.name}, {used.device}" if self.needs_features else ""
         return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
-    def split(self, name: str) -> list[IndexedPhoto]:
-        """The photos of a split."""
-        return [photo for photo in self.index if photo.split == name]
+    def split(self, name: str, seed: int) -> list[IndexedPhoto]:
+        """A seed's photos of train, val or test."""
+        return [photo for photo in self.splits.of(seed) if photo.split == name]
 
     def labels(self, keys: Sequence[RunKey]) -> dict[DrawKey, DrawnLabels]:
         """The labels of the draws on which runs are trained."""
@@ -140,17 +140,17 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
     backbone_spec = backbones.parse(default_backbone.chosen(settings.backbone, layout, progress))
     backbone = backbone_spec()
-    index = datasets.index(layout, dataset)
     if settings.mode == "finetune" and backbone.openvino is not None:
         backbone.build(dataset.request.image_size)  # refuses
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
+    splits = datasets.splits(layout, dataset)
     extractor = extractor_of(backbone, described)
-    feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
+    feature_work = FeatureWork(layout, dataset, splits.photos, backbone_spec, backbone, extractor)
     made = Plan(
         layout=layout,
         dataset=dataset,
-        index=index,
+        splits=splits,
         settings=settings,
         backbone_spec=backbone_spec,
         backbone=backbone,

@@ -33,6 +33,7 @@ from flowernoise.store.inventory.kinds import (
     Kind,
 )
 from flowernoise.store.layout import Layout
+from flowernoise.store.photos import Splits
 from flowernoise.store.records import (
     Dataset,
     DrawBatch,
@@ -75,7 +76,7 @@ class _Audit:
         self._files: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._dataset: Dataset | None = None
-        self._truth: dict[str, np.ndarray[Any, Any]] | None = None  # None: the photos cannot be used
+        self._splits: Splits | None = None  # None: the photos cannot be used
         self._drawn: dict[DrawKey, StoredDraw] = {}
         self._blocks: dict[str, RunBlock] = {}
         self._predictions: dict[str, np.ndarray[Any, Any]] = {}
@@ -156,7 +157,7 @@ class _Audit:
         """Whether a record belongs to the current photos, and these are usable."""
         if self._dataset is not None and body.dataset != self._dataset.id:
             self._notes.append(f"{what} of other photos than those prepared last: only digests were checked")
-        return self._truth is not None and not self._inventory.is_stale(body)
+        return self._splits is not None and not self._inventory.is_stale(body)
 
     # Stages
 
@@ -171,19 +172,20 @@ class _Audit:
                 raise DamagedFileError(f"{layout.dataset} does not have the id of the photos in {dataset.index.name}")
             for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # checks each photo against its id
                 pass
-            self._truth = {split: photos.labels_of(index, split) for split in ("train", "val", "test")}
+            self._splits = photos.Splits(index, dataset.splits)
 
     def _check_draws(self, entry: RecordEntry[DrawBatch]) -> None:
         batch, blob = entry.body, self._inventory.blob(entry, entry.body.arrays)
         if not self._is_whole(entry) or not self._is_of_present("draws", batch):
             return
-        if self._dataset is None or self._truth is None:
+        if self._dataset is None or self._splits is None:
             return
         with self._noting(blob, entry):
             fits.check_name(entry.path, draws.record_of(self._layout, batch).name)
             arrays = draws.read_batch(self._layout, self._dataset, batch)
             for row, draw in enumerate(batch.draws):
-                fits.check_draw(draw, {name: array[row] for name, array in arrays.items()}, self._truth, blob)
+                truth = {split: self._splits.labels(draw.key.seed, split) for split in ("train", "val")}
+                fits.check_draw(draw, {name: array[row] for name, array in arrays.items()}, truth, blob)
                 self._drawn[draw.key] = StoredDraw(draw, batch, row)
 
     def _check_features(self, entry: RecordEntry[Features]) -> None:
@@ -228,10 +230,9 @@ class _Audit:
         with self._noting(blob, entry):
             self._arrays = evaluations.read(self._layout, evaluation)
             self._evaluation = evaluation
-            if not self._is_of_present("the evaluation", evaluation) or self._truth is None:
+            if not self._is_of_present("the evaluation", evaluation) or self._splits is None:
                 return
-            if not np.array_equal(self._arrays["test_labels"], self._truth["test"]):
-                raise DamagedFileError(f"{blob} does not hold the labels of the test photos")
+            fits.check_tested(blob, self._arrays, self._splits)
             if evaluation.inputs != evaluations.inputs_of(self._blocks):
                 self._notes.append("runs were added, changed or lost since the last `flowernoise evaluate`")
                 return

@@ -10,10 +10,11 @@ import numpy as np
 
 from flowernoise.catalogue import transition_matrix
 from flowernoise.errors import DamagedFileError
-from flowernoise.store import files, runs
+from flowernoise.store import evaluations, files, runs
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.evaluations import Arrays
 from flowernoise.store.inventory import RecordEntry
+from flowernoise.store.photos import Splits
 from flowernoise.store.records import CONTROL, Comparison, Draw, DrawKey, Evaluation, Identity, RunBlock
 
 _EQUAL = 1e-9
@@ -67,6 +68,20 @@ def check_block(entry: RecordEntry[RunBlock], image_size: int, drawn: Mapping[Dr
             raise DamagedFileError(f"{path}: {run.method} on {run.draw} was trained on other labels than were drawn")
 
 
+def check_tested(blob: Path, arrays: Arrays, splits: Splits) -> None:
+    """Checks that an evaluation is of the test photos.
+
+    Raises:
+        DamagedFileError: it is of others.
+    """
+    for number, labels in enumerate(np.atleast_2d(arrays["test_labels"])):
+        rows = splits.rows(number, "test")
+        if not np.array_equal(labels, splits.labels(number, "test")):
+            raise DamagedFileError(f"{blob} does not hold the labels of the test photos")
+        if splits.count > 1 and not np.array_equal(arrays["test_photos"][number], rows):
+            raise DamagedFileError(f"{blob} is not of the test photos of each split")
+
+
 def check_evaluation(
     entry: RecordEntry[Evaluation],
     blob: Path,
@@ -105,7 +120,7 @@ def check_accuracies(path: Path, comparison: Comparison, evaluation: Evaluation,
     if comparison.select is None:
         return
     column, last = (evaluation.selections.index(each) for each in (comparison.select, "last"))
-    accuracy = (arrays["predicted"] == arrays["test_labels"]).mean(axis=2)
+    accuracy = (arrays["predicted"] == evaluations.labels_of_runs(evaluation, arrays)[:, None]).mean(axis=2)
     by_cell: dict[Identity, list[float]] = {}
     for row, (key, run) in enumerate(zip(evaluation.keys, evaluation.runs, strict=True)):
         if run.failure is None:

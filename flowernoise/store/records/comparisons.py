@@ -152,10 +152,11 @@ class PublishedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     collapsed: int
 
 
-class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Test photos that some of the directories share, and the name of their data set.
 
-    ``majority`` is the accuracy of always answering their most frequent class.
+    ``majority`` is the accuracy of always answering their most frequent class. ``test_counts`` and ``majority`` are
+    those of each of the ``splits``.
     """
 
     name: str
@@ -164,6 +165,7 @@ class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test_counts: tuple[int, ...]
     majority: float
     select: Selection
+    splits: int = 1
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,8 +22,11 @@ def versions_of(*packages: str) -> dict[str, str]:
     return {"flowernoise": __version__, **{name: importlib.metadata.version(name) for name in packages}}
 
 
-class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``prepare`` was asked to do; equal requests are the same work."""
+class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What ``prepare`` was asked to do; equal requests are the same work.
+
+    Defaults are not written, so that records from before there were such fields are read as they were written.
+    """
 
     source: str
     data_dir: str | None
@@ -31,6 +34,7 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: tuple[int, int, int] | None
     image_size: int
     seed: int
+    splits: int = 1
 
 
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,9 +49,10 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         id: digest of classes, image size, and every photo's id, label and split; everything downstream depends on it.
-        counts: photos of each class (columns) in train, val and test (rows).
+        counts: photos of each class (columns) in train, val and test (rows); the same in every split.
         archive: TAR of the encoded photos, named by their ids.
-        index: CSV with one row per photo: id, split, label, class, path, offset and size in the archive.
+        index: CSV with one row per photo: id, split, label, class, path, offset and size in the archive, and its place
+            in each further split.
         identical: groups of paths whose photos have equal pixels and one class; the smallest id is kept.
         contradictory: groups of paths whose photos have equal pixels but several classes; all are dropped.
         versions: of the packages that read the photos.
@@ -67,14 +72,19 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str] = {}
 
     @property
+    def splits(self) -> int:
+        """In how many ways the photos are split; seed s uses split s mod N."""
+        return self.request.splits
+
+    @property
     def sizes(self) -> tuple[int, int, int]:
-        """Photos in train, val and test."""
+        """Photos in train, val and test, of each split."""
         train, val, test = (sum(row) for row in self.counts)
         return train, val, test
 
     @property
     def majority(self) -> float:
-        """Accuracy of always answering the most frequent class of the test split."""
+        """Accuracy of always answering the most frequent class of the test split; every split has the same."""
         return max(self.counts[2]) / sum(self.counts[2])
 
 

@@ -127,11 +127,13 @@ class EvaluatedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failure: str | None
 
 
-class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Metrics of every run.
 
     Arrays, with one column per selection, which is NaN (or 0) if a run lacks that selection: predicted
     [run, selection, photo]; memorised, recovered, collapsed and available [run, selection]; and test_labels [photo].
+    With several splits, a run predicts the test photos of its seed's split, test_labels are [split, photo], and
+    test_photos [split, photo] are positions in the index of photos.
     ``inputs`` is the digest of the evaluated blocks; ``versions`` are those of the packages that evaluated them.
     """
 
@@ -146,6 +148,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: tuple[EvaluatedRun, ...]
     arrays: FileRef
     versions: dict[str, str] = {}
+    splits: int = 1
 
     @property
     def keys(self) -> list[RunKey]:
