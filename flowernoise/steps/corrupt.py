@@ -124,7 +124,7 @@ def requested(
 
     >>> specs = [noise_models.parse("symmetric")]
     >>> [str(key) for key in requested(CorruptSettings(rates=(0.2,), seeds=1), specs, own_rate=lambda spec: 0.0)]
-    ['none at 0, seed 0', 'symmetric at 0.2, seed 0']
+    ['labels without noise, seed 0', 'symmetric at 0.2, seed 0']
     """
     seeds = range(settings.seeds)
     asked: dict[DrawKey, Spec | None] = {DrawKey(CONTROL, 0.0, seed): None for seed in seeds}
