@@ -15,7 +15,7 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Registry
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Comparison, Dataset, DrawKey
+from flowernoise.store.records import CONTROL, Comparison, Dataset, DrawKey, RunKey
 
 
 class NothingToDrawError(BadRequestError):
@@ -70,6 +70,17 @@ class Material:
         if self.compared is None:
             raise NothingToDrawError(f"nothing is evaluated in {self.directory}; run `flowernoise evaluate` first")
         return self.compared
+
+    def check(self, evaluated: Collection[RunKey]) -> None:
+        """Refuses what no evaluated run has, so that nothing is computed for it.
+
+        Raises:
+            BadRequestError: a wanted loss, noise model, or rate and seed does not occur in any run.
+        """
+        self._picked(self.wanted.losses, {key.method for key in evaluated}, losses, "run")
+        self._picked(self.wanted.noise, {key.noise for key in evaluated}, noise_models, "run")
+        if self.wanted.rate is not None or self.wanted.seed is not None:
+            self.chosen({key.draw for key in evaluated}, "run")
 
     @functools.cached_property
     def charts(self) -> Mapping[str, Chart]:
