@@ -19,7 +19,7 @@ from flowernoise.analysis.views.sheets import (
     sample,
 )
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.noise import noise_models, specs_called
 from flowernoise.catalogue.sources import without_path
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
@@ -229,6 +229,8 @@ def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]
     """
     if text in there:
         return {text}
+    if registry is noise_models and (called := specs_called(text, there)):
+        return called
     if text in registry.names():
         return {spec for spec in there if spec.partition(":")[0] == text}
     return {str(registry.parse(text))}.intersection(there)

@@ -11,7 +11,7 @@ from pathlib import Path
 from flowernoise.analysis.views.charts import Chart, charts_of
 from flowernoise.analysis.views.pictures import slug
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.noise import noise_models, specs_called
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Registry
 from flowernoise.store.layout import Layout
@@ -38,7 +38,7 @@ class Wanted:
     def __post_init__(self) -> None:
         for registry, texts in ((losses, self.losses), (noise_models, self.noise)):
             for text in texts:
-                if text != CONTROL:
+                if text != CONTROL and not (registry is noise_models and ":" not in text):  # a name that tables show
                     registry[text.partition(":")[0]]
 
     def __str__(self) -> str:
@@ -136,8 +136,9 @@ class Material:
         """The existing specs that a text means; a name alone means all specs of that name."""
         picked: list[str] = []
         for text in texts:
-            meant = {text} & set(available) or {spec for spec in available if spec.partition(":")[0] == text}
-            meant = meant or {str(registry.parse(text))} & set(available)
+            called = specs_called(text, available) if registry is noise_models else set()
+            named = {spec for spec in available if spec.partition(":")[0] == text}
+            meant = {text} & set(available) or called | named or {str(registry.parse(text))} & set(available)
             if not meant:
                 there = ", ".join(sorted(available))
                 raise BadRequestError(f"no {what} with {registry.kind} {text} in {self.directory}; there are: {there}")

@@ -128,7 +128,7 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     settings.check()
     specs = [matrices.pinned(losses.parse(text)) for text in settings.losses]
     dataset = datasets.need(layout)
-    matrices.check_files(specs, len(dataset.classes))
+    matrices.check_files(specs, dataset.classes)
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
         raise BadRequestError(
