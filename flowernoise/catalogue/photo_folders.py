@@ -1,4 +1,4 @@
-"""A directory of photos with one folder per class: what is used, what is left out, and why."""
+"""A directory of photos, with a folder per class or per split and class: what is used, what is left out, and why."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import dataclasses
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flowernoise.catalogue import given_splits
 from flowernoise.errors import BadRequestError
 from flowernoise.safe import images
 from flowernoise.safe.paths import as_utf8, name_of
@@ -23,6 +24,7 @@ _ARTIFACTS = ("an artifacts directory of flowernoise", "keep it beside the photo
 _BESIDE = ("beside the class folders", "move it into one if it is a photo to use")
 _EMPTY = ("an empty folder", "put photos into it, or remove it")
 _NO_PHOTOS = ("a folder without photos, so not a class", "put photos into it, or remove it")
+_NO_LABELS = ("a split without class folders, so its photos have no labels", "sort its photos into class folders")
 _NO_PHOTO = ("not a photo", "leave it, or save it as JPEG or PNG if it is one")
 _LEADS_OUT = ("a link out of the source", "put a copy in its place")
 _LEADS_NOWHERE = ("a link that leads nowhere", "remove it, or put the photo in its place")
@@ -39,17 +41,27 @@ class PassedOver:
 
 
 @dataclasses.dataclass(frozen=True)
+class PhotoFile:
+    """A photo's path in the source, its class, its split if the source gives one, and its file."""
+
+    path: str
+    label: int
+    split: str | None
+    file: Path
+
+
+@dataclasses.dataclass(frozen=True)
 class PhotoFolder:
     """What a directory holds.
 
     Args:
         classes: names of the classes.
-        photos: path in the source, label and file of each photo, by class and path.
+        photos: the photos, by split, class and path.
         passed_over: everything else, by path.
     """
 
     classes: tuple[str, ...]
-    photos: tuple[tuple[str, int, Path], ...]
+    photos: tuple[PhotoFile, ...]
     passed_over: tuple[PassedOver, ...]
 
 
@@ -63,13 +75,15 @@ def scan(root: Path) -> PhotoFolder:
     if is_artifacts_directory(root):
         raise BadRequestError(f"{root} is an artifacts directory of flowernoise; give the folder with your photos")
     look = _Look(root)
-    of_classes = sorted(look.classes().items(), key=lambda item: as_utf8(item[0]))
-    names = [name for name, _ in of_classes]
+    found = look.folders()
+    by_split = look.splits(found) if given_splits.are_all(found) else {None: found}
+    names = sorted({name for of_classes in by_split.values() for name in of_classes}, key=as_utf8)
     _refuse_equal(root, names)
     photos = [
-        (look.name(file), label, file)
-        for label, (_, files) in enumerate(of_classes)
-        for file in sorted(files, key=lambda file: as_utf8(str(file)).split("/"))
+        PhotoFile(look.name(file), names.index(name), split, file)
+        for split, of_classes in by_split.items()
+        for name in sorted(of_classes, key=as_utf8)
+        for file in sorted(of_classes[name], key=lambda file: as_utf8(str(file)).split("/"))
     ]
     passed_over = sorted(look.passed_over, key=lambda each: each.path)
     return PhotoFolder(tuple(map(name_of, names)), tuple(photos), tuple(passed_over))
@@ -86,7 +100,7 @@ class _Look:
         """A path relative to the source, as it is shown and stored."""
         return name_of(path.relative_to(self._root))
 
-    def classes(self) -> dict[str, list[Path]]:
+    def folders(self) -> dict[str, list[Path]]:
         """The photos of each folder that has any."""
         found: dict[str, list[Path]] = {}
         for entry in _listed(self._root):
@@ -100,6 +114,37 @@ class _Look:
             else:
                 self._pass_over(entry, _NO_PHOTOS if _listed(Path(entry.path)) else _EMPTY)
         return found
+
+    def splits(self, found: Mapping[str, Sequence[Path]]) -> dict[str | None, dict[str, list[Path]]]:
+        """The photos by split and class folder, where the folders of the source are splits.
+
+        Raises:
+            BadRequestError: none of them has class folders, or two are the same split.
+        """
+        by_split: dict[str | None, dict[str, list[Path]]] = {}
+        folders: dict[str | None, str] = {}
+        for folder, files in sorted(found.items()):
+            of_classes: dict[str, list[Path]] = {}
+            loose: list[Path] = []
+            for file in files:
+                name, *rest = file.relative_to(self._root / folder).parts
+                (of_classes.setdefault(name, []) if rest else loose).append(file)
+            if not of_classes:
+                self.passed_over.append(PassedOver(f"{folder}/", *_NO_LABELS))
+                continue
+            self.passed_over += [PassedOver(self.name(file), *_BESIDE) for file in loose]
+            split = given_splits.named(folder)
+            if split in by_split:
+                raise BadRequestError(
+                    f"{self._root}: {folders[split]} and {folder} are both {split}; merge them, or rename one"
+                )
+            by_split[split], folders[split] = of_classes, folder
+        if not by_split:
+            raise BadRequestError(
+                f"{self._root}: {' and '.join(sorted(found))} have the names of splits, but no class folders in them; "
+                "sort the photos into class folders, or rename the folders if they are classes"
+            )
+        return by_split
 
     def _photos(self, folder: os.DirEntry[str]) -> list[Path]:
         """The photos below a folder."""

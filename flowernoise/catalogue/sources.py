@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise.catalogue import photo_folders
+from flowernoise.catalogue import given_splits, photo_folders
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
@@ -34,11 +34,15 @@ TFDS_INFO_URL = "https://storage.googleapis.com"
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """One labelled photo: its path in the source, its class, and a function that reads its encoded bytes."""
+    """One labelled photo: its path in the source, its class, and a function that reads its encoded bytes.
+
+    ``split`` is train, val or test where the source says so.
+    """
 
     path: str
     label: int
     read: Callable[[], bytes]
+    split: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +179,7 @@ def tf_flowers(context: SourceContext) -> Source:
 
 @sources.register(unkeyed="name")
 def tfds(context: SourceContext, *, name: str) -> Source:
-    """Any image classification set from TensorFlow Datasets, with all labelled splits combined.
+    """Any image classification set from TensorFlow Datasets, with its own splits where several are labelled.
 
     Example: ``flowernoise prepare tfds:cifar10``
     """
@@ -187,6 +191,9 @@ def tfds(context: SourceContext, *, name: str) -> Source:
 @sources.register(unkeyed="path")
 def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
     """Your own directory with one folder per class (JPEG, PNG, WebP, BMP; folders may be nested).
+
+    Where all of its folders are called train, val (or validation, valid, dev) or test, in any case, and hold class
+    folders, they are splits, and these are kept.
 
     Photos are recognised by their content. HEIC needs ``flowernoise[heic]``. Everything else is left out and listed:
     hidden files, links out of the directory, artifacts directories, and files that are not photos.
@@ -207,8 +214,8 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
         )
 
     def photos() -> Iterator[Photo]:
-        for name, label, file in found.photos:
-            yield Photo(name, label, functools.partial(_read, file))
+        for photo in found.photos:
+            yield Photo(photo.path, photo.label, functools.partial(_read, photo.file), photo.split)
 
     return Source(found.classes, len(found.photos), photos)
 
@@ -256,7 +263,7 @@ def synthetic(
 def fingerprint(spec: Spec) -> str | None:
     """Text that changes when the photos in a directory change; None for sources that never change by themselves."""
     found = _scanned(spec)
-    return None if found is None else "\n".join(_state(file) for _, _, file in found.photos)
+    return None if found is None else "\n".join(_state(photo.file) for photo in found.photos)
 
 
 def passed_over(spec: Spec) -> tuple[PassedOver, ...]:
@@ -327,7 +334,8 @@ def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) ->
                         name, prepared, ValueError(f"a photo has class {label}, but there are only {len(classes)}")
                     )
                 if label >= 0:  # unlabelled test splits have −1
-                    yield Photo(f"{split}/{index:06}", label, functools.partial(bytes, example[image_key]))
+                    read = functools.partial(bytes, example[image_key])
+                    yield Photo(f"{split}/{index:06}", label, read, given_splits.named(split))
 
     return Source(classes, total, photos)
 

@@ -93,6 +93,8 @@ def _details(result: Status, stage: Stage) -> Iterator[str]:
         if result.photos:
             train, val, test = result.photos
             yield f"{sum(result.photos):,} photos: {train:,} train, {val:,} val, {test:,} test"
+        if result.given_splits:
+            yield f"splits as given: {', '.join(result.given_splits)}"
     elif stage.name == "corrupt":
         yield from _draws(result)
     elif stage.name == "features":

@@ -37,6 +37,20 @@ def prepared(result: PrepareResult) -> Document:
     return Document((photos_by_class(result.dataset),), data=data)
 
 
+def splits_as_given(dataset: Dataset) -> str:
+    """Which splits are the source's own, and what the others are drawn from; empty if all are drawn."""
+    given, sizes = dataset.given_splits, dict(zip(SPLITS, dataset.sizes, strict=True))
+    if not given:
+        return ""
+    drawn = [name for name in SPLITS if name not in given and sizes[name]]
+    if dataset.request.sizes is not None:
+        kept = ", ".join(f"{sizes[name]:,} of {name}" for name in given if sizes[name])
+        return "; ".join([f"splits as given: {kept}", *(f"{name}: {sizes[name]:,} of train" for name in drawn)])
+    sizes["train"] += sum(sizes[name] for name in drawn)
+    kept = ", ".join(f"{name} {sizes[name]:,}" for name in given)
+    return "; ".join([f"splits as given: {kept}", *(f"{name}: 15 % of train" for name in drawn)])
+
+
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
     """A line for each reason why files and folders of a source were left out, with the first of them and the way out.
 

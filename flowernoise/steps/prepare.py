@@ -31,6 +31,7 @@ DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
 MAX_PHOTOS = 100_000_000  # in a split
 _CHUNK = 32
+_RANKS: dict[str | None, int] = {"test": 0, "val": 1}  # which split keeps a photo that several have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class _Spooled:
     pixels: str  # their digest
     path: str
     label: int
+    split: str | None
     offset: int
     size: int
 
@@ -124,7 +126,9 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
         sizes = (train, val, test)
     data_dir = None if settings.data_dir is None else name_of(settings.data_dir)
     positive = None if settings.positive is None else as_utf8(settings.positive)
-    return DatasetRequest(name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed)
+    return DatasetRequest(
+        name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed, settings.resplit
+    )
 
 
 def _take(
@@ -133,10 +137,17 @@ def _take(
     classes, relabel = _task(source.classes, request.positive)
     atomic.ensure_directory(layout.photos)
     with _spooling(layout.photos) as spool:
-        readable, unreadable = _spool(source, request.image_size, spool, progress)
-        kept, identical, contradictory = set_duplicates_apart(readable)
-        _refuse_empty_classes(source, readable, kept, unreadable)
-        splits = split({photo.id: source.classes[photo.label] for photo in kept}, request.sizes, request.seed)
+        readable, unreadable = _spool(source, request, spool, progress)
+        given = _given_splits(readable)
+        in_splits = [photo for photo in readable if photo.split] if given else readable
+        kept, identical, contradictory = set_duplicates_apart(in_splits)
+        _refuse_empty_classes(source, in_splits, kept, unreadable)
+        labels = {photo.id: source.classes[photo.label] for photo in kept}
+        if given:
+            of_photos = {photo.id: str(photo.split) for photo in kept}
+            splits = split_as_given(labels, of_photos, request.sizes, request.seed)
+        else:
+            splits = split(labels, request.sizes, request.seed)
         by_id = {photo.id: photo for photo in kept}
         ordered = photos.in_order(
             IndexedPhoto(id, name, relabel[by_id[id].label], by_id[id].path) for id, name in splits.items()
@@ -146,7 +157,7 @@ def _take(
             spool.seek(by_id[photo.id].offset)
             return spool.read(by_id[photo.id].size)
 
-        _refuse_missing_classes({relabel[photo.label] for photo in kept}, ordered, classes)
+        _refuse_missing_classes({relabel[photo.label] for photo in kept}, ordered, classes, given)
         archive, placed = photos.write_archive(layout.photos, ordered, encoded)
     train, val, test = (_class_counts(placed, name, len(classes)) for name in SPLITS)
     return Dataset(
@@ -162,7 +173,29 @@ def _take(
         contradictory=contradictory,
         unreadable=tuple(problem for _, problem in unreadable),
         versions=versions_of("numpy", "pillow"),
+        given_splits=given,
+        across_splits=_across_splits(identical, in_splits, kept) if given else (),
+        without_split=len(readable) - len(in_splits),
     )
+
+
+def _given_splits(found: Sequence[_Spooled]) -> tuple[str, ...]:
+    """The splits that a source comes with; a single one is no split."""
+    given = tuple(name for name in SPLITS if any(photo.split == name for photo in found))
+    if len(given) < 2:
+        return ()
+    if "train" not in given:
+        raise BadRequestError(f"the source has {' and '.join(given)} photos but no train; --resplit splits them anew")
+    return given
+
+
+def _across_splits(
+    identical: Iterable[tuple[str, ...]], found: Sequence[_Spooled], kept: Sequence[_Spooled]
+) -> tuple[tuple[str, ...], ...]:
+    """The groups of identical photos that were given in several splits, the path of the photo kept first."""
+    splits, stay = {photo.path: photo.split for photo in found}, {photo.path for photo in kept}
+    across = (paths for paths in identical if len({splits[path] for path in paths}) > 1)
+    return tuple(tuple(sorted(paths, key=lambda path: path not in stay)) for paths in across)
 
 
 @contextlib.contextmanager
@@ -178,7 +211,7 @@ def _spooling(directory: Path) -> Iterator[IO[bytes]]:
 
 
 def _spool(
-    source: Source, image_size: int, spool: IO[bytes], progress: Progress
+    source: Source, request: DatasetRequest, spool: IO[bytes], progress: Progress
 ) -> tuple[list[_Spooled], list[tuple[int, Unreadable]]]:
     """The readable photos, and the unreadable files with their labels."""
     readable: list[_Spooled] = []
@@ -188,15 +221,17 @@ def _spool(
         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         for chunk in _chunks(source.photos(), _CHUNK):
-            for photo, outcome in zip(chunk, pool.map(lambda photo: _read(photo, image_size), chunk), strict=True):
+            for photo, outcome in zip(
+                chunk, pool.map(lambda photo: _read(photo, request.image_size), chunk), strict=True
+            ):
                 if isinstance(outcome, str):
                     unreadable.append((photo.label, Unreadable(photo.path, outcome)))
                     continue
                 encoded, pixels = outcome
-                offset = spool.tell()
+                offset, size = spool.tell(), len(encoded)
                 spool.write(encoded)
-                id = files.digest(encoded)
-                readable.append(_Spooled(id, pixels, photo.path, photo.label, offset, len(encoded)))
+                given = None if request.resplit else photo.split
+                readable.append(_Spooled(files.digest(encoded), pixels, photo.path, photo.label, given, offset, size))
             advance(len(chunk))
     return readable, unreadable
 
@@ -223,6 +258,9 @@ def set_duplicates_apart(
 ) -> tuple[list[_Spooled], tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
     """Keeps one photo of those with equal pixels, that with the smallest id; drops all if their classes differ.
 
+    Of photos in several given splits, one of test is kept, else one of val: test photos stay those that others have
+    measured with, and none of them is trained on.
+
     Returns:
         the photos kept, the paths of each group of identical photos, and the paths of each contradictory group.
     """
@@ -235,7 +273,7 @@ def set_duplicates_apart(
         if len({photo.label for photo in group}) > 1:
             contradictory.append(paths)
             continue
-        kept.append(min(group, key=lambda photo: (photo.id, photo.path)))
+        kept.append(min(group, key=lambda photo: (_RANKS.get(photo.split, len(_RANKS)), photo.id, photo.path)))
         if len(group) > 1:
             identical.append(paths)
     return kept, tuple(sorted(identical)), tuple(sorted(contradictory))
@@ -261,13 +299,16 @@ def _refuse_empty_classes(
             )
 
 
-def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhoto], classes: tuple[str, ...]) -> None:
+def _refuse_missing_classes(
+    there: Collection[int], placed: Sequence[IndexedPhoto], classes: tuple[str, ...], given: tuple[str, ...]
+) -> None:
     """Refuses a task that cannot be learned or measured: a single class, or a split that lacks a class.
 
     Args:
         there: labels of all photos; a class without any photo in the source is not required.
         placed: the photos in the splits.
         classes: names of the classes.
+        given: the splits that the source came with.
     """
     if len(there) < 2:
         raise BadRequestError(f"all photos are of one class, {classes[min(there)]!r}; at least two classes are needed")
@@ -278,6 +319,7 @@ def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhot
             raise BadRequestError(
                 f"{name} would have no photo of class {missing[0]!r} among its {sum(counts)}, but each split needs "
                 "all classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
+                + ("; --resplit splits the photos anew" if given else "")
             )
 
 
@@ -308,14 +350,67 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
     if sum(sizes) > total or sizes[0] < 1:
         asked = " + ".join(f"{size} {name}" for size, name in zip(sizes, SPLITS, strict=True))
         raise BadRequestError(f"{asked} photos are more than the {total} there are; ask for fewer")
+    return _drawn(labels, dict(zip(SPLITS, sizes, strict=True)), seed)
+
+
+def split_as_given(
+    labels: Mapping[str, str], given: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: int
+) -> dict[str, str]:
+    """Keeps photos in the splits that they were given in; a missing val or test is drawn from train.
+
+    Args:
+        labels: name of each photo's class, by id.
+        given: the split of each photo, by id; some are in train.
+        sizes: number of photos in train, val and test, drawn within each split, stratified by class; None for all of
+            them, where a missing val or test is 15 % of train.
+        seed: another seed draws others where something is drawn.
+
+    Returns:
+        the split of each assigned photo, by id.
+
+    Raises:
+        BadRequestError: a split has fewer photos than it should.
+
+    >>> labels = {"a": "rose", "b": "tulip", "c": "rose", "d": "tulip"}
+    >>> split_as_given(labels, {"a": "train", "b": "train", "c": "test", "d": "test"}, (2, 0, 1), seed=0)
+    {'a': 'train', 'b': 'train', 'c': 'test'}
+    """
+    pools: dict[str, dict[str, str]] = {name: {} for name in SPLITS}
+    for id, label in labels.items():
+        pools[given[id]][id] = label
+    missing = [name for name in SPLITS if not pools[name]]
+    if sizes is None:
+        of_train = {
+            name: round(share * len(pools["train"])) for name, share in zip(SPLITS, DEFAULT_SHARES, strict=True)
+        }
+        wanted = {name: len(pool) or of_train[name] for name, pool in pools.items()}
+        wanted["train"] -= sum(wanted[name] for name in missing)
+    else:
+        wanted = dict(zip(SPLITS, sizes, strict=True))
+    assigned: dict[str, str] = {}
+    for name, pool in pools.items():
+        to_draw = {each: wanted[each] for each in SPLITS if each == name or (name == "train" and each in missing)}
+        if pool and sum(to_draw.values()) > len(pool):
+            asked = " + ".join(f"{size} {each}" for each, size in to_draw.items())
+            raise BadRequestError(
+                f"{asked} photos are more than the {len(pool)} in the given {name} split; ask for fewer, or split anew "
+                "with --resplit"
+            )
+        assigned |= _drawn(pool, to_draw, seed) if pool else {}
+    return assigned
+
+
+def _drawn(labels: Mapping[str, str], sizes: Mapping[str, int], seed: int) -> dict[str, str]:
+    """Assigns that many photos to each split, stratified by class; test is drawn first, and train last."""
     by_class: dict[str, list[str]] = {}
     for id, label in labels.items():
         by_class.setdefault(label, []).append(id)
     queues = [sorted(ids, key=lambda id: files.digest(f"{seed}:{id}".encode())) for _, ids in sorted(by_class.items())]
     class_sizes = [len(queue) for queue in queues]
     assigned: dict[str, str] = {}
-    for name, size in (("test", sizes[2]), ("val", sizes[1]), ("train", sizes[0])):
-        for queue, count in zip(queues, apportion(size, class_sizes, [len(queue) for queue in queues]), strict=True):
+    for name in reversed(SPLITS):
+        counts = apportion(sizes.get(name, 0), class_sizes, [len(queue) for queue in queues])
+        for queue, count in zip(queues, counts, strict=True):
             assigned.update(dict.fromkeys(queue[:count], name))
             del queue[:count]
     return assigned

@@ -141,7 +141,7 @@ def _commands(
     settings: ReportSettings,
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
-    prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
+    prepared, drawings, trainings = commands.preparation(dataset.request), list(_drawings(drawn)), _trainings(live)
     preset, folder = _preset(layout, dataset), folder_of(dataset.request.source)
     if folder is not None:
         yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the folder of photos, wherever you have it"
@@ -171,7 +171,7 @@ def _sweep(
     if len(drawings) != 1 or len(trainings) != 1:
         return ""
     [(how, losses)] = trainings
-    words = [*_prepared(dataset.request), *drawings[0], *how, "--metric", settings.metric]
+    words = [*commands.preparation(dataset.request), *drawings[0], *how, "--metric", settings.metric]
     words += ["--select", settings.select] if settings.select else []
     # The losses are the preset's, and so are those of its control.
     words += [] if preset else [word for loss in losses for word in ("--loss", loss)]
@@ -190,14 +190,6 @@ _SOURCE, _DATA_DIR = '"$SOURCE"', '"$DATA_DIR"'  # set by whoever repeats it, as
 def _command(*words: str) -> str:
     quoted = (word if word in (_SOURCE, _DATA_DIR) else shlex.quote(word) for word in words)
     return " ".join(["flowernoise", *quoted])
-
-
-def _prepared(request: DatasetRequest) -> list[str]:
-    words = [request.source, *(["--positive", request.positive] if request.positive else [])]
-    for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
-        words += [option, str(size)]
-    words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
-    return words + (["--data-dir", request.data_dir] if request.data_dir else [])
 
 
 def _drawings(drawn: Iterable[DrawKey]) -> Iterator[list[str]]:

@@ -109,7 +109,7 @@ Where = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class PrepareSettings(Settings):
-    """Settings of ``prepare``; if all sizes are None, the split is 70 / 15 / 15 %."""
+    """Settings of ``prepare``; if all sizes are None, the split is the source's own, or 70 / 15 / 15 %."""
 
     source: Annotated[
         str,
@@ -137,6 +137,7 @@ class PrepareSettings(Settings):
         224
     )
     seed: Annotated[int, Between(0, 2**63 - 1), Option("Seed of the split.")] = 0
+    resplit: Annotated[bool, Option("Split anew, whatever splits the source comes with.")] = False
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None

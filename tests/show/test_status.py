@@ -25,6 +25,7 @@ EMPTY = Status(
     source=None,
     classes=(),
     photos=None,
+    given_splits=(),
     stages=tuple(Stage(name, "missing", 0, 0) for name in SHOWN),
     draws=(),
     stale_draws=0,

@@ -78,7 +78,8 @@ class SetupSize:
 class Status:
     """The contents of an artifacts directory.
 
-    ``photos`` counts train, val and test photos; ``stale_draws`` and ``stale_runs`` belong to other photos.
+    ``photos`` counts train, val and test photos, and ``given_splits`` are those the source came with. ``stale_draws``
+    and ``stale_runs`` belong to other photos.
     ``unfinished`` counts the shards of unfinished features, from which the next attempt goes on. ``problems`` are
     damaged files; ``inside`` are artifacts directories inside this one; ``next`` is None if nothing is left to do.
     """
@@ -87,6 +88,7 @@ class Status:
     source: str | None
     classes: tuple[str, ...]
     photos: tuple[int, int, int] | None
+    given_splits: tuple[str, ...]
     stages: tuple[Stage, ...]
     draws: tuple[DrawCount, ...]
     stale_draws: int

@@ -26,7 +26,7 @@ from flowernoise.show.document import (
     columns,
 )
 from flowernoise.show.report import figures
-from flowernoise.show.summaries import photos_by_class
+from flowernoise.show.summaries import photos_by_class, splits_as_given
 from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset, Provenance
 
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
@@ -103,7 +103,8 @@ def _selection(select: str) -> str:
 
 def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
-    title = f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}."
+    split = splits_as_given(dataset) or f"the split is drawn with seed {dataset.request.seed}"
+    title = f"Photos of each class, from {dataset.request.source}; {split}."
     yield dataclasses.replace(photos_by_class(dataset), title=title)
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
@@ -122,6 +123,7 @@ def _data(report: Report) -> Iterator[Block]:
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
     groups = (
         ("With more than one copy, kept once each", dataset.identical, "photo"),
+        ("Given in several splits, kept in test (else in val)", dataset.across_splits, "photo"),
         ("In two classes, dropped", dataset.contradictory, "photo"),
         ("Unreadable, skipped", dataset.unreadable, "file"),
     )

@@ -31,6 +31,7 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: tuple[int, int, int] | None
     image_size: int
     seed: int
+    resplit: bool = False
 
 
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +52,11 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         identical: groups of paths whose photos have equal pixels and one class; the smallest id is kept.
         contradictory: groups of paths whose photos have equal pixels but several classes; all are dropped.
         versions: of the packages that read the photos.
+        given_splits: the splits that the source came with, if these were kept; val and test not among them are drawn
+            from train.
+        across_splits: those groups of ``identical`` whose photos were given in several splits; the first path is that
+            of the photo kept, from test if it is there, else from val.
+        without_split: photos that were left out, as the source has them in another split than train, val and test.
     """
 
     id: str
@@ -65,6 +71,9 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contradictory: tuple[tuple[str, ...], ...]
     unreadable: tuple[Unreadable, ...]
     versions: dict[str, str] = {}
+    given_splits: tuple[str, ...] = ()
+    across_splits: tuple[tuple[str, ...], ...] = ()
+    without_split: int = 0
 
     @property
     def sizes(self) -> tuple[int, int, int]:
