@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from flowernoise.errors import BadRequestError
+
 _NAMES = {"train": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val", "test": "test"}
-SPELLINGS = ", ".join(_NAMES)
+_SPELLINGS = ", ".join(_NAMES)
 
 
 def named(name: str) -> str | None:
@@ -15,6 +17,18 @@ def named(name: str) -> str | None:
     ('val', 'train', None)
     """
     return _NAMES.get(name.strip().casefold())
+
+
+def required(name: str, where: str) -> str:
+    """The split that a name stands for.
+
+    Raises:
+        BadRequestError: it is not the name of a split; ``where`` says whose it is.
+    """
+    split = named(name)
+    if split is None:
+        raise BadRequestError(f"{where}: {name[:80]!r} is not a split; there are {_SPELLINGS}")
+    return split
 
 
 def are_all(names: Collection[str]) -> bool:

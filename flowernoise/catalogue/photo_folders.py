@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flowernoise.catalogue import given_splits
+from flowernoise.catalogue import class_names, given_splits
 from flowernoise.errors import BadRequestError
 from flowernoise.safe import images
 from flowernoise.safe.paths import as_utf8, name_of
@@ -78,7 +77,7 @@ def scan(root: Path) -> PhotoFolder:
     found = look.folders()
     by_split = look.splits(found) if given_splits.are_all(found) else {None: found}
     names = sorted({name for of_classes in by_split.values() for name in of_classes}, key=as_utf8)
-    _refuse_equal(root, names)
+    class_names.refuse_confusable(str(root), "class folders", names)
     photos = [
         PhotoFile(look.name(file), names.index(name), split, file)
         for split, of_classes in by_split.items()
@@ -218,28 +217,3 @@ def _start(file: Path) -> bytes:
 def is_artifacts_directory(folder: Path) -> bool:
     """Whether `prepare` has made a data set in a folder."""
     return _RECORD_START.match(_start(folder / _RECORD)) is not None
-
-
-def _refuse_equal(root: Path, names: Sequence[str]) -> None:
-    """Refuses classes whose names become equal when written, normalised or compared without case."""
-    seen: dict[str, str] = {}
-    for name in names:
-        key = _normal(_normal(name_of(name)).casefold())
-        if key in seen:
-            raise BadRequestError(
-                f"{root}: the class folders {as_utf8(seen[key])!a} and {as_utf8(name)!a} "
-                f"{_how_equal(name_of(seen[key]), name_of(name))}; rename or merge them"
-            )
-        seen[key] = name
-
-
-def _how_equal(one: str, other: str) -> str:
-    if one == other:
-        return "look alike when written, as one of them is not UTF-8 or not printable"
-    if _normal(one) == _normal(other):
-        return "are the same letters in different Unicode forms"
-    return "differ only in upper and lower case"
-
-
-def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
