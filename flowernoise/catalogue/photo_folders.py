@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from flowernoise.catalogue import class_names, given_splits
@@ -41,12 +41,13 @@ class PassedOver:
 
 @dataclasses.dataclass(frozen=True)
 class PhotoFile:
-    """A photo's path in the source, its class, its split if the source gives one, and its file."""
+    """A photo: its path in the source, its class, its split if one is given, its file, and further cells of a table."""
 
     path: str
     label: int
     split: str | None
     file: Path
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +89,27 @@ def scan(root: Path) -> PhotoFolder:
     return PhotoFolder(tuple(map(name_of, names)), tuple(photos), tuple(passed_over))
 
 
-class _Look:
-    """Goes through everything below a directory."""
+def all_photos(root: Path, tables: Collection[Path]) -> tuple[dict[str, Path], tuple[PassedOver, ...]]:
+    """Every photo below a directory, by path in the source, whatever its folder; and everything else but ``tables``.
 
-    def __init__(self, root: Path) -> None:
-        self._root, self._real = root, os.path.realpath(root)
+    Raises:
+        BadRequestError: it is an artifacts directory.
+        OSError: its contents cannot be listed.
+    """
+    if is_artifacts_directory(root):
+        raise BadRequestError(f"{root} is an artifacts directory of flowernoise; give the folder with your photos")
+    look = _Look(root, by_class=False)
+    photos = {look.name(file): file for file in look.photos(root)}
+    apart = {look.name(table) for table in tables if table.is_relative_to(root)}
+    passed_over = sorted((each for each in look.passed_over if each.path not in apart), key=lambda each: each.path)
+    return dict(sorted(photos.items())), tuple(passed_over)
+
+
+class _Look:
+    """Goes through everything below a directory; ``by_class`` if photos must lie in folders of classes."""
+
+    def __init__(self, root: Path, *, by_class: bool = True) -> None:
+        self._root, self._real, self._by_class = root, os.path.realpath(root), by_class
         self.passed_over: list[PassedOver] = []
 
     def name(self, path: Path) -> str:
@@ -108,7 +125,7 @@ class _Look:
                 why = _BESIDE
             if why is not None:
                 self._pass_over(entry, why)
-            elif files := self._photos(entry):
+            elif files := self.photos(Path(entry.path)):
                 found[entry.name] = files
             else:
                 self._pass_over(entry, _NO_PHOTOS if _listed(Path(entry.path)) else _EMPTY)
@@ -145,17 +162,17 @@ class _Look:
             )
         return by_split
 
-    def _photos(self, folder: os.DirEntry[str]) -> list[Path]:
+    def photos(self, folder: Path) -> list[Path]:
         """The photos below a folder."""
         photos: list[Path] = []
-        for entry in _listed(Path(folder.path)):
+        for entry in _listed(folder):
             why = self._why_not(entry)
             if why is not None:
                 self._pass_over(entry, why)
             elif not _is_folder(entry):
                 photos.append(Path(entry.path))
             elif _listed(Path(entry.path)):
-                photos += self._photos(entry)
+                photos += self.photos(Path(entry.path))
             else:
                 self._pass_over(entry, _EMPTY)
         return photos
@@ -176,7 +193,8 @@ class _Look:
             return None
         if entry.is_symlink() and not Path(entry.path).exists():
             return _LEADS_NOWHERE
-        return _why_no_photo(entry) if Path(entry.path).parent != self._root else _BESIDE
+        beside = self._by_class and Path(entry.path).parent == self._root
+        return _BESIDE if beside else _why_no_photo(entry)
 
     def _pass_over(self, entry: os.DirEntry[str], why: tuple[str, str]) -> None:
         is_folder = entry.is_dir(follow_symlinks=False)

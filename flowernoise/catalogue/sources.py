@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import hashlib
 import importlib
 import io
 import os
@@ -14,11 +15,12 @@ import stat
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise.catalogue import given_splits, photo_folders
+from flowernoise.catalogue import given_splits, label_tables, photo_folders
+from flowernoise.catalogue.label_tables import LabelFile, LabelledPhotos, LabelRequest
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
@@ -36,13 +38,14 @@ TFDS_INFO_URL = "https://storage.googleapis.com"
 class Photo:
     """One labelled photo: its path in the source, its class, and a function that reads its encoded bytes.
 
-    ``split`` is train, val or test where the source says so.
+    ``split`` is train, val or test where the source says so, and ``columns`` what else it says of the photo.
     """
 
     path: str
     label: int
     read: Callable[[], bytes]
     split: str | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +56,13 @@ class Source:
         classes: names of the classes; a photo's label is an index into them.
         total: number of photos.
         photos: iterates over the photos; each call starts again.
+        labelled: what a table of labels names, where the labels come from one.
     """
 
     classes: tuple[str, ...]
     total: int
     photos: Callable[[], Iterator[Photo]]
+    labelled: LabelledPhotos | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +72,12 @@ class SourceContext:
     Args:
         data_dir: where TensorFlow Datasets keeps prepared data sets; None means its default.
         show_download: whether a download may show its own progress display.
+        labels: the tables that give the photos of a directory their labels.
     """
 
     data_dir: Path | None = None
     show_download: bool = False
+    labels: LabelRequest | None = None
 
 
 sources = Registry("source")
@@ -189,11 +196,12 @@ def tfds(context: SourceContext, *, name: str) -> Source:
 
 
 @sources.register(unkeyed="path")
-def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+def folder(context: SourceContext, *, path: str) -> Source:
     """Your own directory with one folder per class (JPEG, PNG, WebP, BMP; folders may be nested).
 
     Where all of its folders are called train, val (or validation, valid, dev) or test, in any case, and hold class
-    folders, they are splits, and these are kept.
+    folders, they are splits, and these are kept. With ``--labels FILE``, or where there is a ``metadata.csv`` (or
+    ``.jsonl``, ``.parquet``) with ``file_name`` and ``label``, labels come from the table alone, whatever the folders.
 
     Photos are recognised by their content. HEIC needs ``flowernoise[heic]``. Everything else is left out and listed:
     hidden files, links out of the directory, artifacts directories, and files that are not photos.
@@ -204,10 +212,11 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
     if not _is_directory(root):
         raise BadRequestError(f"{path} is not a directory; give a directory with one folder of photos per class")
     try:
-        found = photo_folders.scan(root)
+        request = context.labels or label_tables.in_folder(root)
+        found = label_tables.labelled(root, request) if request else photo_folders.scan(root)
     except OSError as error:
         raise FlowernoiseError(f"cannot read {path}: {error.strerror}") from error
-    if len(found.classes) < 2:
+    if len(found.classes) < 2 and request is None:
         there = f"only {found.classes[0]!r}" if found.classes else "none"
         raise BadRequestError(
             f"{path} needs at least two folders with photos; it has {there}{_left_out(found.passed_over)}"
@@ -215,9 +224,10 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
 
     def photos() -> Iterator[Photo]:
         for photo in found.photos:
-            yield Photo(photo.path, photo.label, functools.partial(_read, photo.file), photo.split)
+            yield Photo(photo.path, photo.label, functools.partial(_read, photo.file), photo.split, photo.columns)
 
-    return Source(found.classes, len(found.photos), photos)
+    labelled = found if isinstance(found, LabelledPhotos) else None
+    return Source(found.classes, len(found.photos), photos, labelled)
 
 
 def _left_out(passed_over: tuple[PassedOver, ...]) -> str:
@@ -260,23 +270,35 @@ def synthetic(
     return Source(flowers.KINDS, photos, drawn)
 
 
-def fingerprint(spec: Spec) -> str | None:
-    """Text that changes when the photos in a directory change; None for sources that never change by themselves."""
-    found = _scanned(spec)
-    return None if found is None else "\n".join(_state(photo.file) for photo in found.photos)
+def fingerprint(spec: Spec, labels: LabelRequest | None = None) -> str | None:
+    """Text that changes when the photos in a directory or their labels change; None for sources that never change."""
+    found = _scanned(spec, labels)
+    if found is None:
+        return None
+    files, _, tables = found
+    return "\n".join([*map(_state, files), *(hashlib.sha256(table.data).hexdigest() for table in tables)])
 
 
-def passed_over(spec: Spec) -> tuple[PassedOver, ...]:
+def passed_over(spec: Spec, labels: LabelRequest | None = None) -> tuple[PassedOver, ...]:
     """What is left out of a directory of photos, by path; empty for other sources."""
-    found = _scanned(spec)
-    return () if found is None else found.passed_over
+    found = _scanned(spec, labels)
+    return () if found is None else found[1]
 
 
-def _scanned(spec: Spec) -> photo_folders.PhotoFolder | None:
+def _scanned(
+    spec: Spec, labels: LabelRequest | None
+) -> tuple[Sequence[Path], tuple[PassedOver, ...], Sequence[LabelFile]] | None:
+    """The photos of a directory, what is left out, and the tables of labels."""
     if spec.name != "folder":
         return None
+    root = Path(spec.values["path"])
     try:
-        return photo_folders.scan(Path(spec.values["path"]))
+        request = labels or label_tables.in_folder(root)
+        if request is None:
+            found = photo_folders.scan(root)
+            return [photo.file for photo in found.photos], found.passed_over, ()
+        photos, left_out = photo_folders.all_photos(root, [file.path for file in request.files])
+        return list(photos.values()), left_out, request.files
     except OSError:
         return None
 

@@ -56,6 +56,8 @@ def preparation(request: DatasetRequest) -> list[str]:
         words += [option, str(size)]
     words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
     words += ["--resplit"] if request.resplit else []
+    words += ["--label-column", request.label_column] if request.label_column else []
+    words += ["--labels", request.labels] if request.labels else []
     return words + (["--data-dir", request.data_dir] if request.data_dir else [])
 
 

@@ -15,6 +15,8 @@ from typing import IO
 import numpy as np
 
 from flowernoise.analysis.results.stages import PrepareResult
+from flowernoise.catalogue import label_tables
+from flowernoise.catalogue.label_tables import LabelFile, LabelRequest
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, passed_over
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
@@ -22,10 +24,10 @@ from flowernoise.registry import Spec, did_you_mean
 from flowernoise.safe import atomic, images
 from flowernoise.safe.paths import as_utf8, name_of
 from flowernoise.steps.settings import PrepareSettings
-from flowernoise.store import artifacts, claims, datasets, files, photos
+from flowernoise.store import artifacts, claims, datasets, files, photos, table_columns
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable, versions_of
+from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, LabelTable, Unreadable, versions_of
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
@@ -43,6 +45,7 @@ class _Spooled:
     path: str
     label: int
     split: str | None
+    columns: Mapping[str, str]
     offset: int
     size: int
 
@@ -55,18 +58,30 @@ def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Prog
         FlowernoiseError: the source cannot be reached or read.
     """
     spec = parse_source(settings.source)
-    result = _prepared(artifacts.opened(artifacts_directory), spec, settings, progress)
-    return dataclasses.replace(result, passed_over=passed_over(spec))
+    labels = _label_request(spec, settings)
+    result = _prepared(artifacts.opened(artifacts_directory), spec, labels, settings, progress)
+    return dataclasses.replace(result, passed_over=passed_over(spec, labels))
 
 
-def _prepared(layout: Layout, spec: Spec, settings: PrepareSettings, progress: Progress) -> PrepareResult:
+def _label_request(spec: Spec, settings: PrepareSettings) -> LabelRequest | None:
+    """The table that was asked for."""
+    if settings.labels is None:
+        return None
+    if spec.name != "folder":
+        raise BadRequestError(f"--labels {name_of(settings.labels)}: only a directory of photos takes it, not {spec}")
+    return LabelRequest((LabelFile(settings.labels),), settings.label_column or label_tables.LABEL)
+
+
+def _prepared(
+    layout: Layout, spec: Spec, labels: LabelRequest | None, settings: PrepareSettings, progress: Progress
+) -> PrepareResult:
     request = _request(spec, settings)
-    mark = fingerprint(spec)
+    mark = fingerprint(spec, labels)
     source_fingerprint = None if mark is None else files.digest(mark.encode())
     done, _ = _find_before(layout, request, source_fingerprint)
     if done is not None:
         return PrepareResult(done, done_before=True)
-    source: Source = spec(SourceContext(settings.data_dir, show_download=progress.visible))
+    source: Source = spec(SourceContext(settings.data_dir, progress.visible, labels))
     _task(source.classes, request.positive)
 
     def choose(_others: claims.Others) -> claims.Claim | None:
@@ -127,7 +142,15 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
     data_dir = None if settings.data_dir is None else name_of(settings.data_dir)
     positive = None if settings.positive is None else as_utf8(settings.positive)
     return DatasetRequest(
-        name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed, settings.resplit
+        source=name_of(str(spec)),
+        data_dir=data_dir,
+        positive=positive,
+        sizes=sizes,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        resplit=settings.resplit,
+        labels=None if settings.labels is None else name_of(settings.labels),
+        label_column=None if settings.label_column is None else as_utf8(settings.label_column),
     )
 
 
@@ -176,7 +199,19 @@ def _take(
         given_splits=given,
         across_splits=_across_splits(identical, in_splits, kept) if given else (),
         without_split=len(readable) - len(in_splits),
+        table=_table(layout, source, [classes[label] for label in relabel], [by_id[photo.id] for photo in placed]),
     )
+
+
+def _table(layout: Layout, source: Source, tasks: Sequence[str], placed: Sequence[_Spooled]) -> LabelTable | None:
+    """What a table holds beside the labels; its cells name the task's classes, ``tasks`` for those of the source."""
+    found = source.labelled
+    if found is None:
+        return None
+    named = dict(zip(source.classes, tasks, strict=True))
+    rows = [{column: named.get(cell, cell) for column, cell in photo.columns.items()} for photo in placed]
+    columns, cells = table_columns.write(layout, found.columns, rows)
+    return LabelTable(found.without_label, found.without_photo, found.classes_without_photo, columns, cells)
 
 
 def _given_splits(found: Sequence[_Spooled]) -> tuple[str, ...]:
@@ -231,7 +266,8 @@ def _spool(
                 offset, size = spool.tell(), len(encoded)
                 spool.write(encoded)
                 given = None if request.resplit else photo.split
-                readable.append(_Spooled(files.digest(encoded), pixels, photo.path, photo.label, given, offset, size))
+                id = files.digest(encoded)
+                readable.append(_Spooled(id, pixels, photo.path, photo.label, given, photo.columns, offset, size))
             advance(len(chunk))
     return readable, unreadable
 

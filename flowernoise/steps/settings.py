@@ -138,6 +138,16 @@ class PrepareSettings(Settings):
     )
     seed: Annotated[int, Between(0, 2**63 - 1), Option("Seed of the split.")] = 0
     resplit: Annotated[bool, Option("Split anew, whatever splits the source comes with.")] = False
+    labels: Annotated[
+        Path | None,
+        Option(
+            "Table of labels for a directory of photos (CSV, TSV, JSON lines, Parquet): path (or id), label, and if "
+            "there are any, split and further labels for `corrupt --noise observed:column=NAME`.",
+            metavar="FILE",
+            default="the folders",
+        ),
+    ] = None
+    label_column: Annotated[str | None, Option("Its column with the labels.", metavar="NAME", default="label")] = None
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None
@@ -148,6 +158,8 @@ class PrepareSettings(Settings):
         given = " ".join(f"{option} {size}" for option, size in sizes.items() if size is not None)
         if given and None in (self.train, self.test):
             raise BadRequestError(f"{given}: --train and --test must both be given; --val alone may be left out")
+        if self.label_column is not None and self.labels is None:
+            raise BadRequestError("--label-column names a column of the --labels file; give that too")
 
 
 @dataclasses.dataclass(frozen=True)

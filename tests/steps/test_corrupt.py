@@ -391,9 +391,8 @@ def test_one_clean_model_of_train_and_val_serves_all_models_and_seeds(artifacts,
 def test_backbones_are_written_in_their_canonical_form(artifacts):
     result = corrupt(artifacts, asked(f"instance:backbone={NONE},temperature=1.0"), Silent())
     assert result.draws[-1].key.noise == f"instance:backbone={NONE}"
-    assert noise_inputs.settled(
-        noise_models.parse("instance:backbone=resnet50:weights=imagenet")
-    ) == noise_models.parse("instance")
+    given = noise_models.parse("instance:backbone=resnet50:weights=imagenet")
+    assert noise_inputs.settled(given, datasets.need(Layout(artifacts))) == noise_models.parse("instance")
     with pytest.raises(BadRequestError, match=r"unknown backbone 'resnet5' \(did you mean resnet50\?\)"):
         corrupt(artifacts, asked("instance:backbone=resnet5"), Silent())
 
