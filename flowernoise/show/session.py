@@ -59,7 +59,7 @@ class Session:
         dataset = result.dataset
         if result.done_before:
             self.progress.note("prepare: done already, nothing touched")
-        self._report_splits(dataset)
+        self._report_source(dataset)
         if not result.done_before:
             self._report_set_apart(dataset)
             if not label_words(dataset.request.source).are_clean:
@@ -73,9 +73,13 @@ class Session:
         if result.stale:
             self.progress.note(f"stale, because they belong to other photos: {', '.join(result.stale)}")
 
-    def _report_splits(self, dataset: Dataset) -> None:
+    def _report_source(self, dataset: Dataset) -> None:
         if dataset.given_splits:
             self.progress.note(summaries.splits_as_given(dataset))
+        for note in summaries.from_table(dataset):
+            self.progress.note(note)
+        if empty := summaries.classes_without_photos(dataset):
+            self.progress.note(empty)
         if dataset.without_split:
             self.progress.note(
                 f"{dataset.without_split:,} photos left out, in other splits than train, val and test; --resplit takes "
@@ -232,7 +236,7 @@ class Session:
                 self.progress.note(line)
         if not result.prepare.done_before:
             self._report_stale(result.prepare)
-            self._report_splits(result.prepare.dataset)
+            self._report_source(result.prepare.dataset)
             self._report_set_apart(result.prepare.dataset)
         self.show_comparison(result.compare, form, output, per_seed=per_seed)
         self._fail_partly(result.train)

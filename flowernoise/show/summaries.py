@@ -51,6 +51,32 @@ def splits_as_given(dataset: Dataset) -> str:
     return "; ".join([f"splits as given: {kept}", *(f"{name}: 15 % of train" for name in drawn)])
 
 
+def from_table(dataset: Dataset) -> Iterator[str]:
+    """What a table of labels holds beside them, and what it does not name, in lines."""
+    table = dataset.table
+    if table is None:
+        return
+    if table.columns:
+        yield f"further labels, for corrupt --noise observed:column=NAME: {', '.join(table.columns)}"
+    if table.without_label:
+        yield f"{table.without_label:,} photos left out, as the table of labels does not name them"
+    groups = (
+        (table.without_photo, "rows of the table name no photo of the source"),
+        (table.classes_without_photo, "labels of the table have no photo, so they are no classes"),
+    )
+    for items, what in groups:
+        if items:
+            more = f" and {len(items) - MAX_LEFT_OUT:,} more" if len(items) > MAX_LEFT_OUT else ""
+            yield f"{len(items):,} {what}: {', '.join(items[:MAX_LEFT_OUT])}{more}"
+
+
+def classes_without_photos(dataset: Dataset) -> str:
+    """The classes that have no photo in any split, as a line; empty if all have."""
+    empty = [name for name, *counts in zip(dataset.classes, *dataset.counts, strict=True) if not any(counts)]
+    more = f" and {len(empty) - MAX_LEFT_OUT:,} more" if len(empty) > MAX_LEFT_OUT else ""
+    return f"{len(empty):,} classes have no photo: {', '.join(empty[:MAX_LEFT_OUT])}{more}" if empty else ""
+
+
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
     """A line for each reason why files and folders of a source were left out, with the first of them and the way out.
 

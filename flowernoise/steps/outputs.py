@@ -43,7 +43,7 @@ class Inputs:
         if final in self._reading:
             raise BadRequestError(f"{output} is read by this command; {_ELSEWHERE}")
         if final in self._label_files:
-            raise BadRequestError(f"{output} is a file that noisy labels were drawn from; {_ELSEWHERE}")
+            raise BadRequestError(f"{output} is a file that labels were taken from; {_ELSEWHERE}")
         for root, photos in self._sources:
             if root in final.parents and final.relative_to(root).as_posix() in photos:
                 raise BadRequestError(f"{output} is one of the photos; {_ELSEWHERE}")
@@ -77,12 +77,14 @@ def _is_recorded(layout: Layout, file: Path) -> bool:
 
 
 def _label_files(layout: Layout) -> Iterator[Path]:
-    """Files of labels and matrices that noise was drawn from."""
+    """Files of labels and matrices that noise was drawn from, and the table of the labels themselves."""
     try:
         dataset = datasets.find(layout)
         drawn = draws.index(layout, dataset.id) if dataset else {}
     except DamagedFileError:
         return  # the step that reads it says so
+    if dataset and dataset.request.labels:
+        yield Path(dataset.request.labels)
     for noise in {key.noise for key in drawn} - {CONTROL}:
         yield from files_of(noise_models.parse(noise))
 

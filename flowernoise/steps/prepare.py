@@ -209,7 +209,8 @@ def _table(layout: Layout, source: Source, tasks: Sequence[str], placed: Sequenc
     if found is None:
         return None
     named = dict(zip(source.classes, tasks, strict=True))
-    rows = [{column: named.get(cell, cell) for column, cell in photo.columns.items()} for photo in placed]
+    cells_of = [[photo.columns.get(column, "") for column in found.columns] for photo in placed]
+    rows = [[named.get(cell, cell) for cell in cells] for cells in cells_of]
     columns, cells = table_columns.write(layout, found.columns, rows)
     return LabelTable(found.without_label, found.without_photo, found.classes_without_photo, columns, cells)
 

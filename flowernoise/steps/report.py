@@ -146,6 +146,9 @@ def _commands(
     if folder is not None:
         yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the folder of photos, wherever you have it"
         prepared[0] = _SOURCE
+    if dataset.request.labels:
+        yield f"LABELS={shlex.quote(Path(dataset.request.labels).name)}  # the table of labels, wherever you have it"
+        prepared[prepared.index("--labels") + 1] = _LABELS
     if dataset.request.data_dir:
         yield "DATA_DIR=tensorflow_datasets  # where you keep the data sets of TFDS"
         prepared[-1] = _DATA_DIR
@@ -184,11 +187,11 @@ def _preset(layout: Layout, dataset: Dataset) -> str | None:
     return preset.name if preset and preset.dataset == dataset.id else None
 
 
-_SOURCE, _DATA_DIR = '"$SOURCE"', '"$DATA_DIR"'  # set by whoever repeats it, as paths differ
+_SOURCE, _LABELS, _DATA_DIR = '"$SOURCE"', '"$LABELS"', '"$DATA_DIR"'  # set by whoever repeats it, as paths differ
 
 
 def _command(*words: str) -> str:
-    quoted = (word if word in (_SOURCE, _DATA_DIR) else shlex.quote(word) for word in words)
+    quoted = (word if word in (_SOURCE, _LABELS, _DATA_DIR) else shlex.quote(word) for word in words)
     return " ".join(["flowernoise", *quoted])
 
 

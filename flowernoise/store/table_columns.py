@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,23 +21,23 @@ DIGITS = 16  # of a column's digest in the spec of a noise model
 
 
 def write(
-    layout: Layout, columns: Sequence[str], rows: Sequence[Mapping[str, str]]
+    layout: Layout, columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[dict[str, str], FileRef | None]:
     """Keeps columns; returns the digest of each, and the file.
 
     Args:
         layout: the artifacts directory.
         columns: names of the columns.
-        rows: the cells of each photo by column, in the order of the index.
+        rows: the cells of each photo, in the order of the index.
     """
     if not columns:
         return {}, None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([row[column] for column in columns] for row in rows)
+    writer.writerows(rows)
     data = text.getvalue().encode()
-    digests = {column: files.digest_of([row[column] for row in rows]) for column in columns}
+    digests = {column: files.digest_of([row[k] for row in rows]) for k, column in enumerate(columns)}
     return digests, files.write_blob(layout.photos, "columns", ".csv", lambda stream: stream.write(data))
 
 
