@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from flowernoise.errors import BadRequestError
 from flowernoise.safe import images
 from flowernoise.safe.paths import as_utf8, name_of
 
+MAX_BYTES = 150_000_000  # in a photo's file; a BMP of 47 megapixels takes 141 million
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # How the record of `prepare` begins; a folder that holds one is an artifacts directory.
 _RECORD, _RECORD_START = "dataset.json", re.compile(rb'\{"schema": \d+, "kind": "dataset"')
@@ -87,6 +90,21 @@ def scan(root: Path) -> PhotoFolder:
     ]
     passed_over = sorted(look.passed_over, key=lambda each: each.path)
     return PhotoFolder(tuple(map(name_of, names)), tuple(photos), tuple(passed_over))
+
+
+def read_photo(file: Path) -> bytes:
+    """A regular file's bytes; reading a pipe or a device could block or never end.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has too many bytes.
+    """
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ENOTSUP, "not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MAX_BYTES:,}")
+    with file.open("rb") as stream:
+        return stream.read(MAX_BYTES)
 
 
 def all_photos(root: Path, tables: Collection[Path]) -> tuple[dict[str, Path], tuple[PassedOver, ...]]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import hashlib
 import importlib
 import io
 import os
 import re
-import stat
 import sys
 import tempfile
 import types
@@ -19,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise.catalogue import given_splits, label_tables, photo_folders
+from flowernoise.catalogue import array_files, arrow_directories, given_splits, label_tables, photo_folders
 from flowernoise.catalogue.label_tables import LabelFile, LabelledPhotos, LabelRequest
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.errors import BadRequestError, FlowernoiseError
@@ -27,10 +25,10 @@ from flowernoise.registry import Between, Registry, Spec
 from flowernoise.safe import downloads
 from flowernoise.safe.paths import name_of
 
-MAX_BYTES = 150_000_000  # in a photo's file; a BMP of 47 megapixels takes 141 million
 DOWNLOAD_RETRIES = 0  # TFDS would retry for minutes, even after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
+_PLACES = ("folder", "npz")
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
 
@@ -83,47 +81,52 @@ class SourceContext:
 sources = Registry("source")
 
 
-def folder_of(source: str) -> Path | None:
-    """The folder that a recorded source is, if it is one."""
+def path_of(source: str) -> Path | None:
+    """The folder or file that a recorded source is, if it is one."""
     kind, _, path = source.partition(":")
-    return Path(path) if kind == "folder" else None
+    return Path(path) if kind in _PLACES else None
 
 
 def without_path(source: str) -> str:
-    """A recorded source without the path to its folder, for pages and pictures that are passed on.
+    """A recorded source without the path to its folder or file, for pages and pictures that are passed on.
 
     >>> without_path("folder:/home/ada/tulips"), without_path("tfds:cifar10")
     ('folder:tulips', 'tfds:cifar10')
     """
-    path = folder_of(source)
-    return source if path is None else f"folder:{path.name or 'photos'}"
+    path = path_of(source)
+    return source if path is None else f"{source.partition(':')[0]}:{path.name or 'photos'}"
 
 
 def parse_source(text: str) -> Spec:
-    """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, or a directory.
+    """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, a directory, or an NPZ file.
 
-    >>> str(parse_source("tfds:cifar10")), str(parse_source("./photos"))
-    ('tfds:cifar10', 'folder:photos')
+    >>> str(parse_source("tfds:cifar10")), str(parse_source("./photos")), str(parse_source("photos.npz"))
+    ('tfds:cifar10', 'folder:photos', 'npz:photos.npz')
 
     Raises:
-        BadRequestError: it is neither the name of a source nor a directory.
+        BadRequestError: it is none of these.
     """
     name = text.partition(":")[0]
-    is_path = text.startswith((".", "~", "/")) or os.sep in name or (text != "" and _is_directory(Path(text)))
-    if name in sources.names() and name != "folder" and not text.startswith("."):
+    is_file = text.lower().endswith(".npz") and not _is_directory(Path(text))
+    is_path = (
+        is_file or text.startswith((".", "~", "/")) or os.sep in name or (text != "" and _is_directory(Path(text)))
+    )
+    if name in sources.names() and name not in _PLACES and not text.startswith("."):
         return sources.parse(text)
-    if name == "folder" and ":" in text:
-        text = text.partition(":")[2].removeprefix("path=")
+    if name in _PLACES and ":" in text:
+        text, is_file = text.partition(":")[2].removeprefix("path="), name == "npz"
     elif not is_path:
-        names = ", ".join(entry.name for entry in sources if entry.name not in ("folder", "tfds"))
-        raise BadRequestError(f"unknown source {text!r}: it is not a directory here, nor one of {names}, tfds:NAME")
+        names = ", ".join(entry.name for entry in sources if entry.name not in (*_PLACES, "tfds"))
+        raise BadRequestError(
+            f"unknown source {text!r}: it is not a directory here, nor FILE.npz, nor one of {names}, tfds:NAME"
+        )
     if not text:
         raise BadRequestError("folder: needs a directory, as in folder:photos")
     try:
         path = str(Path(text).expanduser())
     except RuntimeError as error:
         raise BadRequestError(f"{text}: {error}".rstrip(".")) from error
-    return Spec(sources["folder"], types.MappingProxyType({"path": path}))
+    return Spec(sources["npz" if is_file else "folder"], types.MappingProxyType({"path": path}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +205,8 @@ def folder(context: SourceContext, *, path: str) -> Source:
     Where all of its folders are called train, val (or validation, valid, dev) or test, in any case, and hold class
     folders, they are splits, and these are kept. With ``--labels FILE``, or where there is a ``metadata.csv`` (or
     ``.jsonl``, ``.parquet``) with ``file_name`` and ``label``, labels come from the table alone, whatever the folders.
+    A directory that Hugging Face's ``datasets`` wrote with ``save_to_disk`` brings photos, labels and splits of its
+    own; it needs ``flowernoise[parquet]``.
 
     Photos are recognised by their content. HEIC needs ``flowernoise[heic]``. Everything else is left out and listed:
     hidden files, links out of the directory, artifacts directories, and files that are not photos.
@@ -212,6 +217,8 @@ def folder(context: SourceContext, *, path: str) -> Source:
     if not _is_directory(root):
         raise BadRequestError(f"{path} is not a directory; give a directory with one folder of photos per class")
     try:
+        if arrow_directories.is_one(root):
+            return _from_arrow(root, context.labels)
         request = context.labels or label_tables.in_folder(root)
         found = label_tables.labelled(root, request) if request else photo_folders.scan(root)
     except OSError as error:
@@ -224,10 +231,64 @@ def folder(context: SourceContext, *, path: str) -> Source:
 
     def photos() -> Iterator[Photo]:
         for photo in found.photos:
-            yield Photo(photo.path, photo.label, functools.partial(_read, photo.file), photo.split, photo.columns)
+            yield Photo(
+                photo.path,
+                photo.label,
+                functools.partial(photo_folders.read_photo, photo.file),
+                photo.split,
+                photo.columns,
+            )
 
     labelled = found if isinstance(found, LabelledPhotos) else None
     return Source(found.classes, len(found.photos), photos, labelled)
+
+
+def _from_arrow(root: Path, labels: LabelRequest | None) -> Source:
+    if labels is not None:
+        raise BadRequestError(f"{root} is a data set of Hugging Face, which has its own labels; leave --labels out")
+    found = arrow_directories.opened(root)
+
+    def photos() -> Iterator[Photo]:
+        for photo in found.photos():
+            yield Photo(photo.path, photo.label, photo.read, given_splits.named(photo.split))
+
+    return Source(found.classes, found.total, photos)
+
+
+@sources.register(unkeyed="path")
+def npz(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+    """Photos in an NPZ file of NumPy: ``images`` [n, height, width, 3] as uint8, and ``labels`` [n].
+
+    Labels are numbers or names; ``class_names`` names numbers, in their order. ``split`` [n] says train, val or test.
+
+    Example: ``flowernoise prepare photos.npz``
+    """
+    file = Path(path)
+    there = array_files.headers(file)
+    if "images" not in there:
+        raise BadRequestError(f"{path} has no images; it has {', '.join(there) or 'nothing'}")
+    header = there["images"]
+    if header.dtype != "uint8" or len(header.shape) != 4 or header.shape[3] != 3 or not all(header.shape):
+        raise BadRequestError(f"{path}: images must be n × height × width × 3 of type uint8, not {header}")
+    count = header.shape[0]
+    given = array_files.labelling(file, count)
+    splits = given.splits or (None,) * count
+
+    def photos() -> Iterator[Photo]:
+        rows = array_files.rows(file, "images", photo_folders.MAX_BYTES)
+        for index, (image, label, split) in enumerate(zip(rows, given.labels.tolist(), splits, strict=True)):
+            yield Photo(f"{index:06}", label, functools.partial(_bitmap, image), split)
+
+    return Source(given.classes, count, photos)
+
+
+def _bitmap(image: Any) -> bytes:
+    """A photo as BMP: unlike those of compressed forms, its bytes are the same with every version of every library."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "BMP")
+    return buffer.getvalue()
 
 
 def _left_out(passed_over: tuple[PassedOver, ...]) -> str:
@@ -289,10 +350,14 @@ def _scanned(
     spec: Spec, labels: LabelRequest | None
 ) -> tuple[Sequence[Path], tuple[PassedOver, ...], Sequence[LabelFile]] | None:
     """The photos of a directory, what is left out, and the tables of labels."""
-    if spec.name != "folder":
+    if spec.name not in _PLACES:
         return None
     root = Path(spec.values["path"])
     try:
+        if spec.name == "npz":
+            return [root], (), ()
+        if arrow_directories.is_one(root):
+            return arrow_directories.files_of(root), (), ()
         request = labels or label_tables.in_folder(root)
         if request is None:
             found = photo_folders.scan(root)
@@ -317,17 +382,6 @@ def _state(file: Path) -> str:
         return f"{name_of(file)} {status.st_size} {status.st_mtime_ns}"
     except OSError as error:  # such as a broken link: it cannot be read, but the others still count
         return f"{name_of(file)} {error.strerror}"
-
-
-def _read(file: Path) -> bytes:
-    """A regular file's bytes; reading a pipe or a device could block or never end."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.ENOTSUP, "not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MAX_BYTES:,}")
-    with file.open("rb") as stream:
-        return stream.read(MAX_BYTES)
 
 
 def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:

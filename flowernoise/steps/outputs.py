@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.photo_folders import is_artifacts_directory
-from flowernoise.catalogue.sources import parse_source
+from flowernoise.catalogue.sources import parse_source, path_of
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.registry import Spec
 from flowernoise.store import datasets, draws
@@ -83,6 +83,8 @@ def _label_files(layout: Layout) -> Iterator[Path]:
         drawn = draws.index(layout, dataset.id) if dataset else {}
     except DamagedFileError:
         return  # the step that reads it says so
+    if dataset and (source := path_of(dataset.request.source)):
+        yield source
     if dataset and dataset.request.labels:
         yield Path(dataset.request.labels)
     for noise in {key.noise for key in drawn} - {CONTROL}:

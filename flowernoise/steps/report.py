@@ -13,7 +13,7 @@ from flowernoise.analysis.results.written import ReportFile, ReportResult
 from flowernoise.analysis.views.reports import Report, conditions_of
 from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.noise import is_rated, noise_models
-from flowernoise.catalogue.sources import folder_of, without_path
+from flowernoise.catalogue.sources import path_of, without_path
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
 from flowernoise.show.report import render
@@ -90,7 +90,8 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
 
 
 def _without_paths(request: DatasetRequest) -> DatasetRequest:
-    return msgspec.structs.replace(request, source=without_path(request.source), data_dir=None)
+    labels = request.labels and Path(request.labels).name
+    return msgspec.structs.replace(request, source=without_path(request.source), data_dir=None, labels=labels)
 
 
 def _sheets(
@@ -142,9 +143,9 @@ def _commands(
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
     prepared, drawings, trainings = commands.preparation(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset, folder = _preset(layout, dataset), folder_of(dataset.request.source)
+    preset, folder = _preset(layout, dataset), path_of(dataset.request.source)
     if folder is not None:
-        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the folder of photos, wherever you have it"
+        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the photos, wherever you have them"
         prepared[0] = _SOURCE
     if dataset.request.labels:
         yield f"LABELS={shlex.quote(Path(dataset.request.labels).name)}  # the table of labels, wherever you have it"
