@@ -22,7 +22,7 @@ _ROWS = 65_536  # of a Parquet file, in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class TextTable:
+class TableOfText:
     """A table.
 
     Args:
@@ -34,7 +34,7 @@ class TextTable:
     rows: Iterator[tuple[str, dict[str, str]]]
 
 
-def read(data: bytes, name: str) -> TextTable:
+def read(data: bytes, name: str) -> TableOfText:
     """Reads a table.
 
     Args:
@@ -58,7 +58,7 @@ def read(data: bytes, name: str) -> TextTable:
     if len(set(columns)) < len(columns):
         twice = next(column for column in columns if list(columns).count(column) > 1)
         raise BadRequestError(f"{name} has two columns {twice[:80]!r}; keep the one that is meant")
-    return TextTable(tuple(columns), rows)
+    return TableOfText(tuple(columns), rows)
 
 
 Rows = Iterator[tuple[str, dict[str, str]]]

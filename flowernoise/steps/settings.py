@@ -114,7 +114,7 @@ class PrepareSettings(Settings):
     source: Annotated[
         str,
         Option(
-            "tf_flowers, tfds:NAME, synthetic, or a directory with a folder of photos for each class.",
+            "tf_flowers, tfds:NAME, synthetic, a directory with a folder of photos for each class, or an NPZ file.",
             metavar="[SOURCE]",
             argument=True,
             check=_check_source,
