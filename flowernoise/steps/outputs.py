@@ -43,7 +43,7 @@ class Inputs:
         if final in self._reading:
             raise BadRequestError(f"{output} is read by this command; {_ELSEWHERE}")
         if final in self._label_files:
-            raise BadRequestError(f"{output} is a file that labels were taken from; {_ELSEWHERE}")
+            raise BadRequestError(f"{output} is a file that photos or labels were taken from; {_ELSEWHERE}")
         for root, photos in self._sources:
             if root in final.parents and final.relative_to(root).as_posix() in photos:
                 raise BadRequestError(f"{output} is one of the photos; {_ELSEWHERE}")
@@ -77,7 +77,7 @@ def _is_recorded(layout: Layout, file: Path) -> bool:
 
 
 def _label_files(layout: Layout) -> Iterator[Path]:
-    """Files of labels and matrices that noise was drawn from, and the table of the labels themselves."""
+    """Files that photos and their labels were taken from, and those that noise was drawn from."""
     try:
         dataset = datasets.find(layout)
         drawn = draws.index(layout, dataset.id) if dataset else {}

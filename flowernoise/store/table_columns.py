@@ -17,7 +17,7 @@ from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import Dataset
 
-DIGITS = 16  # of a column's digest in the spec of a noise model
+DIGITS = 12  # of a column's digest in the spec of a noise model
 
 
 def write(
