@@ -168,6 +168,22 @@ def test_a_changed_column_is_another_draw_and_a_binary_task_reads_it(
     assert len(keys) == 2
 
 
+def test_a_damaged_file_of_columns_is_made_again_and_goes_with_its_data_set(
+    photo_folder: Path, rows: list[dict[str, str]], tmp_path: Path
+) -> None:
+    table = written(tmp_path / "labels.csv", rows)
+    prepared(photo_folder, table, tmp_path / "a")
+    [file] = (tmp_path / "a" / "photos").glob("columns-*.csv")
+    sound = file.read_bytes()
+    file.write_bytes(sound.replace(b"a", b"b"))
+    with pytest.raises(FlowernoiseError, match="columns-"):
+        corrupt(tmp_path / "a", CorruptSettings(noise=("observed:column=worse",), seeds=1), Silent())
+    assert not prepared(photo_folder, table, tmp_path / "a").done_before
+    assert file.read_bytes() == sound
+    prepared(photo_folder, None, tmp_path / "a")
+    assert not file.exists()
+
+
 def test_empty_cells_of_a_column_keep_the_label_only_if_asked(
     photo_folder: Path, rows: list[dict[str, str]], tmp_path: Path
 ) -> None:
