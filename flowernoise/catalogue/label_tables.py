@@ -93,7 +93,9 @@ def in_folder(root: Path) -> LabelRequest | None:
 def _metadata_in(root: Path, folder: str, split: str | None) -> LabelFile | None:
     for name in _METADATA:
         file = LabelFile(root / folder / name, folder, split)
-        if file.path.is_file() and {"file_name", LABEL} <= set(tables.read(file.data, str(file.path)).columns):
+        if not file.path.is_file() or b"file_name" not in (data := file.data):  # another kind of file, maybe no table
+            continue
+        if {"file_name", LABEL} <= set(tables.read(data, name_of(file.path)).columns):
             return file
     return None
 

@@ -262,3 +262,7 @@ def test_metadata_csv_of_image_folder_is_such_a_table(
     assert prepared(photo_folder, None, tmp_path / "a").done_before
     (photo_folder / "test" / "metadata.csv").write_text("file_name,label\n30.jpg,b\n31.jpg,a\n")
     assert prepared(photo_folder, None, tmp_path / "a").dataset.counts[2] == (1, 1)
+    for split in ("train", "test"):
+        (photo_folder / split / "metadata.csv").write_bytes(b"camera,\xff\n")
+    with pytest.raises(BadRequestError, match="have the names of splits, but no class folders"):
+        prepared(photo_folder, None, tmp_path / "a")
