@@ -121,7 +121,10 @@ def parse_source(text: str) -> Spec:
             f"unknown source {text!r}: it is not a directory here, nor FILE.npz, nor one of {names}, tfds:NAME"
         )
     if not text:
-        raise BadRequestError("folder: needs a directory, as in folder:photos")
+        what = (
+            "npz: needs a file, as in npz:photos.npz" if is_file else "folder: needs a directory, as in folder:photos"
+        )
+        raise BadRequestError(what)
     try:
         path = str(Path(text).expanduser())
     except RuntimeError as error:

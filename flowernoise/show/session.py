@@ -82,8 +82,8 @@ class Session:
             self.progress.note(empty)
         if dataset.without_split:
             self.progress.note(
-                f"{dataset.without_split:,} photos left out, in other splits than train, val and test; --resplit takes "
-                "them too"
+                f"photos left out, in other splits than train, val and test: {dataset.without_split:,}; "
+                "--resplit takes them too"
             )
 
     def _report_set_apart(self, dataset: Dataset) -> None:

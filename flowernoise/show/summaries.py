@@ -59,22 +59,22 @@ def from_table(dataset: Dataset) -> Iterator[str]:
     if table.columns:
         yield f"further labels, for corrupt --noise observed:column=NAME: {', '.join(table.columns)}"
     if table.without_label:
-        yield f"{table.without_label:,} photos left out, as the table of labels does not name them"
-    groups = (
-        (table.without_photo, "rows of the table name no photo of the source"),
-        (table.classes_without_photo, "labels of the table have no photo, so they are no classes"),
-    )
-    for items, what in groups:
-        if items:
-            more = f" and {len(items) - MAX_LEFT_OUT:,} more" if len(items) > MAX_LEFT_OUT else ""
-            yield f"{len(items):,} {what}: {', '.join(items[:MAX_LEFT_OUT])}{more}"
+        yield f"photos left out, as the table of labels does not name them: {table.without_label:,}"
+    if table.without_photo:
+        yield f"rows of the table without a photo in the source: {_counted(table.without_photo)}"
+    if table.classes_without_photo:
+        yield f"labels that only such rows have, so no classes: {_counted(table.classes_without_photo)}"
 
 
 def classes_without_photos(dataset: Dataset) -> str:
     """The classes that have no photo in any split, as a line; empty if all have."""
     empty = [name for name, *counts in zip(dataset.classes, *dataset.counts, strict=True) if not any(counts)]
-    more = f" and {len(empty) - MAX_LEFT_OUT:,} more" if len(empty) > MAX_LEFT_OUT else ""
-    return f"{len(empty):,} classes have no photo: {', '.join(empty[:MAX_LEFT_OUT])}{more}" if empty else ""
+    return f"classes without a photo: {_counted(empty)}" if empty else ""
+
+
+def _counted(items: Sequence[str]) -> str:
+    more = f" and {len(items) - MAX_LEFT_OUT:,} more" if len(items) > MAX_LEFT_OUT else ""
+    return f"{len(items):,} ({', '.join(items[:MAX_LEFT_OUT])}{more})"
 
 
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:

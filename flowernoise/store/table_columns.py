@@ -49,11 +49,7 @@ def digest(dataset: Dataset, column: str, sha256: str = "") -> str:
     """
     there = dataset.table.columns if dataset.table else {}
     if column not in there:
-        other = (
-            f"there are: {', '.join(there)}"
-            if there
-            else "the photos were prepared without a table of labels that has any"
-        )
+        other = f"there are: {', '.join(there)}" if there else "prepare had no table of labels with further columns"
         raise BadRequestError(
             f"noise model observed: no column {column!r} was prepared{did_you_mean(column, there)}; {other}"
         )

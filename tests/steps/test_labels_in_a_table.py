@@ -116,9 +116,9 @@ def test_what_only_one_of_table_and_source_has_is_left_out_and_told(
     assert (sum(dataset.sizes), dataset.classes) == (30, ("a", "b"))
     assert list(summaries.from_table(dataset)) == [
         "further labels, for corrupt --noise observed:column=NAME: worse, minutes",
-        "6 photos left out, as the table of labels does not name them",
-        "2 rows of the table name no photo of the source: gone/1.jpg, gone/2.jpg",
-        "1 labels of the table have no photo, so they are no classes: lily",
+        "photos left out, as the table of labels does not name them: 6",
+        "rows of the table without a photo in the source: 2 (gone/1.jpg, gone/2.jpg)",
+        "labels that only such rows have, so no classes: 1 (lily)",
     ]
 
 
