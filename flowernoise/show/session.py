@@ -59,8 +59,9 @@ class Session:
         dataset = result.dataset
         if result.done_before:
             self.progress.note("prepare: done already, nothing touched")
-        else:
-            self._report_set_apart(result.dataset)
+        self._report_source(dataset)
+        if not result.done_before:
+            self._report_set_apart(dataset)
             if not label_words(dataset.request.source).are_clean:
                 self.progress.note("labels are taken as given, also those of the test photos; noise is added to them")
         for note in summaries.left_out(result.passed_over):
@@ -71,6 +72,19 @@ class Session:
     def _report_stale(self, result: PrepareResult) -> None:
         if result.stale:
             self.progress.note(f"stale, because they belong to other photos: {', '.join(result.stale)}")
+
+    def _report_source(self, dataset: Dataset) -> None:
+        if dataset.given_splits:
+            self.progress.note(summaries.splits_as_given(dataset))
+        for note in summaries.from_table(dataset):
+            self.progress.note(note)
+        if empty := summaries.classes_without_photos(dataset):
+            self.progress.note(empty)
+        if dataset.without_split:
+            self.progress.note(
+                f"photos left out, in other splits than train, val and test: {dataset.without_split:,}; "
+                "--resplit takes them too"
+            )
 
     def _report_set_apart(self, dataset: Dataset) -> None:
         groups = (
@@ -83,6 +97,11 @@ class Session:
                 [" = ".join(paths) for paths in dataset.identical],
                 "photo with more than one copy (equal in pixels), kept once",
                 "photos with more than one copy (equal in pixels), kept once each",
+            ),
+            (
+                [" = ".join(paths) for paths in dataset.across_splits],
+                "of them given in several splits, kept in the test split (else in val)",
+                "of them given in several splits, kept in the test split (else in val)",
             ),
             (
                 [" = ".join(paths) for paths in dataset.contradictory],
@@ -217,6 +236,7 @@ class Session:
                 self.progress.note(line)
         if not result.prepare.done_before:
             self._report_stale(result.prepare)
+            self._report_source(result.prepare.dataset)
             self._report_set_apart(result.prepare.dataset)
         self.show_comparison(result.compare, form, output, per_seed=per_seed)
         self._fail_partly(result.train)

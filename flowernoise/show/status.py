@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn, Tone, cells
 from flowernoise.store.records import CONTROL, SPLITS
 from flowernoise.store.setups import differing, named, settings
@@ -94,6 +95,8 @@ def _details(result: Status, stage: Stage) -> Iterator[str]:
             train, val, test = result.photos
             each = f", in each of {result.splits:,} splits" if result.splits > 1 else ""
             yield f"{sum(result.photos):,} photos: {train:,} train, {val:,} val, {test:,} test{each}"
+        if result.given_splits:
+            yield f"splits as given: {', '.join(result.given_splits)}"
     elif stage.name == "corrupt":
         yield from _draws(result)
     elif stage.name == "features":
@@ -112,10 +115,11 @@ def _draws(result: Status) -> Iterator[str]:
     noisy = [each for each in result.draws if each.noise != CONTROL]
     if result.draws:
         yield f"{_count(sum(each.draws for each in noisy), 'noisy draw')}, {_count(controls, 'control')}"
+    names = shown_names([each.noise for each in noisy])
     for noise, group in itertools.groupby(noisy, key=lambda each: each.noise):
         members = list(group)
         rates = ", ".join(f"{each.rate:g}" for each in members)
-        yield f"{noise} at {rates}: {_span([each.draws for each in members], 'seed')}"
+        yield f"{names[noise]} at {rates}: {_span([each.draws for each in members], 'seed')}"
     if result.stale_draws:
         yield f"{_count(result.stale_draws, 'draw')} of {_others(result)}"
 

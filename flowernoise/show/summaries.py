@@ -45,6 +45,46 @@ def _each_split(dataset: Dataset) -> str:
     return f"Photos in each of {count} splits; seed s uses split s mod {count}" if count > 1 else ""
 
 
+def splits_as_given(dataset: Dataset) -> str:
+    """Which splits are the source's own, and what the others are drawn from; empty if all are drawn."""
+    given, sizes = dataset.given_splits, dict(zip(SPLITS, dataset.sizes, strict=True))
+    if not given:
+        return ""
+    drawn = [name for name in SPLITS if name not in given and sizes[name]]
+    if dataset.request.sizes is not None:
+        kept = ", ".join(f"{sizes[name]:,} of {name}" for name in given if sizes[name])
+        return "; ".join([f"splits as given: {kept}", *(f"{name}: {sizes[name]:,} of train" for name in drawn)])
+    sizes["train"] += sum(sizes[name] for name in drawn)
+    kept = ", ".join(f"{name} {sizes[name]:,}" for name in given)
+    return "; ".join([f"splits as given: {kept}", *(f"{name}: 15 % of train" for name in drawn)])
+
+
+def from_table(dataset: Dataset) -> Iterator[str]:
+    """What a table of labels holds beside them, and what it does not name, in lines."""
+    table = dataset.table
+    if table is None:
+        return
+    if table.columns:
+        yield f"further labels, for corrupt --noise observed:column=NAME: {', '.join(table.columns)}"
+    if table.without_label:
+        yield f"photos left out, as the table of labels does not name them: {table.without_label:,}"
+    if table.without_photo:
+        yield f"rows of the table without a photo in the source: {_counted(table.without_photo)}"
+    if table.classes_without_photo:
+        yield f"labels that only such rows have, so no classes: {_counted(table.classes_without_photo)}"
+
+
+def classes_without_photos(dataset: Dataset) -> str:
+    """The classes that have no photo in any split, as a line; empty if all have."""
+    empty = [name for name, *counts in zip(dataset.classes, *dataset.counts, strict=True) if not any(counts)]
+    return f"classes without a photo: {_counted(empty)}" if empty else ""
+
+
+def _counted(items: Sequence[str]) -> str:
+    more = f" and {len(items) - MAX_LEFT_OUT:,} more" if len(items) > MAX_LEFT_OUT else ""
+    return f"{len(items):,} ({', '.join(items[:MAX_LEFT_OUT])}{more})"
+
+
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
     """A line for each reason why files and folders of a source were left out, with the first of them and the way out.
 

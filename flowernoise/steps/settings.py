@@ -118,12 +118,12 @@ Where = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class PrepareSettings(Settings):
-    """Settings of ``prepare``; if all sizes are None, the split is 70 / 15 / 15 %."""
+    """Settings of ``prepare``; if all sizes are None, the split is the source's own, or 70 / 15 / 15 %."""
 
     source: Annotated[
         str,
         Option(
-            "tf_flowers, tfds:NAME, synthetic, or a directory with a folder of photos for each class.",
+            "tf_flowers, tfds:NAME, synthetic, a directory with a folder of photos for each class, or an NPZ file.",
             metavar="[SOURCE]",
             argument=True,
             check=_check_source,
@@ -151,6 +151,17 @@ class PrepareSettings(Settings):
         Between(1, MAX_SPLITS),
         Option("How many splits to draw. Seed s of the later commands uses split s mod N.", metavar="N"),
     ] = 1
+    resplit: Annotated[bool, Option("Split anew, whatever splits the source comes with.")] = False
+    labels: Annotated[
+        Path | None,
+        Option(
+            "Table of labels for a directory of photos (CSV, TSV, JSON lines, Parquet): path (or id), label, and if "
+            "there are any, split and further labels for `corrupt --noise observed:column=NAME`.",
+            metavar="FILE",
+            default="the folders",
+        ),
+    ] = None
+    label_column: Annotated[str | None, Option("Its column with the labels.", metavar="NAME", default="label")] = None
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None
@@ -161,6 +172,8 @@ class PrepareSettings(Settings):
         given = " ".join(f"{option} {size}" for option, size in sizes.items() if size is not None)
         if given and None in (self.train, self.test):
             raise BadRequestError(f"{given}: --train and --test must both be given; --val alone may be left out")
+        if self.label_column is not None and self.labels is None:
+            raise BadRequestError("--label-column names a column of the --labels file; give that too")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,7 @@ def status(artifacts_directory: Path) -> Status:
         classes=dataset.classes if dataset else (),
         photos=dataset.sizes if dataset else None,
         splits=dataset.splits if dataset else 1,
+        given_splits=dataset.given_splits if dataset else (),
         stages=tuple(Stage(name, states[name], *sizes.get(name, (0, 0))) for name in SHOWN),
         draws=counts.of_draws(holds.drawn),
         stale_draws=holds.stale_draws,

@@ -85,7 +85,7 @@ def identity(image_size: int, classes: Sequence[str], index: Iterable[IndexedPho
 def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
     """Checks every byte of the photos' files; returns what is wrong, or None."""
     try:
-        for ref in (dataset.archive, dataset.index):
+        for ref in dataset.files:
             files.check_blob(layout.photos, ref)
     except DamagedFileError as error:
         return error
@@ -94,7 +94,7 @@ def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
 
 def remove_replaced(layout: Layout, before: Dataset, now: Dataset) -> None:
     """Removes the photos of the data set that was replaced."""
-    for ref in {before.archive, before.index} - {now.archive, now.index}:
+    for ref in set(before.files) - set(now.files):
         with contextlib.suppress(DamagedFileError):
             files.remove(files.checked_path(layout.photos, ref))
 

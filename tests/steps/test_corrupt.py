@@ -391,9 +391,8 @@ def test_one_clean_model_of_train_and_val_serves_all_models_and_seeds(artifacts,
 def test_backbones_are_written_in_their_canonical_form(artifacts):
     result = corrupt(artifacts, asked(f"instance:backbone={NONE},temperature=1.0"), Silent())
     assert result.draws[-1].key.noise == f"instance:backbone={NONE}"
-    assert noise_inputs.settled(
-        noise_models.parse("instance:backbone=resnet50:weights=imagenet")
-    ) == noise_models.parse("instance")
+    given = noise_models.parse("instance:backbone=resnet50:weights=imagenet")
+    assert noise_inputs.settled(given, datasets.need(Layout(artifacts))) == noise_models.parse("instance")
     with pytest.raises(BadRequestError, match=r"unknown backbone 'resnet5' \(did you mean resnet50\?\)"):
         corrupt(artifacts, asked("instance:backbone=resnet5"), Silent())
 
@@ -610,7 +609,7 @@ def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):
         corrupt(artifacts, CorruptSettings(import_=tmp_path / "nowhere.csv"), Silent())
 
     for text in ("observed", f"observed:field=worse_label,file={tmp_path / 'labels.csv'}"):
-        with pytest.raises(BadRequestError, match="observed needs a file or a field"):
+        with pytest.raises(BadRequestError, match="observed needs a file, a column of"):
             corrupt(artifacts, CorruptSettings(noise=(text,)), Silent())
     with pytest.raises(BadRequestError, match="has no fields, only tfds:NAME has"):
         corrupt(artifacts, CorruptSettings(noise=("observed:field=worse_label",)), Silent())
@@ -668,7 +667,9 @@ def test_a_field_of_a_tfds_source_is_read_in_the_order_of_its_photos(tmp_path):
 
     Crowd(data_dir=tmp_path / "tfds").download_and_prepare()
     directory = tmp_path / "artifacts"
-    settings = PrepareSettings("tfds:crowd", train=30, val=15, test=15, image_size=16, data_dir=tmp_path / "tfds")
+    settings = PrepareSettings(
+        "tfds:crowd", train=30, val=15, test=15, image_size=16, resplit=True, data_dir=tmp_path / "tfds"
+    )
     prepare(directory, settings, Silent())
     for field in ("worse_label", "named_label"):
         result = corrupt(directory, CorruptSettings(noise=(f"observed:field={field}",), seeds=1), Silent())

@@ -26,7 +26,7 @@ from flowernoise.show.document import (
     columns,
 )
 from flowernoise.show.report import figures
-from flowernoise.show.summaries import photos_by_class
+from flowernoise.show.summaries import photos_by_class, splits_as_given
 from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset, Provenance
 
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
@@ -122,6 +122,7 @@ def _data(report: Report) -> Iterator[Block]:
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
     groups = (
         ("With more than one copy, kept once each", dataset.identical, "photo"),
+        ("Given in several splits, kept in test (else in val)", dataset.across_splits, "photo"),
         ("In two classes, dropped", dataset.contradictory, "photo"),
         ("Unreadable, skipped", dataset.unreadable, "file"),
     )
@@ -202,9 +203,11 @@ def _tolerated(result: Comparison) -> Iterator[Block]:
 def _split_of(dataset: Dataset) -> str:
     """How the photos were split."""
     seed, count = dataset.request.seed, dataset.splits
+    given = splits_as_given(dataset)
     if count == 1:
-        return f"the split is drawn with seed {seed}"
-    return f"{count} splits are drawn with seed {seed}, and seed s uses split s mod {count}"
+        return given or f"the split is drawn with seed {seed}"
+    drawn = f"{count} splits are drawn with seed {seed}, and seed s uses split s mod {count}"
+    return f"{given}; {drawn}" if given else drawn
 
 
 def _plots(report: Report) -> Iterator[Block]:

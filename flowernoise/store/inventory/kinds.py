@@ -43,7 +43,7 @@ class Kind(Generic[Body]):
     refs: Callable[[Body], tuple[FileRef, ...]]
 
 
-DATASET = Kind("prepare", datasets.KIND, Dataset, lambda at: at.dataset, lambda it: (it.archive, it.index))
+DATASET = Kind("prepare", datasets.KIND, Dataset, lambda at: at.dataset, lambda it: it.files)
 DRAWS = Kind("corrupt", draws.KIND, DrawBatch, lambda at: at.draws, lambda it: (it.arrays,))
 FEATURES = Kind("features", feature_cache.KIND, Features, lambda at: at.features, lambda it: it.shards)
 FIRST_STAGES = Kind("first stages", first_stages.KIND, FirstStageRecord, lambda at: at.first_stages, lambda _: ())

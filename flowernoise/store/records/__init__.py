@@ -22,6 +22,7 @@ from flowernoise.store.records.data import DrawBatch as DrawBatch
 from flowernoise.store.records.data import DrawKey as DrawKey
 from flowernoise.store.records.data import Features as Features
 from flowernoise.store.records.data import FeaturesKey as FeaturesKey
+from flowernoise.store.records.data import LabelTable as LabelTable
 from flowernoise.store.records.data import PresetRecord as PresetRecord
 from flowernoise.store.records.data import Unreadable as Unreadable
 from flowernoise.store.records.data import versions_of as versions_of

@@ -35,6 +35,9 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     image_size: int
     seed: int
     splits: int = 1
+    resplit: bool = False
+    labels: str | None = None
+    label_column: str | None = None
 
 
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +45,24 @@ class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: str
     reason: str
+
+
+class LabelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a table of labels holds beside the labels.
+
+    Args:
+        without_label: how many photos of the source it does not name; they were left out.
+        without_photo: what its rows name whose photo is not in the source.
+        classes_without_photo: labels that only such rows have; they are no classes.
+        columns: the further columns, and the SHA-256 of what each says of the photos.
+        cells: CSV of the further columns with one row per photo, in the order of the index; null if there are none.
+    """
+
+    without_label: int
+    without_photo: tuple[str, ...]
+    classes_without_photo: tuple[str, ...]
+    columns: dict[str, str]
+    cells: FileRef | None
 
 
 class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +77,12 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         identical: groups of paths whose photos have equal pixels and one class; the smallest id is kept.
         contradictory: groups of paths whose photos have equal pixels but several classes; all are dropped.
         versions: of the packages that read the photos.
+        given_splits: the splits that the source came with, if these were kept; val and test not among them are drawn
+            from train.
+        across_splits: those groups of ``identical`` whose photos were given in several splits; the first path is that
+            of the photo kept, from test if it is there, else from val.
+        without_split: photos that were left out, as the source has them in another split than train, val and test.
+        table: what the table of labels holds, where the labels come from one.
     """
 
     id: str
@@ -70,6 +97,16 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contradictory: tuple[tuple[str, ...], ...]
     unreadable: tuple[Unreadable, ...]
     versions: dict[str, str] = {}
+    given_splits: tuple[str, ...] = ()
+    across_splits: tuple[tuple[str, ...], ...] = ()
+    without_split: int = 0
+    table: LabelTable | None = None
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """The files that hold it."""
+        cells = self.table and self.table.cells
+        return (self.archive, self.index, *((cells,) if cells else ()))
 
     @property
     def splits(self) -> int:
