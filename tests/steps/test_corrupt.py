@@ -564,6 +564,32 @@ def test_rates_that_tables_cannot_tell_apart_are_refused_also_beside_those_that_
     assert (later.returncode, later.stderr) == (2, message)
 
 
+@pytest.mark.parametrize("how", ["file", "column"])
+def test_each_seed_gets_the_labels_of_the_photos_of_its_own_split(tmp_path, photo_folder, how):
+    """Labels that were given are those of the photos, whatever their places in a split."""
+    names = sorted(path.relative_to(photo_folder).as_posix() for path in photo_folder.rglob("*.*"))
+    classes = sorted({name.partition("/")[0] for name in names})
+    table = tmp_path / "labels.csv"
+    rows = [(name, name.partition("/")[0], classes[number % 2]) for number, name in enumerate(names)]
+    table.write_text("path,label,other\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    given = {path: other for path, _, other in rows}
+    directory = tmp_path / "artifacts"
+    settings = PrepareSettings(source=str(photo_folder), labels=table, image_size=32, splits=3)
+    prepare(directory, settings, Silent())
+    own = tmp_path / "own.csv"
+    own.write_text("path,label\n" + "".join(f"{path},{other}\n" for path, other in given.items()))
+    asked_for = {"file": {"noise": (), "import_": own}, "column": {"noise": ("observed:column=other",)}}[how]
+    corrupt(directory, CorruptSettings(seeds=3, rates=(), **asked_for), Silent())
+    held = Artifacts(directory)
+    noisy = [draw for draw in held.draws() if draw.noise != "none"]
+    assert len(noisy) == 3
+    for draw in noisy:
+        for split, labels in (("train", draw.train_labels), ("val", draw.val_labels)):
+            own_photos = [photo for photo in held.photos_of(draw.seed) if photo.split == split]
+            expected = [held.dataset.classes.index(given[photo.path]) for photo in own_photos]
+            np.testing.assert_array_equal(labels, expected)
+
+
 @pytest.mark.skipif(
     not CIFAR10N.is_dir(), reason=f"{CIFAR10N} is not there: the labels that people gave are not shared"
 )
