@@ -115,49 +115,6 @@ def parse_source(text: str) -> Spec:
     return Spec(sources["folder"], types.MappingProxyType({"path": path}))
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelWords:
-    """What labels are called in everything people read: clean only if the program made them.
-
-    All other labels are "as given": nobody has checked them, and noise adds to the wrong labels they may already have.
-
-    Args:
-        are_clean: whether the program made them.
-        labels: words for a source's labels.
-        wrong: words for labels that noise has made wrong.
-        true_class: words for the class that a prediction is compared with.
-        truth: the same in a formula.
-    """
-
-    are_clean: bool
-    labels: str
-    wrong: str
-    true_class: str
-    truth: str
-
-    def test_photos(self, count: int) -> str:
-        """The number of test photos and the kind of labels they have.
-
-        >>> label_words("synthetic").test_photos(1000), label_words("folder:photos").test_photos(60)
-        ('1,000 clean test photos', '60 test photos with labels as given')
-        """
-        return f"{count:,} clean test photos" if self.are_clean else f"{count:,} test photos with {self.labels}"
-
-
-CLEAN = LabelWords(True, "clean labels", "wrong", "true class", "true")
-AS_GIVEN = LabelWords(False, "labels as given", "added wrong", "class as given", "as given")
-
-
-def label_words(*specs: str) -> LabelWords:
-    """What to call the labels of these sources together; unknown sources count as labels as given.
-
-    >>> label_words("synthetic:photos=500").labels, label_words("synthetic", "tfds:cifar10").labels
-    ('clean labels', 'labels as given')
-    """
-    made = {entry.name for entry in sources if entry.properties.get("makes_labels")}
-    return CLEAN if all(spec.partition(":")[0] in made for spec in specs) else AS_GIVEN
-
-
 @sources.register()
 def tf_flowers(context: SourceContext) -> Source:
     """Flower photos of five classes (3,670, CC-BY) through TensorFlow Datasets.

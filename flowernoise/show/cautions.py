@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from flowernoise.catalogue.label_words import Known, LabelWords
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show import compared
 from flowernoise.show.sentences import condition_name, few, joined, loss_name
@@ -45,17 +46,34 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
 
 def _of_labels(result: Comparison) -> Iterator[str]:
     """What wrong test labels do to the numbers where nobody has checked them."""
-    if compared.words(result).are_clean:
+    words = compared.words(result)
+    if words.are_clean:
         return
-    yield (
-        "Labels as given: nobody has checked them, not even those of the test photos. Added wrong labels are the ones "
-        "that the noise made; any that were wrong before come on top."
-    )
+    if words.training_is_doubted:
+        yield _of_doubts(words)
+    else:
+        yield (
+            "Labels as given: nobody has checked them, not even those of the test photos. Added wrong labels are the ones "
+            "that the noise made; any that were wrong before come on top."
+        )
     facts = facts_of(result.metric)
+    if words.test is Known.CHECKED:
+        return
     if facts.counts_right:
         yield from map(_of_wrong_test_labels, sorted({len(photos.classes) for photos in result.datasets}))
     elif facts.of == "test":
         yield "Wrong test labels distort every number measured against them, and mostly make differences look smaller."
+
+
+def _of_doubts(words: LabelWords) -> str:
+    """What may be wrong where ``prepare --trust`` said that labels were not checked."""
+    changed = "the share of labels that noise changed is known, but not how many are wrong, with noise or without"
+    if words.test_is_doubted:
+        return (
+            f"Labels that may be wrong: none were checked, so every accuracy is against labels that may be wrong, and "
+            f"{changed}."
+        )
+    return f"Training labels as given: only the labels of the test photos were checked, so {changed}."
 
 
 def _of_wrong_test_labels(classes: int) -> str:

@@ -54,6 +54,7 @@ def data(result: Comparison) -> dict[str, object]:
                 "test_photos": photos.test_counts,
                 "majority": photos.majority,
                 "select": photos.select,
+                "trust": photos.trust,
             }
             for photos in result.datasets
         ],

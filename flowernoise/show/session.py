@@ -16,7 +16,6 @@ from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, P
 from flowernoise.analysis.results.status import Status
 from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
-from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
 from flowernoise.progress import Progress
 from flowernoise.safe.atomic import write_output
@@ -61,8 +60,8 @@ class Session:
             self.progress.note("prepare: done already, nothing touched")
         else:
             self._report_set_apart(result.dataset)
-            if not label_words(dataset.request.source).are_clean:
-                self.progress.note("labels are taken as given, also those of the test photos; noise is added to them")
+            if note := summaries.whose_labels(dataset.request):
+                self.progress.note(note)
         for note in summaries.left_out(result.passed_over):
             self.progress.note(note)
         self._report_stale(result)

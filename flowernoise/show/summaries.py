@@ -13,9 +13,9 @@ from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import ListedPhoto, PlotResult, PreviewResult, ReportResult, SheetFile
+from flowernoise.catalogue.label_words import Labelled, LabelWords, label_words
 from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.photo_folders import PassedOver
-from flowernoise.catalogue.sources import label_words
 from flowernoise.show.document import Bullets, Cell, Document, Records, Table, TableColumn, Verbatim, cells, columns
 from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
@@ -35,6 +35,20 @@ def prepared(result: PrepareResult) -> Document:
     counts = zip(result.dataset.classes, zip(*result.dataset.counts, strict=True), strict=True)
     data["photos_by_class"] = {name: dict(zip(SPLITS, each, strict=True)) for name, each in counts}
     return Document((photos_by_class(result.dataset),), data=data)
+
+
+def whose_labels(labelled: Labelled) -> str:
+    """What is known about the labels of a source; nothing if the program made them."""
+    words = label_words(labelled)
+    if words.are_clean:
+        return ""
+    if words.test_is_doubted:
+        return (
+            "labels were not checked: every score is against labels that may be wrong, and noise changes some of them"
+        )
+    if words.training_is_doubted:
+        return "labels of the test photos were checked, the others are taken as given; noise changes some of those"
+    return "labels are taken as given, also those of the test photos; noise is added to them"
 
 
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
@@ -67,7 +81,7 @@ def _with_sum(counts: Sequence[int]) -> list[str]:
 
 def corrupted(result: CorruptResult) -> Document:
     """A row per noise model and rate, with the realised rates."""
-    wrong = label_words(result.source).wrong
+    words = label_words(result)
     conditions: dict[tuple[str, float], list[Draw]] = {}
     for draw in result.draws:
         conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
@@ -75,8 +89,11 @@ def corrupted(result: CorruptResult) -> Document:
     for (noise, rate), members in conditions.items():
         realised = _span([draw.realised_rate for draw in members])
         val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
-        rows.append(cells(_noise(names[noise]), f"{rate:g}", realised, _span(val) if val else "–", str(len(members))))
-    heads = columns("rate", f"{wrong} in train", f"{wrong} in val", "seeds", numeric=True)
+        shares = [realised, _span(val) if val else "–"]
+        if noise == CONTROL and words.training_is_doubted:
+            shares = [words.share("", is_control=True) if share != "–" else share for share in shares]
+        rows.append(cells(_noise(names[noise]), f"{rate:g}", *shares, str(len(members))))
+    heads = columns("rate", f"{words.wrong} in train", f"{words.wrong} in val", "seeds", numeric=True)
     draws = [msgspec.to_builtins(draw) for draw in result.draws]
     data = {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
     return Document((Table((TableColumn("noise"), *heads), tuple(rows)),), data=data)
@@ -146,22 +163,33 @@ def _identity(key: RunKey) -> dict[str, object]:
 def evaluated(result: EvaluateResult) -> Document:
     """A row per run, the first ones where there are many."""
     telling = differing(result.evaluation.setups)
-    measures = ("accuracy", "balanced", *result.evaluation.classes, "memorised", "")
+    words = label_words(result)
+    memorised = () if words.training_is_doubted else ("memorised",)
+    measures = ("accuracy", "balanced", *result.evaluation.classes, *memorised, "")
     rows = []
     for row, (key, run) in enumerate(zip(result.evaluation.keys[:MAX_RUNS], result.evaluation.runs, strict=False)):
         draw = (_noise(key.noise), f"{key.rate:g}", str(key.seed))
         names = (*draw, key.method, *(setting(name, key.setup) for name in telling))
-        values = ["failed", *[""] * (len(measures) - 1)] if run.failure else _measured(result, row)
+        values = ["failed", *[""] * (len(measures) - 1)] if run.failure else _measured(result, row, bool(memorised))
         rows.append(cells(*names, *values))
     heads = (*columns("noise", "rate", "seed", "loss", *telling), *columns(*measures, numeric=True))
     every = [_run(result, row) for row in range(len(result.evaluation.runs))]
     data = {"schema": 1, "digest": result.evaluation.arrays.sha256, "runs": every}
-    return Document((Table(heads, tuple(rows)),), data=data)
+    return Document((Table(heads, tuple(rows), notes=tuple(_of_doubt(words))),), data=data)
 
 
-def _measured(result: EvaluateResult, row: int) -> list[str]:
+def _of_doubt(words: LabelWords) -> Iterator[str]:
+    """What an evaluation cannot say, as labels may be wrong."""
+    if words.against:
+        yield f"accuracy, balanced and the recalls are measured{words.against}"
+    if words.training_is_doubted:
+        yield "the share memorised is left out: nobody knows which training labels are wrong"
+
+
+def _measured(result: EvaluateResult, row: int, with_memorised: bool) -> list[str]:
     metrics = result.of_run(row)[0]
-    shares = (metrics.accuracy, metrics.balanced_accuracy, *metrics.recall.values(), metrics.memorised)
+    memorised = [metrics.memorised] if with_memorised else []
+    shares = [metrics.accuracy, metrics.balanced_accuracy, *metrics.recall.values(), *memorised]
     return [*("–" if share is None else f"{100 * share:.1f}" for share in shares), "collapsed" * metrics.collapsed]
 
 
@@ -216,7 +244,7 @@ def previewed(result: PreviewResult) -> Document:
     for sheet in result.sheets:
         share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
         rows.append(cells(sheet.file.name, str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %"))
-    wrong = "wrong" if label_words(result.source).are_clean else "not as given"
+    wrong = "wrong" if label_words(result).are_clean else "not as given"
     heads = (TableColumn(str(result.directory), folds=True), *columns("photos", wrong, "in all", numeric=True))
     sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
     listed = str(result.directory / PHOTO_LIST)

@@ -106,7 +106,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
         ),
         stacked,
     )
-    return EvaluateResult(written, stacked, done_before=False)
+    return EvaluateResult(written, stacked, done_before=False, trust=dataset.request.trust)
 
 
 def _once(provenances: Iterable[Provenance]) -> list[Provenance]:
@@ -142,7 +142,7 @@ def _done_before(layout: Layout, dataset: Dataset, progress: Progress) -> Evalua
         finetuned = {stored.name for stored in runs.live(found).values() if _has_weights(stored)}
         if any(runs.find_predictions(layout, dataset, name, found[name]) is None for name in sorted(finetuned)):
             return None
-        return EvaluateResult(before, arrays, done_before=True)
+        return EvaluateResult(before, arrays, done_before=True, trust=dataset.request.trust)
     except DamagedFileError as error:
         progress.note(f"{error}; evaluating again")
         return None

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+import msgspec
 import numpy as np
 
 from flowernoise.analysis.results.stages import PrepareResult
@@ -62,15 +63,19 @@ def _prepared(layout: Layout, spec: Spec, settings: PrepareSettings, progress: P
     mark = fingerprint(spec)
     source_fingerprint = None if mark is None else files.digest(mark.encode())
     done, _ = _find_before(layout, request, source_fingerprint)
-    if done is not None:
-        return PrepareResult(done, done_before=True)
+    if done is not None and (trusted := _as_trusted(layout, done, request, source_fingerprint, progress)):
+        return trusted
     source: Source = spec(SourceContext(settings.data_dir, show_download=progress.visible))
     _task(source.classes, request.positive)
 
     def choose(_others: claims.Others) -> claims.Claim | None:
         """Claims the work unless another process has done it by now."""
         done, _ = _find_before(layout, request, source_fingerprint)
-        return None if done else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+        return (
+            None
+            if done and done.request == request
+            else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+        )
 
     with artifacts.kept_empty_on_failure(layout), claims.claimed(layout, progress, choose):
         return _prepare(layout, source, request, source_fingerprint, progress)
@@ -81,7 +86,7 @@ def _prepare(
 ) -> PrepareResult:
     done, before = _find_before(layout, request, source_fingerprint, progress)
     if done is not None:
-        return PrepareResult(done, done_before=True)
+        return _recorded(layout, done, request)
     with files.together():
         dataset = _take(layout, source, request, source_fingerprint, progress)
         stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
@@ -91,10 +96,36 @@ def _prepare(
     return PrepareResult(dataset, done_before=False, stale=stale)
 
 
+def _as_trusted(
+    layout: Layout, done: Dataset, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
+) -> PrepareResult | None:
+    """A data set that is there, as trusted now: words change, photos and labels do not, so nothing goes stale.
+
+    None if another process has replaced it meanwhile.
+    """
+    if done.request == request:
+        return PrepareResult(done, done_before=True)
+
+    def choose(_others: claims.Others) -> claims.Claim:
+        return claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+
+    with claims.claimed(layout, progress, choose):
+        found, _ = _find_before(layout, request, source_fingerprint)
+        return None if found is None else _recorded(layout, found, request)
+
+
+def _recorded(layout: Layout, done: Dataset, request: DatasetRequest) -> PrepareResult:
+    if done.request == request:
+        return PrepareResult(done, done_before=True)
+    trusted = msgspec.structs.replace(done, request=request)
+    datasets.write(layout, trusted)
+    return PrepareResult(trusted, done_before=False)
+
+
 def _find_before(
     layout: Layout, request: DatasetRequest, source_fingerprint: str | None, progress: Progress | None = None
 ) -> tuple[Dataset | None, Dataset | None]:
-    """The requested data set, if it exists and is intact; and the present data set, whatever it is.
+    """The requested data set, however trusted, if it exists and is intact; and the present data set, whatever it is.
 
     With ``progress``, damage is reported, and a damaged record is set aside.
     """
@@ -105,7 +136,9 @@ def _find_before(
             progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
             files.quarantine(layout.dataset)
         return None, None
-    if before is None or (before.request, before.source_fingerprint) != (request, source_fingerprint):
+    if before is None or before.source_fingerprint != source_fingerprint:
+        return None, before
+    if msgspec.structs.replace(before.request, trust=request.trust) != request:
         return None, before
     damage = datasets.damage(layout, before)
     if damage is None:
@@ -124,7 +157,9 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
         sizes = (train, val, test)
     data_dir = None if settings.data_dir is None else name_of(settings.data_dir)
     positive = None if settings.positive is None else as_utf8(settings.positive)
-    return DatasetRequest(name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed)
+    return DatasetRequest(
+        name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed, settings.trust
+    )
 
 
 def _take(

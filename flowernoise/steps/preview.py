@@ -62,7 +62,8 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
             advance(1)
     listed = writers.named("csv").write(summaries.photos_on(drawn)).encode()
     is_list_new = files.write_plain(directory / summaries.PHOTO_LIST, listed)
-    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn), is_list_new)
+    request = work.dataset.request
+    return PreviewResult(directory, request.source, work.dataset.classes, tuple(drawn), is_list_new, request.trust)
 
 
 def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[ContactSheet]:
@@ -137,8 +138,8 @@ class _Work:
 
     def _sheet(self, kind: SheetKind, split: str, shown: tuple[SheetPhoto, ...], inputs: str) -> ContactSheet:
         population = len(self._train if split == "train" else self._test)
-        source = without_path(self.dataset.request.source)
-        return ContactSheet(kind, source, split, population, self.dataset.classes, shown, inputs)
+        source, trust = without_path(self.dataset.request.source), self.dataset.request.trust
+        return ContactSheet(kind, source, split, population, self.dataset.classes, shown, inputs, trust=trust)
 
     def _decoded(self, chosen: Sequence[IndexedPhoto]) -> Iterator[Pixels]:
         for photo, encoded in zip(chosen, self._archive.read(chosen), strict=True):

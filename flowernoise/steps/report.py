@@ -197,6 +197,7 @@ def _prepared(request: DatasetRequest) -> list[str]:
     for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
         words += [option, str(size)]
     words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
+    words += ["--trust", request.trust] if request.trust != "all" else []
     return words + (["--data-dir", request.data_dir] if request.data_dir else [])
 
 

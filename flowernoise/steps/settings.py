@@ -137,16 +137,27 @@ class PrepareSettings(Settings):
         224
     )
     seed: Annotated[int, Between(0, 2**63 - 1), Option("Seed of the split.")] = 0
+    trust: Annotated[
+        Literal["all", "test", "none"],
+        Option("Which labels of the source were checked: all are taken as given, only those of test, or none."),
+    ] = "all"
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None
 
     def check_together(self) -> None:
-        """Refuses sizes if some are missing."""
+        """Refuses sizes if some are missing, and doubts about labels that the program makes."""
         sizes = {"--train": self.train, "--val": self.val, "--test": self.test}
         given = " ".join(f"{option} {size}" for option, size in sizes.items() if size is not None)
         if given and None in (self.train, self.test):
             raise BadRequestError(f"{given}: --train and --test must both be given; --val alone may be left out")
+        if self.trust != "all":
+            from flowernoise.catalogue.label_words import makes_labels
+
+            if makes_labels(self.source):
+                raise BadRequestError(
+                    f"--trust {self.trust}: the labels of {self.source} are made by the program, so all are right"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,14 +26,15 @@ class PrepareResult:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptResult:
-    """The requested draws, how many of them existed already, where the labels come from, and whether a file was
-    exported.
+    """The requested draws, how many of them existed already, where the labels come from, whether a file was exported,
+    and which labels were checked.
     """
 
     source: str
     draws: tuple[Draw, ...]
     done_before: int
     exported: bool = False
+    trust: str = "all"
 
     @property
     def made(self) -> int:
@@ -75,11 +76,17 @@ class RunMetrics:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateResult:
-    """The evaluation, and whether it existed already."""
+    """The evaluation, whether it existed already, and which labels were checked."""
 
     evaluation: Evaluation
     arrays: Arrays
     done_before: bool
+    trust: str = "all"
+
+    @property
+    def source(self) -> str:
+        """Where the labels come from."""
+        return self.evaluation.source
 
     def of_run(self, row: int) -> list[RunMetrics]:
         """A run's metrics under each selection that it has."""

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from flowernoise.analysis.views.reports import Report
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.noise import shown_names
-from flowernoise.catalogue.sources import label_words
 from flowernoise.show import cautions, compared, comparison, sentences
 from flowernoise.show.document import (
     Block,
@@ -109,8 +109,9 @@ def _data(report: Report) -> Iterator[Block]:
     noisy = [each for each in report.drawn if each.noise != CONTROL]
     if noisy:
         names = shown_names(list(dict.fromkeys(each.noise for each in noisy)))
-        words = label_words(dataset.request.source)
+        words = label_words(dataset.request)
         stay, are = ("clean", "are wrong") if words.are_clean else ("as given", "were made wrong")
+        are = "were changed" if words.training_is_doubted else are
         yield Table(
             (TableColumn("noise"), *columns("rate", "seeds", "realised", numeric=True)),
             tuple(cells(names[each.noise], f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),

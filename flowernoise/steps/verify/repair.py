@@ -74,6 +74,7 @@ def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None
         test=test,
         image_size=request.image_size,
         seed=request.seed,
+        trust=request.trust,
     )
     prepare(layout.root, settings, progress)
 

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from flowernoise.store.records.data import Trust
 from flowernoise.store.records.runs import Identity, Selection
 from flowernoise.store.setups import Setup
 
@@ -155,7 +156,8 @@ class PublishedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Test photos that some of the directories share, and the name of their data set.
 
-    ``majority`` is the accuracy of always answering their most frequent class.
+    ``majority`` is the accuracy of always answering their most frequent class. ``trust``
+    says which labels were checked.
     """
 
     name: str
@@ -164,6 +166,7 @@ class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test_counts: tuple[int, ...]
     majority: float
     select: Selection
+    trust: Trust = "all"
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

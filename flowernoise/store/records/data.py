@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from typing import Literal
 
 import msgspec
 
@@ -11,6 +12,7 @@ from flowernoise.store.files import FileRef
 
 SPLITS = ("train", "val", "test")
 CONTROL = "none"
+Trust = Literal["all", "test", "none"]
 
 
 def versions_of(*packages: str) -> dict[str, str]:
@@ -23,7 +25,10 @@ def versions_of(*packages: str) -> dict[str, str]:
 
 
 class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``prepare`` was asked to do; equal requests are the same work."""
+    """What ``prepare`` was asked to do; equal requests are the same work.
+
+    ``trust`` says which labels of the source were checked. It changes words, not photos or labels.
+    """
 
     source: str
     data_dir: str | None
@@ -31,6 +36,7 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: tuple[int, int, int] | None
     image_size: int
     seed: int
+    trust: Trust = "all"
 
 
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
