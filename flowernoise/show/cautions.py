@@ -49,16 +49,17 @@ def _of_labels(result: Comparison) -> Iterator[str]:
     words = compared.words(result)
     if words.are_clean:
         return
-    if words.training_is_doubted:
-        yield _of_doubts(words)
-    else:
-        yield (
+    yield (
+        _of_doubts(words)
+        if words.training_is_doubted
+        else (
             "Labels as given: nobody has checked them, not even those of the test photos. Added wrong labels are the ones "
             "that the noise made; any that were wrong before come on top."
         )
-    facts = facts_of(result.metric)
+    )
     if words.test is Known.CHECKED:
         return
+    facts = facts_of(result.metric)
     if facts.counts_right:
         yield from map(_of_wrong_test_labels, sorted({len(photos.classes) for photos in result.datasets}))
     elif facts.of == "test":

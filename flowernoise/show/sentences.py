@@ -17,12 +17,12 @@ def question(result: Comparison) -> str:
     """What was asked."""
     noises = [noise for noise, _ in result.conditions if noise != CONTROL]
     words = compared.words(result)
+    if not noises and words.training_is_doubted:
+        return f"How well does each loss classify the test photos, by their {words.of_test}?"
     if not noises:
         return (
             "How well does each loss classify clean test photos when no training label is wrong?"
             if words.are_clean
-            else f"How well does each loss classify the test photos, by {words.of_test}, when noise changes no training label?"
-            if words.training_is_doubted
             else "How well does each loss classify the test photos, by their labels as given, when no wrong labels are "
             "added to the training labels?"
         )
@@ -37,8 +37,8 @@ def question(result: Comparison) -> str:
     if words.training_is_doubted:
         cause = "some of its training labels are changed"
     return (
-        f"How much {facts_of(result.metric).title} on {photos} does a classifier lose when {cause}, and does any loss lose less "
-        f"than {result.baseline}?"
+        f"How much {facts_of(result.metric).title} on {photos} does a classifier lose when {cause}, and does any loss "
+        f"lose less than {result.baseline}?"
     )
 
 

@@ -32,7 +32,8 @@ _CHANCE_DASHES: Dashes = (0, (4, 3))
 
 def _accuracy_caption(chart: Chart) -> str:
     metric, wrong = subject.title(chart.measures[0]), label_words(chart).wrong
-    return f"{metric}{subject.against(chart)}, by the share of {wrong} training labels; {subject.kind(chart)}."
+    measured = f", measured{against}" if (against := subject.against(chart)) else ""
+    return f"{metric} against the share of {wrong} training labels{measured}; {subject.kind(chart)}."
 
 
 def _accuracy_alt(chart: Chart) -> str:
@@ -45,9 +46,8 @@ def _accuracy_alt(chart: Chart) -> str:
         last = {cell.loss: cell for cell in cells if cell.rate == most}
         parts = [_from_to(measure, controls.get(loss), last[loss]) for loss in chart.highlighted if loss in last]
         sentences.append(f"Up to {subject.condition_name(noise, most)}: {subject.listed(parts)}.")
-    return " ".join(
-        [f"Line chart of {facts_of(measure.name).title}{subject.against(chart)} as labels get noisier.", *sentences]
-    )
+    shown = f"{facts_of(measure.name).title}{subject.against(chart)}"
+    return " ".join([f"Line chart of {shown} as labels get noisier.", *sentences])
 
 
 def _from_to(measure: Measure, control: ChartCell | None, last: ChartCell) -> str:

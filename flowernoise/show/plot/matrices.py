@@ -13,6 +13,7 @@ from flowernoise.catalogue.label_words import label_words
 from flowernoise.show.plot import sheet, subject
 from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.styles import COLLAPSED
+from flowernoise.store.records import CONTROL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
