@@ -49,14 +49,11 @@ def _of_labels(result: Comparison) -> Iterator[str]:
     words = compared.words(result)
     if words.are_clean:
         return
-    yield (
-        _of_doubts(words)
-        if words.training_is_doubted
-        else (
-            "Labels as given: nobody has checked them, not even those of the test photos. Added wrong labels are the ones "
-            "that the noise made; any that were wrong before come on top."
-        )
+    as_given = (
+        "Labels as given: nobody has checked them, not even those of the test photos. Added wrong labels are the ones "
+        "that the noise made; any that were wrong before come on top."
     )
+    yield _of_doubts(words) if words.training_is_doubted else as_given
     if words.test is Known.CHECKED:
         return
     facts = facts_of(result.metric)

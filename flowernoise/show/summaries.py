@@ -173,7 +173,7 @@ def evaluated(result: EvaluateResult) -> Document:
         values = ["failed", *[""] * (len(measures) - 1)] if run.failure else _measured(result, row, bool(memorised))
         rows.append(cells(*names, *values))
     heads = (*columns("noise", "rate", "seed", "loss", *telling), *columns(*measures, numeric=True))
-    every = [_run(result, row) for row in range(len(result.evaluation.runs))]
+    every = [_run(result, row, words) for row in range(len(result.evaluation.runs))]
     data = {"schema": 1, "digest": result.evaluation.arrays.sha256, "runs": every}
     return Document((Table(heads, tuple(rows), notes=tuple(_of_doubt(words))),), data=data)
 
@@ -193,13 +193,14 @@ def _measured(result: EvaluateResult, row: int, with_memorised: bool) -> list[st
     return [*("–" if share is None else f"{100 * share:.1f}" for share in shares), "collapsed" * metrics.collapsed]
 
 
-def _run(result: EvaluateResult, row: int) -> dict[str, object]:
+def _run(result: EvaluateResult, row: int, words: LabelWords) -> dict[str, object]:
     run = result.evaluation.runs[row]
+    unknown: dict[str, None] = {"memorised": None, "recovered": None} if words.training_is_doubted else {}
     return {
         **_identity(result.evaluation.keys[row]),
         "realised_rate": run.realised_rate,
         "failure": run.failure,
-        "metrics": [msgspec.to_builtins(metrics) for metrics in result.of_run(row)],
+        "metrics": [msgspec.to_builtins(metrics) | unknown for metrics in result.of_run(row)],
     }
 
 

@@ -59,7 +59,10 @@ def histories_of(material: Material) -> Iterator[tuple[str, Histories]]:
         DamagedFileError: arrays are damaged.
     """
     if label_words(material.dataset.request).training_is_doubted:
-        raise NothingToDrawError("nobody knows which training labels are wrong, so not which of them are memorised")
+        raise NothingToDrawError(
+            "nobody knows which training labels are wrong, so not which are memorised: they were not checked (prepared "
+            "with --trust test or none)"
+        )
     train, val, _ = material.dataset.sizes
     if not val:
         raise NothingToDrawError("without a validation split (val 0) no history of epochs is kept")
