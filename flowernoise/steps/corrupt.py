@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import types
 from collections.abc import Callable, Sequence
@@ -11,8 +12,9 @@ import numpy as np
 
 from flowernoise.analysis.results.stages import CorruptResult
 from flowernoise.catalogue import transition_matrix
+from flowernoise.catalogue.backbones import GIVEN
 from flowernoise.catalogue.labelling import NoisyLabels
-from flowernoise.catalogue.noise import expected_rate, is_rated, noise_models
+from flowernoise.catalogue.noise import expected_rate, is_rated, noise_models, on_backbone
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, format_value
@@ -37,6 +39,9 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     specs = _specs(settings)
     layout = artifacts.opened(artifacts_directory)
     dataset = datasets.need(layout)
+    if dataset.given is not None:
+        noise = tuple(on_backbone(text, GIVEN) for text in settings.noise)
+        specs = _specs(dataclasses.replace(settings, noise=noise))
     if settings.export is not None:
         Inputs([artifacts_directory], reading=(file for spec in specs for file in files_of(spec))).refuse(
             settings.export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,18 @@ import numpy as np
 from flowernoise.analysis.results.models import Agreement, ExportResult
 from flowernoise.catalogue.backbones import unweighted
 from flowernoise.errors import BadRequestError
-from flowernoise.progress import Progress
+from flowernoise.progress import Advance, Progress
 from flowernoise.safe import images, keras_file
 from flowernoise.steps import chosen_run
 from flowernoise.steps.loading import loading
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import ExportSettings
 from flowernoise.steps.train import head
-from flowernoise.store import exported, files, runs
+from flowernoise.store import exported, feature_rows, files, runs
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.exported import About
 from flowernoise.store.handles import RunHandle
-from flowernoise.store.photos import Archive
+from flowernoise.store.photos import Archive, IndexedPhoto
 from flowernoise.store.records import Selection, versions_of
 from flowernoise.store.setups import settings as settings_of
 from flowernoise.training import classifier, features, finetune
@@ -116,12 +117,22 @@ def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, p
     if not run.is_evaluated:
         return None
     tested = [photo for photo in held.photos if photo.split == "test"][:SAMPLE]
-    archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
     with progress.task("comparing with the run", len(tested), "photos") as advance:
-        answers = features.extract(model, archive.read(tested), size, advance)
+        answers = _answers(held, model, tested, advance)
     known = run.probabilities("test", select=select)[: len(tested)]
     alike = int((answers.argmax(axis=1) == known.argmax(axis=1)).sum())
     return Agreement(len(tested), alike, float(np.abs(answers - known).max()))
+
+
+def _answers(held: Artifacts, model: Any, tested: Sequence[IndexedPhoto], advance: Advance) -> Array:
+    """Probabilities for photos, or for the rows of features that came without photos [n, classes]."""
+    if held.dataset.given is not None:
+        place = {photo.id: row for row, photo in enumerate(held.photos)}
+        rows = feature_rows.read(held.layout, held.dataset)[[place[photo.id] for photo in tested]]
+        advance(len(tested))
+        return np.asarray(model.predict_on_batch(rows))
+    archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
+    return features.extract(model, archive.read(tested), size, advance)
 
 
 def _about(held: Artifacts, run: RunHandle, select: Selection) -> About:
@@ -131,7 +142,9 @@ def _about(held: Artifacts, run: RunHandle, select: Selection) -> About:
         classes=dataset.classes,
         image_size=size,
         backbone=run.block.setup.backbone,
-        input=f"float32 [n, {size}, {size}, 3], RGB, 0 to 255; {images.DECODING}",
+        input=f"float32 [n, {dataset.given.dimension}], features"
+        if dataset.given
+        else f"float32 [n, {size}, {size}, 3], RGB, 0 to 255; {images.DECODING}",
         output="softmax probabilities [n, classes]",
         run={
             "noise": run.noise,

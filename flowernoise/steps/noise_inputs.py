@@ -19,7 +19,8 @@ from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.steps import features, source_fields
-from flowernoise.steps.features import FeatureWork
+from flowernoise.steps.backbone import of
+from flowernoise.steps.features import FeatureWork, extractor_of
 from flowernoise.steps.loading import loading
 from flowernoise.store import datasets, photos
 from flowernoise.store import labels as labels_csv
@@ -101,13 +102,12 @@ class NoiseInputs:
         return {"train": of_all[:train], "val": of_all[train:]}
 
     def _features(self, spec: Spec) -> dict[str, Array]:
-        backbone_spec = backbones.parse(spec.values["backbone"])
         try:
-            backbone = backbone_spec()
+            backbone_spec, backbone = of(self.dataset, spec.values["backbone"])
         except FlowernoiseError as error:
             way_out = f"in its spec as {spec.name}:backbone=…"
             raise type(error)(f"noise model {spec.name}: {error}, {way_out}") from error
-        extractor = engine.extractor(engine.describe(), backbone.bfloat16)
+        extractor = extractor_of(self.dataset, engine.describe(), backbone)
         work = FeatureWork(self._layout, self.dataset, self.index, backbone_spec, backbone, extractor)
         of_all = features.cached(work, self._progress)
         rows = {split: [row for row, photo in enumerate(self.index) if photo.split == split] for split in NOISY_SPLITS}

@@ -16,14 +16,16 @@ import msgspec
 import numpy as np
 
 from flowernoise.analysis.results.stages import PrepareResult
+from flowernoise.catalogue.feature_files import FeatureRows
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, passed_over
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, did_you_mean
 from flowernoise.safe import atomic, images
 from flowernoise.safe.paths import as_utf8, name_of
+from flowernoise.steps import prepare_features
 from flowernoise.steps.settings import PrepareSettings
-from flowernoise.store import artifacts, claims, datasets, files, photos
+from flowernoise.store import artifacts, claims, datasets, feature_rows, files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable, versions_of
@@ -88,7 +90,10 @@ def _prepare(
     if done is not None:
         return _recorded(layout, done, request)
     with files.together():
-        dataset = _take(layout, source, request, source_fingerprint, progress)
+        if source.rows is None:
+            dataset = _take(layout, source, request, source_fingerprint, progress)
+        else:
+            dataset = _take_rows(layout, source.rows, request, source_fingerprint)
         stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
         datasets.write(layout, dataset)
     if before:
@@ -197,6 +202,29 @@ def _take(
         contradictory=contradictory,
         unreadable=tuple(problem for _, problem in unreadable),
         versions=versions_of("numpy", "pillow"),
+    )
+
+
+def _take_rows(layout: Layout, rows: FeatureRows, request: DatasetRequest, source_fingerprint: str | None) -> Dataset:
+    classes, relabel = _task(rows.classes, request.positive)
+    atomic.ensure_directory(layout.photos)
+    made = prepare_features.placed(rows, request, relabel, split)
+    _refuse_missing_classes({relabel[label] for label in rows.labels}, made.index, classes)
+    train, val, test = (_class_counts(made.index, name, len(classes)) for name in SPLITS)
+    return Dataset(
+        id=datasets.identity(request.image_size, classes, made.index, made.given),
+        request=request,
+        source_fingerprint=source_fingerprint,
+        classes=classes,
+        counts=(train, val, test),
+        found=len(rows.ids),
+        archive=feature_rows.write(layout.photos, made.features),
+        index=photos.write_index(layout.photos, made.index, classes),
+        identical=(),
+        contradictory=(),
+        unreadable=(),
+        versions=versions_of("numpy"),
+        given=made.given,
     )
 
 

@@ -26,6 +26,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
 from flowernoise.show import contact_sheet, summaries, writers
+from flowernoise.steps.backbone import refuse_without_photos
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import files
@@ -81,6 +82,7 @@ class _Work:
 
     def __init__(self, held: Artifacts, settings: PreviewSettings, progress: Progress) -> None:
         settings.check()
+        refuse_without_photos(held.dataset, "preview")
         self.dataset, self._settings, index = held.dataset, settings, held.photos
         self._archive = Archive(held.layout.photos, self.dataset.archive)
         self._train, self._test = ([photo for photo in index if photo.split == name] for name in ("train", "test"))

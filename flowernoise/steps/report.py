@@ -13,7 +13,7 @@ from flowernoise.analysis.results.written import ReportFile, ReportResult
 from flowernoise.analysis.views.reports import Report, conditions_of
 from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.noise import is_rated, noise_models
-from flowernoise.catalogue.sources import folder_of, without_path
+from flowernoise.catalogue.sources import place_of, without_path
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
 from flowernoise.show.report import render
@@ -80,7 +80,9 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
         drawn=tuple(conditions_of(drawn.values())),
         pictures=gallery.pictures,
-        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
+        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress))
+        if dataset.given is None
+        else (),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
         provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
@@ -142,9 +144,10 @@ def _commands(
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
     prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset, folder = _preset(layout, dataset), folder_of(dataset.request.source)
+    preset, folder = _preset(layout, dataset), place_of(dataset.request.source)
     if folder is not None:
-        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the folder of photos, wherever you have it"
+        kind = _KIND_OF_PLACE[dataset.given is None]
+        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the {kind}, wherever you have it"
         prepared[0] = _SOURCE
     if dataset.request.data_dir:
         yield "DATA_DIR=tensorflow_datasets  # where you keep the data sets of TFDS"
@@ -184,6 +187,7 @@ def _preset(layout: Layout, dataset: Dataset) -> str | None:
     return preset.name if preset and preset.dataset == dataset.id else None
 
 
+_KIND_OF_PLACE = {True: "folder of photos", False: "file of features"}
 _SOURCE, _DATA_DIR = '"$SOURCE"', '"$DATA_DIR"'  # set by whoever repeats it, as paths differ
 
 
@@ -237,7 +241,7 @@ def _once(provenance: Iterable[Provenance]) -> list[Provenance]:
 
 def _digests(layout: Layout, dataset: Dataset, drawn: Mapping[DrawKey, Draw]) -> Iterator[tuple[str, str]]:
     yield "data set (classes, photos, labels, splits)", dataset.id
-    yield "photos, as a TAR archive", dataset.archive.sha256
+    yield ("photos, as a TAR archive" if dataset.given is None else "rows, as HDF5"), dataset.archive.sha256
     yield "labels of all draws", files.digest_of([(key, drawn[key].labels) for key in sorted(drawn)])
     evaluation = evaluations.find(layout)
     if evaluation:

@@ -16,6 +16,7 @@ from flowernoise.catalogue.noise import on_backbone
 from flowernoise.errors import DamagedFileError
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
+from flowernoise.steps import backbone
 from flowernoise.steps.compare import compare_or_find
 from flowernoise.steps.corrupt import corrupt
 from flowernoise.steps.evaluate import evaluate
@@ -24,7 +25,7 @@ from flowernoise.steps.settings import CompareSettings, CorruptSettings, Prepare
 from flowernoise.steps.train import matrices, train
 from flowernoise.store import artifacts, files
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Draw, PresetRecord
+from flowernoise.store.records import CONTROL, Dataset, Draw, PresetRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def run(artifacts_directory: Path, settings: RunSettings, progress: Progress) ->
         presets.named(settings.preset)
     prepared = prepare(artifacts_directory, settings.prepare, progress)
     _remember(artifacts.opened(artifacts_directory), settings.preset, prepared.dataset.id)
-    corrupted = corrupt(artifacts_directory, _on_backbone(settings), progress)
+    corrupted = corrupt(artifacts_directory, _on_backbone(settings, prepared.dataset), progress)
     trained = train(artifacts_directory, settings.train, progress)
     evaluated = evaluate(artifacts_directory, progress)
     shown = dataclasses.replace(
@@ -73,10 +74,10 @@ def _columns(settings: TrainSettings) -> str:
     return ",".join(dict.fromkeys(str(matrices.pinned(losses.parse(text))) for text in settings.losses))
 
 
-def _on_backbone(settings: RunSettings) -> CorruptSettings:
+def _on_backbone(settings: RunSettings, dataset: Dataset) -> CorruptSettings:
     """Settings for ``corrupt`` in which noise models that look at photos use the training backbone."""
-    backbone = str(backbones.parse(settings.train.backbone))
-    noise = tuple(on_backbone(text, backbone) for text in settings.corrupt.noise)
+    text = str(backbones.parse(backbone.name_of(dataset, settings.train.backbone)))
+    noise = tuple(on_backbone(noise, text) for noise in settings.corrupt.noise)
     return dataclasses.replace(settings.corrupt, noise=noise)
 
 

@@ -114,7 +114,8 @@ class PrepareSettings(Settings):
     source: Annotated[
         str,
         Option(
-            "tf_flowers, tfds:NAME, synthetic, or a directory with a folder of photos for each class.",
+            "tf_flowers, tfds:NAME, synthetic, a directory with a folder of photos for each class, or an NPZ file of "
+            "features and labels.",
             metavar="[SOURCE]",
             argument=True,
             check=_check_source,
@@ -219,12 +220,13 @@ class TrainSettings(Settings):
         ),
     ] = ("ce", "mae")
     backbone: Annotated[
-        str,
+        str | None,
         Option(
             "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
             registry=_registry("catalogue.backbones", "backbones"),
+            default="resnet50; features without photos",
         ),
-    ] = "resnet50"
+    ] = None
     mode: Annotated[
         Literal["features", "finetune"], Option("Train heads on cached features, or the whole network.")
     ] = "features"

@@ -10,7 +10,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import SPLITS, Dataset
+from flowernoise.store.records import SPLITS, Dataset, GivenFeatures
 
 KIND = "dataset"
 
@@ -62,9 +62,16 @@ def index(layout: Layout, dataset: Dataset) -> tuple[IndexedPhoto, ...]:
     return found
 
 
-def identity(image_size: int, classes: Sequence[str], index: Iterable[IndexedPhoto]) -> str:
-    """The id of a data set: digest of classes, image size, and every photo's id, split and label."""
-    return files.digest_of([image_size, tuple(classes), [(photo.id, photo.split, photo.label) for photo in index]])
+def identity(
+    image_size: int, classes: Sequence[str], index: Iterable[IndexedPhoto], given: GivenFeatures | None = None
+) -> str:
+    """The id of a data set: digest of classes, image size, and every photo's id, split and label.
+
+    Photos are known by their ids, but features that came without photos are not, so their digest is part of it.
+    """
+    features = [] if given is None else [given.digest]
+    splits = [(photo.id, photo.split, photo.label) for photo in index]
+    return files.digest_of([image_size, tuple(classes), splits, *features])
 
 
 def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:

@@ -26,7 +26,7 @@ from flowernoise.safe import downloads
 from flowernoise.safe.torch_pickle import read_state
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = backbones.names()
+NAMES = [entry.name for entry in backbones if not entry.properties.get("given")]
 DAISY = 985
 
 # Keras' own saving of weights meets it.

@@ -17,7 +17,8 @@ from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.safe import images
-from flowernoise.steps.features import FeatureWork, settled
+from flowernoise.steps import backbone
+from flowernoise.steps.features import FeatureWork, extractor_of, settled
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices
 from flowernoise.store import datasets, draws, runs
@@ -93,7 +94,8 @@ class Plan:
     @property
     def provenance(self) -> Provenance:
         """What produces the results."""
-        extractor = "" if self.settings.mode == "finetune" else f"{self.extractor.name}, {self.extractor.device}"
+        none = self.settings.mode == "finetune" or self.dataset.given is not None
+        extractor = "" if none else f"{self.extractor.name}, {self.extractor.device}"
         return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
     def split(self, name: str) -> list[IndexedPhoto]:
@@ -116,8 +118,11 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     """
     settings.check()
     specs = [matrices.pinned(losses.parse(text)) for text in settings.losses]
-    backbone_spec = backbones.parse(settings.backbone)
+    if settings.backbone is not None:
+        backbones.parse(settings.backbone)
     dataset = datasets.need(layout)
+    if settings.mode == "finetune":
+        backbone.refuse_without_photos(dataset, "--mode finetune")
     matrices.check_files(specs, len(dataset.classes))
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
@@ -128,19 +133,19 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     drawn = draws.index(layout, dataset.id)
     if not drawn:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
-    backbone = backbone_spec()
+    backbone_spec, network = backbone.of(dataset, settings.backbone)
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
     frozen, index = settings.mode == "features", datasets.index(layout, dataset)
-    extractor = engine.extractor(described, backbone.bfloat16) if frozen else engine.keras_extractor(described)
-    feature_work = FeatureWork(layout, dataset, index, backbone_spec, backbone, extractor)
+    extractor = extractor_of(dataset, described, network) if frozen else engine.keras_extractor(described)
+    feature_work = FeatureWork(layout, dataset, index, backbone_spec, network, extractor)
     return Plan(
         layout=layout,
         dataset=dataset,
         index=index,
         settings=settings,
         backbone_spec=backbone_spec,
-        backbone=backbone,
+        backbone=network,
         engine=described,
         feature_work=settled(feature_work, progress),
         methods={str(spec): method_of(spec) for spec in specs},

@@ -17,7 +17,17 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
 from flowernoise.steps.verify import fits
-from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, photos, runs, stages
+from flowernoise.store import (
+    comparisons,
+    datasets,
+    draws,
+    evaluations,
+    feature_cache,
+    feature_rows,
+    photos,
+    runs,
+    stages,
+)
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.inventory import Fault, Inventory, RecordEntry
 from flowernoise.store.inventory.kinds import (
@@ -171,10 +181,13 @@ class _Audit:
             return
         with self._noting(layout.photos / dataset.index.name, entry):
             index = datasets.index(layout, dataset)
-            if datasets.identity(dataset.request.image_size, dataset.classes, index) != dataset.id:
+            if datasets.identity(dataset.request.image_size, dataset.classes, index, dataset.given) != dataset.id:
                 raise DamagedFileError(f"{layout.dataset} does not have the id of the photos in {dataset.index.name}")
-            for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # checks each photo against its id
-                pass
+            if dataset.given is not None:
+                feature_rows.read(layout, dataset)
+            else:
+                for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # checks each against its id
+                    pass
             self._truth = {split: photos.labels_of(index, split) for split in ("train", "val", "test")}
 
     def _check_draws(self, entry: RecordEntry[DrawBatch]) -> None:

@@ -39,6 +39,20 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust: Trust = "all"
 
 
+class GivenFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a data set of features without photos holds.
+
+    Args:
+        dimension: numbers in a row.
+        digest: SHA-256 of all rows in the order of the index.
+        equal: how many rows are equal to another; they are kept, and are in one split.
+    """
+
+    dimension: int
+    digest: str
+    equal: int
+
+
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file that is not a readable photo, and why."""
 
@@ -52,11 +66,12 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         id: digest of classes, image size, and every photo's id, label and split; everything downstream depends on it.
         counts: photos of each class (columns) in train, val and test (rows).
-        archive: TAR of the encoded photos, named by their ids.
+        archive: TAR of the encoded photos, named by their ids; HDF5 of the rows where there are features instead.
         index: CSV with one row per photo: id, split, label, class, path, offset and size in the archive.
         identical: groups of paths whose photos have equal pixels and one class; the smallest id is kept.
         contradictory: groups of paths whose photos have equal pixels but several classes; all are dropped.
         versions: of the packages that read the photos.
+        given: features that came without photos; null for photos.
     """
 
     id: str
@@ -71,6 +86,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contradictory: tuple[tuple[str, ...], ...]
     unreadable: tuple[Unreadable, ...]
     versions: dict[str, str] = {}
+    given: GivenFeatures | None = None
 
     @property
     def sizes(self) -> tuple[int, int, int]:

@@ -1,0 +1,45 @@
+"""The backbone of a data set: a network for photos, or the features that came without any."""
+
+from __future__ import annotations
+
+from flowernoise.catalogue.backbones import DEFAULT, GIVEN, Backbone, backbones, given
+from flowernoise.errors import BadRequestError
+from flowernoise.registry import Spec
+from flowernoise.store.records import Dataset
+
+
+def name_of(dataset: Dataset, asked: str | None) -> str:
+    """The backbone that is meant: the one that was asked for, or what is usual for the data set."""
+    return asked or (DEFAULT if dataset.given is None else GIVEN)
+
+
+def of(dataset: Dataset, asked: str | None) -> tuple[Spec, Backbone]:
+    """The backbone that a data set's features are from.
+
+    Args:
+        dataset: photos, or features without photos.
+        asked: a backbone's spec; None for what is usual.
+
+    Raises:
+        BadRequestError: it is unknown, or the data set has no photos that it could look at.
+        FlowernoiseError: its weights cannot be reached.
+    """
+    spec = backbones.parse(name_of(dataset, asked))
+    if dataset.given is None:
+        return spec, spec()
+    if spec.name != GIVEN:
+        raise BadRequestError(
+            f"backbone {spec}: there are no photos for it in {dataset.request.source}, only features; leave it out, or "
+            f"name {GIVEN}"
+        )
+    return spec, given(dataset.given.dimension, dataset.given.digest)
+
+
+def refuse_without_photos(dataset: Dataset, what: str) -> None:
+    """Refuses what needs photos; ``what`` begins the message.
+
+    Raises:
+        BadRequestError: the data set holds features without photos.
+    """
+    if dataset.given is not None:
+        raise BadRequestError(f"{what} needs photos, but {dataset.request.source} holds features without photos")
