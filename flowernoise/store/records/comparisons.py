@@ -153,7 +153,7 @@ class PublishedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     collapsed: int
 
 
-class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Test photos that some of the directories share, and the name of their data set.
 
     ``majority`` is the accuracy of always answering their most frequent class. ``trust``

@@ -24,9 +24,10 @@ def versions_of(*packages: str) -> dict[str, str]:
     return {"flowernoise": __version__, **{name: importlib.metadata.version(name) for name in packages}}
 
 
-class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What ``prepare`` was asked to do; equal requests are the same work.
 
+    Defaults are not written, so records from before a field was added are still those that this program writes.
     ``trust`` says which labels of the source were checked. It changes words, not photos or labels.
     """
 
@@ -60,7 +61,7 @@ class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
-class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Classes, splits and photos.
 
     Args:
