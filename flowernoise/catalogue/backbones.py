@@ -128,21 +128,30 @@ def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> 
     return Backbone("efficientnet_lite0", LITE0_SHA256, 224, 1280, partial(_build_lite0, load=load))
 
 
-@backbones.register(given=True)
-def features() -> Backbone:
-    """The features of a data set that has no photos, as they were given; the default there, and its only backbone.
+@backbones.register(given=True, unkeyed="name")
+def features(*, name: str = "") -> Backbone:
+    """Features that were given: with the data set, without photos, or as features:NAME, imported by `features`.
+
+    In a data set that has no photos they are the default and the only backbone. For photos,
+    ``flowernoise features --import FILE --name NAME`` stores the output of any network. They train heads; as there is
+    no network, they cannot be fine-tuned or used on other photos.
+
+    Args:
+        name: the name that features were imported under.
 
     Raises:
-        BadRequestError: there are photos, and nothing that gives features to them.
+        BadRequestError: always, as only an artifacts directory knows the features of its photos.
     """
+    if name:
+        raise BadRequestError(f"backbone {GIVEN}:{name} is features, not a network; name a network, such as {DEFAULT}")
     raise BadRequestError(
         "backbone features belongs to data sets of features without photos, so nothing tells the features of a photo; "
-        f"name a network, such as {DEFAULT}"
+        f"name a network, such as {DEFAULT}, or features that you imported, as features:NAME"
     )
 
 
 def given(dimension: int, digest: str) -> Backbone:
-    """The backbone of a data set that has features instead of photos; its model hands them on.
+    """The backbone of features that were given; its model hands them on.
 
     Args:
         dimension: numbers in a row.

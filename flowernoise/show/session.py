@@ -12,7 +12,14 @@ from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.models import ExportResult, PredictResult
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
+from flowernoise.analysis.results.stages import (
+    CorruptResult,
+    EvaluateResult,
+    FeaturesResult,
+    PrepareResult,
+    RunResult,
+    TrainResult,
+)
 from flowernoise.analysis.results.status import Status
 from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
@@ -106,6 +113,12 @@ class Session:
             self.progress.note("train: done already, nothing touched")
         self._show(summaries.trained(result))
         self._fail_partly(result)
+
+    def show_features(self, result: FeaturesResult) -> None:
+        """How many photos have features, and what was read or written."""
+        if result.done_before:
+            self.progress.note("features: done already, nothing touched")
+        self._show(summaries.features(result))
 
     def show_evaluate(self, result: EvaluateResult) -> None:
         """Each run's metrics; as a table only the first ones."""

@@ -10,7 +10,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from flowernoise.analysis.results.listed import Listed
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
+from flowernoise.analysis.results.stages import (
+    CorruptResult,
+    EvaluateResult,
+    FeaturesResult,
+    PrepareResult,
+    RunResult,
+    TrainResult,
+)
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import ListedPhoto, PlotResult, PreviewResult, ReportResult, SheetFile
 from flowernoise.catalogue.label_words import Labelled, LabelWords, label_words
@@ -124,6 +131,29 @@ def trained(result: TrainResult) -> Document:
         "seconds": round(result.seconds, 3),
     }
     return Document((Bullets((training(result),)),), data=data)
+
+
+def features(result: FeaturesResult) -> Document:
+    """How many photos have features, from what, and what was read or written."""
+    cached = result.photos - result.extracted
+    data = {
+        "schema": 1,
+        "done_before": result.done_before,
+        "backbone": result.backbone,
+        "photos": result.photos,
+        "dimension": result.dimension,
+        "extracted": result.extracted,
+        "cached": cached,
+        "imported": str(result.file) if result.imported else None,
+        "exported": str(result.file) if result.file and not result.imported else None,
+    }
+    made = f"imported from {result.file}" if result.imported else f"{result.extracted:,} extracted, {cached:,} cached"
+    lines = [f"{result.photos:,} photos with {result.dimension:,} features of {result.backbone}: {made}"]
+    if result.imported:
+        lines.append(f"train on them with --backbone {result.backbone}")
+    elif result.file:
+        lines.append(f"exported to {result.file}")
+    return Document((Bullets(tuple(lines)),), data=data)
 
 
 def training(result: TrainResult) -> str:

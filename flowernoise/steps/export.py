@@ -14,7 +14,7 @@ from flowernoise.catalogue.backbones import unweighted
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Advance, Progress
 from flowernoise.safe import images, keras_file
-from flowernoise.steps import chosen_run
+from flowernoise.steps import backbone, chosen_run
 from flowernoise.steps.loading import loading
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import ExportSettings
@@ -49,6 +49,7 @@ def export(artifacts_directory: Path, settings: ExportSettings, progress: Progre
         raise BadRequestError(f"{held.layout.root} has no runs for its data set; run `flowernoise train` first")
     run = chosen_run.choose(every, settings)
     select = _selection(run, settings.select)
+    backbone.refuse_given(run.block.setup.backbone, "a model for photos")
     _refuse_others_file(settings.output)
     Inputs([artifacts_directory]).refuse(settings.output)
     model, on_features = (
@@ -102,10 +103,9 @@ def _with_head(held: Artifacts, run: RunHandle, select: Selection, progress: Pro
 
 def _finetuned(held: Artifacts, run: RunHandle, progress: Progress) -> tuple[Any, None]:
     """The model of a fine-tuned network, whose weights are stored."""
-    dataset = held.dataset
-    backbone = run.block.setup.backbone
-    with loading(f"Keras and {backbone}", progress):
-        model = classifier.build(unweighted(backbone).build, dataset.request.image_size, len(dataset.classes))
+    dataset, network = held.dataset, run.block.setup.backbone
+    with loading(f"Keras and {network}", progress):
+        model = classifier.build(unweighted(network).build, dataset.request.image_size, len(dataset.classes))
     expected = finetune.named(model.get_weights())
     shapes = [array.shape for array in expected.values()]
     model.set_weights(list(runs.read_weights(held.layout, run.block, list(expected), shapes).values()))

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise.catalogue.backbones import Backbone
+from flowernoise.catalogue.backbones import GIVEN, Backbone
 from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
 from flowernoise.steps.loading import loading
-from flowernoise.store import claims, feature_cache, feature_rows
+from flowernoise.store import claims, feature_cache, feature_rows, own_features
 from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
@@ -60,9 +60,9 @@ class FeatureWork:
         return dataclasses.replace(self, extractor=dataclasses.replace(self.extractor, precision=precision))
 
 
-def extractor_of(dataset: Dataset, described: Engine, backbone: Backbone) -> Extractor:
-    """What extracts a data set's features; nothing does where features came without photos."""
-    if dataset.given is not None:
+def extractor_of(described: Engine, backbone: Backbone) -> Extractor:
+    """What extracts features; nothing does where they were given."""
+    if backbone.name == GIVEN:
         return Extractor("given", "file", FLOAT32)
     return engine.extractor(described, backbone.bfloat16)
 
@@ -96,8 +96,11 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     Other processes that need the same features share the extraction, shard by shard.
 
     Raises:
-        DamagedFileError: photos are damaged.
+        BadRequestError: imported features lack a photo.
+        DamagedFileError: photos or imported features are damaged.
     """
+    if own := work.backbone_spec.values.get("name"):
+        return own_features.rows(work.layout, own, work.index)
     work = settled(work, progress)
     key = work.key
     found = _find(work, key, progress)

@@ -103,11 +103,11 @@ class NoiseInputs:
 
     def _features(self, spec: Spec) -> dict[str, Array]:
         try:
-            backbone_spec, backbone = of(self.dataset, spec.values["backbone"])
+            backbone_spec, backbone = of(self._layout, self.dataset, spec.values["backbone"])
         except FlowernoiseError as error:
             way_out = f"in its spec as {spec.name}:backbone=…"
             raise type(error)(f"noise model {spec.name}: {error}, {way_out}") from error
-        extractor = extractor_of(self.dataset, engine.describe(), backbone)
+        extractor = extractor_of(engine.describe(), backbone)
         work = FeatureWork(self._layout, self.dataset, self.index, backbone_spec, backbone, extractor)
         of_all = features.cached(work, self._progress)
         rows = {split: [row for row, photo in enumerate(self.index) if photo.split == split] for split in NOISY_SPLITS}
@@ -140,7 +140,6 @@ class NoiseInputs:
         if field:
             return dict(source_fields.read(dataset, self.index, field))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
-        groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
-        dropped = {path for group in groups for path in group}
+        dropped = datasets.dropped_paths(dataset)
         partial = spec.values["partial"]
         return dict(labels_csv.read(data, file, self.index, dataset.classes, dropped, partial=partial))

@@ -65,6 +65,13 @@ def _check_model_file(path: Path) -> None:
     _check_file(path)
 
 
+def _check_features_file(path: Path) -> None:
+    from flowernoise.catalogue import feature_tables
+
+    feature_tables.suffix_of(path)
+    _check_file(path)
+
+
 def _check_directory(path: Path) -> None:
     if problem := paths.why_no_directory(path):
         raise ValueError(f"cannot be written to: {problem}")
@@ -84,6 +91,14 @@ def _grid_or_fixed(grid: tuple[float, ...], fixed: float) -> str:
 # Options that several commands share
 
 Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("catalogue.metrics", "metrics"))]
+Backbone = Annotated[
+    str | None,
+    Option(
+        "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path; features:NAME, imported.",
+        registry=_registry("catalogue.backbones", "backbones"),
+        default="resnet50; features without photos",
+    ),
+]
 Select = Annotated[
     Literal["selected", "last", "oracle"] | None,
     Option(
@@ -203,6 +218,39 @@ class CorruptSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class FeaturesSettings(Settings):
+    """Settings of ``features``. ``import_`` is a file of your own features, ``export`` one to write."""
+
+    backbone: Backbone = None
+    import_: Annotated[
+        Path | None,
+        Option(
+            "Your own features, from any network: .npz, .h5 or .parquet with features and path (or id), or .npy with "
+            "features in the order of --export.",
+        ),
+    ] = None
+    name: Annotated[
+        str | None, Option("Name of the imported features; train with --backbone features:NAME.", default="none")
+    ] = None
+    export: Annotated[
+        Path | None,
+        Option(
+            "Write id, path and features of all photos to this file; .npy has the features alone.",
+            check=_check_features_file,
+        ),
+    ] = None
+
+    def check_together(self) -> None:
+        """Refuses --import without --name, and options that contradict it."""
+        if (self.import_ is None) != (self.name is None):
+            given, other = ("--name", "--import FILE") if self.import_ is None else ("--import", "--name NAME")
+            raise BadRequestError(f"{given} needs {other}; imported features are used as --backbone features:NAME")
+        if self.import_ is not None and (self.export is not None or self.backbone is not None):
+            other = "--backbone" if self.export is None else "--export"
+            raise BadRequestError(f"--import and {other} contradict each other; give one of them")
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainSettings(Settings):
     """Settings of ``train``.
 
@@ -219,14 +267,7 @@ class TrainSettings(Settings):
             registry=_registry("catalogue.losses", "losses"),
         ),
     ] = ("ce", "mae")
-    backbone: Annotated[
-        str | None,
-        Option(
-            "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
-            registry=_registry("catalogue.backbones", "backbones"),
-            default="resnet50; features without photos",
-        ),
-    ] = None
+    backbone: Backbone = None
     mode: Annotated[
         Literal["features", "finetune"], Option("Train heads on cached features, or the whole network.")
     ] = "features"

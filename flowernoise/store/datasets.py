@@ -62,6 +62,12 @@ def index(layout: Layout, dataset: Dataset) -> tuple[IndexedPhoto, ...]:
     return found
 
 
+def dropped_paths(dataset: Dataset) -> frozenset[str]:
+    """Paths in the source that ``prepare`` looked at, some of whose photos it left out."""
+    groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
+    return frozenset(path for group in groups for path in group)
+
+
 def identity(
     image_size: int, classes: Sequence[str], index: Iterable[IndexedPhoto], given: GivenFeatures | None = None
 ) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +60,29 @@ class TrainResult:
     training_seconds: float = 0.0
     photos_trained: int = 0
     seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FeaturesResult:
+    """Features of all photos.
+
+    Args:
+        backbone: its spec; ``features:NAME`` where they were imported.
+        photos: how many photos have features.
+        dimension: numbers per photo.
+        extracted: photos whose features were extracted now; the others were there.
+        file: what was imported or exported; None where neither was asked for.
+        imported: whether ``file`` was read, not written.
+        done_before: whether nothing was stored or written.
+    """
+
+    backbone: str
+    photos: int
+    dimension: int
+    extracted: int = 0
+    file: Path | None = None
+    imported: bool = False
+    done_before: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

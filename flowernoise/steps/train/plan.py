@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise.catalogue.backbones import Backbone, backbones
+from flowernoise.catalogue.backbones import GIVEN, Backbone, backbones
 from flowernoise.catalogue.losses import losses, needs_of
 from flowernoise.catalogue.methods import Method, method_of
 from flowernoise.errors import BadRequestError
@@ -94,7 +94,7 @@ class Plan:
     @property
     def provenance(self) -> Provenance:
         """What produces the results."""
-        none = self.settings.mode == "finetune" or self.dataset.given is not None
+        none = self.settings.mode == "finetune" or self.backbone.name == GIVEN
         extractor = "" if none else f"{self.extractor.name}, {self.extractor.device}"
         return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
@@ -123,6 +123,7 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     dataset = datasets.need(layout)
     if settings.mode == "finetune":
         backbone.refuse_without_photos(dataset, "--mode finetune")
+        backbone.refuse_given(settings.backbone, "--mode finetune")
     matrices.check_files(specs, len(dataset.classes))
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
@@ -133,11 +134,11 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     drawn = draws.index(layout, dataset.id)
     if not drawn:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
-    backbone_spec, network = backbone.of(dataset, settings.backbone)
+    backbone_spec, network = backbone.of(layout, dataset, settings.backbone)
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
     frozen, index = settings.mode == "features", datasets.index(layout, dataset)
-    extractor = extractor_of(dataset, described, network) if frozen else engine.keras_extractor(described)
+    extractor = extractor_of(described, network) if frozen else engine.keras_extractor(described)
     feature_work = FeatureWork(layout, dataset, index, backbone_spec, network, extractor)
     return Plan(
         layout=layout,

@@ -24,6 +24,7 @@ from flowernoise.store import (
     evaluations,
     feature_cache,
     feature_rows,
+    own_features,
     photos,
     runs,
     stages,
@@ -38,6 +39,7 @@ from flowernoise.store.inventory.kinds import (
     EVALUATION,
     FEATURES,
     FIRST_STAGES,
+    OWN_FEATURES,
     PREDICTIONS,
     PRESET,
     Body,
@@ -51,6 +53,7 @@ from flowernoise.store.records import (
     Evaluation,
     Features,
     KeptComparison,
+    OwnFeatures,
     Predictions,
     RunBlock,
 )
@@ -104,6 +107,8 @@ class _Audit:
             self._check_draws(batch)
         for features in self._each(FEATURES):
             self._check_features(features)
+        for imported in self._each(OWN_FEATURES):
+            self._check_own_features(imported)
         for _ in self._each(FIRST_STAGES):
             pass
         for block in self._each(BLOCKS):
@@ -217,6 +222,12 @@ class _Audit:
         if count != features.count and len(self._faults) == before:
             text = f"{path}: the shards hold {count} photos, not the recorded {features.count}"
             self._faults.append(Fault(path, FEATURES.stage, text, path))
+
+    def _check_own_features(self, entry: RecordEntry[OwnFeatures]) -> None:
+        if self._is_whole(entry):
+            with self._noting(entry.path, entry):
+                fits.check_name(entry.path, f"{entry.body.name}.json")
+                own_features.read(self._layout, entry.body)
 
     def _check_block(self, entry: RecordEntry[RunBlock]) -> None:
         block, name = entry.body, entry.path.stem

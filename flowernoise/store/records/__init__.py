@@ -23,6 +23,7 @@ from flowernoise.store.records.data import DrawKey as DrawKey
 from flowernoise.store.records.data import Features as Features
 from flowernoise.store.records.data import FeaturesKey as FeaturesKey
 from flowernoise.store.records.data import GivenFeatures as GivenFeatures
+from flowernoise.store.records.data import OwnFeatures as OwnFeatures
 from flowernoise.store.records.data import PresetRecord as PresetRecord
 from flowernoise.store.records.data import Trust as Trust
 from flowernoise.store.records.data import Unreadable as Unreadable

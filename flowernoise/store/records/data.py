@@ -150,6 +150,26 @@ class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str] = {}
 
 
+class OwnFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Features that a user imported, in shards.
+
+    Args:
+        name: runs call them ``features:NAME``.
+        file: SHA-256 of the file that they were imported from.
+        digest: digest of ids and features; the same rows from another file have the same.
+        ids: the photos, sorted.
+        dimension: numbers per photo.
+        shards: HDF5 files with the rows, in the order of ``ids``.
+    """
+
+    name: str
+    file: str
+    digest: str
+    ids: tuple[str, ...]
+    dimension: int
+    shards: tuple[FileRef, ...]
+
+
 class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything on which features depend."""
 
