@@ -130,7 +130,7 @@ def efficientnet_lite0(*, weights: Literal["imagenet", "none"] = "imagenet") -> 
 
 @backbones.register(given=True, unkeyed="name")
 def features(*, name: str = "") -> Backbone:
-    """Features that were given: with the data set, without photos, or as features:NAME, imported by `features`.
+    """Features instead of a network: those of a data set without photos, or your own, imported, as features:NAME.
 
     In a data set that has no photos they are the default and the only backbone. For photos,
     ``flowernoise features --import FILE --name NAME`` stores the output of any network. They train heads; as there is

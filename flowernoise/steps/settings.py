@@ -94,7 +94,7 @@ Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("catalogue
 Backbone = Annotated[
     str | None,
     Option(
-        "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path; features:NAME, imported.",
+        "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
         registry=_registry("catalogue.backbones", "backbones"),
         default="resnet50; features without photos",
     ),
@@ -230,7 +230,7 @@ class FeaturesSettings(Settings):
         ),
     ] = None
     name: Annotated[
-        str | None, Option("Name of the imported features; train with --backbone features:NAME.", default="none")
+        str | None, Option("Name of the imported features, used as --backbone features:NAME.", metavar="NAME")
     ] = None
     export: Annotated[
         Path | None,
