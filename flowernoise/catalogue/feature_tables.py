@@ -49,12 +49,13 @@ def suffix_of(path: Path) -> str:
     """
     suffix = path.suffix.lower()
     if suffix not in _READERS:
-        raise ValueError(f"must end in {', '.join(_READERS)}")
+        *others, last = _READERS
+        raise ValueError(f"must end in {', '.join(others)} or {last}")
     return suffix
 
 
 def read(path: Path) -> FeatureTable:
-    """Reads a file of features.
+    """Reads a file of features whose suffix :func:`suffix_of` accepts.
 
     Raises:
         BadRequestError: it is not such a file; something is missing, too large, not a number or not finite.

@@ -65,10 +65,14 @@ def _check_model_file(path: Path) -> None:
     _check_file(path)
 
 
-def _check_features_file(path: Path) -> None:
+def _check_features_suffix(path: Path) -> None:
     from flowernoise.catalogue import feature_tables
 
     feature_tables.suffix_of(path)
+
+
+def _check_features_file(path: Path) -> None:
+    _check_features_suffix(path)
     _check_file(path)
 
 
@@ -227,6 +231,7 @@ class FeaturesSettings(Settings):
         Option(
             "Your own features, from any network: .npz, .h5 or .parquet with features and path (or id), or .npy with "
             "features in the order of --export.",
+            check=_check_features_suffix,
         ),
     ] = None
     name: Annotated[

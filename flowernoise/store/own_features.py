@@ -79,7 +79,7 @@ def need(layout: Layout, name: str) -> OwnFeatures:
         listed = f"there are: {', '.join(there)}" if there else "there are none"
         raise BadRequestError(
             f"backbone features:{name}: no features of this name were imported{did_you_mean(name, there)}; {listed}; "
-            "`flowernoise features --import FILE --name NAME` imports some"
+            "import them with `flowernoise features --import FILE --name NAME`, or name another backbone"
         )
     return found
 
@@ -133,7 +133,7 @@ def rows(layout: Layout, name: str, index: Sequence[IndexedPhoto]) -> FeatureArr
         DamagedFileError: what was imported is damaged.
     """
     found = need(layout, name)
-    check_complete(found, index)
+    _check_complete(found, index)
     place = {id: row for row, id in enumerate(found.ids)}
     try:
         return read(layout, found)[[place[photo.id] for photo in index]]
@@ -142,7 +142,7 @@ def rows(layout: Layout, name: str, index: Sequence[IndexedPhoto]) -> FeatureArr
         raise DamagedFileError(f"{error}; {again}") from error
 
 
-def check_complete(features: OwnFeatures, index: Sequence[IndexedPhoto]) -> None:
+def _check_complete(features: OwnFeatures, index: Sequence[IndexedPhoto]) -> None:
     """Refuses features that lack a photo of an index.
 
     Raises:

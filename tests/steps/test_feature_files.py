@@ -10,8 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
+from flowernoise.catalogue.backbones import backbones
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Silent
+from flowernoise.safe import images
 from flowernoise.steps.corrupt import CorruptSettings, corrupt
 from flowernoise.steps.evaluate import evaluate
 from flowernoise.steps.export import export
@@ -23,6 +25,7 @@ from flowernoise.steps.train import TrainSettings, train
 from flowernoise.steps.verify import verify
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.photos import Archive
+from tests.reliability.fakes import add_tiny_backbone
 
 PYARROW = importlib.util.find_spec("pyarrow") is not None
 TRAIN = {"losses": ("ce",), "learning_rates": (1e-2,), "l2": (0.0,), "epochs": 2}
@@ -77,18 +80,22 @@ def test_features_of_plain_keras_equal_our_own_extraction(
 ) -> None:
     import keras
 
-    from flowernoise.catalogue.backbones import backbones
-    from flowernoise.safe import images
-
-    monkeypatch.setenv("FLOWERNOISE_ENGINE", "keras")  # in single precision everywhere
-    held, spec = Artifacts(prepared), "resnet50:weights=none"
-    network = keras.applications.ResNet50(weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3))
-    network.set_weights(backbones.parse(spec)().build(32).get_weights())
+    network = keras.applications.VGG16(weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3))
+    monkeypatch.delitem(backbones._entries, "tiny")
+    add_tiny_backbone(lambda size: network, "none:vgg16")
+    held = Artifacts(prepared)
     encoded = Archive(held.layout.photos, held.dataset.archive).read(held.photos)
     pixels = np.stack([images.decode(data, 32) for data in encoded]).astype(np.float32)
-    extracted = network.predict(keras.applications.resnet50.preprocess_input(pixels), verbose=0)
-    take(prepared, tmp_path / "own.npy", spec)
-    np.testing.assert_allclose(np.load(tmp_path / "own.npy"), extracted, rtol=1e-4, atol=1e-5 * extracted.max())
+    np.savez(
+        tmp_path / "x.npz", path=[photo.path for photo in held.photos], features=network.predict(pixels, verbose=0)
+    )
+    bring(prepared, tmp_path / "x.npz")
+    for name in ("tiny", "features:mine"):
+        take(prepared, tmp_path / f"{name[:4]}.npy", name)
+    ours, theirs = (np.load(tmp_path / f"{name}.npy") for name in ("tiny", "feat"))
+    assert ours.shape == (36, 512)
+    assert (theirs.std(axis=0) > 0).mean() > 0.5  # it tells photos apart
+    np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max(), rtol=0)
 
 
 def test_rows_are_found_by_path_or_id_in_any_order(prepared: Path, tmp_path: Path) -> None:
@@ -267,7 +274,8 @@ def test_a_name_stands_for_one_content(prepared: Path, tmp_path: Path) -> None:
         ({"name": "x"}, "--name needs --import FILE"),
         ({"import_": Path("x.npy"), "name": "x", "backbone": "tiny"}, "--import and --backbone contradict"),
         ({"import_": Path("x.npy"), "name": "x", "export": Path("y.npy")}, "--import and --export contradict"),
-        ({"export": Path("x.csv")}, "--export.*must end in .npy, .npz, .h5, .hdf5, .parquet"),
+        ({"export": Path("x.csv")}, r"--export.*must end in \.npy, \.npz, \.h5, \.hdf5 or \.parquet"),
+        ({"import_": Path("x.csv"), "name": "x"}, "--import.*must end in"),
     ],
 )
 def test_options_that_make_no_sense_together(prepared: Path, settings: dict, message: str) -> None:
