@@ -35,7 +35,8 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
         *_of_selection(result, photos),
         *_of_frozen_features(result),
         f"One split (seed {split_seed}): every number comes from the same {photos['train']:,} training and "
-        f"{photos['test']:,} test photos. Another split would change the numbers; the intervals leave that out.",
+        f"{photos['test']:,} test {compared.words(result).things}. Another split would change the numbers; the intervals "
+        "leave that out.",
         *(
             ["Synthetic photos: a program drew them, so they say nothing about photographs."]
             if source.partition(":")[0] == "synthetic"

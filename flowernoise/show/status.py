@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
+from flowernoise.catalogue.label_words import things_of
 from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn, Tone, cells
 from flowernoise.store.records import CONTROL, SPLITS
 from flowernoise.store.setups import differing, named, settings
@@ -92,7 +93,7 @@ def _details(result: Status, stage: Stage) -> Iterator[str]:
     if stage.name == "prepare":
         if result.photos:
             train, val, test = result.photos
-            yield f"{sum(result.photos):,} photos: {train:,} train, {val:,} val, {test:,} test"
+            yield f"{sum(result.photos):,} {things_of(result.source or '')}: {train:,} train, {val:,} val, {test:,} test"
     elif stage.name == "corrupt":
         yield from _draws(result)
     elif stage.name == "features":
@@ -121,7 +122,9 @@ def _draws(result: Status) -> Iterator[str]:
 
 def _features(result: Status) -> Iterator[str]:
     for each in result.features:
-        yield f"{each.backbone}, {_count(each.photos, 'photo')}" + (", stale" if each.state == "stale" else "")
+        yield f"{each.backbone}, {_count(each.photos, things_of(result.source or '')[:-1])}" + (
+            ", stale" if each.state == "stale" else ""
+        )
     if result.unfinished:
         yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which `train` will finish"
 

@@ -29,10 +29,9 @@ SHADES = "Blues"
 
 def _confusion_caption(data: Confusions) -> str:
     condition = subject.condition_name(data.noise, data.rate)
-    true_class = label_words(data.chart).test_class
-    return (
-        f"Test photos by {true_class} and predicted class; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
-    )
+    words = label_words(data.chart)
+    true_class = words.test_class
+    return f"Test {words.things} by {true_class} and predicted class; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
 
 
 def _confusion_alt(data: Confusions) -> str:
@@ -71,7 +70,7 @@ def confusion(data: Confusions) -> Figure:
         _matrix(panel, shares, texts, chart.classes, totals.tolist())
         panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
         panel.set_xlabel("predicted class")
-        panel.set_ylabel(f"{words.test_class} (test photos)")
+        panel.set_ylabel(f"{words.test_class} (test {words.things})")
     sheet.remove(panels[len(data.matrices) :])
     collapsed = [f"{COLLAPSED} {subject.COLLAPSED}"] if any(matrix.collapsed for matrix in data.matrices) else []
     wrong = words.training_labels(subject.percent(data.realised_rate), is_control=data.noise == CONTROL)
@@ -81,7 +80,7 @@ def confusion(data: Confusions) -> Figure:
         [
             *subject.facts(chart),
             wrong,
-            _cells(chart.classes, f"photos, and % of the {words.test_class}"),
+            _cells(chart.classes, f"{words.things}, and % of the {words.test_class}"),
             *collapsed,
         ],
     )
@@ -132,7 +131,7 @@ def transition(data: Transition) -> Figure:
         _matrix(panel, shares, texts, data.classes, data.train_counts)
         panel.set_title(title, loc="left")
         panel.set_xlabel("observed label")
-        panel.set_ylabel(f"{words.training_class} (training photos)")
+        panel.set_ylabel(f"{words.training_class} (training {words.things})")
     missing = ["nominal T unknown: this noise depends on the photos"] if data.nominal is None else []
     return sheet.finish(
         figure,
@@ -140,7 +139,7 @@ def transition(data: Transition) -> Figure:
         [
             data.source,
             f"{len(data.classes)} classes",
-            f"{totals.sum():,} training photos, {subject.percent(data.realised_rate)} {words.wrong} labels",
+            f"{totals.sum():,} training {words.things}, {subject.percent(data.realised_rate)} {words.wrong} labels",
             _cells(data.classes, f"P(observed | {words.truth}) in %, and labels in brackets"),
             *missing,
         ],
