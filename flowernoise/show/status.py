@@ -93,7 +93,8 @@ def _details(result: Status, stage: Stage) -> Iterator[str]:
     if stage.name == "prepare":
         if result.photos:
             train, val, test = result.photos
-            yield f"{sum(result.photos):,} {things_of(result.source or '')}: {train:,} train, {val:,} val, {test:,} test"
+            count = f"{sum(result.photos):,} {things_of(result.source or '')}"
+            yield f"{count}: {train:,} train, {val:,} val, {test:,} test"
     elif stage.name == "corrupt":
         yield from _draws(result)
     elif stage.name == "features":
@@ -122,9 +123,8 @@ def _draws(result: Status) -> Iterator[str]:
 
 def _features(result: Status) -> Iterator[str]:
     for each in result.features:
-        yield f"{each.backbone}, {_count(each.photos, things_of(result.source or '')[:-1])}" + (
-            ", stale" if each.state == "stale" else ""
-        )
+        count = _count(each.photos, things_of(result.source or "").removesuffix("s"))
+        yield f"{each.backbone}, {count}" + (", stale" if each.state == "stale" else "")
     if result.unfinished:
         yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which `train` will finish"
 
@@ -133,7 +133,7 @@ def _runs(result: Status) -> Iterator[str]:
     keys = differing([each.setup for each in result.setups])
     for setup in result.setups:
         members = [each for each in result.runs if each.setup == setup.setup]
-        names = [setup.setup.backbone, setup.setup.mode, *(named(key, setup.setup) for key in keys)]
+        names = [*dict.fromkeys((setup.setup.backbone, setup.setup.mode)), *(named(key, setup.setup) for key in keys)]
         yield f"{_count(setup.runs, 'run')}: {', '.join(names)} ({size(setup.bytes)})"
         yield f"  {_losses(members)}"
         notes = (

@@ -47,7 +47,8 @@ def whose_labels(labelled: Labelled) -> str:
             "labels were not checked: every score is against labels that may be wrong, and noise changes some of them"
         )
     if words.training_is_doubted:
-        return f"labels of the test {words.things} were checked, the others are taken as given; noise changes some of those"
+        checked = f"labels of the test {words.things} were checked, the others are taken as given"
+        return f"{checked}; noise changes some of those"
     return f"labels are taken as given, also those of the test {words.things}; noise is added to them"
 
 

@@ -30,8 +30,8 @@ SHADES = "Blues"
 def _confusion_caption(data: Confusions) -> str:
     condition = subject.condition_name(data.noise, data.rate)
     words = label_words(data.chart)
-    true_class = words.test_class
-    return f"Test {words.things} by {true_class} and predicted class; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
+    by = f"Test {words.things} by {words.test_class} and predicted class"
+    return f"{by}; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
 
 
 def _confusion_alt(data: Confusions) -> str:

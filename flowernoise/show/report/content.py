@@ -104,7 +104,8 @@ def _selection(select: str) -> str:
 def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
     things = label_words(dataset.request).things
-    title = f"{things.capitalize()} of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}."
+    drawn = f"the split is drawn with seed {dataset.request.seed}"
+    title = f"{things.capitalize()} of each class, from {dataset.request.source}; {drawn}."
     yield dataclasses.replace(photos_by_class(dataset), title=title)
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
