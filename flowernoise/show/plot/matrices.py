@@ -43,7 +43,7 @@ def _confusion_alt(data: Confusions) -> str:
         true, predicted = divmod(int(off.argmax()), len(off))
         names = data.chart.classes
         most = f", most often {names[true]} taken for {names[predicted]} ({off.max()})" if off.max() else ""
-        parts.append(f"{matrix.loss}: {right} of {total} right{most}")
+        parts.append(f"{matrix.loss}: {right} of {total} {_right(data)}{most}")
     return f"Confusion matrices. {'; '.join(parts)}."
 
 
@@ -68,7 +68,7 @@ def confusion(data: Confusions) -> Figure:
             for row in zip(counts, shares, strict=True)
         ]
         _matrix(panel, shares, texts, chart.classes, totals.tolist())
-        panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
+        panel.set_title(_of_run(matrix, _right(data), _side(chart.classes)), loc="left")
         panel.set_xlabel("predicted class")
         panel.set_ylabel(f"{words.test_class} (test {words.things})")
     sheet.remove(panels[len(data.matrices) :])
@@ -86,9 +86,14 @@ def confusion(data: Confusions) -> Figure:
     )
 
 
-def _of_run(matrix: Confusion, width: float) -> str:
+def _right(data: Confusions) -> str:
+    """What predictions on the diagonal are, as far as that is known."""
+    return "as labelled" if label_words(data.chart).test_is_doubted else "right"
+
+
+def _of_run(matrix: Confusion, right: str, width: float) -> str:
     counts = np.asarray(matrix.counts)
-    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} right", width)
+    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} {right}", width)
     return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
 
 
