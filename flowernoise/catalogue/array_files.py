@@ -46,6 +46,9 @@ class ArrayHeader:
     dtype: np.dtype[Any]
     by_columns: bool
 
+    def __str__(self) -> str:
+        return f"{' × '.join(f'{length:,}' for length in self.shape) or 'a single one'} of type {self.dtype}"
+
     @property
     def bytes(self) -> int:
         """The length of its data."""
@@ -163,7 +166,9 @@ def texts(path: Path, name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
     """
     array = read(path, name, MAX_TEXT)
     if array.dtype.kind not in _TEXT or array.ndim != 1 or array.shape != shape:
-        raise BadRequestError(f"{path}: {name} must be one row of texts, not {_described(array)}")
+        raise BadRequestError(
+            f"{path}: {name} must be one row of texts, not {ArrayHeader(array.shape, array.dtype, False)}"
+        )
     try:
         return tuple(text if isinstance(text, str) else text.decode() for text in array.tolist())
     except UnicodeDecodeError as error:
@@ -178,12 +183,8 @@ def _of_rows(path: Path, there: dict[str, ArrayHeader], name: str, count: int) -
     if header.dtype.kind not in _WHOLE + _TEXT:
         raise BadRequestError(f"{path}: {name} must be whole numbers or texts, not {header.dtype}")
     if header.shape != (count,):
-        raise BadRequestError(f"{path}: {name} must be one row of {count:,}, not {_described(header)}")
+        raise BadRequestError(f"{path}: {name} must be one row of {count:,}, not {header}")
     return header
-
-
-def _described(array: ArrayHeader | Array) -> str:
-    return f"{' × '.join(f'{length:,}' for length in array.shape) or 'a single one'} of type {array.dtype}"
 
 
 @contextlib.contextmanager

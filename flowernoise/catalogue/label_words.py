@@ -48,9 +48,11 @@ class LabelWords:
     Args:
         training: what is known about the labels of train and val before noise.
         test: what is known about those of test.
+        things: what is labelled: photos, or rows of features.
     """
 
-    def __init__(self, training: Known, test: Known) -> None:
+    def __init__(self, training: Known, test: Known, things: str = "photos") -> None:
+        self.things = things
         self.training, self.test = training, test
         is_made, test_is_right = training is Known.MADE, test <= Known.CHECKED
         self.are_clean = is_made and test is Known.MADE
@@ -87,7 +89,8 @@ class LabelWords:
         >>> LabelWords(Known.MADE, Known.MADE).test_photos(1000), LabelWords(*_BY_TRUST["all"]).test_photos(60)
         ('1,000 clean test photos', '60 test photos with labels as given')
         """
-        return f"{count:,} clean test photos" if self.are_clean else f"{count:,} test photos with {self.of_test}"
+        kind = "clean test" if self.are_clean else "test"
+        return f"{count:,} {kind} {self.things}" + ("" if self.are_clean else f" with {self.of_test}")
 
     def share(self, percent: str, *, is_control: bool) -> str:
         """A share of labels that noise made wrong; labels that may be wrong before noise are not 0 % wrong.
@@ -113,8 +116,18 @@ def label_words(*labelled: Labelled) -> LabelWords:
 
     Unknown sources count as labels as given.
     """
-    known = [_known(each) for each in labelled]
-    return LabelWords(max(training for training, _ in known), max(test for _, test in known))
+    things = {things_of(each.source) for each in labelled}
+    training, test = (max(known) for known in zip(*map(_known, labelled), strict=True))
+    return LabelWords(training, test, things.pop() if len(things) == 1 else "photos")
+
+
+def things_of(source: str) -> str:
+    """What a source holds.
+
+    >>> things_of("features:rows.npz"), things_of("synthetic")
+    ('rows', 'photos')
+    """
+    return "rows" if source.partition(":")[0] == "features" else "photos"
 
 
 def makes_labels(source: str) -> bool:

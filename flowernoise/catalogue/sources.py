@@ -114,7 +114,7 @@ def parse_source(text: str) -> Spec:
     elif not is_path:
         names = ", ".join(entry.name for entry in sources if entry.name not in (*_PLACES, "tfds"))
         raise BadRequestError(
-            f"unknown source {text!r}: it is neither a directory nor an NPZ file here, nor one of {names}, tfds:NAME"
+            f"unknown source {text!r}: it is not a directory here, nor one of {names}, tfds:NAME, FILE.npz"
         )
     if not text:
         needed = {"folder": "a directory, as in folder:photos", "features": "a file, as in features:rows.npz"}

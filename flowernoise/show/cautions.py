@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from flowernoise.catalogue.label_words import Known, LabelWords
+from flowernoise.catalogue.label_words import Known, LabelWords, label_words
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show import compared
 from flowernoise.show.sentences import condition_name, few, joined, loss_name
@@ -35,7 +35,8 @@ def cautions(result: Comparison, source: str, split_seed: int, photos: Mapping[s
         *_of_selection(result, photos),
         *_of_frozen_features(result),
         f"One split (seed {split_seed}): every number comes from the same {photos['train']:,} training and "
-        f"{photos['test']:,} test photos. Another split would change the numbers; the intervals leave that out.",
+        f"{photos['test']:,} test {compared.words(result).things}. Another split would change the numbers; the "
+        "intervals leave that out.",
         *(
             ["Synthetic photos: a program drew them, so they say nothing about photographs."]
             if source.partition(":")[0] == "synthetic"
@@ -71,7 +72,7 @@ def _of_doubts(words: LabelWords) -> str:
             f"Labels that may be wrong: none were checked, so every accuracy is against labels that may be wrong, and "
             f"{changed}."
         )
-    return f"Training labels as given: only the labels of the test photos were checked, so {changed}."
+    return f"Training labels as given: only the labels of the test {words.things} were checked, so {changed}."
 
 
 def _of_wrong_test_labels(classes: int) -> str:
@@ -104,17 +105,17 @@ def _of_seeds(result: Comparison) -> Iterator[str]:
 
 def _of_test_photos(result: Comparison) -> Iterator[str]:
     for photos in result.datasets:
-        count = sum(photos.test_counts)
+        count, things = sum(photos.test_counts), label_words(photos).things
         width = 196 * math.sqrt(0.25 / count)
         if width > 2:
             yield (
-                f"Small test split: {count:,} photos. That alone makes a share uncertain by up to ± {width:.1f} "
+                f"Small test split: {count:,} {things}. That alone makes a share uncertain by up to ± {width:.1f} "
                 "points. Do not read anything into smaller differences unless they are marked as significant."
             )
         fewest = min(number for number in photos.test_counts if number)
         if fewest < 30 and len(photos.test_counts) > 1:
             yield (
-                f"Few photos of some classes: the rarest has {fewest} in the test split. Its recall says very little."
+                f"Few {things} of some classes: the rarest has {fewest} in the test split. Its recall says very little."
             )
 
 

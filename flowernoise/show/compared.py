@@ -101,7 +101,7 @@ def wrong_labels(rows: Sequence[Row]) -> str:
 
 def kinds(result: Comparison) -> list[str]:
     """Backbones with modes, those of the first columns first."""
-    return list(dict.fromkeys(f"{column.setup.backbone} {column.setup.mode}" for column in result.columns))
+    return list(dict.fromkeys(column.setup.kind for column in result.columns))
 
 
 def varying(columns: Sequence[Column]) -> list[str]:

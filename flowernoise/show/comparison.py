@@ -137,7 +137,7 @@ def _test_photos(result: Comparison, photos: records.TestPhotos) -> str:
     """With the kind of their labels, unless that is the same of all and spoken of at the top."""
     words, count = label_words(photos), sum(photos.test_counts)
     others = {label_words(each).of_test for each in result.datasets if not label_words(each).are_clean}
-    return words.test_photos(count) if words.are_clean or len(others) > 1 else f"{count:,} test photos"
+    return words.test_photos(count) if words.are_clean or len(others) > 1 else f"{count:,} test {words.things}"
 
 
 # Rows and columns

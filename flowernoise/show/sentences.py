@@ -18,13 +18,13 @@ def question(result: Comparison) -> str:
     noises = [noise for noise, _ in result.conditions if noise != CONTROL]
     words = compared.words(result)
     if not noises and words.training_is_doubted:
-        return f"How well does each loss classify the test photos, by their {words.of_test}?"
+        return f"How well does each loss classify the test {words.things}, by their {words.of_test}?"
     if not noises:
         return (
             "How well does each loss classify clean test photos when no training label is wrong?"
             if words.are_clean
-            else "How well does each loss classify the test photos, by their labels as given, when no wrong labels are "
-            "added to the training labels?"
+            else f"How well does each loss classify the test {words.things}, by their labels as given, when no wrong "
+            "labels are added to the training labels?"
         )
     if facts_of(result.metric).of == "training" or result.better == "lower":
         return (
@@ -33,7 +33,7 @@ def question(result: Comparison) -> str:
         )
     photos, cause = "clean test photos", "some of its training labels are wrong"
     if not words.are_clean:
-        photos, cause = f"test photos with {words.of_test}", "wrong labels are added to its training labels"
+        photos, cause = f"test {words.things} with {words.of_test}", "wrong labels are added to its training labels"
     if words.training_is_doubted:
         cause = "some of its training labels are changed"
     return (

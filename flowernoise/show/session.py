@@ -67,6 +67,9 @@ class Session:
             self.progress.note("prepare: done already, nothing touched")
         else:
             self._report_set_apart(result.dataset)
+            if result.dataset.given and result.dataset.given.equal:
+                equal = result.dataset.given.equal
+                self.progress.note(f"{equal:,} rows equal another; all are kept, and equal ones are in one split")
             if note := summaries.whose_labels(dataset.request):
                 self.progress.note(note)
         for note in summaries.left_out(result.passed_over):

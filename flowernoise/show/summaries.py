@@ -54,8 +54,9 @@ def whose_labels(labelled: Labelled) -> str:
             "labels were not checked: every score is against labels that may be wrong, and noise changes some of them"
         )
     if words.training_is_doubted:
-        return "labels of the test photos were checked, the others are taken as given; noise changes some of those"
-    return "labels are taken as given, also those of the test photos; noise is added to them"
+        checked = f"labels of the test {words.things} were checked, the others are taken as given"
+        return f"{checked}; noise changes some of those"
+    return f"labels are taken as given, also those of the test {words.things}; noise is added to them"
 
 
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
@@ -176,7 +177,7 @@ def training(result: TrainResult) -> str:
 def stages(result: RunResult) -> Iterator[str]:
     """What each stage of ``run`` did, in a line."""
     dataset, done = result.prepare.dataset, "done already"
-    photos = f"{sum(dataset.sizes):,} photos in {len(dataset.classes)} classes"
+    photos = f"{sum(dataset.sizes):,} {label_words(dataset.request).things} in {len(dataset.classes)} classes"
     yield f"prepare: {done if result.prepare.done_before else photos}"
     drawn = f"{result.corrupt.made:,} draws made, {result.corrupt.done_before:,} there already"
     yield f"corrupt: {drawn if result.corrupt.made else done}"

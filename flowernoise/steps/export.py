@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,18 @@ import numpy as np
 from flowernoise.analysis.results.models import Agreement, ExportResult
 from flowernoise.catalogue.backbones import unweighted
 from flowernoise.errors import BadRequestError
-from flowernoise.progress import Advance, Progress
+from flowernoise.progress import Progress
 from flowernoise.safe import images, keras_file
 from flowernoise.steps import backbone, chosen_run
 from flowernoise.steps.loading import loading
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import ExportSettings
 from flowernoise.steps.train import head
-from flowernoise.store import exported, feature_rows, files, runs
+from flowernoise.store import exported, files, runs
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.exported import About
 from flowernoise.store.handles import RunHandle
-from flowernoise.store.photos import Archive, IndexedPhoto
+from flowernoise.store.photos import Archive
 from flowernoise.store.records import Selection, versions_of
 from flowernoise.store.setups import settings as settings_of
 from flowernoise.training import classifier, features, finetune
@@ -114,25 +113,15 @@ def _finetuned(held: Artifacts, run: RunHandle, progress: Progress) -> tuple[Any
 
 def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, progress: Progress) -> Agreement | None:
     """Compares the model with the run, starting from photos, because their extractors may differ."""
-    if not run.is_evaluated:
+    if not run.is_evaluated or held.dataset.given is not None:
         return None
     tested = [photo for photo in held.photos if photo.split == "test"][:SAMPLE]
+    archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
     with progress.task("comparing with the run", len(tested), "photos") as advance:
-        answers = _answers(held, model, tested, advance)
+        answers = features.extract(model, archive.read(tested), size, advance)
     known = run.probabilities("test", select=select)[: len(tested)]
     alike = int((answers.argmax(axis=1) == known.argmax(axis=1)).sum())
     return Agreement(len(tested), alike, float(np.abs(answers - known).max()))
-
-
-def _answers(held: Artifacts, model: Any, tested: Sequence[IndexedPhoto], advance: Advance) -> Array:
-    """Probabilities for photos, or for the rows of features that came without photos [n, classes]."""
-    if held.dataset.given is not None:
-        place = {photo.id: row for row, photo in enumerate(held.photos)}
-        rows = feature_rows.read(held.layout, held.dataset)[[place[photo.id] for photo in tested]]
-        advance(len(tested))
-        return np.asarray(model.predict_on_batch(rows))
-    archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
-    return features.extract(model, archive.read(tested), size, advance)
 
 
 def _about(held: Artifacts, run: RunHandle, select: Selection) -> About:

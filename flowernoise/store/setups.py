@@ -38,6 +38,11 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True,
     learning_rates: tuple[float, ...]
     l2: tuple[float, ...]
 
+    @property
+    def kind(self) -> str:
+        """Backbone and mode; features that came without photos have the same name as the mode."""
+        return " ".join(dict.fromkeys((self.backbone, self.mode)))
+
 
 # The names of settings in ``--where`` and in output, and the fields of a setup that hold them.
 SETTINGS: Mapping[str, str] = {

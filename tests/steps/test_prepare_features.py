@@ -12,8 +12,10 @@ import flowernoise
 from flowernoise.catalogue import feature_files
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Silent
+from flowernoise.steps import backbone, features
 from flowernoise.steps.prepare import prepare
 from flowernoise.steps.settings import PrepareSettings
+from flowernoise.steps.status import status
 from flowernoise.store import datasets, feature_rows
 from flowernoise.store.layout import Layout
 from tests.reliability.command_server import CommandServer
@@ -55,8 +57,8 @@ def test_rows_keep_their_features_labels_and_places(tmp_path):
     index, rows = datasets.index(layout, dataset), feature_rows.read(layout, dataset)
     assert (dataset.classes, dataset.sizes, dataset.given.dimension) == (("fable", "poem", "recipe"), (42, 9, 9), 5)
     assert sorted(row.id for row in index) == [f"{place:02}" for place in range(60)]
-    for row, features in zip(index, rows, strict=True):
-        np.testing.assert_array_equal(features, made["features"][int(row.id)])
+    for row, values in zip(index, rows, strict=True):
+        np.testing.assert_array_equal(values, made["features"][int(row.id)])
         assert dataset.classes[row.label] == made["labels"][int(row.id)]
 
 
@@ -164,6 +166,18 @@ def test_other_features_under_the_same_ids_are_another_data_set(tmp_path):
     assert before == again != other
 
 
+def test_features_are_cached_as_they_are_and_go_stale_with_them(tmp_path):
+    layout = prepared(saved(tmp_path))
+    dataset = datasets.need(layout)
+    spec, network = backbone.of(dataset, None)
+    extractor = features.extractor_of(dataset, None, network)
+    work = features.FeatureWork(layout, dataset, datasets.index(layout, dataset), spec, network, extractor)
+    np.testing.assert_array_equal(features.cached(work, Silent()), feature_rows.read(layout, dataset))
+    assert [each.state for each in status(layout.root).features] == ["done"]
+    prepared(saved(tmp_path, features=arrays()["features"] + 1))
+    assert [each.state for each in status(layout.root).features] == ["stale"]
+
+
 # The real command
 
 
@@ -182,10 +196,10 @@ def test_features_give_the_same_table_without_their_photos(real_commands: Comman
 
     from_photos = table("synthetic:photos=150,size=32", *network, "-a", photos)
     held = flowernoise.Artifacts(photos)
-    [features] = held.features()
+    [cached] = held.features()
     np.savez(
         tmp_path / "rows.npz",
-        features=features.array,
+        features=cached.array,
         labels=np.array([photo.label for photo in held.photos]),
         class_names=np.array(held.dataset.classes),
         ids=np.array([photo.id for photo in held.photos]),

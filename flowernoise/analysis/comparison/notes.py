@@ -243,7 +243,7 @@ def _trained_otherwise(setup: Setup, shown: Collection[Setup]) -> str:
     alike = [each for each in shown if (each.backbone, each.mode) == (setup.backbone, setup.mode)]
     telling = differing([setup, *alike])
     keys = [key for key in telling if all(setting(key, each) != setting(key, setup) for each in alike)] or telling
-    kind = "" if len({(each.backbone, each.mode) for each in shown}) == 1 else f"{setup.backbone} {setup.mode}, "
+    kind = "" if len({(each.backbone, each.mode) for each in shown}) == 1 else f"{setup.kind}, "
     text = f"trained with {kind}{', '.join(named(key, setup) for key in keys)}"
     pickable = [key for key in keys if key in SETTINGS]
     option = ",".join(f"{key}={setting(key, setup)}" for key in pickable)

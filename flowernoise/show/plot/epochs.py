@@ -93,7 +93,8 @@ def memorisation(data: Histories) -> Figure:
                 panel.set_xlabel("epoch")
         sheet.remove(axes[len(within) :])
     source, classes, kind, *_ = subject.facts(data.chart)
-    photos = f"{data.train_photos:,} training, {data.val_photos:,} val and {sum(data.chart.test_counts):,} test photos"
+    tested = f"{sum(data.chart.test_counts):,} test {words.things}"
+    photos = f"{data.train_photos:,} training, {data.val_photos:,} val and {tested}"
     chosen = "each run with the learning rate and L2 selected for it on noisy val"
     return sheet.finish(
         figure,

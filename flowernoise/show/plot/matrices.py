@@ -29,10 +29,9 @@ SHADES = "Blues"
 
 def _confusion_caption(data: Confusions) -> str:
     condition = subject.condition_name(data.noise, data.rate)
-    true_class = label_words(data.chart).test_class
-    return (
-        f"Test photos by {true_class} and predicted class; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
-    )
+    words = label_words(data.chart)
+    by = f"Test {words.things} by {words.test_class} and predicted class"
+    return f"{by}; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
 
 
 def _confusion_alt(data: Confusions) -> str:
@@ -44,7 +43,7 @@ def _confusion_alt(data: Confusions) -> str:
         true, predicted = divmod(int(off.argmax()), len(off))
         names = data.chart.classes
         most = f", most often {names[true]} taken for {names[predicted]} ({off.max()})" if off.max() else ""
-        parts.append(f"{matrix.loss}: {right} of {total} right{most}")
+        parts.append(f"{matrix.loss}: {right} of {total} {_right(data)}{most}")
     return f"Confusion matrices. {'; '.join(parts)}."
 
 
@@ -69,9 +68,9 @@ def confusion(data: Confusions) -> Figure:
             for row in zip(counts, shares, strict=True)
         ]
         _matrix(panel, shares, texts, chart.classes, totals.tolist())
-        panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
+        panel.set_title(_of_run(matrix, _right(data), _side(chart.classes)), loc="left")
         panel.set_xlabel("predicted class")
-        panel.set_ylabel(f"{words.test_class} (test photos)")
+        panel.set_ylabel(f"{words.test_class} (test {words.things})")
     sheet.remove(panels[len(data.matrices) :])
     collapsed = [f"{COLLAPSED} {subject.COLLAPSED}"] if any(matrix.collapsed for matrix in data.matrices) else []
     wrong = words.training_labels(subject.percent(data.realised_rate), is_control=data.noise == CONTROL)
@@ -81,15 +80,20 @@ def confusion(data: Confusions) -> Figure:
         [
             *subject.facts(chart),
             wrong,
-            _cells(chart.classes, f"photos, and % of the {words.test_class}"),
+            _cells(chart.classes, f"{words.things}, and % of the {words.test_class}"),
             *collapsed,
         ],
     )
 
 
-def _of_run(matrix: Confusion, width: float) -> str:
+def _right(data: Confusions) -> str:
+    """What predictions on the diagonal are, as far as that is known."""
+    return "as labelled" if label_words(data.chart).test_is_doubted else "right"
+
+
+def _of_run(matrix: Confusion, right: str, width: float) -> str:
     counts = np.asarray(matrix.counts)
-    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} right", width)
+    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} {right}", width)
     return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
 
 
@@ -132,7 +136,7 @@ def transition(data: Transition) -> Figure:
         _matrix(panel, shares, texts, data.classes, data.train_counts)
         panel.set_title(title, loc="left")
         panel.set_xlabel("observed label")
-        panel.set_ylabel(f"{words.training_class} (training photos)")
+        panel.set_ylabel(f"{words.training_class} (training {words.things})")
     missing = ["nominal T unknown: this noise depends on the photos"] if data.nominal is None else []
     return sheet.finish(
         figure,
@@ -140,7 +144,7 @@ def transition(data: Transition) -> Figure:
         [
             data.source,
             f"{len(data.classes)} classes",
-            f"{totals.sum():,} training photos, {subject.percent(data.realised_rate)} {words.wrong} labels",
+            f"{totals.sum():,} training {words.things}, {subject.percent(data.realised_rate)} {words.wrong} labels",
             _cells(data.classes, f"P(observed | {words.truth}) in %, and labels in brackets"),
             *missing,
         ],

@@ -81,7 +81,7 @@ def facts(chart: Chart) -> list[str]:
 
 def kind(chart: Chart) -> str:
     """How a chart's runs are trained, as far as that sets them apart from others."""
-    return ", ".join([f"{chart.backbone} {chart.mode}", *chart.settings])
+    return ", ".join([chart.setup.kind, *chart.settings])
 
 
 def seeds(cells: Sequence[ChartCell]) -> str:

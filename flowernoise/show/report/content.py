@@ -54,11 +54,11 @@ def document(report: Report) -> Document:
         if found := list(section):
             blocks += [Heading(title, title.lower().replace(" ", "-")), *found]
     train, val, test = report.dataset.sizes
-    source = report.dataset.request.source
+    source, things = report.dataset.request.source, label_words(report.dataset.request).things
     return Document(
         title=f"Label noise: {source}",
         subtitle=(
-            f"{len(report.dataset.classes)} classes, {train + val + test:,} photos, "
+            f"{len(report.dataset.classes)} classes, {train + val + test:,} {things}, "
             f"{', '.join(compared.kinds(report.comparison))}; made by flowernoise."
         ),
         blocks=tuple(blocks),
@@ -103,7 +103,9 @@ def _selection(select: str) -> str:
 
 def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
-    title = f"Photos of each class, from {dataset.request.source}; the split is drawn with seed {dataset.request.seed}."
+    things = label_words(dataset.request).things
+    drawn = f"the split is drawn with seed {dataset.request.seed}"
+    title = f"{things.capitalize()} of each class, from {dataset.request.source}; {drawn}."
     yield dataclasses.replace(photos_by_class(dataset), title=title)
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
@@ -129,6 +131,8 @@ def _set_apart(dataset: Dataset) -> Iterator[Block]:
     items = [
         f"{what}: {len(found):,} {thing}{'' if len(found) == 1 else 's'}." for what, found, thing in groups if found
     ]
+    if dataset.given and dataset.given.equal:
+        items.append(f"Equal to another row, kept in one split with it: {dataset.given.equal:,} rows.")
     if items:
         yield Bullets(tuple(items))
 
