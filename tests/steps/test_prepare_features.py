@@ -169,8 +169,8 @@ def test_other_features_under_the_same_ids_are_another_data_set(tmp_path):
 def test_features_are_cached_as_they_are_and_go_stale_with_them(tmp_path):
     layout = prepared(saved(tmp_path))
     dataset = datasets.need(layout)
-    spec, network = backbone.of(dataset, None)
-    extractor = features.extractor_of(dataset, None, network)
+    spec, network = backbone.of(layout, dataset, None)
+    extractor = features.extractor_of(None, network)
     work = features.FeatureWork(layout, dataset, datasets.index(layout, dataset), spec, network, extractor)
     np.testing.assert_array_equal(features.cached(work, Silent()), feature_rows.read(layout, dataset))
     assert [each.state for each in status(layout.root).features] == ["done"]
