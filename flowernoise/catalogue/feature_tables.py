@@ -279,6 +279,7 @@ def encoded(path: Path, ids: Sequence[str], paths: Sequence[str], features: Feat
 
         with h5py.File(buffer, "w") as file:  # in memory: on a full disk, HDF5 ends the process
             for name, texts in (("id", ids), ("path", paths)):
-                file.create_dataset(name, data=[text.encode() for text in texts])
+                stored = [text.encode() for text in texts]
+                file.create_dataset(name, data=stored, dtype=h5py.string_dtype("utf-8", max(map(len, stored))))
             file.create_dataset(FEATURES, data=features)
     return buffer.getvalue()

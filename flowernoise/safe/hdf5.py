@@ -113,7 +113,7 @@ def plain_text_array(item: Any, most_bytes: int, longest: int, shape: tuple[int,
 
     Args:
         item: an object of an open ``h5py.File``.
-        most_bytes: most that the texts may take.
+        most_bytes: most characters that the texts may have together.
         longest: what :func:`longest_text` gives for the file.
         shape: the shape that it must have.
 
@@ -132,10 +132,17 @@ def plain_text_array(item: Any, most_bytes: int, longest: int, shape: tuple[int,
         wanted = " × ".join(f"{length:,}" for length in shape)
         raise ValueError(f"{item.name} is not one row of {wanted} texts")
     _refuse_unless_whole(item)
-    size = math.prod(item.shape) * max(item.dtype.itemsize, longest if kind.length is None else 0)
-    if size > most_bytes:
-        raise ValueError(f"{item.name} may take {size:,} bytes; at most {most_bytes:,} are read")
-    texts: list[str] = item.asstr("utf-8")[()].tolist()
+    most_each = max(item.dtype.itemsize, longest if kind.length is None else 0)
+    if most_each > MAX_TEXT:
+        raise ValueError(f"{item.name} may hold a text of {most_each:,} bytes")
+    texts: list[str] = []
+    step, total = MAX_TEXT // most_each, 0  # thousands of texts can share the bytes of one
+    for start in range(0, math.prod(shape), step):
+        part = item.asstr("utf-8")[start : start + step].tolist()
+        total += sum(map(len, part))
+        if total > most_bytes:
+            raise ValueError(f"{item.name} holds over {most_bytes:,} characters")
+        texts += part
     return texts
 
 

@@ -122,6 +122,8 @@ def read(layout: Layout, features: OwnFeatures) -> FeatureArray:
 def _read_shard(layout: Layout, ref: files.FileRef, dimension: int) -> FeatureArray:
     declared = {"features": files.Declared("f", (None, dimension))}
     array: np.ndarray[Any, Any] = files.read_arrays(layout.own_features, ref, declared)["features"]
+    if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise DamagedFileError(f"{layout.own_features / ref.name} holds features that are not finite float32")
     return array
 
 

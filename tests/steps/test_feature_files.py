@@ -105,7 +105,9 @@ def test_rows_are_found_by_path_or_id_in_any_order(prepared: Path, tmp_path: Pat
     np.savez(tmp_path / "paths.npz", path=[f"/elsewhere/{paths[k]}" for k in order], features=made[order].astype(float))
     np.save(tmp_path / "order.npy", made)
     bring(prepared, tmp_path / "ids.npz")
-    for other in ("paths.npz", "order.npy"):  # the same rows
+    with h5py.File(tmp_path / "texts.h5", "w") as file:  # texts of variable length, as h5py writes them
+        file["path"], file["features"] = paths, made
+    for other in ("paths.npz", "order.npy", "texts.h5"):  # the same rows
         assert bring(prepared, tmp_path / other).done_before
     take(prepared, tmp_path / "back.npz", "features:mine")
     with np.load(tmp_path / "back.npz") as back:
