@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise.catalogue import array_files, arrow_directories, given_splits, label_tables, photo_folders
+from flowernoise.catalogue import (
+    array_files,
+    arrow_directories,
+    feature_files,
+    given_splits,
+    label_tables,
+    photo_folders,
+)
+from flowernoise.catalogue.feature_files import FeatureRows
 from flowernoise.catalogue.label_tables import LabelFile, LabelledPhotos, LabelRequest
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.errors import BadRequestError, FlowernoiseError
@@ -28,7 +36,12 @@ from flowernoise.safe.paths import name_of
 DOWNLOAD_RETRIES = 0  # TFDS would retry for minutes, even after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
-_PLACES = ("folder", "npz")
+_PLACES = ("folder", "npz", "features")  # sources that are paths
+_NEEDED = {
+    "folder": "a directory, as in folder:photos",
+    "npz": "a file, as in npz:photos.npz",
+    "features": "a file, as in features:rows.npz",
+}
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
 
@@ -55,12 +68,14 @@ class Source:
         total: number of photos.
         photos: iterates over the photos; each call starts again.
         labelled: what a table of labels names, where the labels come from one.
+        rows: features with labels, if the source has those instead of photos.
     """
 
     classes: tuple[str, ...]
     total: int
     photos: Callable[[], Iterator[Photo]]
     labelled: LabelledPhotos | None = None
+    rows: FeatureRows | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,65 +129,29 @@ def parse_source(text: str) -> Spec:
     if name in sources.names() and name not in _PLACES and not text.startswith("."):
         return sources.parse(text)
     if name in _PLACES and ":" in text:
-        text, is_file = text.partition(":")[2].removeprefix("path="), name == "npz"
-    elif not is_path:
+        kind, text = name, text.partition(":")[2].removeprefix("path=")
+    elif is_path:
+        kind = _kind_of_file(Path(text)) if is_file else "folder"
+    else:
         names = ", ".join(entry.name for entry in sources if entry.name not in (*_PLACES, "tfds"))
         raise BadRequestError(
             f"unknown source {text!r}: it is not a directory here, nor FILE.npz, nor one of {names}, tfds:NAME"
         )
     if not text:
-        what = (
-            "npz: needs a file, as in npz:photos.npz" if is_file else "folder: needs a directory, as in folder:photos"
-        )
-        raise BadRequestError(what)
+        raise BadRequestError(f"{kind}: needs {_NEEDED[kind]}")
     try:
         path = str(Path(text).expanduser())
     except RuntimeError as error:
         raise BadRequestError(f"{text}: {error}".rstrip(".")) from error
-    return Spec(sources["npz" if is_file else "folder"], types.MappingProxyType({"path": path}))
+    return Spec(sources[kind], types.MappingProxyType({"path": path}))
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelWords:
-    """What labels are called in everything people read: clean only if the program made them.
-
-    All other labels are "as given": nobody has checked them, and noise adds to the wrong labels they may already have.
-
-    Args:
-        are_clean: whether the program made them.
-        labels: words for a source's labels.
-        wrong: words for labels that noise has made wrong.
-        true_class: words for the class that a prediction is compared with.
-        truth: the same in a formula.
-    """
-
-    are_clean: bool
-    labels: str
-    wrong: str
-    true_class: str
-    truth: str
-
-    def test_photos(self, count: int) -> str:
-        """The number of test photos and the kind of labels they have.
-
-        >>> label_words("synthetic").test_photos(1000), label_words("folder:photos").test_photos(60)
-        ('1,000 clean test photos', '60 test photos with labels as given')
-        """
-        return f"{count:,} clean test photos" if self.are_clean else f"{count:,} test photos with {self.labels}"
-
-
-CLEAN = LabelWords(True, "clean labels", "wrong", "true class", "true")
-AS_GIVEN = LabelWords(False, "labels as given", "added wrong", "class as given", "as given")
-
-
-def label_words(*specs: str) -> LabelWords:
-    """What to call the labels of these sources together; unknown sources count as labels as given.
-
-    >>> label_words("synthetic:photos=500").labels, label_words("synthetic", "tfds:cifar10").labels
-    ('clean labels', 'labels as given')
-    """
-    made = {entry.name for entry in sources if entry.properties.get("makes_labels")}
-    return CLEAN if all(spec.partition(":")[0] in made for spec in specs) else AS_GIVEN
+def _kind_of_file(path: Path) -> str:
+    """Whether an NPZ file holds features; else it should hold photos, and reading it says what is wrong."""
+    try:
+        return "features" if feature_files.FEATURES in array_files.headers(path.expanduser()) else "npz"
+    except (FlowernoiseError, RuntimeError):
+        return "npz"
 
 
 @sources.register()
@@ -294,6 +273,20 @@ def _bitmap(image: Any) -> bytes:
     return buffer.getvalue()
 
 
+@sources.register(unkeyed="path")
+def features(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+    """Your own features without photos: an NPZ file with ``features`` [n, d] and ``labels`` [n].
+
+    Labels are numbers or names. Optional: ``ids`` (else rows go by their positions), ``split`` (train, val or test),
+    and ``class_names`` for labels that are numbers. Rows with equal features are kept and stay in one split. There is
+    nothing to see in such a data set and no network to tune, but everything else works; its backbone is ``features``.
+
+    Example: ``flowernoise prepare ./embeddings.npz``
+    """
+    rows = feature_files.read(Path(path))
+    return Source(rows.classes, len(rows.ids), lambda: iter(()), rows=rows)
+
+
 def _left_out(passed_over: tuple[PassedOver, ...]) -> str:
     """The first things that a directory without classes holds instead, as the end of an error."""
     if not passed_over:
@@ -357,7 +350,7 @@ def _scanned(
         return None
     root = Path(spec.values["path"])
     try:
-        if spec.name == "npz":
+        if spec.name in ("npz", "features"):
             return [root], (), ()
         if arrow_directories.is_one(root):
             return arrow_directories.files_of(root), (), ()

@@ -12,11 +12,17 @@ from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.models import ExportResult, PredictResult
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
+from flowernoise.analysis.results.stages import (
+    CorruptResult,
+    EvaluateResult,
+    FeaturesResult,
+    PrepareResult,
+    RunResult,
+    TrainResult,
+)
 from flowernoise.analysis.results.status import Status
 from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
-from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
 from flowernoise.progress import Progress
 from flowernoise.safe.atomic import write_output
@@ -62,8 +68,11 @@ class Session:
         self._report_source(dataset)
         if not result.done_before:
             self._report_set_apart(dataset)
-            if not label_words(dataset.request.source).are_clean:
-                self.progress.note("labels are taken as given, also those of the test photos; noise is added to them")
+            if dataset.given and dataset.given.equal:
+                equal = dataset.given.equal
+                self.progress.note(f"{equal:,} rows equal another; all are kept, and equal ones are in one split")
+            if note := summaries.whose_labels(dataset.request):
+                self.progress.note(note)
         for note in summaries.left_out(result.passed_over):
             self.progress.note(note)
         self._report_stale(result)
@@ -126,6 +135,12 @@ class Session:
             self.progress.note("train: done already, nothing touched")
         self._show(summaries.trained(result))
         self._fail_partly(result)
+
+    def show_features(self, result: FeaturesResult) -> None:
+        """How many photos have features, and what was read or written."""
+        if result.done_before:
+            self.progress.note("features: done already, nothing touched")
+        self._show(summaries.features(result))
 
     def show_evaluate(self, result: EvaluateResult) -> None:
         """Each run's metrics; as a table only the first ones."""

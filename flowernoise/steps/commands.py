@@ -59,6 +59,7 @@ def preparation(request: DatasetRequest) -> list[str]:
     words += ["--resplit"] if request.resplit else []
     words += ["--label-column", request.label_column] if request.label_column else []
     words += ["--labels", request.labels] if request.labels else []
+    words += ["--trust", request.trust] if request.trust != "all" else []
     return words + (["--data-dir", request.data_dir] if request.data_dir else [])
 
 

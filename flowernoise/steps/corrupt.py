@@ -62,8 +62,9 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
                 there |= {draw.key: draw for draw, _ in drawn}
     if settings.export is not None:
         _export(settings.export, list(asked), layout, inputs, progress)
-    made = tuple(there[key] for key in asked)
-    return CorruptResult(dataset.request.source, made, len(asked) - len(missing), settings.export is not None)
+    made, request = tuple(there[key] for key in asked), dataset.request
+    done_before, exported = len(asked) - len(missing), settings.export is not None
+    return CorruptResult(request.source, made, done_before, exported, request.trust)
 
 
 def draw_again(

@@ -19,7 +19,8 @@ from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.steps import features, source_fields
-from flowernoise.steps.features import FeatureWork
+from flowernoise.steps.backbone import of
+from flowernoise.steps.features import FeatureWork, extractor_of
 from flowernoise.steps.loading import loading
 from flowernoise.store import datasets, table_columns
 from flowernoise.store import labels as labels_csv
@@ -102,13 +103,12 @@ class NoiseInputs:
         return {"train": of_both[:train], "val": of_both[train:]}
 
     def _features(self, spec: Spec, seed: int) -> dict[str, Array]:
-        backbone_spec = backbones.parse(spec.values["backbone"])
         try:
-            backbone = backbone_spec()
+            backbone_spec, backbone = of(self._layout, self.dataset, spec.values["backbone"], self._progress)
         except FlowernoiseError as error:
             way_out = f"in its spec as {spec.name}:backbone=…"
             raise type(error)(f"noise model {spec.name}: {error}, {way_out}") from error
-        extractor = features.extractor_of(backbone, engine.describe())
+        extractor = extractor_of(backbone, engine.describe())
         work = FeatureWork(self._layout, self.dataset, self.splits.photos, backbone_spec, backbone, extractor)
         of_all = features.cached(work, self._progress)
         return {split: of_all[self.splits.rows(seed, split)] for split in NOISY_SPLITS}
@@ -147,6 +147,5 @@ class NoiseInputs:
             kept = table_columns.cells_of(self._layout, dataset, self.splits.photos, column)
             return dict(table_columns.labels_of(kept, dataset, self.splits.of(seed), column, partial=partial))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
-        groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
-        dropped = {path for group in groups for path in group}
+        dropped = datasets.dropped_paths(dataset)
         return dict(labels_csv.read(data, file, self.splits.everyone(seed), dataset.classes, dropped, partial=partial))

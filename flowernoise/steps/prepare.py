@@ -12,10 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import IO
 
+import msgspec
 import numpy as np
 
 from flowernoise.analysis.results.stages import PrepareResult
 from flowernoise.catalogue import label_tables
+from flowernoise.catalogue.feature_files import FeatureRows
 from flowernoise.catalogue.label_tables import LabelFile, LabelRequest
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, passed_over
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
@@ -23,8 +25,9 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Spec, did_you_mean
 from flowernoise.safe import atomic, images
 from flowernoise.safe.paths import as_utf8, name_of
+from flowernoise.steps import prepare_features
 from flowernoise.steps.settings import PrepareSettings
-from flowernoise.store import artifacts, claims, datasets, files, photos, table_columns
+from flowernoise.store import artifacts, claims, datasets, feature_rows, files, photos, table_columns
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, LabelTable, Unreadable, versions_of
@@ -79,15 +82,19 @@ def _prepared(
     mark = fingerprint(spec, labels)
     source_fingerprint = None if mark is None else files.digest(mark.encode())
     done, _ = _find_before(layout, request, source_fingerprint)
-    if done is not None:
-        return PrepareResult(done, done_before=True)
+    if done is not None and (trusted := _as_trusted(layout, done, request, source_fingerprint, progress)):
+        return trusted
     source: Source = spec(SourceContext(settings.data_dir, progress.visible, labels))
     _task(source.classes, request.positive)
 
     def choose(_others: claims.Others) -> claims.Claim | None:
         """Claims the work unless another process has done it by now."""
         done, _ = _find_before(layout, request, source_fingerprint)
-        return None if done else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+        return (
+            None
+            if done and done.request == request
+            else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+        )
 
     with artifacts.kept_empty_on_failure(layout), claims.claimed(layout, progress, choose):
         return _prepare(layout, source, request, source_fingerprint, progress)
@@ -98,9 +105,12 @@ def _prepare(
 ) -> PrepareResult:
     done, before = _find_before(layout, request, source_fingerprint, progress)
     if done is not None:
-        return PrepareResult(done, done_before=True)
+        return _recorded(layout, done, request)
     with files.together():
-        dataset = _take(layout, source, request, source_fingerprint, progress)
+        if source.rows is None:
+            dataset = _take(layout, source, request, source_fingerprint, progress)
+        else:
+            dataset = _take_rows(layout, source.rows, request, source_fingerprint)
         stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
         datasets.write(layout, dataset)
     if before:
@@ -108,10 +118,36 @@ def _prepare(
     return PrepareResult(dataset, done_before=False, stale=stale)
 
 
+def _as_trusted(
+    layout: Layout, done: Dataset, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
+) -> PrepareResult | None:
+    """A data set that is there, as trusted now: words change, photos and labels do not, so nothing goes stale.
+
+    None if another process has replaced it meanwhile.
+    """
+    if done.request == request:
+        return PrepareResult(done, done_before=True)
+
+    def choose(_others: claims.Others) -> claims.Claim:
+        return claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+
+    with claims.claimed(layout, progress, choose):
+        found, _ = _find_before(layout, request, source_fingerprint)
+        return None if found is None else _recorded(layout, found, request)
+
+
+def _recorded(layout: Layout, done: Dataset, request: DatasetRequest) -> PrepareResult:
+    if done.request == request:
+        return PrepareResult(done, done_before=True)
+    trusted = msgspec.structs.replace(done, request=request)
+    datasets.write(layout, trusted)
+    return PrepareResult(trusted, done_before=False)
+
+
 def _find_before(
     layout: Layout, request: DatasetRequest, source_fingerprint: str | None, progress: Progress | None = None
 ) -> tuple[Dataset | None, Dataset | None]:
-    """The requested data set, if it exists and is intact; and the present data set, whatever it is.
+    """The requested data set, however trusted, if it exists and is intact; and the present data set, whatever it is.
 
     With ``progress``, damage is reported, and a damaged record is set aside.
     """
@@ -122,7 +158,9 @@ def _find_before(
             progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
             files.quarantine(layout.dataset)
         return None, None
-    if before is None or (before.request, before.source_fingerprint) != (request, source_fingerprint):
+    if before is None or before.source_fingerprint != source_fingerprint:
+        return None, before
+    if msgspec.structs.replace(before.request, trust=request.trust) != request:
         return None, before
     damage = datasets.damage(layout, before)
     if damage is None:
@@ -152,6 +190,7 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
         labels=None if settings.labels is None else name_of(settings.labels),
         label_column=None if settings.label_column is None else as_utf8(settings.label_column),
         splits=settings.splits,
+        trust=settings.trust,
     )
 
 
@@ -237,6 +276,30 @@ def _across_splits(
     splits, stay = {photo.path: photo.split for photo in found}, {photo.path for photo in kept}
     across = (paths for paths in identical if len({splits[path] for path in paths}) > 1)
     return tuple(tuple(sorted(paths, key=lambda path: path not in stay)) for paths in across)
+
+
+def _take_rows(layout: Layout, rows: FeatureRows, request: DatasetRequest, source_fingerprint: str | None) -> Dataset:
+    classes, relabel = _task(rows.classes, request.positive)
+    atomic.ensure_directory(layout.photos)
+    made = prepare_features.placed(rows, request, relabel, split, lambda draw: splits_of(draw, request))
+    given = tuple(name for name in SPLITS if name in (rows.splits or ()))
+    _refuse_missing_classes({relabel[label] for label in rows.labels}, made.index, classes, given)
+    train, val, test = (_class_counts(made.index, name, len(classes)) for name in SPLITS)
+    return Dataset(
+        id=datasets.identity(request.image_size, classes, made.index, made.given),
+        request=request,
+        source_fingerprint=source_fingerprint,
+        classes=classes,
+        counts=(train, val, test),
+        found=len(rows.ids),
+        archive=feature_rows.write(layout.photos, made.features),
+        index=photos.write_index(layout.photos, made.index, classes),
+        identical=(),
+        contradictory=(),
+        unreadable=(),
+        versions=versions_of("numpy"),
+        given=made.given,
+    )
 
 
 @contextlib.contextmanager

@@ -80,7 +80,9 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
         drawn=tuple(conditions_of(drawn.values())),
         pictures=gallery.pictures,
-        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
+        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress))
+        if dataset.given is None
+        else (),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
         provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
@@ -145,7 +147,8 @@ def _commands(
     prepared, drawings, trainings = commands.preparation(dataset.request), list(_drawings(drawn)), _trainings(live)
     preset, folder = _preset(layout, dataset), path_of(dataset.request.source)
     if folder is not None:
-        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the photos, wherever you have them"
+        kind, them = ("photos", "them") if dataset.given is None else ("file of features", "it")
+        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the {kind}, wherever you have {them}"
         prepared[0] = _SOURCE
     if dataset.request.labels:
         yield f"LABELS={shlex.quote(Path(dataset.request.labels).name)}  # the table of labels, wherever you have it"
@@ -232,7 +235,7 @@ def _once(provenance: Iterable[Provenance]) -> list[Provenance]:
 
 def _digests(layout: Layout, dataset: Dataset, drawn: Mapping[DrawKey, Draw]) -> Iterator[tuple[str, str]]:
     yield "data set (classes, photos, labels, splits)", dataset.id
-    yield "photos, as a TAR archive", dataset.archive.sha256
+    yield ("photos, as a TAR archive" if dataset.given is None else "rows, as HDF5"), dataset.archive.sha256
     yield "labels of all draws", files.digest_of([(key, drawn[key].labels) for key in sorted(drawn)])
     evaluation = evaluations.find(layout)
     if evaluation:

@@ -106,7 +106,7 @@ def _given(
     data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], dropped: Collection[str]
 ) -> dict[str, int]:
     """The file's labels, by photo id."""
-    names = _Names(index, dropped)
+    names = PhotoNames(index, dropped)
     numbers = {label: number for number, label in enumerate(classes)}
     given: dict[str, int] = {}
     draws: dict[str, tuple[str | None, ...]] = {}
@@ -130,7 +130,7 @@ def _given(
     return given
 
 
-class _Names:
+class PhotoNames:
     """The names by which files may refer to photos."""
 
     def __init__(self, index: Sequence[IndexedPhoto], dropped: Collection[str]) -> None:

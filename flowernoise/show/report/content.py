@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from flowernoise.analysis.views.reports import Report
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.noise import shown_names
-from flowernoise.catalogue.sources import label_words
 from flowernoise.show import cautions, compared, comparison, sentences
 from flowernoise.show.document import (
     Block,
@@ -54,11 +54,11 @@ def document(report: Report) -> Document:
         if found := list(section):
             blocks += [Heading(title, title.lower().replace(" ", "-")), *found]
     train, val, test = report.dataset.sizes
-    source = report.dataset.request.source
+    source, things = report.dataset.request.source, label_words(report.dataset.request).things
     return Document(
         title=f"Label noise: {source}",
         subtitle=(
-            f"{len(report.dataset.classes)} classes, {train + val + test:,} photos, "
+            f"{len(report.dataset.classes)} classes, {train + val + test:,} {things}, "
             f"{', '.join(compared.kinds(report.comparison))}; made by flowernoise."
         ),
         blocks=tuple(blocks),
@@ -103,14 +103,16 @@ def _selection(select: str) -> str:
 
 def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
-    title = f"Photos of each class, from {dataset.request.source}; {_split_of(dataset)}."
+    things = label_words(dataset.request).things
+    title = f"{things.capitalize()} of each class, from {dataset.request.source}; {_split_of(dataset)}."
     yield dataclasses.replace(photos_by_class(dataset), title=title)
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
     if noisy:
         names = shown_names(list(dict.fromkeys(each.noise for each in noisy)))
-        words = label_words(dataset.request.source)
+        words = label_words(dataset.request)
         stay, are = ("clean", "are wrong") if words.are_clean else ("as given", "were made wrong")
+        are = "were changed" if words.training_is_doubted else are
         yield Table(
             (TableColumn("noise"), *columns("rate", "seeds", "realised", numeric=True)),
             tuple(cells(names[each.noise], f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
@@ -129,6 +131,8 @@ def _set_apart(dataset: Dataset) -> Iterator[Block]:
     items = [
         f"{what}: {len(found):,} {thing}{'' if len(found) == 1 else 's'}." for what, found, thing in groups if found
     ]
+    if dataset.given and dataset.given.equal:
+        items.append(f"Equal to another row, kept in one split with it: {dataset.given.equal:,} rows.")
     if items:
         yield Bullets(tuple(items))
 

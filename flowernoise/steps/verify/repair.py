@@ -76,6 +76,7 @@ def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None
         seed=request.seed,
         splits=request.splits,
         resplit=request.resplit,
+        trust=request.trust,
     )
     prepare(layout.root, settings, progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from typing import Literal
 
 import msgspec
 
@@ -11,6 +12,7 @@ from flowernoise.store.files import FileRef
 
 SPLITS = ("train", "val", "test")
 CONTROL = "none"
+Trust = Literal["all", "test", "none"]
 
 
 def versions_of(*packages: str) -> dict[str, str]:
@@ -26,6 +28,7 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """What ``prepare`` was asked to do; equal requests are the same work.
 
     Defaults are not written, so that records from before there were such fields are read as they were written.
+    ``trust`` says which labels of the source were checked. It changes words, not photos or labels.
     """
 
     source: str
@@ -38,6 +41,21 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     resplit: bool = False
     labels: str | None = None
     label_column: str | None = None
+    trust: Trust = "all"
+
+
+class GivenFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a data set of features without photos holds.
+
+    Args:
+        dimension: numbers in a row.
+        digest: SHA-256 of all rows in the order of the index.
+        equal: how many rows are equal to another; they are kept, and are in one split.
+    """
+
+    dimension: int
+    digest: str
+    equal: int
 
 
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,13 +83,13 @@ class LabelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cells: FileRef | None
 
 
-class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Classes, splits and photos.
 
     Args:
         id: digest of classes, image size, and every photo's id, label and split; everything downstream depends on it.
         counts: photos of each class (columns) in train, val and test (rows); the same in every split.
-        archive: TAR of the encoded photos, named by their ids.
+        archive: TAR of the encoded photos, named by their ids; HDF5 of the rows where there are features instead.
         index: CSV with one row per photo: id, split, label, class, path, offset and size in the archive, and its place
             in each further split.
         identical: groups of paths whose photos have equal pixels and one class; the smallest id is kept.
@@ -83,6 +101,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             of the photo kept, from test if it is there, else from val.
         without_split: photos that were left out, as the source has them in another split than train, val and test.
         table: what the table of labels holds, where the labels come from one.
+        given: features that came without photos; null for photos.
     """
 
     id: str
@@ -101,6 +120,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     across_splits: tuple[tuple[str, ...], ...] = ()
     without_split: int = 0
     table: LabelTable | None = None
+    given: GivenFeatures | None = None
 
     @property
     def files(self) -> tuple[FileRef, ...]:
@@ -172,6 +192,26 @@ class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     draws: tuple[Draw, ...]
     arrays: FileRef
     versions: dict[str, str] = {}
+
+
+class OwnFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Features that a user imported, in shards.
+
+    Args:
+        name: runs call them ``features:NAME``.
+        file: SHA-256 of the file that they were imported from.
+        digest: digest of ids and features; the same rows from another file have the same.
+        ids: the photos, sorted.
+        dimension: numbers per photo.
+        shards: HDF5 files with the rows, in the order of ``ids``.
+    """
+
+    name: str
+    file: str
+    digest: str
+    ids: tuple[str, ...]
+    dimension: int
+    shards: tuple[FileRef, ...]
 
 
 class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

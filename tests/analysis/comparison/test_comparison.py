@@ -612,6 +612,18 @@ def test_tolerance_is_where_a_loss_falls_two_points_below_the_baselines_control(
     assert points["elr"] == ("none", None)  # its own control is twelve points lower
 
 
+@pytest.mark.parametrize(("trust", "lines"), [("all", 3), ("test", 3), ("none", 0)])
+def test_nothing_is_tolerated_by_test_labels_that_may_be_wrong(tmp_path, trust, lines):
+    layout = Layout(write(tmp_path, FALLING))
+    before = datasets.need(layout)
+    request = msgspec.structs.replace(before.request, source="folder:photos", trust=trust)
+    datasets.write(layout, msgspec.structs.replace(before, request=request))
+    result = compared(tmp_path)
+    assert len(result.tolerated) == lines
+    assert sum(note.startswith("Tolerated rates are left out") for note in result.notes) == (trust == "none")
+    assert [photos.trust for photos in result.datasets] == [trust]
+
+
 def test_tolerance_follows_delta(tmp_path):
     root = write(tmp_path, FALLING)
     assert tolerated_of(compared(root, delta=4.0), "ce").tolerance.point.rate == pytest.approx(0.4)
