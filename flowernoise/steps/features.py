@@ -101,7 +101,7 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
         BadRequestError: imported features lack a photo.
         DamagedFileError: photos or imported features are damaged.
     """
-    if own := work.backbone_spec.values.get("name"):
+    if work.backbone_spec.name == GIVEN and (own := work.backbone_spec.values["name"]):
         return own_features.rows(work.layout, own, work.index)
     work = settled(work, progress)
     key = work.key

@@ -8,7 +8,7 @@ from flowernoise.analysis import stats
 from flowernoise.analysis.comparison.evaluated import CellKey, Failure, Group
 from flowernoise.analysis.comparison.question import Question
 from flowernoise.catalogue.label_words import LabelWords, label_words
-from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.noise import noise_models, shown_names
 from flowernoise.store.records import CONTROL, Column, Provenance, RateInterval, Row, TestPhotos, Tolerated
 from flowernoise.store.setups import SETTINGS, Setup, differing, named, setting
 
@@ -46,7 +46,7 @@ def of(
         *_luck(groups, names, rows),
         *_few_photos(groups, names),
         *_unsteady(names, rows, better),
-        *_one_labelling(rows),
+        *_one_labelling(groups, rows),
         *_provenance(groups, picked),
         *_not_shown(groups, picked, question),
         *_crossovers(names, rows, tolerated, question.baseline, words),
@@ -184,13 +184,15 @@ def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[st
     return notes
 
 
-def _one_labelling(rows: Sequence[Row]) -> Iterator[str]:
+def _one_labelling(groups: Sequence[Group], rows: Sequence[Row]) -> Iterator[str]:
     """Noise models whose seeds share one labelling."""
-    for noise in dict.fromkeys(row.noise for row in rows):
+    differ = "training" if all(group.dataset.splits == 1 for group in groups) else "split and training"
+    names = shown_names(list(dict.fromkeys(row.noise for row in rows)))
+    for noise, name in names.items():
         seeds = max(row.seeds for row in rows if row.noise == noise)
         if noise != CONTROL and seeds > 1 and noise_models.parse(noise).entry.properties.get("one_labelling"):
             yield (
-                f"All {seeds} seeds of {noise} share one labelling and differ only in training. Another labelling "
+                f"All {seeds} seeds of {name} share one labelling and differ only in {differ}. Another labelling "
                 "would change the numbers; the intervals leave that out."
             )
 

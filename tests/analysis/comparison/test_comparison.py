@@ -1137,7 +1137,7 @@ def test_a_loss_that_is_given_the_true_matrix_is_marked_and_never_best(tmp_path)
 def test_seeds_of_one_labelling_say_that_they_differ_in_training_only(tmp_path):
     made = [Made(noise, 0.2, "ce", 80, seed=seed) for noise in ("observed:a.csv", "symmetric") for seed in range(3)]
     [note] = [note for note in compared(write(tmp_path, made)).notes if "labelling" in note]
-    assert note.startswith("All 3 seeds of observed:a.csv share one labelling and differ only in training.")
+    assert note.startswith("All 3 seeds of a share one labelling and differ only in training.")
 
 
 def test_nothing_is_tolerated_of_a_noise_model_that_was_seen_at_one_rate(tmp_path):
