@@ -248,7 +248,7 @@ def npz(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every 
     file = Path(path)
     there = array_files.headers(file)
     if "images" not in there:
-        raise BadRequestError(f"{path} has no images; it has {', '.join(there) or 'nothing'}")
+        raise BadRequestError(f"{path} has neither images nor features; it has {', '.join(there) or 'nothing'}")
     header = there["images"]
     if header.dtype != "uint8" or len(header.shape) != 4 or header.shape[3] != 3 or not all(header.shape):
         raise BadRequestError(f"{path}: images must be n × height × width × 3 of type uint8, not {header}")

@@ -180,8 +180,9 @@ def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[s
     import h5py
 
     stored = h5py.h5a.open(item.id, attribute.encode())
-    kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
-    if count == 0:  # Keras writes an empty list as one of numbers
+    kind, space = h5py.check_string_dtype(stored.dtype), stored.get_space()
+    count = space.get_simple_extent_npoints()
+    if count == 0 and space.get_simple_extent_type() == h5py.h5s.SIMPLE:  # Keras writes an empty list as one of numbers
         return []
     size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
     if kind is None or count > most or size > MAX_TEXT:

@@ -45,13 +45,13 @@ def is_own(spec: Spec) -> str:
     return str(spec.values["name"]) if spec.name == GIVEN else ""
 
 
-def refuse_given(text: str | None, what: str) -> None:
+def refuse_given(text: str, what: str) -> None:
     """Refuses what needs a network; ``what`` begins the message.
 
     Raises:
         BadRequestError: the backbone is features that a user imported.
     """
-    if text is not None and is_own(backbones.parse(text)):
+    if is_own(backbones.parse(text)):
         raise BadRequestError(f"{what} needs a network, but {text} is features that were imported; name a network")
 
 

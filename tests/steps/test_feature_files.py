@@ -288,9 +288,10 @@ def test_options_that_make_no_sense_together(prepared: Path, settings: dict, mes
 def test_imported_features_are_no_network(prepared: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", rows_of(prepared)[2])
     bring(prepared, tmp_path / "x.npy")
-    with pytest.raises(BadRequestError, match="--mode finetune needs a network, but features:mine is features"):
-        train(prepared, TrainSettings(backbone="features:mine", mode="finetune"), Silent())
     train(prepared, TrainSettings(backbone="features:mine", **TRAIN), Silent())
+    for backbone in ("features:mine", None):  # None: that of the last runs
+        with pytest.raises(BadRequestError, match="--mode finetune needs a network, but features:mine is features"):
+            train(prepared, TrainSettings(backbone=backbone, mode="finetune"), Silent())
     asked = ExportSettings(loss="ce", output=tmp_path / "model.keras")
     with pytest.raises(BadRequestError, match="a model for photos needs a network, but features:mine is features"):
         export(prepared, asked, Silent())

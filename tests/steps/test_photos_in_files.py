@@ -89,7 +89,7 @@ def test_an_npz_file_keeps_pixels_names_and_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"labels": LABELS}, "has no images; it has labels$"),
+        ({"labels": LABELS}, "has neither images nor features; it has labels$"),
         ({"images": PIXELS / 255, "labels": LABELS}, "images must be n × height × width × 3 of type uint8, not 30"),
         ({"images": PIXELS[..., 0], "labels": LABELS}, "images must be n × height × width × 3 of type uint8"),
         ({"images": PIXELS}, "has no labels; it has images$"),

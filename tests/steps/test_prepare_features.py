@@ -75,7 +75,7 @@ def test_features_are_read_in_any_precision_and_numbers_are_labels_too(tmp_path,
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"features": None}, "has no features; it has labels"),
+        ({"features": None}, "has neither images nor features; it has labels"),
         ({"labels": None}, "has no labels; it has features"),
         ({"images": np.zeros((60, 2, 2))}, "images is not known"),
         ({"features": np.zeros((60, 5), int)}, "must be real numbers (floats), not int64"),
@@ -169,8 +169,8 @@ def test_other_features_under_the_same_ids_are_another_data_set(tmp_path):
 def test_features_are_cached_as_they_are_and_go_stale_with_them(tmp_path):
     layout = prepared(saved(tmp_path))
     dataset = datasets.need(layout)
-    spec, network = backbone.of(layout, dataset, None)
-    extractor = features.extractor_of(None, network)
+    spec, network = backbone.of(layout, dataset, None, Silent())
+    extractor = features.extractor_of(network, None)
     work = features.FeatureWork(layout, dataset, datasets.index(layout, dataset), spec, network, extractor)
     np.testing.assert_array_equal(features.cached(work, Silent()), feature_rows.read(layout, dataset))
     assert [each.state for each in status(layout.root).features] == ["done"]

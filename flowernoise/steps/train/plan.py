@@ -133,7 +133,6 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     dataset = datasets.need(layout)
     if settings.mode == "finetune":
         backbone.refuse_without_photos(dataset, "--mode finetune")
-        backbone.refuse_given(settings.backbone, "--mode finetune")
     matrices.check_files(specs, len(dataset.classes))
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
@@ -145,8 +144,10 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     if not drawn:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
     backbone_spec, network = backbone.of(layout, dataset, settings.backbone, progress)
-    if settings.mode == "finetune" and network.openvino is not None:
-        network.build(dataset.request.image_size)  # refuses
+    if settings.mode == "finetune":
+        backbone.refuse_given(str(backbone_spec), "--mode finetune")
+        if network.openvino is not None:
+            network.build(dataset.request.image_size)  # refuses
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
     splits = datasets.splits(layout, dataset)
