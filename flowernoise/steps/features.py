@@ -15,6 +15,7 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
+from flowernoise.steps.backbone import is_own
 from flowernoise.steps.loading import loading
 from flowernoise.store import claims, feature_cache, feature_rows, own_features
 from flowernoise.store.claims import Claim, Held, Others
@@ -101,7 +102,7 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
         BadRequestError: imported features lack a photo.
         DamagedFileError: photos or imported features are damaged.
     """
-    if work.backbone_spec.name == GIVEN and (own := work.backbone_spec.values["name"]):
+    if own := is_own(work.backbone_spec):
         return own_features.rows(work.layout, own, work.index)
     work = settled(work, progress)
     key = work.key

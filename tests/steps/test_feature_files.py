@@ -25,7 +25,6 @@ from flowernoise.steps.train import TrainSettings, train
 from flowernoise.steps.verify import verify
 from flowernoise.store.artifacts import Artifacts
 from flowernoise.store.photos import Archive
-from tests.reliability.fakes import add_tiny_backbone
 
 PYARROW = importlib.util.find_spec("pyarrow") is not None
 TRAIN = {"losses": ("ce",), "learning_rates": (1e-2,), "l2": (0.0,), "epochs": 2}
@@ -75,24 +74,20 @@ def test_exported_features_train_the_same_heads_when_imported(prepared: Path, tm
         assert bring(prepared, file.with_suffix(suffix)).done_before, suffix  # these rows, to the bit
 
 
-def test_features_of_plain_keras_equal_our_own_extraction(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_features_of_plain_keras_equal_our_own_extraction(prepared: Path, tmp_path: Path) -> None:
     import keras
 
+    spec, held = "keras:VGG16,weights=none", Artifacts(prepared)
     network = keras.applications.VGG16(weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3))
-    monkeypatch.delitem(backbones._entries, "tiny")
-    add_tiny_backbone(lambda size: network, "none:vgg16")
-    held = Artifacts(prepared)
+    network.set_weights(backbones.parse(spec)().build(32).get_weights())
     encoded = Archive(held.layout.photos, held.dataset.archive).read(held.photos)
     pixels = np.stack([images.decode(data, 32) for data in encoded]).astype(np.float32)
-    np.savez(
-        tmp_path / "x.npz", path=[photo.path for photo in held.photos], features=network.predict(pixels, verbose=0)
-    )
+    extracted = network.predict(keras.applications.vgg16.preprocess_input(pixels), verbose=0)
+    np.savez(tmp_path / "x.npz", path=[photo.path for photo in held.photos], features=extracted)
     bring(prepared, tmp_path / "x.npz")
-    for name in ("tiny", "features:mine"):
-        take(prepared, tmp_path / f"{name[:4]}.npy", name)
-    ours, theirs = (np.load(tmp_path / f"{name}.npy") for name in ("tiny", "feat"))
+    for backbone, name in ((spec, "ours"), ("features:mine", "theirs")):
+        take(prepared, tmp_path / f"{name}.npy", backbone)
+    ours, theirs = (np.load(tmp_path / f"{name}.npy") for name in ("ours", "theirs"))
     assert ours.shape == (36, 512)
     assert (theirs.std(axis=0) > 0).mean() > 0.5  # it tells photos apart
     np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max(), rtol=0)
