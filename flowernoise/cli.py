@@ -17,6 +17,7 @@ from flowernoise.steps.settings import (
     CompareSettings,
     CorruptSettings,
     ExportSettings,
+    FeaturesSettings,
     GateSettings,
     PlotSettings,
     PredictSettings,
@@ -201,6 +202,22 @@ def corrupt(settings: CorruptSettings, place: Place, output: Output) -> None:
     with output.session() as session:
         session.show_corrupt(step.corrupt(place.artifacts, settings, session.progress))
         session.suggest(place.next_command)
+
+
+@command(
+    app,
+    group=STUDY,
+    examples=(
+        "flowernoise features --backbone efficientnet_lite0 --export features.npz",
+        "flowernoise features --import features.npz --name mine",
+    ),
+)
+def features(settings: FeaturesSettings, place: Place, output: Output) -> None:
+    """Extract the features of all photos. Or import your own, from any network, or write them to a file."""
+    import flowernoise.steps.feature_files as step
+
+    with output.session() as session:
+        session.show_features(step.features(place.artifacts, settings, session.progress))
 
 
 @command(

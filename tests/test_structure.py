@@ -224,7 +224,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 RUN = "from flowernoise.__main__ import run; sys.argv[0] = 'flowernoise'; sys.exit(run())"
 STEPS = ("prepare", "corrupt", "train", "evaluate", "compare", "run")
-COMMANDS = (*STEPS, "export", "list", "plot", "predict", "preview", "remove", "report", "status", "verify")
+COMMANDS = (*STEPS, "export", "features", "list", "plot", "predict", "preview", "remove", "report", "status", "verify")
 
 
 def test_the_check_sees_a_heavy_module() -> None:

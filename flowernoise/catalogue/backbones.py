@@ -18,6 +18,7 @@ from flowernoise.catalogue import keras_networks, lite0, onnx_networks, weight_f
 from flowernoise.catalogue.keras_networks import NETWORKS
 from flowernoise.catalogue.onnx_networks import Scaling
 from flowernoise.catalogue.weight_files import RANDOM_DIGEST, PublishedFile
+from flowernoise.errors import BadRequestError
 from flowernoise.registry import Between, FilePath, Registry, Spec
 from flowernoise.safe import onnx_file
 
@@ -29,6 +30,7 @@ else:
     Name = Literal[tuple(NETWORKS)]
 
 backbones = Registry("backbone")
+GIVEN = "features"  # of data sets without photos
 
 # As in keras.applications.resnet, but without importing Keras; a test compares them.
 RESNET50_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
@@ -181,6 +183,45 @@ def onnx(
     refuse = partial(onnx_networks.refuse_to_build, path)
     digest = hashlib.sha256(content).hexdigest()
     return Backbone("onnx", digest, side or onnx_networks.USUAL_SIZE, features, lambda _: refuse(), openvino=prepared)
+
+
+@backbones.register(given=True, unkeyed="name")
+def features(*, name: str = "") -> Backbone:
+    """Features instead of a network: those of a data set without photos, or your own, imported, as features:NAME.
+
+    In a data set that has no photos they are the default and the only backbone. For photos,
+    ``flowernoise features --import FILE --name NAME`` stores the output of any network. They train heads; as there is
+    no network, they cannot be fine-tuned or used on other photos.
+
+    Args:
+        name: the name that features were imported under.
+
+    Raises:
+        BadRequestError: always, as only an artifacts directory knows the features of its photos.
+    """
+    if name:
+        raise BadRequestError(f"backbone {GIVEN}:{name} is features, not a network; name a network, such as resnet50")
+    raise BadRequestError(
+        "backbone features belongs to data sets of features without photos, so nothing tells the features of a photo; "
+        "name a network, such as resnet50, or features that you imported, as features:NAME"
+    )
+
+
+def given(dimension: int, digest: str) -> Backbone:
+    """The backbone of features that were given; its model hands them on.
+
+    Args:
+        dimension: numbers in a row.
+        digest: SHA-256 of all rows.
+    """
+    return Backbone(GIVEN, digest, 0, dimension, partial(_build_given, dimension=dimension))
+
+
+def _build_given(image_size: int, *, dimension: int) -> keras.Model:  # noqa: ARG001 (every backbone takes the size)
+    import keras
+
+    inputs = keras.Input((dimension,), name=GIVEN)
+    return keras.Model(inputs, inputs, name=GIVEN)
 
 
 def unweighted(text: str) -> Backbone:

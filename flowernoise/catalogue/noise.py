@@ -90,7 +90,7 @@ def stream_name(spec: Spec) -> str:
 
 
 def shown_names(texts: Collection[str]) -> dict[str, str]:
-    """What to call noise models: the given name, else the file's, else the spec; always the spec if names clash.
+    """What to call noise models: the given name, else the file's or column's, else (or if names clash) the spec.
 
     >>> shown_names(["symmetric", "observed:a/worst.csv,sha256=1f", "observed:b.csv,name=human,sha256=2e"]).values()
     dict_values(['symmetric', 'worst', 'human'])
@@ -117,7 +117,7 @@ def _shown_name(text: str) -> str:
     except BadRequestError:  # the control, or written by a newer version
         return text
     file = values.get("file")
-    return str(values.get("name") or (PurePath(file).stem if file else text))
+    return str(values.get("name") or (PurePath(file).stem if file else values.get("column")) or text)
 
 
 def check_inputs(spec: Spec, request: NoiseRequest) -> None:
@@ -445,6 +445,7 @@ def observed(
     request: NoiseRequest,
     *,
     file: Annotated[str, FilePath(instead=("",))] = "",  # noqa: ARG001 (for the code that supplies the labels, as are the others)
+    column: str = "",  # noqa: ARG001
     field: str = "",  # noqa: ARG001
     name: str = "",  # noqa: ARG001
     partial: bool = False,  # noqa: ARG001
@@ -452,23 +453,26 @@ def observed(
 ) -> NoisyLabels:
     """Labels that people really gave: the same for all seeds, without ``--rates`` or a nominal T.
 
-    They come from a file, or from a field of a TensorFlow Datasets source (``tfds:cifar10_n``).
+    They come from a file, from a further column of the table that ``prepare --labels`` took, or from a field of a
+    TensorFlow Datasets source (``tfds:cifar10_n``). The labels of test photos stay as they are.
 
     Args:
         request: the labels to corrupt; its rate is not used.
-        file: CSV with a header: ``path`` (or ``id``) and ``label`` or ``observed_label`` (a class name), with a row
-            for each photo of train and val. Rows of test photos and other columns are ignored. A path can be the path
-            in the source, an absolute path, or a file name that occurs only once. ``corrupt --export`` writes such a
-            file.
+        file: table (CSV, TSV, JSON lines or Parquet): ``path`` (or ``id``) and ``label`` or ``observed_label`` (a class
+            name), with a row for each photo of train and val. Rows of test photos and other columns are ignored. A path
+            can be the path in the source, an absolute path, or a file name that occurs only once. ``corrupt --export``
+            writes such a file.
+        column: name of a further column of the table that ``prepare --labels`` took, such as ``worse_label``.
         field: name of a field of the source, such as ``worse_label``.
-        name: the name in tables and pictures; if empty, the file's name without its suffix.
-        partial: the file has rows for only some photos; the others keep their labels.
-        sha256: start of the file's digest. ``corrupt`` adds it, so that different content makes a different draw.
+        name: the name in tables and pictures; if empty, the file's name without its suffix, or the column's.
+        partial: the file or the column has labels for only some photos; the others keep theirs.
+        sha256: start of the digest of the file or the column. ``corrupt`` adds it, so that different content makes a
+            different draw.
 
     Source: as in Wei et al., Learning with Noisy Labels Revisited: A Study Using Real-World Human Annotations,
     ICLR 2022.
 
-    Example: ``flowernoise corrupt --noise observed:labels.csv``, ``--noise observed:field=worse_label``
+    Example: ``flowernoise corrupt --noise observed:labels.csv``, ``--noise observed:column=worse_label``
 
     >>> given = np.array([0, 1, 1])
     >>> request = NoiseRequest(np.array([0, 0, 1]), 2, 0.0, np.random.default_rng(0), observed=given)

@@ -4,41 +4,59 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import functools
+import hashlib
 import importlib
 import io
 import os
 import re
-import stat
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from flowernoise.catalogue import photo_folders
+from flowernoise.catalogue import (
+    array_files,
+    arrow_directories,
+    feature_files,
+    given_splits,
+    label_tables,
+    photo_folders,
+)
+from flowernoise.catalogue.feature_files import FeatureRows
+from flowernoise.catalogue.label_tables import LabelFile, LabelledPhotos, LabelRequest
 from flowernoise.catalogue.photo_folders import PassedOver
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.registry import Between, Registry, Spec
 from flowernoise.safe import downloads
 from flowernoise.safe.paths import name_of
 
-MAX_BYTES = 150_000_000  # in a photo's file; a BMP of 47 megapixels takes 141 million
 DOWNLOAD_RETRIES = 0  # TFDS would retry for minutes, even after it was told to stop
 TF_FLOWERS_URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
 TF_FLOWERS_CLASSES = {"dandelion", "daisy", "tulips", "sunflowers", "roses"}
+_PLACES = ("folder", "npz", "features")  # sources that are paths
+_NEEDED = {
+    "folder": "a directory, as in folder:photos",
+    "npz": "a file, as in npz:photos.npz",
+    "features": "a file, as in features:rows.npz",
+}
 TFDS_INFO_URL = "https://storage.googleapis.com"
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """One labelled photo: its path in the source, its class, and a function that reads its encoded bytes."""
+    """One labelled photo: its path in the source, its class, and a function that reads its encoded bytes.
+
+    ``split`` is train, val or test where the source says so, and ``columns`` what else it says of the photo.
+    """
 
     path: str
     label: int
     read: Callable[[], bytes]
+    split: str | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +67,15 @@ class Source:
         classes: names of the classes; a photo's label is an index into them.
         total: number of photos.
         photos: iterates over the photos; each call starts again.
+        labelled: what a table of labels names, where the labels come from one.
+        rows: features with labels, if the source has those instead of photos.
     """
 
     classes: tuple[str, ...]
     total: int
     photos: Callable[[], Iterator[Photo]]
+    labelled: LabelledPhotos | None = None
+    rows: FeatureRows | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,99 +85,73 @@ class SourceContext:
     Args:
         data_dir: where TensorFlow Datasets keeps prepared data sets; None means its default.
         show_download: whether a download may show its own progress display.
+        labels: the tables that give the photos of a directory their labels.
     """
 
     data_dir: Path | None = None
     show_download: bool = False
+    labels: LabelRequest | None = None
 
 
 sources = Registry("source")
 
 
-def folder_of(source: str) -> Path | None:
-    """The folder that a recorded source is, if it is one."""
+def path_of(source: str) -> Path | None:
+    """The folder or file that a recorded source is, if it is one."""
     kind, _, path = source.partition(":")
-    return Path(path) if kind == "folder" else None
+    return Path(path) if kind in _PLACES else None
 
 
 def without_path(source: str) -> str:
-    """A recorded source without the path to its folder, for pages and pictures that are passed on.
+    """A recorded source without the path to its folder or file, for pages and pictures that are passed on.
 
     >>> without_path("folder:/home/ada/tulips"), without_path("tfds:cifar10")
     ('folder:tulips', 'tfds:cifar10')
     """
-    path = folder_of(source)
-    return source if path is None else f"folder:{path.name or 'photos'}"
+    path = path_of(source)
+    return source if path is None else f"{source.partition(':')[0]}:{path.name or 'photos'}"
 
 
 def parse_source(text: str) -> Spec:
-    """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, or a directory.
+    """Reads a SOURCE as on the command line: a registered name, ``tfds:NAME``, a directory, or an NPZ file.
 
-    >>> str(parse_source("tfds:cifar10")), str(parse_source("./photos"))
-    ('tfds:cifar10', 'folder:photos')
+    >>> str(parse_source("tfds:cifar10")), str(parse_source("./photos")), str(parse_source("photos.npz"))
+    ('tfds:cifar10', 'folder:photos', 'npz:photos.npz')
 
     Raises:
-        BadRequestError: it is neither the name of a source nor a directory.
+        BadRequestError: it is none of these.
     """
     name = text.partition(":")[0]
-    is_path = text.startswith((".", "~", "/")) or os.sep in name or (text != "" and _is_directory(Path(text)))
-    if name in sources.names() and name != "folder" and not text.startswith("."):
+    is_file = text.lower().endswith(".npz") and not _is_directory(Path(text))
+    is_path = (
+        is_file or text.startswith((".", "~", "/")) or os.sep in name or (text != "" and _is_directory(Path(text)))
+    )
+    if name in sources.names() and name not in _PLACES and not text.startswith("."):
         return sources.parse(text)
-    if name == "folder" and ":" in text:
-        text = text.partition(":")[2].removeprefix("path=")
-    elif not is_path:
-        names = ", ".join(entry.name for entry in sources if entry.name not in ("folder", "tfds"))
-        raise BadRequestError(f"unknown source {text!r}: it is not a directory here, nor one of {names}, tfds:NAME")
+    if name in _PLACES and ":" in text:
+        kind, text = name, text.partition(":")[2].removeprefix("path=")
+    elif is_path:
+        kind = _kind_of_file(Path(text)) if is_file else "folder"
+    else:
+        names = ", ".join(entry.name for entry in sources if entry.name not in (*_PLACES, "tfds"))
+        raise BadRequestError(
+            f"unknown source {text!r}: it is not a directory here, nor FILE.npz, nor one of {names}, tfds:NAME"
+        )
     if not text:
-        raise BadRequestError("folder: needs a directory, as in folder:photos")
+        raise BadRequestError(f"{kind}: needs {_NEEDED[kind]}")
     try:
         path = str(Path(text).expanduser())
     except RuntimeError as error:
         raise BadRequestError(f"{text}: {error}".rstrip(".")) from error
-    return Spec(sources["folder"], types.MappingProxyType({"path": path}))
+    return Spec(sources[kind], types.MappingProxyType({"path": path}))
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelWords:
-    """What labels are called in everything people read: clean only if the program made them.
-
-    All other labels are "as given": nobody has checked them, and noise adds to the wrong labels they may already have.
-
-    Args:
-        are_clean: whether the program made them.
-        labels: words for a source's labels.
-        wrong: words for labels that noise has made wrong.
-        true_class: words for the class that a prediction is compared with.
-        truth: the same in a formula.
-    """
-
-    are_clean: bool
-    labels: str
-    wrong: str
-    true_class: str
-    truth: str
-
-    def test_photos(self, count: int) -> str:
-        """The number of test photos and the kind of labels they have.
-
-        >>> label_words("synthetic").test_photos(1000), label_words("folder:photos").test_photos(60)
-        ('1,000 clean test photos', '60 test photos with labels as given')
-        """
-        return f"{count:,} clean test photos" if self.are_clean else f"{count:,} test photos with {self.labels}"
-
-
-CLEAN = LabelWords(True, "clean labels", "wrong", "true class", "true")
-AS_GIVEN = LabelWords(False, "labels as given", "added wrong", "class as given", "as given")
-
-
-def label_words(*specs: str) -> LabelWords:
-    """What to call the labels of these sources together; unknown sources count as labels as given.
-
-    >>> label_words("synthetic:photos=500").labels, label_words("synthetic", "tfds:cifar10").labels
-    ('clean labels', 'labels as given')
-    """
-    made = {entry.name for entry in sources if entry.properties.get("makes_labels")}
-    return CLEAN if all(spec.partition(":")[0] in made for spec in specs) else AS_GIVEN
+def _kind_of_file(path: Path) -> str:
+    """Whether an NPZ file holds features; else it should hold photos, and reading it says what is wrong."""
+    try:
+        return "features" if feature_files.FEATURES in array_files.headers(path.expanduser()) else "npz"
+    except (FlowernoiseError, RuntimeError):
+        return "npz"
 
 
 @sources.register()
@@ -175,7 +171,7 @@ def tf_flowers(context: SourceContext) -> Source:
 
 @sources.register(unkeyed="name")
 def tfds(context: SourceContext, *, name: str) -> Source:
-    """Any image classification set from TensorFlow Datasets, with all labelled splits combined.
+    """Any image classification set from TensorFlow Datasets, with its own splits where several are labelled.
 
     Example: ``flowernoise prepare tfds:cifar10``
     """
@@ -185,8 +181,14 @@ def tfds(context: SourceContext, *, name: str) -> Source:
 
 
 @sources.register(unkeyed="path")
-def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+def folder(context: SourceContext, *, path: str) -> Source:
     """Your own directory with one folder per class (JPEG, PNG, WebP, BMP; folders may be nested).
+
+    Where all of its folders are called train, val (or validation, valid, dev) or test, in any case, and hold class
+    folders, they are splits, and these are kept. With ``--labels FILE``, or where there is a ``metadata.csv`` (or
+    ``.jsonl``, ``.parquet``) with ``file_name`` and ``label``, labels come from the table alone, whatever the folders.
+    A directory that Hugging Face's ``datasets`` wrote with ``save_to_disk`` brings photos, labels and splits of its
+    own; it needs ``flowernoise[parquet]``.
 
     Photos are recognised by their content. HEIC needs ``flowernoise[heic]``. Everything else is left out and listed:
     hidden files, links out of the directory, artifacts directories, and files that are not photos.
@@ -197,20 +199,92 @@ def folder(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (eve
     if not _is_directory(root):
         raise BadRequestError(f"{path} is not a directory; give a directory with one folder of photos per class")
     try:
-        found = photo_folders.scan(root)
+        if arrow_directories.is_one(root):
+            return _from_arrow(root, context.labels)
+        request = context.labels or label_tables.in_folder(root)
+        found = label_tables.labelled(root, request) if request else photo_folders.scan(root)
     except OSError as error:
         raise FlowernoiseError(f"cannot read {path}: {error.strerror}") from error
-    if len(found.classes) < 2:
+    if len(found.classes) < 2 and request is None:
         there = f"only {found.classes[0]!r}" if found.classes else "none"
         raise BadRequestError(
             f"{path} needs at least two folders with photos; it has {there}{_left_out(found.passed_over)}"
         )
 
     def photos() -> Iterator[Photo]:
-        for name, label, file in found.photos:
-            yield Photo(name, label, functools.partial(_read, file))
+        for photo in found.photos:
+            yield Photo(
+                photo.path,
+                photo.label,
+                functools.partial(photo_folders.read_photo, photo.file),
+                photo.split,
+                photo.columns,
+            )
 
-    return Source(found.classes, len(found.photos), photos)
+    labelled = found if isinstance(found, LabelledPhotos) else None
+    return Source(found.classes, len(found.photos), photos, labelled)
+
+
+def _from_arrow(root: Path, labels: LabelRequest | None) -> Source:
+    if labels is not None:
+        raise BadRequestError(f"{root} is a data set of Hugging Face, which has its own labels; leave --labels out")
+    found = arrow_directories.opened(root)
+
+    def photos() -> Iterator[Photo]:
+        for photo in found.photos():
+            yield Photo(photo.path, photo.label, photo.read, given_splits.named(photo.split))
+
+    return Source(found.classes, found.total, photos)
+
+
+@sources.register(unkeyed="path")
+def npz(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+    """Photos in an NPZ file of NumPy: ``images`` [n, height, width, 3] as uint8, and ``labels`` [n].
+
+    Labels are numbers or names; ``class_names`` names numbers, in their order. ``split`` [n] says train, val or test.
+
+    Example: ``flowernoise prepare photos.npz``
+    """
+    file = Path(path)
+    there = array_files.headers(file)
+    if "images" not in there:
+        raise BadRequestError(f"{path} has neither images nor features; it has {', '.join(there) or 'nothing'}")
+    header = there["images"]
+    if header.dtype != "uint8" or len(header.shape) != 4 or header.shape[3] != 3 or not all(header.shape):
+        raise BadRequestError(f"{path}: images must be n × height × width × 3 of type uint8, not {header}")
+    count = header.shape[0]
+    given = array_files.labelling(file, count)
+    splits = given.splits or (None,) * count
+
+    def photos() -> Iterator[Photo]:
+        rows = array_files.rows(file, "images", photo_folders.MAX_BYTES)
+        for index, (image, label, split) in enumerate(zip(rows, given.labels.tolist(), splits, strict=True)):
+            yield Photo(f"{index:06}", label, functools.partial(_bitmap, image), split)
+
+    return Source(given.classes, count, photos)
+
+
+def _bitmap(image: Any) -> bytes:
+    """A photo as BMP: unlike those of compressed forms, its bytes are the same with every version of every library."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "BMP")
+    return buffer.getvalue()
+
+
+@sources.register(unkeyed="path")
+def features(context: SourceContext, *, path: str) -> Source:  # noqa: ARG001 (every source takes the context)
+    """Your own features without photos: an NPZ file with ``features`` [n, d] and ``labels`` [n].
+
+    Labels are numbers or names. Optional: ``ids`` (else rows go by their positions), ``split`` (train, val or test),
+    and ``class_names`` for labels that are numbers. Rows with equal features are kept and stay in one split. There is
+    nothing to see in such a data set and no network to tune, but everything else works; its backbone is ``features``.
+
+    Example: ``flowernoise prepare ./embeddings.npz``
+    """
+    rows = feature_files.read(Path(path))
+    return Source(rows.classes, len(rows.ids), lambda: iter(()), rows=rows)
 
 
 def _left_out(passed_over: tuple[PassedOver, ...]) -> str:
@@ -253,23 +327,39 @@ def synthetic(
     return Source(flowers.KINDS, photos, drawn)
 
 
-def fingerprint(spec: Spec) -> str | None:
-    """Text that changes when the photos in a directory change; None for sources that never change by themselves."""
-    found = _scanned(spec)
-    return None if found is None else "\n".join(_state(file) for _, _, file in found.photos)
-
-
-def passed_over(spec: Spec) -> tuple[PassedOver, ...]:
-    """What is left out of a directory of photos, by path; empty for other sources."""
-    found = _scanned(spec)
-    return () if found is None else found.passed_over
-
-
-def _scanned(spec: Spec) -> photo_folders.PhotoFolder | None:
-    if spec.name != "folder":
+def fingerprint(spec: Spec, labels: LabelRequest | None = None) -> str | None:
+    """Text that changes when the photos in a directory or their labels change; None for sources that never change."""
+    found = _scanned(spec, labels)
+    if found is None:
         return None
+    files, _, tables = found
+    return "\n".join([*map(_state, files), *(hashlib.sha256(table.data).hexdigest() for table in tables)])
+
+
+def passed_over(spec: Spec, labels: LabelRequest | None = None) -> tuple[PassedOver, ...]:
+    """What is left out of a directory of photos, by path; empty for other sources."""
+    found = _scanned(spec, labels)
+    return () if found is None else found[1]
+
+
+def _scanned(
+    spec: Spec, labels: LabelRequest | None
+) -> tuple[Sequence[Path], tuple[PassedOver, ...], Sequence[LabelFile]] | None:
+    """The photos of a directory, what is left out, and the tables of labels."""
+    if spec.name not in _PLACES:
+        return None
+    root = Path(spec.values["path"])
     try:
-        return photo_folders.scan(Path(spec.values["path"]))
+        if spec.name in ("npz", "features"):
+            return [root], (), ()
+        if arrow_directories.is_one(root):
+            return arrow_directories.files_of(root), (), ()
+        request = labels or label_tables.in_folder(root)
+        if request is None:
+            found = photo_folders.scan(root)
+            return [photo.file for photo in found.photos], found.passed_over, ()
+        photos, left_out = photo_folders.all_photos(root, [file.path for file in request.files])
+        return list(photos.values()), left_out, request.files
     except OSError:
         return None
 
@@ -288,17 +378,6 @@ def _state(file: Path) -> str:
         return f"{name_of(file)} {status.st_size} {status.st_mtime_ns}"
     except OSError as error:  # such as a broken link: it cannot be read, but the others still count
         return f"{name_of(file)} {error.strerror}"
-
-
-def _read(file: Path) -> bytes:
-    """A regular file's bytes; reading a pipe or a device could block or never end."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.ENOTSUP, "not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are over {MAX_BYTES:,}")
-    with file.open("rb") as stream:
-        return stream.read(MAX_BYTES)
 
 
 def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) -> Source:
@@ -327,7 +406,8 @@ def _from_tfds(name: str, context: SourceContext, url: str, *, is_file: bool) ->
                         name, prepared, ValueError(f"a photo has class {label}, but there are only {len(classes)}")
                     )
                 if label >= 0:  # unlabelled test splits have −1
-                    yield Photo(f"{split}/{index:06}", label, functools.partial(bytes, example[image_key]))
+                    read = functools.partial(bytes, example[image_key])
+                    yield Photo(f"{split}/{index:06}", label, read, given_splits.named(split))
 
     return Source(classes, total, photos)
 

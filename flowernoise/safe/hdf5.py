@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import mmap
 import re
 from typing import Any
 
@@ -73,14 +74,20 @@ def refuse_unless_plain(item: Any, most_bytes: int) -> None:
 
     if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in _NUMBERS:
         raise ValueError(f"{item.name} is not a plain array of numbers")
-    plan = item.id.get_create_plist()
-    if item.external or item.is_virtual or plan.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
-        raise ValueError(f"{item.name} is not a plain array: it is compressed, in pieces, or in another file")
+    _refuse_unless_whole(item)
     size = math.prod(item.shape) * item.dtype.itemsize  # h5py's own count can overflow
     if size > most_bytes:
         raise ValueError(f"{item.name} claims {size:,} bytes, more than the whole file holds")
     if item.id.get_storage_size() < size:
         raise ValueError(f"{item.name} claims {size:,} bytes but holds fewer")
+
+
+def _refuse_unless_whole(item: Any) -> None:
+    import h5py
+
+    plan = item.id.get_create_plist()
+    if item.external or item.is_virtual or plan.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+        raise ValueError(f"{item.name} is not a plain array: it is compressed, in pieces, or in another file")
 
 
 def plain_array(item: Any, most_bytes: int) -> np.ndarray[Any, Any]:
@@ -102,7 +109,45 @@ def plain_array(item: Any, most_bytes: int) -> np.ndarray[Any, Any]:
     return np.asarray(item[()])
 
 
-def longest_text(content: bytes) -> int:
+def plain_text_array(item: Any, most_bytes: int, longest: int, shape: tuple[int, ...]) -> list[str]:
+    """Reads a row of texts, of fixed or variable length, under the same rules as :func:`plain_array`.
+
+    Args:
+        item: an object of an open ``h5py.File``.
+        most_bytes: most characters that the texts may have together.
+        longest: what :func:`longest_text` gives for the file.
+        shape: the shape that it must have.
+
+    Raises:
+        ValueError: it is something else, too long, or not in UTF-8.
+
+    >>> import h5py, io
+    >>> with h5py.File(io.BytesIO(), "w") as file:
+    ...     plain_text_array(file.create_dataset("path", data=["a.jpg", "b.jpg"]), 9999, 4096, (2,))
+    ['a.jpg', 'b.jpg']
+    """
+    import h5py
+
+    kind = h5py.check_string_dtype(item.dtype) if isinstance(item, h5py.Dataset) else None
+    if kind is None or item.shape != shape:
+        wanted = " × ".join(f"{length:,}" for length in shape)
+        raise ValueError(f"{item.name} is not one row of {wanted} texts")
+    _refuse_unless_whole(item)
+    most_each = max(item.dtype.itemsize, longest if kind.length is None else 0)
+    if most_each > MAX_TEXT:
+        raise ValueError(f"{item.name} may hold a text of {most_each:,} bytes")
+    texts: list[str] = []
+    step, total = MAX_TEXT // most_each, 0  # thousands of texts can share the bytes of one
+    for start in range(0, math.prod(shape), step):
+        part = item.asstr("utf-8")[start : start + step].tolist()
+        total += sum(map(len, part))
+        if total > most_bytes:
+            raise ValueError(f"{item.name} holds over {most_bytes:,} characters")
+        texts += part
+    return texts
+
+
+def longest_text(content: bytes | mmap.mmap) -> int:
     """The most bytes that one variable-length text can have in a file: it cannot be longer than the heap that holds it.
 
     Thousands of texts can share the bytes of one, so their number and the file's length do not bound their size.
@@ -135,8 +180,9 @@ def plain_texts(item: Any, attribute: str, *, most: int, longest: int) -> list[s
     import h5py
 
     stored = h5py.h5a.open(item.id, attribute.encode())
-    kind, count = h5py.check_string_dtype(stored.dtype), stored.get_space().get_simple_extent_npoints()
-    if count == 0:  # Keras writes an empty list as one of numbers
+    kind, space = h5py.check_string_dtype(stored.dtype), stored.get_space()
+    count = space.get_simple_extent_npoints()
+    if count == 0 and space.get_simple_extent_type() == h5py.h5s.SIMPLE:  # Keras writes an empty list as one of numbers
         return []
     size = count * max(stored.dtype.itemsize, longest if kind and kind.length is None else 0)
     if kind is None or count > most or size > MAX_TEXT:

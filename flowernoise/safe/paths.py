@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from flowernoise.safe.streams import printable
@@ -24,6 +25,37 @@ def as_utf8(name: str) -> str:
 def name_of(path: str | Path) -> str:
     """A path as shown and stored: the same under every locale, on one line, with escapes where necessary."""
     return printable(as_utf8(str(path)))
+
+
+class PathsByName:
+    """Finds paths by the names that other files may have for them.
+
+    >>> PathsByName(["a/1.jpg", "b/2.jpg"]).find("/home/ada/a/1.jpg")
+    'a/1.jpg'
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._by_file: dict[str, list[str]] = {}
+        self._known = set(paths)
+        for path in self._known:
+            self._by_file.setdefault(path.rpartition("/")[2], []).append(path)
+
+    def find(self, name: str) -> str | None:
+        """The path with a name: itself, a longer path that ends in it, or its file name; None if there is none.
+
+        Raises:
+            LookupError: it is a file name that several paths have.
+        """
+        if name in self._known:
+            return name
+        parts = name.replace("\\", "/").split("/")
+        for start in range(len(parts) - 1):  # an absolute path, or one from elsewhere, ends in the path
+            if (end := "/".join(parts[start:])) in self._known:
+                return end
+        same = sorted(self._by_file.get(name, []))
+        if len(same) > 1:
+            raise LookupError(f"{len(same)} photos are called {name!r}, such as {same[0]} and {same[1]}; give the path")
+        return same[0] if same else None
 
 
 def why_no_file(path: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from flowernoise.catalogue.label_words import Known, LabelWords, label_words
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.show import compared
 from flowernoise.show.sentences import condition_name, few, joined, loss_name
@@ -57,17 +58,32 @@ def _of_splits(request: DatasetRequest, photos: Mapping[str, int]) -> Iterator[s
 
 def _of_labels(result: Comparison) -> Iterator[str]:
     """What wrong test labels do to the numbers where nobody has checked them."""
-    if compared.words(result).are_clean:
+    words = compared.words(result)
+    if words.are_clean:
         return
-    yield (
+    as_given = (
         "Labels as given: nobody has checked them, not even those of the test photos. Added wrong labels are the ones "
         "that the noise made; any that were wrong before come on top."
     )
+    yield _of_doubts(words) if words.training_is_doubted else as_given
+    if words.test is Known.CHECKED:
+        return
     facts = facts_of(result.metric)
     if facts.counts_right:
         yield from map(_of_wrong_test_labels, sorted({len(photos.classes) for photos in result.datasets}))
     elif facts.of == "test":
         yield "Wrong test labels distort every number measured against them, and mostly make differences look smaller."
+
+
+def _of_doubts(words: LabelWords) -> str:
+    """What may be wrong where ``prepare --trust`` said that labels were not checked."""
+    changed = "the share of labels that noise changed is known, but not how many are wrong, with noise or without"
+    if words.test_is_doubted:
+        return (
+            f"Labels that may be wrong: none were checked, so every accuracy is against labels that may be wrong, and "
+            f"{changed}."
+        )
+    return f"Training labels as given: only the labels of the test {words.things} were checked, so {changed}."
 
 
 def _of_wrong_test_labels(classes: int) -> str:
@@ -100,17 +116,17 @@ def _of_seeds(result: Comparison) -> Iterator[str]:
 
 def _of_test_photos(result: Comparison) -> Iterator[str]:
     for photos in result.datasets:
-        count = sum(photos.test_counts)
+        count, things = sum(photos.test_counts), label_words(photos).things
         width = 196 * math.sqrt(0.25 / count)
         if width > 2:
             yield (
-                f"Small test split: {count:,} photos. That alone makes a share uncertain by up to ± {width:.1f} "
+                f"Small test split: {count:,} {things}. That alone makes a share uncertain by up to ± {width:.1f} "
                 "points. Do not read anything into smaller differences unless they are marked as significant."
             )
         fewest = min(number for number in photos.test_counts if number)
         if fewest < 30 and len(photos.test_counts) > 1:
             yield (
-                f"Few photos of some classes: the rarest has {fewest} in the test split. Its recall says very little."
+                f"Few {things} of some classes: the rarest has {fewest} in the test split. Its recall says very little."
             )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from flowernoise.catalogue.label_words import LabelWords, label_words
+from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.noise import shown_names
-from flowernoise.catalogue.sources import LabelWords, label_words
 from flowernoise.store.records import (
     CONTROL,
     BalancedAccuracy,
@@ -83,7 +84,12 @@ def _rate(each: Rate) -> str:
 
 def words(result: Comparison) -> LabelWords:
     """What to call the labels of all data sets together."""
-    return label_words(*(photos.source for photos in result.datasets))
+    return label_words(*result.datasets)
+
+
+def against(result: Comparison) -> str:
+    """Follows the name of the metric where the test labels that it is measured against may be wrong."""
+    return words(result).against if facts_of(result.metric).of == "test" else ""
 
 
 def wrong_labels(rows: Sequence[Row]) -> str:
@@ -95,7 +101,7 @@ def wrong_labels(rows: Sequence[Row]) -> str:
 
 def kinds(result: Comparison) -> list[str]:
     """Backbones with modes, those of the first columns first."""
-    return list(dict.fromkeys(f"{column.setup.backbone} {column.setup.mode}" for column in result.columns))
+    return list(dict.fromkeys(column.setup.kind for column in result.columns))
 
 
 def varying(columns: Sequence[Column]) -> list[str]:
@@ -144,7 +150,8 @@ def seeds(result: Comparison) -> str:
 def measure(result: Comparison) -> str:
     """The metric, its unit and its direction."""
     direction = f"{RISE} higher" if result.better == "higher" else f"{DROP} lower"
-    return f"{result.metric}{' in %' if result.unit == 'share' else ''}, {direction} is better"
+    unit = " in %" if result.unit == "share" else ""
+    return f"{result.metric}{unit}{against(result)}, {direction} is better"
 
 
 def legend(result: Comparison) -> list[str]:

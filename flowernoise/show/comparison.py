@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.catalogue.metrics import facts_of
-from flowernoise.catalogue.sources import label_words, without_path
+from flowernoise.catalogue.sources import without_path
 from flowernoise.show import compared, plain, sentences
 from flowernoise.show.compared import COLLAPSED, ORACLE, Value
 from flowernoise.show.document import (
@@ -66,14 +67,20 @@ def _subject(result: Comparison) -> Iterator[str]:
     kinds = ", ".join(compared.kinds(result))
     if len(result.datasets) > 1:
         yield from (f"{len(result.datasets)} data sets", kinds)
-        are_clean = {label_words(photos.source).are_clean for photos in result.datasets}
-        if False in are_clean:
-            labels = compared.words(result).labels
-            yield f"{labels}, except where test photos are called clean" if True in are_clean else labels
+        yield from _labels_of_several(result)
         return
     [photos] = result.datasets
     tested = compared.words(result).test_photos(sum(photos.test_counts))
     yield from (without_path(photos.source), f"{len(photos.classes)} classes", kinds, tested)
+
+
+def _labels_of_several(result: Comparison) -> Iterator[str]:
+    """Which labels the data sets have, but for those whose own headings say it."""
+    words = [label_words(photos) for photos in result.datasets]
+    others = dict.fromkeys(each.of_test for each in words if not each.are_clean)
+    if others:
+        labels = " or ".join(others)
+        yield f"{labels}, except where test photos are called clean" if any(w.are_clean for w in words) else labels
 
 
 def _measure(result: Comparison) -> list[str]:
@@ -122,9 +129,15 @@ def _section(result: Comparison, dataset: int) -> str:
     if len(result.datasets) == 1:
         return ""
     photos = result.datasets[dataset]
-    clean = "clean " if label_words(photos.source).are_clean else ""  # others are spoken of at the top
-    items = [photos.name, f"{len(photos.classes)} classes", f"{sum(photos.test_counts):,} {clean}test photos"]
+    items = [photos.name, f"{len(photos.classes)} classes", _test_photos(result, photos)]
     return " · ".join(items if result.select else [*items, f"{photos.select} epoch"])
+
+
+def _test_photos(result: Comparison, photos: records.TestPhotos) -> str:
+    """With the kind of their labels, unless that is the same of all and spoken of at the top."""
+    words, count = label_words(photos), sum(photos.test_counts)
+    others = {label_words(each).of_test for each in result.datasets if not label_words(each).are_clean}
+    return words.test_photos(count) if words.are_clean or len(others) > 1 else f"{count:,} test {words.things}"
 
 
 # Rows and columns
@@ -142,8 +155,9 @@ def _conditions(result: Comparison, dataset: int) -> Axis:
         rows, (noise, rate) = every[condition], condition
         own = [row for row in rows if row.dataset == dataset]
         wrong, here = compared.wrong_labels(rows), compared.wrong_labels(own) if own else ""
-        below = f"{wrong} {words.wrong}"
+        below = words.share(wrong, is_control=noise == CONTROL)
         if noise == CONTROL:
+            here = words.share("", is_control=True) if words.training_is_doubted and own else here
             headers.append(Header("control", ("control", "", here), f"control\n{below}", words.labels, CONTROL))
             continue
         heading, group = f"{folded(noise)}\n{rate:g} · {below}", noise if are_together else ""

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from flowernoise.analysis.views.sheets import ContactSheet, SheetPhoto
-from flowernoise.catalogue.sources import label_words
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.store.layout import INPUTS
 from flowernoise.store.records import CONTROL
 
@@ -77,18 +77,18 @@ def jpeg(sheet: ContactSheet, *, columns: int = COLUMNS, quality: int = 85) -> b
 def title(sheet: ContactSheet) -> SheetTitle:
     """What a sheet shows: source, split, noise and its realised rate, how many photos, and how many of them wrong."""
     of_split = f"{sheet.population:,} {'training' if sheet.split == 'train' else sheet.split} photos"
-    shown, words = len(sheet.photos), label_words(sheet.source)
+    shown, words = len(sheet.photos), label_words(sheet)
     if sheet.kind == "clean":
         all_right = ", all labelled correctly" if words.are_clean else ""
         return SheetTitle(words.labels, (sheet.source, of_split, f"{shown} shown{all_right}"))
     noise = _noise(sheet)
-    wrong = f"{100 * sheet.realised_rate:.1f} % {words.wrong} training labels"
+    wrong = words.training_labels(f"{100 * sheet.realised_rate:.1f} %", is_control=sheet.noise == CONTROL)
     if sheet.kind == "draw":
         marked = f"{sheet.wrong} with {words.wrong} labels"
         return SheetTitle(noise, (sheet.source, of_split, wrong, f"{shown} shown, {marked}"))
     kind = ", ".join([f"{sheet.backbone} {sheet.mode}", *sheet.settings, f"{sheet.selection} epoch"])
     most = f"{shown} most confident shown" if shown < sheet.mistakes else "all shown"
-    judged = "" if words.are_clean else f" by {words.labels}"
+    judged = "" if words.are_clean else f" by {words.of_test}"
     found = f"{sheet.mistakes:,} misclassified{judged}, {most}" if sheet.mistakes else f"no mistakes{judged}"
     return SheetTitle(f"mistakes of {sheet.loss}, trained on {noise}", (kind, wrong, sheet.source, of_split, found))
 
@@ -98,7 +98,7 @@ def captions(sheet: ContactSheet) -> tuple[Caption, ...]:
 
     On a sheet of mistakes every prediction is wrong but the labels are not, so nothing is marked.
     """
-    names, are_clean = class_names(sheet.classes), label_words(sheet.source).are_clean
+    names, are_clean = class_names(sheet.classes), label_words(sheet).are_clean
     return tuple(_caption(photo, names, are_clean) for photo in sheet.photos)
 
 
@@ -140,7 +140,7 @@ def wrapped(text: str, width: float, measure: Callable[[str], float]) -> list[st
 
 def _noise(sheet: ContactSheet) -> str:
     if sheet.noise == CONTROL:
-        return f"{label_words(sheet.source).labels} (control), seed {sheet.seed}"
+        return f"{label_words(sheet).labels} (control), seed {sheet.seed}"
     return f"{sheet.noise}, rate {sheet.rate:g}, seed {sheet.seed}"
 
 

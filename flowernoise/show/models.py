@@ -19,10 +19,12 @@ def exported(result: ExportResult) -> Document:
     lines = [str(result.model), str(result.about), f"{key.method} on {draw}, {result.select} epoch"]
     if result.on_features is not None:
         lines.append(f"the head's probabilities on the run's features differ by at most {result.on_features:.1g}")
-    lines.append(
-        f"from photos on, where the run had features by {result.extractor}: {agreement.alike} of "
-        f"{agreement.photos} test photos get the same class, probabilities differ by at most {agreement.difference:.1g}"
-    )
+    if agreement is not None:
+        lines.append(
+            f"from photos on, where the run had features by {result.extractor}: {agreement.alike} of "
+            f"{agreement.photos} test photos get the same class, probabilities differ by at most "
+            f"{agreement.difference:.1g}"
+        )
     data = {
         "schema": 1,
         "model": str(result.model),
@@ -36,7 +38,7 @@ def exported(result: ExportResult) -> Document:
         "select": result.select,
         "classes": list(result.classes),
         "difference_on_features": result.on_features,
-        "agreement": dataclasses.asdict(agreement),
+        "agreement": None if agreement is None else dataclasses.asdict(agreement),
     }
     return Document((Bullets(tuple(lines)),), data=data)
 

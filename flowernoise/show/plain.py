@@ -55,6 +55,7 @@ def data(result: Comparison) -> dict[str, object]:
                 "majority": photos.majority,
                 "select": photos.select,
                 "splits": photos.splits,
+                "trust": photos.trust,
             }
             for photos in result.datasets
         ],

@@ -17,12 +17,14 @@ def question(result: Comparison) -> str:
     """What was asked."""
     noises = [noise for noise, _ in result.conditions if noise != CONTROL]
     words = compared.words(result)
+    if not noises and words.training_is_doubted:
+        return f"How well does each loss classify the test {words.things}, by their {words.of_test}?"
     if not noises:
         return (
             "How well does each loss classify clean test photos when no training label is wrong?"
             if words.are_clean
-            else "How well does each loss classify the test photos, by their labels as given, when no wrong labels are "
-            "added to the training labels?"
+            else f"How well does each loss classify the test {words.things}, by their labels as given, when no wrong "
+            "labels are added to the training labels?"
         )
     if facts_of(result.metric).of == "training" or result.better == "lower":
         return (
@@ -31,10 +33,12 @@ def question(result: Comparison) -> str:
         )
     photos, cause = "clean test photos", "some of its training labels are wrong"
     if not words.are_clean:
-        photos, cause = f"test photos with {words.labels}", "wrong labels are added to its training labels"
+        photos, cause = f"test {words.things} with {words.of_test}", "wrong labels are added to its training labels"
+    if words.training_is_doubted:
+        cause = "some of its training labels are changed"
     return (
-        f"How much {metric_name(result)} on {photos} does a classifier lose when {cause}, and does any loss lose less "
-        f"than {result.baseline}?"
+        f"How much {facts_of(result.metric).title} on {photos} does a classifier lose when {cause}, and does any loss "
+        f"lose less than {result.baseline}?"
     )
 
 
@@ -265,7 +269,9 @@ def _warning(result: Comparison) -> Iterator[str]:
 def metric_name(result: Comparison) -> str:
     """The metric as people write it: ``balanced accuracy``, ``recall of roses``."""
     facts = facts_of(result.metric)
-    return f"share of {compared.words(result).wrong} labels {facts.title}" if facts.of == "training" else facts.title
+    if facts.of == "training":
+        return f"share of {compared.words(result).wrong} labels {facts.title}"
+    return facts.title + compared.against(result)
 
 
 def loss_name(result: Comparison, of: Row | Tolerated) -> str:

@@ -12,11 +12,17 @@ from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
 from flowernoise.analysis.results.models import ExportResult, PredictResult
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
+from flowernoise.analysis.results.stages import (
+    CorruptResult,
+    EvaluateResult,
+    FeaturesResult,
+    PrepareResult,
+    RunResult,
+    TrainResult,
+)
 from flowernoise.analysis.results.status import Status
 from flowernoise.analysis.results.upkeep import RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import PlotResult, PreviewResult, ReportResult
-from flowernoise.catalogue.sources import label_words
 from flowernoise.errors import FlowernoiseError, GateMissedError, PartlyFailedError
 from flowernoise.progress import Progress
 from flowernoise.safe.atomic import write_output
@@ -59,10 +65,14 @@ class Session:
         dataset = result.dataset
         if result.done_before:
             self.progress.note("prepare: done already, nothing touched")
-        else:
-            self._report_set_apart(result.dataset)
-            if not label_words(dataset.request.source).are_clean:
-                self.progress.note("labels are taken as given, also those of the test photos; noise is added to them")
+        self._report_source(dataset)
+        if not result.done_before:
+            self._report_set_apart(dataset)
+            if dataset.given and dataset.given.equal:
+                equal = dataset.given.equal
+                self.progress.note(f"{equal:,} rows equal another; all are kept, and equal ones are in one split")
+            if note := summaries.whose_labels(dataset.request):
+                self.progress.note(note)
         for note in summaries.left_out(result.passed_over):
             self.progress.note(note)
         self._report_stale(result)
@@ -71,6 +81,19 @@ class Session:
     def _report_stale(self, result: PrepareResult) -> None:
         if result.stale:
             self.progress.note(f"stale, because they belong to other photos: {', '.join(result.stale)}")
+
+    def _report_source(self, dataset: Dataset) -> None:
+        if dataset.given_splits:
+            self.progress.note(summaries.splits_as_given(dataset))
+        for note in summaries.from_table(dataset):
+            self.progress.note(note)
+        if empty := summaries.classes_without_photos(dataset):
+            self.progress.note(empty)
+        if dataset.without_split:
+            self.progress.note(
+                f"photos left out, in other splits than train, val and test: {dataset.without_split:,}; "
+                "--resplit takes them too"
+            )
 
     def _report_set_apart(self, dataset: Dataset) -> None:
         groups = (
@@ -83,6 +106,11 @@ class Session:
                 [" = ".join(paths) for paths in dataset.identical],
                 "photo with more than one copy (equal in pixels), kept once",
                 "photos with more than one copy (equal in pixels), kept once each",
+            ),
+            (
+                [" = ".join(paths) for paths in dataset.across_splits],
+                "of them given in several splits, kept in the test split (else in val)",
+                "of them given in several splits, kept in the test split (else in val)",
             ),
             (
                 [" = ".join(paths) for paths in dataset.contradictory],
@@ -107,6 +135,12 @@ class Session:
             self.progress.note("train: done already, nothing touched")
         self._show(summaries.trained(result))
         self._fail_partly(result)
+
+    def show_features(self, result: FeaturesResult) -> None:
+        """How many photos have features, and what was read or written."""
+        if result.done_before:
+            self.progress.note("features: done already, nothing touched")
+        self._show(summaries.features(result))
 
     def show_evaluate(self, result: EvaluateResult) -> None:
         """Each run's metrics; as a table only the first ones."""
@@ -217,6 +251,7 @@ class Session:
                 self.progress.note(line)
         if not result.prepare.done_before:
             self._report_stale(result.prepare)
+            self._report_source(result.prepare.dataset)
             self._report_set_apart(result.prepare.dataset)
         self.show_comparison(result.compare, form, output, per_seed=per_seed)
         self._fail_partly(result.train)

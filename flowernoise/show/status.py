@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from flowernoise.analysis.results.status import RunCount, SetupSize, Stage, Status
+from flowernoise.catalogue.label_words import things_of
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.show.document import Bullets, Cell, Document, Facts, Table, TableColumn, Tone, cells
 from flowernoise.store.records import CONTROL, SPLITS
 from flowernoise.store.setups import differing, named, settings
@@ -93,7 +95,10 @@ def _details(result: Status, stage: Stage) -> Iterator[str]:
         if result.photos:
             train, val, test = result.photos
             each = f", in each of {result.splits:,} splits" if result.splits > 1 else ""
-            yield f"{sum(result.photos):,} photos: {train:,} train, {val:,} val, {test:,} test{each}"
+            count = f"{sum(result.photos):,} {things_of(result.source or '')}"
+            yield f"{count}: {train:,} train, {val:,} val, {test:,} test{each}"
+        if result.given_splits:
+            yield f"splits as given: {', '.join(result.given_splits)}"
     elif stage.name == "corrupt":
         yield from _draws(result)
     elif stage.name == "features":
@@ -112,17 +117,19 @@ def _draws(result: Status) -> Iterator[str]:
     noisy = [each for each in result.draws if each.noise != CONTROL]
     if result.draws:
         yield f"{_count(sum(each.draws for each in noisy), 'noisy draw')}, {_count(controls, 'control')}"
+    names = shown_names([each.noise for each in noisy])
     for noise, group in itertools.groupby(noisy, key=lambda each: each.noise):
         members = list(group)
         rates = ", ".join(f"{each.rate:g}" for each in members)
-        yield f"{noise} at {rates}: {_span([each.draws for each in members], 'seed')}"
+        yield f"{names[noise]} at {rates}: {_span([each.draws for each in members], 'seed')}"
     if result.stale_draws:
         yield f"{_count(result.stale_draws, 'draw')} of {_others(result)}"
 
 
 def _features(result: Status) -> Iterator[str]:
     for each in result.features:
-        yield f"{each.backbone}, {_count(each.photos, 'photo')}" + (", stale" if each.state == "stale" else "")
+        count = _count(each.photos, things_of(result.source or "").removesuffix("s"))
+        yield f"{each.backbone}, {count}" + (", stale" if each.state == "stale" else "")
     if result.unfinished:
         yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which `train` will finish"
 
@@ -131,7 +138,7 @@ def _runs(result: Status) -> Iterator[str]:
     keys = differing([each.setup for each in result.setups])
     for setup in result.setups:
         members = [each for each in result.runs if each.setup == setup.setup]
-        names = [setup.setup.backbone, setup.setup.mode, *(named(key, setup.setup) for key in keys)]
+        names = [*dict.fromkeys((setup.setup.backbone, setup.setup.mode)), *(named(key, setup.setup) for key in keys)]
         yield f"{_count(setup.runs, 'run')}: {', '.join(names)} ({size(setup.bytes)})"
         yield f"  {_losses(members)}"
         notes = (

@@ -10,12 +10,19 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from flowernoise.analysis.results.listed import Listed
-from flowernoise.analysis.results.stages import CorruptResult, EvaluateResult, PrepareResult, RunResult, TrainResult
+from flowernoise.analysis.results.stages import (
+    CorruptResult,
+    EvaluateResult,
+    FeaturesResult,
+    PrepareResult,
+    RunResult,
+    TrainResult,
+)
 from flowernoise.analysis.results.upkeep import Removed, RemoveResult, VerifyResult
 from flowernoise.analysis.results.written import ListedPhoto, PlotResult, PreviewResult, ReportResult, SheetFile
+from flowernoise.catalogue.label_words import Labelled, LabelWords, label_words
 from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.photo_folders import PassedOver
-from flowernoise.catalogue.sources import label_words
 from flowernoise.show.document import Bullets, Cell, Document, Records, Table, TableColumn, Verbatim, cells, columns
 from flowernoise.store.records import CONTROL, SPLITS, Dataset, Draw, RunKey
 from flowernoise.store.setups import differing, setting, settings
@@ -43,6 +50,61 @@ def _each_split(dataset: Dataset) -> str:
     """What the table of photos is of, if there are several splits."""
     count = dataset.splits
     return f"Photos in each of {count} splits; seed s uses split s mod {count}" if count > 1 else ""
+
+
+def splits_as_given(dataset: Dataset) -> str:
+    """Which splits are the source's own, and what the others are drawn from; empty if all are drawn."""
+    given, sizes = dataset.given_splits, dict(zip(SPLITS, dataset.sizes, strict=True))
+    if not given:
+        return ""
+    drawn = [name for name in SPLITS if name not in given and sizes[name]]
+    if dataset.request.sizes is not None:
+        kept = ", ".join(f"{sizes[name]:,} of {name}" for name in given if sizes[name])
+        return "; ".join([f"splits as given: {kept}", *(f"{name}: {sizes[name]:,} of train" for name in drawn)])
+    sizes["train"] += sum(sizes[name] for name in drawn)
+    kept = ", ".join(f"{name} {sizes[name]:,}" for name in given)
+    return "; ".join([f"splits as given: {kept}", *(f"{name}: 15 % of train" for name in drawn)])
+
+
+def from_table(dataset: Dataset) -> Iterator[str]:
+    """What a table of labels holds beside them, and what it does not name, in lines."""
+    table = dataset.table
+    if table is None:
+        return
+    if table.columns:
+        yield f"further labels, for corrupt --noise observed:column=NAME: {', '.join(table.columns)}"
+    if table.without_label:
+        yield f"photos left out, as the table of labels does not name them: {table.without_label:,}"
+    if table.without_photo:
+        yield f"rows of the table without a photo in the source: {_counted(table.without_photo)}"
+    if table.classes_without_photo:
+        yield f"labels that only such rows have, so no classes: {_counted(table.classes_without_photo)}"
+
+
+def classes_without_photos(dataset: Dataset) -> str:
+    """The classes that have no photo in any split, as a line; empty if all have."""
+    empty = [name for name, *counts in zip(dataset.classes, *dataset.counts, strict=True) if not any(counts)]
+    return f"classes without a photo: {_counted(empty)}" if empty else ""
+
+
+def _counted(items: Sequence[str]) -> str:
+    more = f" and {len(items) - MAX_LEFT_OUT:,} more" if len(items) > MAX_LEFT_OUT else ""
+    return f"{len(items):,} ({', '.join(items[:MAX_LEFT_OUT])}{more})"
+
+
+def whose_labels(labelled: Labelled) -> str:
+    """What is known about the labels of a source; nothing if the program made them."""
+    words = label_words(labelled)
+    if words.are_clean:
+        return ""
+    if words.test_is_doubted:
+        return (
+            "labels were not checked: every score is against labels that may be wrong, and noise changes some of them"
+        )
+    if words.training_is_doubted:
+        checked = f"labels of the test {words.things} were checked, the others are taken as given"
+        return f"{checked}; noise changes some of those"
+    return f"labels are taken as given, also those of the test {words.things}; noise is added to them"
 
 
 def left_out(passed_over: Sequence[PassedOver]) -> Iterator[str]:
@@ -75,7 +137,7 @@ def _with_sum(counts: Sequence[int]) -> list[str]:
 
 def corrupted(result: CorruptResult) -> Document:
     """A row per noise model and rate, with the realised rates."""
-    wrong = label_words(result.source).wrong
+    words = label_words(result)
     conditions: dict[tuple[str, float], list[Draw]] = {}
     for draw in result.draws:
         conditions.setdefault((draw.key.noise, draw.key.rate), []).append(draw)
@@ -83,8 +145,11 @@ def corrupted(result: CorruptResult) -> Document:
     for (noise, rate), members in conditions.items():
         realised = _span([draw.realised_rate for draw in members])
         val = [draw.realised_rate_val for draw in members if draw.realised_rate_val is not None]
-        rows.append(cells(_noise(names[noise]), f"{rate:g}", realised, _span(val) if val else "–", str(len(members))))
-    heads = columns("rate", f"{wrong} in train", f"{wrong} in val", "seeds", numeric=True)
+        shares = [realised, _span(val) if val else "–"]
+        if noise == CONTROL and words.training_is_doubted:
+            shares = [words.share("", is_control=True) if share != "–" else share for share in shares]
+        rows.append(cells(_noise(names[noise]), f"{rate:g}", *shares, str(len(members))))
+    heads = columns("rate", f"{words.wrong} in train", f"{words.wrong} in val", "seeds", numeric=True)
     draws = [msgspec.to_builtins(draw) for draw in result.draws]
     data = {"schema": 1, "made": result.made, "done_before": result.done_before, "draws": draws}
     return Document((Table((TableColumn("noise"), *heads), tuple(rows)),), data=data)
@@ -117,6 +182,29 @@ def trained(result: TrainResult) -> Document:
     return Document((Bullets((training(result),)),), data=data)
 
 
+def features(result: FeaturesResult) -> Document:
+    """How many photos have features, from what, and what was read or written."""
+    cached = result.photos - result.extracted
+    data = {
+        "schema": 1,
+        "done_before": result.done_before,
+        "backbone": result.backbone,
+        "photos": result.photos,
+        "dimension": result.dimension,
+        "extracted": result.extracted,
+        "cached": cached,
+        "imported": str(result.file) if result.imported else None,
+        "exported": str(result.file) if result.file and not result.imported else None,
+    }
+    made = f"imported from {result.file}" if result.imported else f"{result.extracted:,} extracted, {cached:,} cached"
+    lines = [f"{result.photos:,} photos with {result.dimension:,} features of {result.backbone}: {made}"]
+    if result.imported:
+        lines.append(f"train on them with --backbone {result.backbone}")
+    elif result.file:
+        lines.append(f"exported to {result.file}")
+    return Document((Bullets(tuple(lines)),), data=data)
+
+
 def training(result: TrainResult) -> str:
     """How many runs, on what, and how long it took; the parts add up to the whole."""
     where = f"{result.engine.name}, {result.engine.device}"
@@ -137,7 +225,7 @@ def training(result: TrainResult) -> str:
 def stages(result: RunResult) -> Iterator[str]:
     """What each stage of ``run`` did, in a line."""
     dataset, done = result.prepare.dataset, "done already"
-    photos = f"{sum(dataset.sizes):,} photos in {len(dataset.classes)} classes"
+    photos = f"{sum(dataset.sizes):,} {label_words(dataset.request).things} in {len(dataset.classes)} classes"
     yield f"prepare: {done if result.prepare.done_before else photos}"
     drawn = f"{result.corrupt.made:,} draws made, {result.corrupt.done_before:,} there already"
     yield f"corrupt: {drawn if result.corrupt.made else done}"
@@ -154,32 +242,44 @@ def _identity(key: RunKey) -> dict[str, object]:
 def evaluated(result: EvaluateResult) -> Document:
     """A row per run, the first ones where there are many."""
     telling = differing(result.evaluation.setups)
-    measures = ("accuracy", "balanced", *result.evaluation.classes, "memorised", "")
+    words = label_words(result)
+    memorised = () if words.training_is_doubted else ("memorised",)
+    measures = ("accuracy", "balanced", *result.evaluation.classes, *memorised, "")
     rows = []
     for row, (key, run) in enumerate(zip(result.evaluation.keys[:MAX_RUNS], result.evaluation.runs, strict=False)):
         draw = (_noise(key.noise), f"{key.rate:g}", str(key.seed))
         names = (*draw, key.method, *(setting(name, key.setup) for name in telling))
-        values = ["failed", *[""] * (len(measures) - 1)] if run.failure else _measured(result, row)
+        values = ["failed", *[""] * (len(measures) - 1)] if run.failure else _measured(result, row, bool(memorised))
         rows.append(cells(*names, *values))
     heads = (*columns("noise", "rate", "seed", "loss", *telling), *columns(*measures, numeric=True))
-    every = [_run(result, row) for row in range(len(result.evaluation.runs))]
+    every = [_run(result, row, words) for row in range(len(result.evaluation.runs))]
     data = {"schema": 1, "digest": result.evaluation.arrays.sha256, "runs": every}
-    return Document((Table(heads, tuple(rows)),), data=data)
+    return Document((Table(heads, tuple(rows), notes=tuple(_of_doubt(words))),), data=data)
 
 
-def _measured(result: EvaluateResult, row: int) -> list[str]:
+def _of_doubt(words: LabelWords) -> Iterator[str]:
+    """What an evaluation cannot say, as labels may be wrong."""
+    if words.against:
+        yield f"accuracy, balanced and the recalls are measured{words.against}"
+    if words.training_is_doubted:
+        yield "the share memorised is left out: nobody knows which training labels are wrong"
+
+
+def _measured(result: EvaluateResult, row: int, with_memorised: bool) -> list[str]:
     metrics = result.of_run(row)[0]
-    shares = (metrics.accuracy, metrics.balanced_accuracy, *metrics.recall.values(), metrics.memorised)
+    memorised = [metrics.memorised] if with_memorised else []
+    shares = [metrics.accuracy, metrics.balanced_accuracy, *metrics.recall.values(), *memorised]
     return [*("–" if share is None else f"{100 * share:.1f}" for share in shares), "collapsed" * metrics.collapsed]
 
 
-def _run(result: EvaluateResult, row: int) -> dict[str, object]:
+def _run(result: EvaluateResult, row: int, words: LabelWords) -> dict[str, object]:
     run = result.evaluation.runs[row]
+    unknown: dict[str, None] = {"memorised": None, "recovered": None} if words.training_is_doubted else {}
     return {
         **_identity(result.evaluation.keys[row]),
         "realised_rate": run.realised_rate,
         "failure": run.failure,
-        "metrics": [msgspec.to_builtins(metrics) for metrics in result.of_run(row)],
+        "metrics": [msgspec.to_builtins(metrics) | unknown for metrics in result.of_run(row)],
     }
 
 
@@ -224,7 +324,7 @@ def previewed(result: PreviewResult) -> Document:
     for sheet in result.sheets:
         share = sheet.mistakes / sheet.population if sheet.kind == "mistakes" else sheet.realised_rate
         rows.append(cells(sheet.file.name, str(sheet.photos), str(sheet.wrong), f"{100 * share:.1f} %"))
-    wrong = "wrong" if label_words(result.source).are_clean else "not as given"
+    wrong = "wrong" if label_words(result).are_clean else "not as given"
     heads = (TableColumn(str(result.directory), folds=True), *columns("photos", wrong, "in all", numeric=True))
     sheets = [{**dataclasses.asdict(sheet), "file": str(sheet.file)} for sheet in result.sheets]
     listed = str(result.directory / PHOTO_LIST)

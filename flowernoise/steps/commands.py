@@ -46,12 +46,20 @@ def draw_again(lost: Sequence[DrawKey]) -> list[str]:
 
 def prepare_again(request: DatasetRequest) -> list[str]:
     """The command that makes a request."""
-    words = ["prepare", request.source]
-    words += ["--positive", request.positive] if request.positive else []
+    return ["prepare", *preparation(request)]
+
+
+def preparation(request: DatasetRequest) -> list[str]:
+    """The source and the options of ``prepare`` that make a request."""
+    words = [request.source, *(["--positive", request.positive] if request.positive else [])]
     for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
         words += [option, str(size)]
     words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
     words += ["--splits", str(request.splits)] if request.splits > 1 else []
+    words += ["--resplit"] if request.resplit else []
+    words += ["--label-column", request.label_column] if request.label_column else []
+    words += ["--labels", request.labels] if request.labels else []
+    words += ["--trust", request.trust] if request.trust != "all" else []
     return words + (["--data-dir", request.data_dir] if request.data_dir else [])
 
 
@@ -88,8 +96,13 @@ def as_file(words: Sequence[str]) -> str:
     fields = {field.names[-1]: field for kind in kinds for field in fields_of(kind)}
     source, *options = words
     given: dict[str, Any] = {"source": source}
-    for option, text in zip(options[::2], options[1::2], strict=True):
+    remaining = iter(options)
+    for option in remaining:
         field = fields[option]
+        if field.type is bool:
+            given[field.name] = True
+            continue
+        text = next(remaining)
         repeated = field.many and not field.is_list
         read = field.read((text,) if repeated else text)
         given[field.name] = (*given.get(field.name, ()), *read) if repeated else read

@@ -47,7 +47,7 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
             settings.export
         )
     inputs = NoiseInputs(layout, dataset, progress)
-    asked = requested(settings, [settled(spec) for spec in specs], lambda spec: _own_rate(spec, inputs))
+    asked = requested(settings, [settled(spec, dataset) for spec in specs], lambda spec: _own_rate(spec, inputs))
     there = _intact(layout, dataset, lambda _batch, _error: None)
     _refuse_alike([*there, *asked])
     missing = [key for key in asked if key not in there]
@@ -62,8 +62,9 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
                 there |= {draw.key: draw for draw, _ in drawn}
     if settings.export is not None:
         _export(settings.export, list(asked), layout, inputs, progress)
-    made = tuple(there[key] for key in asked)
-    return CorruptResult(dataset.request.source, made, len(asked) - len(missing), settings.export is not None)
+    made, request = tuple(there[key] for key in asked), dataset.request
+    done_before, exported = len(asked) - len(missing), settings.export is not None
+    return CorruptResult(request.source, made, done_before, exported, request.trust)
 
 
 def draw_again(
@@ -107,7 +108,14 @@ def _specs(settings: CorruptSettings) -> list[Spec]:
     settings.check()
     specs = [noise_models.parse(text) for text in settings.noise]
     if settings.import_ is not None:
-        given = {"file": str(settings.import_), "field": "", "name": "", "sha256": "", "partial": settings.partial}
+        given = {
+            "file": str(settings.import_),
+            "column": "",
+            "field": "",
+            "name": "",
+            "sha256": "",
+            "partial": settings.partial,
+        }
         specs.append(Spec(noise_models["observed"], types.MappingProxyType(given)))
     wants_rates = settings.rates != DEFAULT_RATES and any(rate > 0 for rate in settings.rates)
     if specs and wants_rates and not any(is_rated(spec) for spec in specs):

@@ -48,8 +48,11 @@ def filled_in(noise: tuple[str, ...], asked: str | None, layout: Layout, progres
 
 
 def _used_there(layout: Layout) -> str | None:
-    """The backbone of the directory's latest runs, else one that its draws were made with."""
-    dataset = datasets.need(layout).id
+    """The features that a data set came with; else the backbone of the latest runs, else one of its draws."""
+    prepared = datasets.need(layout)
+    if prepared.given is not None:
+        return catalogue.GIVEN
+    dataset = prepared.id
     blocks = runs.blocks(layout, dataset, on_damage=lambda _path, _error: None).values()
     if blocks:
         return max(blocks, key=lambda block: block.recency).setup.backbone

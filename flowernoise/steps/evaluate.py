@@ -109,7 +109,7 @@ def _evaluate(layout: Layout, dataset: Dataset, progress: Progress) -> EvaluateR
         ),
         stacked,
     )
-    return EvaluateResult(written, stacked, done_before=False)
+    return EvaluateResult(written, stacked, done_before=False, trust=dataset.request.trust)
 
 
 def _once(provenances: Iterable[Provenance]) -> list[Provenance]:
@@ -142,7 +142,7 @@ def _done_before(layout: Layout, dataset: Dataset, progress: Progress) -> Evalua
         if before is None or (before.dataset, before.inputs) != (dataset.id, evaluations.inputs_of(found)):
             return None
         arrays = evaluations.read(layout, before)
-        return EvaluateResult(before, arrays, done_before=True)
+        return EvaluateResult(before, arrays, done_before=True, trust=dataset.request.trust)
     except DamagedFileError as error:
         progress.note(f"{error}; evaluating again")
         return None

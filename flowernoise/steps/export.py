@@ -13,7 +13,7 @@ from flowernoise.catalogue.backbones import unweighted
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Progress
 from flowernoise.safe import images, keras_file
-from flowernoise.steps import chosen_run
+from flowernoise.steps import backbone, chosen_run
 from flowernoise.steps.loading import loading
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import ExportSettings
@@ -49,6 +49,7 @@ def export(artifacts_directory: Path, settings: ExportSettings, progress: Progre
     run = chosen_run.choose(every, settings)
     select = _selection(run, settings.select)
     _refuse_without_weights(run, select)
+    backbone.refuse_given(run.block.setup.backbone, "a model for photos")
     _refuse_others_file(settings.output)
     Inputs([artifacts_directory]).refuse(settings.output)
     model, on_features = (
@@ -112,18 +113,19 @@ def _with_head(held: Artifacts, run: RunHandle, select: Selection, progress: Pro
 
 def _finetuned(held: Artifacts, run: RunHandle, progress: Progress) -> tuple[Any, None]:
     """The model of a fine-tuned network, whose weights are stored."""
-    dataset = held.dataset
-    backbone = run.block.setup.backbone
-    with loading(f"Keras and {backbone}", progress):
-        model = classifier.build(unweighted(backbone).build, dataset.request.image_size, len(dataset.classes))
+    dataset, network = held.dataset, run.block.setup.backbone
+    with loading(f"Keras and {network}", progress):
+        model = classifier.build(unweighted(network).build, dataset.request.image_size, len(dataset.classes))
     expected = finetune.named(model.get_weights())
     shapes = [array.shape for array in expected.values()]
     model.set_weights(list(runs.read_weights(held.layout, run.block, list(expected), shapes).values()))
     return model, None
 
 
-def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, progress: Progress) -> Agreement:
+def _agreement(held: Artifacts, run: RunHandle, select: Selection, model: Any, progress: Progress) -> Agreement | None:
     """Compares the model with the run, starting from photos, because their extractors may differ."""
+    if held.dataset.given is not None:
+        return None
     tested = [photo for photo in held.photos_of(run.seed) if photo.split == "test"][:SAMPLE]
     archive, size = Archive(held.layout.photos, held.dataset.archive), held.dataset.request.image_size
     with progress.task("comparing with the run", len(tested), "photos") as advance:
@@ -140,7 +142,9 @@ def _about(held: Artifacts, run: RunHandle, select: Selection) -> About:
         classes=dataset.classes,
         image_size=size,
         backbone=run.block.setup.backbone,
-        input=f"float32 [n, {size}, {size}, 3], RGB, 0 to 255; {images.DECODING}",
+        input=f"float32 [n, {dataset.given.dimension}], features"
+        if dataset.given
+        else f"float32 [n, {size}, {size}, 3], RGB, 0 to 255; {images.DECODING}",
         output="softmax probabilities [n, classes]",
         run={
             "noise": run.noise,

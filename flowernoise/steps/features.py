@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowernoise.catalogue.backbones import Backbone
+from flowernoise.catalogue.backbones import GIVEN, Backbone
 from flowernoise.errors import DamagedFileError, FlowernoiseError
-from flowernoise.progress import Progress
+from flowernoise.progress import Advance, Progress
 from flowernoise.registry import Spec
 from flowernoise.safe import images
+from flowernoise.steps.backbone import is_own
 from flowernoise.steps.loading import loading
-from flowernoise.store import claims, feature_cache
+from flowernoise.store import claims, feature_cache, feature_rows, own_features
 from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
@@ -25,6 +26,7 @@ from flowernoise.store.records import Dataset, Features, FeaturesKey
 from flowernoise.training import engine, features, inference
 from flowernoise.training.engine import BFLOAT16, FLOAT32, MIN_COSINE, Engine, Extractor
 
+FeaturesOf = Callable[[int, Sequence[IndexedPhoto], Advance], FeatureArray]
 SAMPLE = 32  # number of photos on which bfloat16 is tried
 
 
@@ -60,7 +62,9 @@ class FeatureWork:
 
 
 def extractor_of(backbone: Backbone, described: Engine) -> Extractor:
-    """What extracts the features of a backbone."""
+    """What extracts the features of a backbone; nothing does where they were given."""
+    if backbone.name == GIVEN:
+        return Extractor("given", "file", FLOAT32)
     if backbone.openvino is not None:
         return engine.extractor_of_files(described)
     return engine.extractor(described, backbone.bfloat16)
@@ -95,8 +99,11 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     Other processes that need the same features share the extraction, shard by shard.
 
     Raises:
-        DamagedFileError: photos are damaged.
+        BadRequestError: imported features lack a photo.
+        DamagedFileError: photos or imported features are damaged.
     """
+    if own := is_own(work.backbone_spec):
+        return own_features.rows(work.layout, own, work.index)
     work = settled(work, progress)
     key = work.key
     found = _find(work, key, progress)
@@ -158,14 +165,12 @@ class _Shards:
         """Extracts the claimed shard, claims the next, and so on until no shard is free."""
         if self.start is None:
             return
-        work, model = self._work, _network(self._work, self._progress)
-        archive = Archive(work.layout.photos, work.dataset.archive)
+        work, features_of = self._work, _features_of(self._work, self._progress)
         description = f"extracting features · {work.backbone_spec} · {work.extractor}"
         with self._progress.task(description, len(work.index), "photos") as advance:
             advance(sum(map(len, map(self._photos, self._there))))
             while self.start is not None:
-                photos = archive.read(self._photos(self.start))
-                array = features.extract(model, photos, self._key.image_size, advance)
+                array = features_of(self.start, self._photos(self.start), advance)
                 if not np.isfinite(array).all():
                     raise FlowernoiseError(
                         f"backbone {work.backbone_spec} gives features that are not finite; its weights may be "
@@ -185,6 +190,23 @@ class _Shards:
 
     def _photos(self, start: int) -> Sequence[IndexedPhoto]:
         return self._work.index[start : start + feature_cache.SHARD]
+
+
+def _features_of(
+    work: FeatureWork, progress: Progress
+) -> Callable[[int, Sequence[IndexedPhoto], Advance], FeatureArray]:
+    """Computes the features of a shard's photos, given the first one's number, or reads those that were given."""
+    if work.dataset.given is not None:
+        rows = feature_rows.read(work.layout, work.dataset)
+
+        def given(start: int, photos: Sequence[IndexedPhoto], advance: Advance) -> FeatureArray:
+            advance(len(photos))
+            return rows[start : start + len(photos)]
+
+        return given
+    model, archive = _network(work, progress), Archive(work.layout.photos, work.dataset.archive)
+    size = work.dataset.request.image_size
+    return lambda _, photos, advance: features.extract(model, archive.read(photos), size, advance)
 
 
 def _network(work: FeatureWork, progress: Progress) -> Any:

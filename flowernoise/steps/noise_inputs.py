@@ -19,9 +19,10 @@ from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.steps import features, source_fields
-from flowernoise.steps.features import FeatureWork
+from flowernoise.steps.backbone import of
+from flowernoise.steps.features import FeatureWork, extractor_of
 from flowernoise.steps.loading import loading
-from flowernoise.store import datasets
+from flowernoise.store import datasets, table_columns
 from flowernoise.store import labels as labels_csv
 from flowernoise.store.labels import NOISY_SPLITS
 from flowernoise.store.layout import Layout
@@ -33,13 +34,13 @@ from flowernoise.training.tasks import LossGroup
 Array = np.ndarray[Any, Any]
 
 
-def settled(spec: Spec) -> Spec:
+def settled(spec: Spec, dataset: Dataset) -> Spec:
     """The spec pinned to what it refers to, so that a changed file is a different spec.
 
-    A ``backbone`` gets its canonical form, a ``file`` the start of its SHA-256.
+    A ``backbone`` gets its canonical form, a ``file`` or a ``column`` the start of its SHA-256.
 
     Raises:
-        BadRequestError: a backbone is unknown, or a file is unreadable or does not have the given SHA-256.
+        BadRequestError: a backbone or column is unknown, a file is unreadable, or one does not have the given SHA-256.
     """
     values = dict(spec.values)
     owner = f"{spec.entry.kind} {spec.name}"
@@ -48,6 +49,8 @@ def settled(spec: Spec) -> Spec:
     if values.get("file"):
         transition_matrix.read_bytes(values["file"], owner, values["sha256"])
         values["sha256"] = transition_matrix.file_digest(values["file"], owner)
+    elif values.get("column"):
+        values["sha256"] = table_columns.digest(dataset, values["column"], values["sha256"])
     return dataclasses.replace(spec, values=types.MappingProxyType(values))
 
 
@@ -100,13 +103,12 @@ class NoiseInputs:
         return {"train": of_both[:train], "val": of_both[train:]}
 
     def _features(self, spec: Spec, seed: int) -> dict[str, Array]:
-        backbone_spec = backbones.parse(spec.values["backbone"])
         try:
-            backbone = backbone_spec()
+            backbone_spec, backbone = of(self._layout, self.dataset, spec.values["backbone"], self._progress)
         except FlowernoiseError as error:
             way_out = f"in its spec as {spec.name}:backbone=…"
             raise type(error)(f"noise model {spec.name}: {error}, {way_out}") from error
-        extractor = features.extractor_of(backbone, engine.describe())
+        extractor = extractor_of(backbone, engine.describe())
         work = FeatureWork(self._layout, self.dataset, self.splits.photos, backbone_spec, backbone, extractor)
         of_all = features.cached(work, self._progress)
         return {split: of_all[self.splits.rows(seed, split)] for split in NOISY_SPLITS}
@@ -129,18 +131,21 @@ class NoiseInputs:
         return out_of_fold.confusion(predictions, np.concatenate([truth[split] for split in NOISY_SPLITS]))
 
     def _observed(self, spec: Spec, seed: int) -> dict[str, Array]:
-        file, field, dataset = spec.values["file"], spec.values["field"], self.dataset
-        if bool(file) == bool(field):
+        file, field, column = (spec.values[name] for name in ("file", "field", "column"))
+        partial, dataset = spec.values["partial"], self.dataset
+        if sum(map(bool, (file, field, column))) != 1:
             raise BadRequestError(
-                "noise model observed needs a file or a field; write observed:labels.csv or observed:field=worse_label"
+                "noise model observed needs a file, a column of the --labels of prepare, or a field of a TFDS source; "
+                "write observed:labels.csv, observed:column=worse_label or observed:field=worse_label"
             )
-        if field and spec.values["partial"]:
-            raise BadRequestError("noise model observed: partial works with a file, not with a field of the source")
+        if field and partial:
+            raise BadRequestError("noise model observed: partial works with a file or a column, not with a field")
         if field:
             return dict(source_fields.read(dataset, self.splits.of(seed), field))
+        if column:
+            table_columns.digest(dataset, column, spec.values["sha256"])
+            kept = table_columns.cells_of(self._layout, dataset, self.splits.photos, column)
+            return dict(table_columns.labels_of(kept, dataset, self.splits.of(seed), column, partial=partial))
         data = transition_matrix.read_bytes(file, f"{spec.entry.kind} {spec.name}", spec.values["sha256"])
-        groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
-        dropped = {path for group in groups for path in group}
-        partial = spec.values["partial"]
-        index = self.splits.everyone(seed)
-        return dict(labels_csv.read(data, file, index, dataset.classes, dropped, partial=partial))
+        dropped = datasets.dropped_paths(dataset)
+        return dict(labels_csv.read(data, file, self.splits.everyone(seed), dataset.classes, dropped, partial=partial))

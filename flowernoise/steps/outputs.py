@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.photo_folders import is_artifacts_directory
-from flowernoise.catalogue.sources import parse_source
+from flowernoise.catalogue.sources import parse_source, path_of
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.registry import Spec
 from flowernoise.store import datasets, draws
@@ -43,7 +43,7 @@ class Inputs:
         if final in self._reading:
             raise BadRequestError(f"{output} is read by this command; {_ELSEWHERE}")
         if final in self._label_files:
-            raise BadRequestError(f"{output} is a file that noisy labels were drawn from; {_ELSEWHERE}")
+            raise BadRequestError(f"{output} is a file that photos or labels were taken from; {_ELSEWHERE}")
         for root, photos in self._sources:
             if root in final.parents and final.relative_to(root).as_posix() in photos:
                 raise BadRequestError(f"{output} is one of the photos; {_ELSEWHERE}")
@@ -77,12 +77,16 @@ def _is_recorded(layout: Layout, file: Path) -> bool:
 
 
 def _label_files(layout: Layout) -> Iterator[Path]:
-    """Files of labels and matrices that noise was drawn from."""
+    """Files that photos and their labels were taken from, and those that noise was drawn from."""
     try:
         dataset = datasets.find(layout)
         drawn = draws.index(layout, dataset.id) if dataset else {}
     except DamagedFileError:
         return  # the step that reads it says so
+    if dataset and (source := path_of(dataset.request.source)):
+        yield source
+    if dataset and dataset.request.labels:
+        yield Path(dataset.request.labels)
     for noise in {key.noise for key in drawn} - {CONTROL}:
         yield from files_of(noise_models.parse(noise))
 

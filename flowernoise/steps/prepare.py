@@ -12,25 +12,31 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import IO
 
+import msgspec
 import numpy as np
 
 from flowernoise.analysis.results.stages import PrepareResult
+from flowernoise.catalogue import label_tables
+from flowernoise.catalogue.feature_files import FeatureRows
+from flowernoise.catalogue.label_tables import LabelFile, LabelRequest
 from flowernoise.catalogue.sources import Photo, Source, SourceContext, fingerprint, parse_source, passed_over
 from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec, did_you_mean
 from flowernoise.safe import atomic, images
 from flowernoise.safe.paths import as_utf8, name_of
+from flowernoise.steps import prepare_features
 from flowernoise.steps.settings import PrepareSettings
-from flowernoise.store import artifacts, claims, datasets, files, photos
+from flowernoise.store import artifacts, claims, datasets, feature_rows, files, photos, table_columns
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto
-from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, Unreadable, versions_of
+from flowernoise.store.records import SPLITS, Dataset, DatasetRequest, LabelTable, Unreadable, versions_of
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 MAX_IMAGE_SIZE = 4096
 MAX_PHOTOS = 100_000_000  # in a split
 _CHUNK = 32
+_RANKS: dict[str | None, int] = {"test": 0, "val": 1}  # which split keeps a photo that several have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +47,8 @@ class _Spooled:
     pixels: str  # their digest
     path: str
     label: int
+    split: str | None
+    columns: Mapping[str, str]
     offset: int
     size: int
 
@@ -53,24 +61,40 @@ def prepare(artifacts_directory: Path, settings: PrepareSettings, progress: Prog
         FlowernoiseError: the source cannot be reached or read.
     """
     spec = parse_source(settings.source)
-    result = _prepared(artifacts.opened(artifacts_directory), spec, settings, progress)
-    return dataclasses.replace(result, passed_over=passed_over(spec))
+    labels = _label_request(spec, settings)
+    result = _prepared(artifacts.opened(artifacts_directory), spec, labels, settings, progress)
+    return dataclasses.replace(result, passed_over=passed_over(spec, labels))
 
 
-def _prepared(layout: Layout, spec: Spec, settings: PrepareSettings, progress: Progress) -> PrepareResult:
+def _label_request(spec: Spec, settings: PrepareSettings) -> LabelRequest | None:
+    """The table that was asked for."""
+    if settings.labels is None:
+        return None
+    if spec.name != "folder":
+        raise BadRequestError(f"--labels {name_of(settings.labels)}: only a directory of photos takes it, not {spec}")
+    return LabelRequest((LabelFile(settings.labels),), settings.label_column or label_tables.LABEL)
+
+
+def _prepared(
+    layout: Layout, spec: Spec, labels: LabelRequest | None, settings: PrepareSettings, progress: Progress
+) -> PrepareResult:
     request = _request(spec, settings)
-    mark = fingerprint(spec)
+    mark = fingerprint(spec, labels)
     source_fingerprint = None if mark is None else files.digest(mark.encode())
     done, _ = _find_before(layout, request, source_fingerprint)
-    if done is not None:
-        return PrepareResult(done, done_before=True)
-    source: Source = spec(SourceContext(settings.data_dir, show_download=progress.visible))
+    if done is not None and (trusted := _as_trusted(layout, done, request, source_fingerprint, progress)):
+        return trusted
+    source: Source = spec(SourceContext(settings.data_dir, progress.visible, labels))
     _task(source.classes, request.positive)
 
     def choose(_others: claims.Others) -> claims.Claim | None:
         """Claims the work unless another process has done it by now."""
         done, _ = _find_before(layout, request, source_fingerprint)
-        return None if done else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+        return (
+            None
+            if done and done.request == request
+            else claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+        )
 
     with artifacts.kept_empty_on_failure(layout), claims.claimed(layout, progress, choose):
         return _prepare(layout, source, request, source_fingerprint, progress)
@@ -81,9 +105,12 @@ def _prepare(
 ) -> PrepareResult:
     done, before = _find_before(layout, request, source_fingerprint, progress)
     if done is not None:
-        return PrepareResult(done, done_before=True)
+        return _recorded(layout, done, request)
     with files.together():
-        dataset = _take(layout, source, request, source_fingerprint, progress)
+        if source.rows is None:
+            dataset = _take(layout, source, request, source_fingerprint, progress)
+        else:
+            dataset = _take_rows(layout, source.rows, request, source_fingerprint)
         stale = datasets.made_from_another(layout) if before and before.id != dataset.id else ()
         datasets.write(layout, dataset)
     if before:
@@ -91,10 +118,36 @@ def _prepare(
     return PrepareResult(dataset, done_before=False, stale=stale)
 
 
+def _as_trusted(
+    layout: Layout, done: Dataset, request: DatasetRequest, source_fingerprint: str | None, progress: Progress
+) -> PrepareResult | None:
+    """A data set that is there, as trusted now: words change, photos and labels do not, so nothing goes stale.
+
+    None if another process has replaced it meanwhile.
+    """
+    if done.request == request:
+        return PrepareResult(done, done_before=True)
+
+    def choose(_others: claims.Others) -> claims.Claim:
+        return claims.Claim("prepare", files.digest_of([request, source_fingerprint]))
+
+    with claims.claimed(layout, progress, choose):
+        found, _ = _find_before(layout, request, source_fingerprint)
+        return None if found is None else _recorded(layout, found, request)
+
+
+def _recorded(layout: Layout, done: Dataset, request: DatasetRequest) -> PrepareResult:
+    if done.request == request:
+        return PrepareResult(done, done_before=True)
+    trusted = msgspec.structs.replace(done, request=request)
+    datasets.write(layout, trusted)
+    return PrepareResult(trusted, done_before=False)
+
+
 def _find_before(
     layout: Layout, request: DatasetRequest, source_fingerprint: str | None, progress: Progress | None = None
 ) -> tuple[Dataset | None, Dataset | None]:
-    """The requested data set, if it exists and is intact; and the present data set, whatever it is.
+    """The requested data set, however trusted, if it exists and is intact; and the present data set, whatever it is.
 
     With ``progress``, damage is reported, and a damaged record is set aside.
     """
@@ -105,7 +158,9 @@ def _find_before(
             progress.note(f"{error}; set aside as {layout.dataset.name}.damaged, preparing again")
             files.quarantine(layout.dataset)
         return None, None
-    if before is None or (before.request, before.source_fingerprint) != (request, source_fingerprint):
+    if before is None or before.source_fingerprint != source_fingerprint:
+        return None, before
+    if msgspec.structs.replace(before.request, trust=request.trust) != request:
         return None, before
     damage = datasets.damage(layout, before)
     if damage is None:
@@ -125,7 +180,17 @@ def _request(spec: Spec, settings: PrepareSettings) -> DatasetRequest:
     data_dir = None if settings.data_dir is None else name_of(settings.data_dir)
     positive = None if settings.positive is None else as_utf8(settings.positive)
     return DatasetRequest(
-        name_of(str(spec)), data_dir, positive, sizes, settings.image_size, settings.seed, settings.splits
+        source=name_of(str(spec)),
+        data_dir=data_dir,
+        positive=positive,
+        sizes=sizes,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        resplit=settings.resplit,
+        labels=None if settings.labels is None else name_of(settings.labels),
+        label_column=None if settings.label_column is None else as_utf8(settings.label_column),
+        splits=settings.splits,
+        trust=settings.trust,
     )
 
 
@@ -135,11 +200,20 @@ def _take(
     classes, relabel = _task(source.classes, request.positive)
     atomic.ensure_directory(layout.photos)
     with _spooling(layout.photos) as spool:
-        readable, unreadable = _spool(source, request.image_size, spool, progress)
-        kept, identical, contradictory = set_duplicates_apart(readable)
-        _refuse_empty_classes(source, readable, kept, unreadable)
+        readable, unreadable = _spool(source, request, spool, progress)
+        given = _given_splits(readable)
+        in_splits = [photo for photo in readable if photo.split] if given else readable
+        kept, identical, contradictory = set_duplicates_apart(in_splits)
+        _refuse_empty_classes(source, in_splits, kept, unreadable)
         labels = {photo.id: source.classes[photo.label] for photo in kept}
-        splits = splits_of(lambda seed: split(labels, request.sizes, seed), request)
+        of_photos = {photo.id: str(photo.split) for photo in kept} if given else {}
+
+        def draw(seed: int) -> dict[str, str]:
+            if given:
+                return split_as_given(labels, of_photos, request.sizes, seed)
+            return split(labels, request.sizes, seed)
+
+        splits = splits_of(draw, request)
         by_id = {photo.id: photo for photo in kept}
         ordered = photos.in_order(
             IndexedPhoto(id, first, relabel[by_id[id].label], by_id[id].path, further=tuple(further))
@@ -150,7 +224,7 @@ def _take(
             spool.seek(by_id[photo.id].offset)
             return spool.read(by_id[photo.id].size)
 
-        _refuse_missing_classes({relabel[photo.label] for photo in kept}, ordered, classes)
+        _refuse_missing_classes({relabel[photo.label] for photo in kept}, ordered, classes, given)
         archive, placed = photos.write_archive(layout.photos, ordered, encoded)
     train, val, test = (_class_counts(placed, name, len(classes)) for name in SPLITS)
     return Dataset(
@@ -166,6 +240,65 @@ def _take(
         contradictory=contradictory,
         unreadable=tuple(problem for _, problem in unreadable),
         versions=versions_of("numpy", "pillow"),
+        given_splits=given,
+        across_splits=_across_splits(identical, in_splits, kept) if given else (),
+        without_split=len(readable) - len(in_splits),
+        table=_table(layout, source, [classes[label] for label in relabel], [by_id[photo.id] for photo in placed]),
+    )
+
+
+def _table(layout: Layout, source: Source, tasks: Sequence[str], placed: Sequence[_Spooled]) -> LabelTable | None:
+    """What a table holds beside the labels; its cells name the task's classes, ``tasks`` for those of the source."""
+    found = source.labelled
+    if found is None:
+        return None
+    named = dict(zip(source.classes, tasks, strict=True))
+    cells_of = [[photo.columns.get(column, "") for column in found.columns] for photo in placed]
+    rows = [[named.get(cell, cell) for cell in cells] for cells in cells_of]
+    columns, cells = table_columns.write(layout, found.columns, rows)
+    return LabelTable(found.without_label, found.without_photo, found.classes_without_photo, columns, cells)
+
+
+def _given_splits(found: Sequence[_Spooled]) -> tuple[str, ...]:
+    """The splits that a source comes with; a single one is no split."""
+    given = tuple(name for name in SPLITS if any(photo.split == name for photo in found))
+    if len(given) < 2:
+        return ()
+    if "train" not in given:
+        raise BadRequestError(f"the source has {' and '.join(given)} photos but no train; --resplit splits them anew")
+    return given
+
+
+def _across_splits(
+    identical: Iterable[tuple[str, ...]], found: Sequence[_Spooled], kept: Sequence[_Spooled]
+) -> tuple[tuple[str, ...], ...]:
+    """The groups of identical photos that were given in several splits, the path of the photo kept first."""
+    splits, stay = {photo.path: photo.split for photo in found}, {photo.path for photo in kept}
+    across = (paths for paths in identical if len({splits[path] for path in paths}) > 1)
+    return tuple(tuple(sorted(paths, key=lambda path: path not in stay)) for paths in across)
+
+
+def _take_rows(layout: Layout, rows: FeatureRows, request: DatasetRequest, source_fingerprint: str | None) -> Dataset:
+    classes, relabel = _task(rows.classes, request.positive)
+    atomic.ensure_directory(layout.photos)
+    made = prepare_features.placed(rows, request, relabel, split, lambda draw: splits_of(draw, request))
+    given = tuple(name for name in SPLITS if name in (rows.splits or ()))
+    _refuse_missing_classes({relabel[label] for label in rows.labels}, made.index, classes, given)
+    train, val, test = (_class_counts(made.index, name, len(classes)) for name in SPLITS)
+    return Dataset(
+        id=datasets.identity(request.image_size, classes, made.index, made.given),
+        request=request,
+        source_fingerprint=source_fingerprint,
+        classes=classes,
+        counts=(train, val, test),
+        found=len(rows.ids),
+        archive=feature_rows.write(layout.photos, made.features),
+        index=photos.write_index(layout.photos, made.index, classes),
+        identical=(),
+        contradictory=(),
+        unreadable=(),
+        versions=versions_of("numpy"),
+        given=made.given,
     )
 
 
@@ -182,7 +315,7 @@ def _spooling(directory: Path) -> Iterator[IO[bytes]]:
 
 
 def _spool(
-    source: Source, image_size: int, spool: IO[bytes], progress: Progress
+    source: Source, request: DatasetRequest, spool: IO[bytes], progress: Progress
 ) -> tuple[list[_Spooled], list[tuple[int, Unreadable]]]:
     """The readable photos, and the unreadable files with their labels."""
     readable: list[_Spooled] = []
@@ -192,15 +325,18 @@ def _spool(
         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         for chunk in _chunks(source.photos(), _CHUNK):
-            for photo, outcome in zip(chunk, pool.map(lambda photo: _read(photo, image_size), chunk), strict=True):
+            for photo, outcome in zip(
+                chunk, pool.map(lambda photo: _read(photo, request.image_size), chunk), strict=True
+            ):
                 if isinstance(outcome, str):
                     unreadable.append((photo.label, Unreadable(photo.path, outcome)))
                     continue
                 encoded, pixels = outcome
-                offset = spool.tell()
+                offset, size = spool.tell(), len(encoded)
                 spool.write(encoded)
+                given = None if request.resplit else photo.split
                 id = files.digest(encoded)
-                readable.append(_Spooled(id, pixels, photo.path, photo.label, offset, len(encoded)))
+                readable.append(_Spooled(id, pixels, photo.path, photo.label, given, photo.columns, offset, size))
             advance(len(chunk))
     return readable, unreadable
 
@@ -227,6 +363,9 @@ def set_duplicates_apart(
 ) -> tuple[list[_Spooled], tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
     """Keeps one photo of those with equal pixels, that with the smallest id; drops all if their classes differ.
 
+    Of photos in several given splits, one of test is kept, else one of val: test photos stay those that others have
+    measured with, and none of them is trained on.
+
     Returns:
         the photos kept, the paths of each group of identical photos, and the paths of each contradictory group.
     """
@@ -239,7 +378,7 @@ def set_duplicates_apart(
         if len({photo.label for photo in group}) > 1:
             contradictory.append(paths)
             continue
-        kept.append(min(group, key=lambda photo: (photo.id, photo.path)))
+        kept.append(min(group, key=lambda photo: (_RANKS.get(photo.split, len(_RANKS)), photo.id, photo.path)))
         if len(group) > 1:
             identical.append(paths)
     return kept, tuple(sorted(identical)), tuple(sorted(contradictory))
@@ -265,13 +404,16 @@ def _refuse_empty_classes(
             )
 
 
-def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhoto], classes: tuple[str, ...]) -> None:
+def _refuse_missing_classes(
+    there: Collection[int], placed: Sequence[IndexedPhoto], classes: tuple[str, ...], given: tuple[str, ...]
+) -> None:
     """Refuses a task that cannot be learned or measured: a single class, or a split that lacks a class.
 
     Args:
         there: labels of all photos; a class without any photo in the source is not required.
         placed: the photos in the splits.
         classes: names of the classes.
+        given: the splits that the source came with.
     """
     if len(there) < 2:
         raise BadRequestError(f"all photos are of one class, {classes[min(there)]!r}; at least two classes are needed")
@@ -282,6 +424,7 @@ def _refuse_missing_classes(there: Collection[int], placed: Sequence[IndexedPhot
             raise BadRequestError(
                 f"{name} would have no photo of class {missing[0]!r} among its {sum(counts)}, but each split needs "
                 "all classes: add photos, leave the class out, or give other numbers with --train, --val and --test"
+                + ("; --resplit splits the photos anew" if given else "")
             )
 
 
@@ -312,14 +455,67 @@ def split(labels: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: i
     if sum(sizes) > total or sizes[0] < 1:
         asked = " + ".join(f"{size} {name}" for size, name in zip(sizes, SPLITS, strict=True))
         raise BadRequestError(f"{asked} photos are more than the {total} there are; ask for fewer")
+    return _drawn(labels, dict(zip(SPLITS, sizes, strict=True)), seed)
+
+
+def split_as_given(
+    labels: Mapping[str, str], given: Mapping[str, str], sizes: tuple[int, int, int] | None, seed: int
+) -> dict[str, str]:
+    """Keeps photos in the splits that they were given in; a missing val or test is drawn from train.
+
+    Args:
+        labels: name of each photo's class, by id.
+        given: the split of each photo, by id; some are in train.
+        sizes: number of photos in train, val and test, drawn within each split, stratified by class; None for all of
+            them, where a missing val or test is 15 % of train.
+        seed: another seed draws others where something is drawn.
+
+    Returns:
+        the split of each assigned photo, by id.
+
+    Raises:
+        BadRequestError: a split has fewer photos than it should.
+
+    >>> labels = {"a": "rose", "b": "tulip", "c": "rose", "d": "tulip"}
+    >>> split_as_given(labels, {"a": "train", "b": "train", "c": "test", "d": "test"}, (2, 0, 1), seed=0)
+    {'a': 'train', 'b': 'train', 'c': 'test'}
+    """
+    pools: dict[str, dict[str, str]] = {name: {} for name in SPLITS}
+    for id, label in labels.items():
+        pools[given[id]][id] = label
+    missing = [name for name in SPLITS if not pools[name]]
+    if sizes is None:
+        of_train = {
+            name: round(share * len(pools["train"])) for name, share in zip(SPLITS, DEFAULT_SHARES, strict=True)
+        }
+        wanted = {name: len(pool) or of_train[name] for name, pool in pools.items()}
+        wanted["train"] -= sum(wanted[name] for name in missing)
+    else:
+        wanted = dict(zip(SPLITS, sizes, strict=True))
+    assigned: dict[str, str] = {}
+    for name, pool in pools.items():
+        to_draw = {each: wanted[each] for each in SPLITS if each == name or (name == "train" and each in missing)}
+        if pool and sum(to_draw.values()) > len(pool):
+            asked = " + ".join(f"{size} {each}" for each, size in to_draw.items())
+            raise BadRequestError(
+                f"{asked} photos are more than the {len(pool)} in the given {name} split; ask for fewer, or split anew "
+                "with --resplit"
+            )
+        assigned |= _drawn(pool, to_draw, seed) if pool else {}
+    return assigned
+
+
+def _drawn(labels: Mapping[str, str], sizes: Mapping[str, int], seed: int) -> dict[str, str]:
+    """Assigns that many photos to each split, stratified by class; test is drawn first, and train last."""
     by_class: dict[str, list[str]] = {}
     for id, label in labels.items():
         by_class.setdefault(label, []).append(id)
     queues = [sorted(ids, key=lambda id: files.digest(f"{seed}:{id}".encode())) for _, ids in sorted(by_class.items())]
     class_sizes = [len(queue) for queue in queues]
     assigned: dict[str, str] = {}
-    for name, size in (("test", sizes[2]), ("val", sizes[1]), ("train", sizes[0])):
-        for queue, count in zip(queues, apportion(size, class_sizes, [len(queue) for queue in queues]), strict=True):
+    for name in reversed(SPLITS):
+        counts = apportion(sizes.get(name, 0), class_sizes, [len(queue) for queue in queues])
+        for queue, count in zip(queues, counts, strict=True):
             assigned.update(dict.fromkeys(queue[:count], name))
             del queue[:count]
     return assigned

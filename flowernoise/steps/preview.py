@@ -26,6 +26,7 @@ from flowernoise.progress import Progress
 from flowernoise.registry import Registry
 from flowernoise.safe import images
 from flowernoise.show import contact_sheet, summaries, writers
+from flowernoise.steps.backbone import refuse_without_photos
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PreviewSettings
 from flowernoise.store import datasets, files
@@ -62,7 +63,8 @@ def preview(artifacts_directory: Path, settings: PreviewSettings, progress: Prog
             advance(1)
     listed = writers.named("csv").write(summaries.photos_on(drawn)).encode()
     is_list_new = files.write_plain(directory / summaries.PHOTO_LIST, listed)
-    return PreviewResult(directory, work.dataset.request.source, work.dataset.classes, tuple(drawn), is_list_new)
+    request = work.dataset.request
+    return PreviewResult(directory, request.source, work.dataset.classes, tuple(drawn), is_list_new, request.trust)
 
 
 def sheets(artifacts_directory: Path, settings: PreviewSettings, progress: Progress) -> Iterator[ContactSheet]:
@@ -80,6 +82,7 @@ class _Work:
 
     def __init__(self, held: Artifacts, settings: PreviewSettings, progress: Progress) -> None:
         settings.check()
+        refuse_without_photos(held.dataset, "preview")
         self.dataset, self._settings = held.dataset, settings
         self._splits = datasets.splits(held.layout, self.dataset)
         self._archive = Archive(held.layout.photos, self.dataset.archive)
@@ -148,8 +151,8 @@ class _Work:
 
     def _sheet(self, kind: SheetKind, split: str, shown: tuple[SheetPhoto, ...], inputs: str) -> ContactSheet:
         population = self.dataset.sizes[SPLITS.index(split)]
-        source = without_path(self.dataset.request.source)
-        return ContactSheet(kind, source, split, population, self.dataset.classes, shown, inputs)
+        source, trust = without_path(self.dataset.request.source), self.dataset.request.trust
+        return ContactSheet(kind, source, split, population, self.dataset.classes, shown, inputs, trust=trust)
 
     def _decoded(self, chosen: Sequence[IndexedPhoto]) -> Iterator[Pixels]:
         for photo, encoded in zip(chosen, self._archive.read(chosen), strict=True):

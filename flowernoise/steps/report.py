@@ -13,7 +13,7 @@ from flowernoise.analysis.results.written import ReportFile, ReportResult
 from flowernoise.analysis.views.reports import Report, conditions_of
 from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.noise import is_rated, noise_models
-from flowernoise.catalogue.sources import folder_of, without_path
+from flowernoise.catalogue.sources import path_of, without_path
 from flowernoise.progress import Progress
 from flowernoise.registry import format_value
 from flowernoise.show.report import render
@@ -80,7 +80,9 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
         drawn=tuple(conditions_of(drawn.values())),
         pictures=gallery.pictures,
-        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress)),
+        sheets=tuple(_sheets(artifacts_directory, comparison, drawn, settings.where, progress))
+        if dataset.given is None
+        else (),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
         commands=tuple(_commands(layout, dataset, drawn, live, settings)),
         provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
@@ -90,7 +92,8 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
 
 
 def _without_paths(request: DatasetRequest) -> DatasetRequest:
-    return msgspec.structs.replace(request, source=without_path(request.source), data_dir=None)
+    labels = request.labels and Path(request.labels).name
+    return msgspec.structs.replace(request, source=without_path(request.source), data_dir=None, labels=labels)
 
 
 def _sheets(
@@ -141,11 +144,15 @@ def _commands(
     settings: ReportSettings,
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
-    prepared, drawings, trainings = _prepared(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset, folder = _preset(layout, dataset), folder_of(dataset.request.source)
+    prepared, drawings, trainings = commands.preparation(dataset.request), list(_drawings(drawn)), _trainings(live)
+    preset, folder = _preset(layout, dataset), path_of(dataset.request.source)
     if folder is not None:
-        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the folder of photos, wherever you have it"
+        kind, them = ("photos", "them") if dataset.given is None else ("file of features", "it")
+        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the {kind}, wherever you have {them}"
         prepared[0] = _SOURCE
+    if dataset.request.labels:
+        yield f"LABELS={shlex.quote(Path(dataset.request.labels).name)}  # the table of labels, wherever you have it"
+        prepared[prepared.index("--labels") + 1] = _LABELS
     if dataset.request.data_dir:
         yield "DATA_DIR=tensorflow_datasets  # where you keep the data sets of TFDS"
         prepared[-1] = _DATA_DIR
@@ -171,7 +178,7 @@ def _sweep(
     if len(drawings) != 1 or len(trainings) != 1:
         return ""
     [(how, losses)] = trainings
-    words = [*_prepared(dataset.request), *drawings[0], *how, "--metric", settings.metric]
+    words = [*commands.preparation(dataset.request), *drawings[0], *how, "--metric", settings.metric]
     words += ["--select", settings.select] if settings.select else []
     # The losses are the preset's, and so are those of its control.
     words += [] if preset else [word for loss in losses for word in ("--loss", loss)]
@@ -184,21 +191,12 @@ def _preset(layout: Layout, dataset: Dataset) -> str | None:
     return preset.name if preset and preset.dataset == dataset.id else None
 
 
-_SOURCE, _DATA_DIR = '"$SOURCE"', '"$DATA_DIR"'  # set by whoever repeats it, as paths differ
+_SOURCE, _LABELS, _DATA_DIR = '"$SOURCE"', '"$LABELS"', '"$DATA_DIR"'  # set by whoever repeats it, as paths differ
 
 
 def _command(*words: str) -> str:
-    quoted = (word if word in (_SOURCE, _DATA_DIR) else shlex.quote(word) for word in words)
+    quoted = (word if word in (_SOURCE, _LABELS, _DATA_DIR) else shlex.quote(word) for word in words)
     return " ".join(["flowernoise", *quoted])
-
-
-def _prepared(request: DatasetRequest) -> list[str]:
-    words = [request.source, *(["--positive", request.positive] if request.positive else [])]
-    for option, size in zip(("--train", "--val", "--test"), request.sizes or (), strict=False):
-        words += [option, str(size)]
-    words += ["--image-size", str(request.image_size), "--seed", str(request.seed)]
-    words += ["--splits", str(request.splits)] if request.splits > 1 else []
-    return words + (["--data-dir", request.data_dir] if request.data_dir else [])
 
 
 def _drawings(drawn: Iterable[DrawKey]) -> Iterator[list[str]]:
@@ -237,7 +235,7 @@ def _once(provenance: Iterable[Provenance]) -> list[Provenance]:
 
 def _digests(layout: Layout, dataset: Dataset, drawn: Mapping[DrawKey, Draw]) -> Iterator[tuple[str, str]]:
     yield "data set (classes, photos, labels, splits)", dataset.id
-    yield "photos, as a TAR archive", dataset.archive.sha256
+    yield ("photos, as a TAR archive" if dataset.given is None else "rows, as HDF5"), dataset.archive.sha256
     yield "labels of all draws", files.digest_of([(key, drawn[key].labels) for key in sorted(drawn)])
     evaluation = evaluations.find(layout)
     if evaluation:

@@ -74,6 +74,17 @@ def _check_model_file(path: Path) -> None:
     _check_file(path)
 
 
+def _check_features_suffix(path: Path) -> None:
+    from flowernoise.catalogue import feature_tables
+
+    feature_tables.suffix_of(path)
+
+
+def _check_features_file(path: Path) -> None:
+    _check_features_suffix(path)
+    _check_file(path)
+
+
 def _check_directory(path: Path) -> None:
     if problem := paths.why_no_directory(path):
         raise ValueError(f"cannot be written to: {problem}")
@@ -93,6 +104,14 @@ def _grid_or_fixed(grid: tuple[float, ...], fixed: float) -> str:
 # Options that several commands share
 
 Metric = Annotated[str, Option("Metric: {names}.", registry=_registry("catalogue.metrics", "metrics"))]
+Backbone = Annotated[
+    str | None,
+    Option(
+        "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
+        registry=_registry("catalogue.backbones", "backbones"),
+        default="resnet50; features without photos",
+    ),
+]
 Select = Annotated[
     Literal["selected", "last", "oracle"] | None,
     Option(
@@ -118,12 +137,13 @@ Where = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class PrepareSettings(Settings):
-    """Settings of ``prepare``; if all sizes are None, the split is 70 / 15 / 15 %."""
+    """Settings of ``prepare``; if all sizes are None, the split is the source's own, or 70 / 15 / 15 %."""
 
     source: Annotated[
         str,
         Option(
-            "tf_flowers, tfds:NAME, synthetic, or a directory with a folder of photos for each class.",
+            "tf_flowers, tfds:NAME, synthetic, a directory with a folder of photos for each class, or an NPZ file of "
+            "photos or features.",
             metavar="[SOURCE]",
             argument=True,
             check=_check_source,
@@ -151,16 +171,40 @@ class PrepareSettings(Settings):
         Between(1, MAX_SPLITS),
         Option("How many splits to draw. Seed s of the later commands uses split s mod N.", metavar="N"),
     ] = 1
+    resplit: Annotated[bool, Option("Split anew, whatever splits the source comes with.")] = False
+    labels: Annotated[
+        Path | None,
+        Option(
+            "Table of labels for a directory of photos (CSV, TSV, JSON lines, Parquet): path (or id), label, and if "
+            "there are any, split and further labels for `corrupt --noise observed:column=NAME`.",
+            metavar="FILE",
+            default="the folders",
+        ),
+    ] = None
+    label_column: Annotated[str | None, Option("Its column with the labels.", metavar="NAME", default="label")] = None
+    trust: Annotated[
+        Literal["all", "test", "none"],
+        Option("Which labels of the source were checked: all are taken as given, only those of test, or none."),
+    ] = "all"
     data_dir: Annotated[
         Path | None, Option("Where TensorFlow Datasets keeps prepared sets.", metavar="DIR", default="its own")
     ] = None
 
     def check_together(self) -> None:
-        """Refuses sizes if some are missing."""
+        """Refuses sizes if some are missing, and doubts about labels that the program makes."""
         sizes = {"--train": self.train, "--val": self.val, "--test": self.test}
         given = " ".join(f"{option} {size}" for option, size in sizes.items() if size is not None)
         if given and None in (self.train, self.test):
             raise BadRequestError(f"{given}: --train and --test must both be given; --val alone may be left out")
+        if self.label_column is not None and self.labels is None:
+            raise BadRequestError("--label-column names a column of the --labels file; give that too")
+        if self.trust != "all":
+            from flowernoise.catalogue.label_words import makes_labels
+
+            if makes_labels(self.source):
+                raise BadRequestError(
+                    f"--trust {self.trust}: the labels of {self.source} are made by the program, so all are right"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +249,40 @@ class CorruptSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class FeaturesSettings(Settings):
+    """Settings of ``features``. ``import_`` is a file of your own features, ``export`` one to write."""
+
+    backbone: Backbone = None
+    import_: Annotated[
+        Path | None,
+        Option(
+            "Your own features, from any network: .npz, .h5 or .parquet with features and path (or id), or .npy with "
+            "features in the order of --export.",
+            check=_check_features_suffix,
+        ),
+    ] = None
+    name: Annotated[
+        str | None, Option("Name of the imported features, used as --backbone features:NAME.", metavar="NAME")
+    ] = None
+    export: Annotated[
+        Path | None,
+        Option(
+            "Write id, path and features of all photos to this file; .npy has the features alone.",
+            check=_check_features_file,
+        ),
+    ] = None
+
+    def check_together(self) -> None:
+        """Refuses --import without --name, and options that contradict it."""
+        if (self.import_ is None) != (self.name is None):
+            given, other = ("--name", "--import FILE") if self.import_ is None else ("--import", "--name NAME")
+            raise BadRequestError(f"{given} needs {other}; imported features are used as --backbone features:NAME")
+        if self.import_ is not None and (self.export is not None or self.backbone is not None):
+            other = "--backbone" if self.export is None else "--export"
+            raise BadRequestError(f"--import and {other} contradict each other; give one of them")
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainSettings(Settings):
     """Settings of ``train``.
 
@@ -222,14 +300,7 @@ class TrainSettings(Settings):
             registry=_registry("catalogue.losses", "losses"),
         ),
     ] = ("ce", "mae")
-    backbone: Annotated[
-        str | None,
-        Option(
-            "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
-            default="the directory's; else resnet50, or efficientnet_lite0 if the former's weights cannot be had",
-            registry=_registry("catalogue.backbones", "backbones"),
-        ),
-    ] = None
+    backbone: Backbone = None
     mode: Annotated[
         Literal["features", "finetune"], Option("Train heads on cached features, or the whole network.")
     ] = "features"

@@ -18,7 +18,7 @@ from flowernoise.safe import images
 from flowernoise.steps import commands
 from flowernoise.store import artifacts, evaluations, runs
 from flowernoise.store.inventory import Inventory
-from flowernoise.store.inventory.kinds import BLOCKS, DATASET, DRAWS, EVALUATION, FEATURES
+from flowernoise.store.inventory.kinds import BLOCKS, DATASET, DRAWS, EVALUATION, FEATURES, OWN_FEATURES
 from flowernoise.store.layout import INPUTS
 from flowernoise.store.records import Dataset, Draw, DrawKey, Evaluation, RunBlock, RunKey
 from flowernoise.store.runs import StoredRun
@@ -44,6 +44,7 @@ def status(artifacts_directory: Path) -> Status:
         classes=dataset.classes if dataset else (),
         photos=dataset.sizes if dataset else None,
         splits=dataset.splits if dataset else 1,
+        given_splits=dataset.given_splits if dataset else (),
         stages=tuple(Stage(name, states[name], *sizes.get(name, (0, 0))) for name in SHOWN),
         draws=counts.of_draws(holds.drawn),
         stale_draws=holds.stale_draws,
@@ -86,9 +87,13 @@ def _holdings(inventory: Inventory) -> _Holdings:
     lost = [draw.key for entry in own if inventory.size_faults(entry) for draw in entry.body.draws]
     drawn = {draw.key: draw for entry in own if not inventory.size_faults(entry) for draw in entry.body.draws}
     current = {entry.path.stem: entry.body for entry in blocks if not inventory.is_stale(entry.body)}
-    features = (
+    features = [
         FeatureCount(body.key.backbone, body.count, "stale" if inventory.is_stale(body) else "done")
         for body in (entry.body for entry in inventory.entries(FEATURES))
+    ]
+    features += (
+        FeatureCount(f"features:{body.name}", len(body.ids), "stale" if inventory.is_stale(body) else "done")
+        for body in (entry.body for entry in inventory.entries(OWN_FEATURES))
     )
     evaluation, live = inventory.only(EVALUATION), runs.live(current)
     evaluated = set() if evaluation is None or inventory.is_stale(evaluation) else set(evaluation.keys)

@@ -10,7 +10,7 @@ from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.store import files, photos
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import IndexedPhoto, Splits
-from flowernoise.store.records import SPLITS, Dataset
+from flowernoise.store.records import SPLITS, Dataset, GivenFeatures
 
 KIND = "dataset"
 
@@ -76,16 +76,28 @@ def splits(layout: Layout, dataset: Dataset) -> Splits:
     return Splits(index(layout, dataset), dataset.splits)
 
 
-def identity(image_size: int, classes: Sequence[str], index: Iterable[IndexedPhoto]) -> str:
-    """The id of a data set: digest of classes, image size, and every photo's id, split, label and further splits."""
+def dropped_paths(dataset: Dataset) -> frozenset[str]:
+    """Paths in the source that ``prepare`` looked at, some of whose photos it left out."""
+    groups = (*dataset.identical, *dataset.contradictory, tuple(each.path for each in dataset.unreadable))
+    return frozenset(path for group in groups for path in group)
+
+
+def identity(
+    image_size: int, classes: Sequence[str], index: Iterable[IndexedPhoto], given: GivenFeatures | None = None
+) -> str:
+    """The id of a data set: digest of classes, image size, and every photo's id, split, label and further splits.
+
+    Photos are known by their ids, but features that came without photos are not, so their digest is part of it.
+    """
+    features = [] if given is None else [given.digest]
     photos_in_splits = [(photo.id, photo.split, photo.label, *photo.further) for photo in index]
-    return files.digest_of([image_size, tuple(classes), photos_in_splits])
+    return files.digest_of([image_size, tuple(classes), photos_in_splits, *features])
 
 
 def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
     """Checks every byte of the photos' files; returns what is wrong, or None."""
     try:
-        for ref in (dataset.archive, dataset.index):
+        for ref in dataset.files:
             files.check_blob(layout.photos, ref)
     except DamagedFileError as error:
         return error
@@ -94,7 +106,7 @@ def damage(layout: Layout, dataset: Dataset) -> DamagedFileError | None:
 
 def remove_replaced(layout: Layout, before: Dataset, now: Dataset) -> None:
     """Removes the photos of the data set that was replaced."""
-    for ref in {before.archive, before.index} - {now.archive, now.index}:
+    for ref in set(before.files) - set(now.files):
         with contextlib.suppress(DamagedFileError):
             files.remove(files.checked_path(layout.photos, ref))
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import did_you_mean, format_value
-from flowernoise.safe import atomic
+from flowernoise.safe import atomic, tables
+from flowernoise.safe.paths import PathsByName
 from flowernoise.store.draws import DrawnLabels
 from flowernoise.store.photos import IndexedPhoto
 from flowernoise.store.records import DrawKey
@@ -25,7 +26,7 @@ from flowernoise.store.records import DrawKey
 DRAW_COLUMNS = ("noise", "rate", "seed")
 COLUMNS = ("id", "path", "split", "clean_label", "observed_label", "flipped", *DRAW_COLUMNS)
 LABEL_COLUMNS = ("observed_label", "label")
-PHOTO_COLUMNS = ("id", "path")
+PHOTO_COLUMNS = ("id", "path", "file", "filename", "file_name")
 NOISY_SPLITS = ("train", "val")
 
 Labels = np.ndarray[Any, np.dtype[np.int64]]
@@ -76,7 +77,7 @@ def read(
     """Observed labels of train and val, in the order of the index.
 
     Args:
-        data: a CSV file with a header: ``id`` or ``path``, and ``observed_label`` or ``label``. A photo is named by its
+        data: a table with ``id`` or ``path``, and ``observed_label`` or ``label``. A photo is named by its
             id, its path in the source, an absolute path that ends in it, or its file name if that is unique.
         name: the file's name, for messages.
         index: the photos; rows for those that are not in train or val are allowed and ignored.
@@ -105,40 +106,38 @@ def _given(
     data: bytes, name: str, index: Sequence[IndexedPhoto], classes: Sequence[str], dropped: Collection[str]
 ) -> dict[str, int]:
     """The file's labels, by photo id."""
-    names = _Names(index, dropped)
+    names = PhotoNames(index, dropped)
     numbers = {label: number for number, label in enumerate(classes)}
     given: dict[str, int] = {}
     draws: dict[str, tuple[str | None, ...]] = {}
-    for line, row, id, label in _rows(data, name):
+    for where, row, id, label in _rows(data, name):
         try:
             photo = names.photo(id)
         except LookupError as error:
-            raise BadRequestError(f"{name}, line {line}: {error}") from error
+            raise BadRequestError(f"{name}, {where}: {error}") from error
         if photo is None or photo.split not in NOISY_SPLITS:
             continue
         draw = tuple(row.get(column) for column in DRAW_COLUMNS)
         if photo.id in given:
             several = "; the file holds several draws, keep the rows of just one" if draw != draws[photo.id] else ""
-            raise BadRequestError(f"{name}, line {line}: photo {id} already has a label{several}")
+            raise BadRequestError(f"{name}, {where}: photo {id} already has a label{several}")
         if label not in numbers:
             raise BadRequestError(
-                f"{name}, line {line}: {label!r} is not a class{did_you_mean(label, classes)}; "
+                f"{name}, {where}: {label!r} is not a class{did_you_mean(label, classes)}; "
                 f"there are: {', '.join(classes)}"
             )
         given[photo.id], draws[photo.id] = numbers[label], draw
     return given
 
 
-class _Names:
+class PhotoNames:
     """The names by which files may refer to photos."""
 
     def __init__(self, index: Sequence[IndexedPhoto], dropped: Collection[str]) -> None:
-        self._known: dict[str, IndexedPhoto | None] = dict.fromkeys(dropped)
-        self._known |= {photo.path: photo for photo in index}
-        self._by_file: dict[str, list[str]] = {}
-        for path in self._known:
-            self._by_file.setdefault(path.rpartition("/")[2], []).append(path)
-        self._known |= {photo.id: photo for photo in index}
+        self._photos: dict[str, IndexedPhoto | None] = dict.fromkeys(dropped)
+        self._photos |= {photo.path: photo for photo in index}
+        self._by_id = {photo.id: photo for photo in index}
+        self._paths = PathsByName(self._photos)
 
     def photo(self, name: str) -> IndexedPhoto | None:
         """The photo with an id, a path or a file name; None for one that ``prepare`` dropped.
@@ -146,38 +145,23 @@ class _Names:
         Raises:
             LookupError: no photo has this name, or several have.
         """
-        if name in self._known:
-            return self._known[name]
-        parts = name.replace("\\", "/").split("/")
-        for start in range(len(parts) - 1):  # an absolute path, or one from elsewhere, ends in the path in the source
-            if (end := "/".join(parts[start:])) in self._known:
-                return self._known[end]
-        same = self._by_file.get(name, [])
-        if len(same) > 1:
-            raise LookupError(f"{len(same)} photos are called {name!r}, such as {same[0]} and {same[1]}; give the path")
-        if not same:
+        if name in self._by_id:
+            return self._by_id[name]
+        path = self._paths.find(name)
+        if path is None:
             raise LookupError(f"no photo of this data set has the id or path {name!r}")
-        return self._known[same[0]]
+        return self._photos[path]
 
 
-def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str], str, str]]:
-    """Yields the line number, cells, photo and label of each row."""
-    try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        header = reader.fieldnames or ()
-        column = next((column for column in LABEL_COLUMNS if column in header), None)
-        key = next((column for column in PHOTO_COLUMNS if column in header), None)
-        if key is None or column is None:
-            raise BadRequestError(
-                f"{name} needs a header with path (or id) and label (or observed_label); its first line is "
-                f"{','.join(header)[:80]!r}"
-            )
-        if len(set(header)) < len(header):
-            twice = next(name for name in header if list(header).count(name) > 1)
-            raise BadRequestError(f"{name} has two columns {twice[:80]!r}; keep the one that is meant")
-        for row in reader:
-            if None in row or None in row.values():
-                raise BadRequestError(f"{name}, line {reader.line_num}: not {len(header)} cells as in the header")
-            yield reader.line_num, row, row[key], row[column]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadRequestError(f"{name} is not a CSV file in UTF-8: {error}") from error
+def _rows(data: bytes, name: str) -> Iterator[tuple[str, dict[str, str], str, str]]:
+    """Yields the place, cells, photo and label of each row."""
+    table = tables.read(data, name)
+    column = next((column for column in LABEL_COLUMNS if column in table.columns), None)
+    key = next((column for column in PHOTO_COLUMNS if column in table.columns), None)
+    if key is None or column is None:
+        raise BadRequestError(
+            f"{name} needs a header with path (or id) and label (or observed_label); its first line is "
+            f"{','.join(table.columns)[:80]!r}"
+        )
+    for where, row in table.rows:
+        yield where, row, row[key], row[column]

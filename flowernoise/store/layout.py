@@ -21,7 +21,15 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder that the program makes in it."""
-        made = (self.photos, self.features, self.draws, self.first_stages, self.runs, self.comparisons)
+        made = (
+            self.photos,
+            self.features,
+            self.own_features,
+            self.draws,
+            self.first_stages,
+            self.runs,
+            self.comparisons,
+        )
         return (*made, self.locks, self.preview, self.plots, self.root / "report")
 
     @property
@@ -38,6 +46,11 @@ class Layout:
     def features(self) -> Path:
         """Folder of cached features, with one record and several HDF5 shards per key."""
         return self.root / "features"
+
+    @property
+    def own_features(self) -> Path:
+        """Folder of imported features, with one record and several HDF5 shards per name."""
+        return self.root / "own_features"
 
     @property
     def draws(self) -> Path:

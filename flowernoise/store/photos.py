@@ -170,17 +170,18 @@ class Splits:
         return labels_of(self.of(seed), split)
 
     def everyone(self, seed: int) -> tuple[IndexedPhoto, ...]:
-        """Every photo, with its place in a seed's split, which is empty if it is not in it."""
-        number = self.number(seed)
-        if number == 0:
-            return self.photos
-        return tuple(dataclasses.replace(photo, split=photo.splits[number], further=()) for photo in self.photos)
+        """The photos of a seed's split as :meth:`of` gives them, then those that are not in it, without a split."""
+        placed = self.of(seed)
+        there = {photo.id for photo in placed}
+        others = (photo for photo in self.photos if photo.id not in there)
+        return (*placed, *(dataclasses.replace(photo, split="", further=()) for photo in others))
 
     def _placed(self, seed: int) -> tuple[list[int], tuple[IndexedPhoto, ...]]:
         number = self.number(seed)
         if number not in self._made:
             there = {photo.id: place for place, photo in enumerate(self.photos)}
-            placed = tuple(in_order(photo for photo in self.everyone(seed) if photo.split))
+            own = (dataclasses.replace(photo, split=photo.splits[number], further=()) for photo in self.photos)
+            placed = tuple(in_order(photo for photo in (own if number else self.photos) if photo.split))
             self._made[number] = [there[photo.id] for photo in placed], placed
         return self._made[number]
 

@@ -44,6 +44,11 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True,
     weight_decay: float = 0.0
     ema: float = 0.0
 
+    @property
+    def kind(self) -> str:
+        """Backbone and mode; features that came without photos have the same name as the mode."""
+        return " ".join(dict.fromkeys((self.backbone, self.mode)))
+
 
 # The names of settings in ``--where`` and in output, and the fields of a setup that hold them.
 SETTINGS: Mapping[str, str] = {

@@ -43,7 +43,12 @@ STAGES: Mapping[str, StageFacts] = MappingProxyType(
                 "prepare", ("photos",), ("dataset", "preset"), "`flowernoise prepare` makes it again", needed=True
             ),
             StageFacts("corrupt", ("draws",), way_out="`flowernoise corrupt` draws it again", needed=True),
-            StageFacts("features", ("features",), way_out="it is extracted again when it is needed", on_demand=True),
+            StageFacts(
+                "features",
+                ("features", "own_features"),
+                way_out="it is extracted again when it is needed",
+                on_demand=True,
+            ),
             StageFacts(
                 "train",
                 ("first_stages", "runs"),
@@ -71,6 +76,7 @@ STAGES: Mapping[str, StageFacts] = MappingProxyType(
                 on_demand=True,
                 within="prepare",
             ),
+            StageFacts("own features", way_out="`flowernoise features --import` stores it again", within="features"),
             StageFacts("first stages", way_out="it is trained again when it is needed", on_demand=True, within="train"),
         )
     }

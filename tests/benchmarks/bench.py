@@ -25,6 +25,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import finetuning
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -240,7 +241,7 @@ def processes(figures: Figures, repeats: int) -> None:
 
 
 SIZES = ("--train", 600, "--val", 0, "--test", 100)
-PARTS = ("heads", "extraction", "processes")
+PARTS = ("heads", "extraction", "finetuning", "processes")
 
 
 def main() -> None:
@@ -257,6 +258,8 @@ def main() -> None:
         heads(figures, given.repeats)
     if "extraction" in parts:
         extraction(figures, given.photos, 300, 1300)
+    if "finetuning" in parts:
+        finetuning.finetuning(figures.add, given.photos)
     if "processes" in parts:
         processes(figures, given.repeats)
     machine = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, {_processor()}"

@@ -42,7 +42,7 @@ def reasons(found: PhotoFolder) -> dict[str, str]:
 
 
 def paths(found: PhotoFolder) -> list[str]:
-    return [path for path, _, _ in found.photos]
+    return [photo.path for photo in found.photos]
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])

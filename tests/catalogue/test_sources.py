@@ -92,7 +92,8 @@ def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "tf_flower",
-            "unknown source 'tf_flower': it is not a directory here, nor one of tf_flowers, synthetic, tfds:NAME",
+            "unknown source 'tf_flower': it is not a directory here, nor FILE.npz, nor one of tf_flowers, "
+            "synthetic, tfds:NAME",
         ),
         ("mnist", "unknown source 'mnist'"),
         ("", "unknown source ''"),

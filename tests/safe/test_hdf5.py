@@ -10,6 +10,7 @@ from flowernoise.safe.hdf5 import (
     MAX_OBJECTS,
     longest_text,
     plain_array,
+    plain_text_array,
     plain_texts,
     refuse_foreign,
     refuse_unless_plain,
@@ -166,3 +167,23 @@ def test_many_texts_that_share_the_bytes_of_one_are_refused() -> None:
         pytest.raises(ValueError, match="not a short list of short texts"),
     ):
         plain_texts(file, "names", most=1000, longest=longest_text(content))
+
+
+@pytest.mark.parametrize("texts", [["a", "ü" * 40], [b"a", b"b"]])
+def test_rows_of_texts_are_read_within_their_limits(texts: list[str] | list[bytes]) -> None:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        item = file.create_dataset("path", data=texts)
+        file["number"] = [1, 2]
+        longest = longest_text(content.getvalue()) or 4096
+        expected = [text if isinstance(text, str) else text.decode() for text in texts]
+        assert plain_text_array(item, 1000, longest, (2,)) == expected
+        for what, limits in (
+            (item, (1, longest, (2,))),
+            (item, (1000, longest, (3,))),
+            (item, (1000, 1 << 30, (2,))),
+            (file["number"], (1000, longest, (2,))),
+            (file["/"], (1000, longest, (2,))),
+        ):
+            with pytest.raises(ValueError, match=r"is not one row of|holds over 1 char|may hold a text of"):
+                plain_text_array(what, *limits)

@@ -25,6 +25,7 @@ EMPTY = Status(
     source=None,
     classes=(),
     photos=None,
+    given_splits=(),
     stages=tuple(Stage(name, "missing", 0, 0) for name in SHOWN),
     draws=(),
     stale_draws=0,
@@ -166,6 +167,6 @@ def test_sizes_have_three_digits(count, text):
 
 
 def test_brackets_in_names_are_no_markup():
-    noise = "matrix:file=[bold]T[/].csv"
+    noise = "matrix:file=T.csv,name=[bold]T[/]"
     text = shown(dataclasses.replace(DONE, draws=(DrawCount(noise, 0.2, 1),)), 200)
-    assert f"{noise} at 0.2: 1 seed" in text
+    assert "[bold]T[/] at 0.2: 1 seed" in text

@@ -391,9 +391,8 @@ def test_one_clean_model_of_train_and_val_serves_all_models_and_seeds(artifacts,
 def test_backbones_are_written_in_their_canonical_form(artifacts):
     result = corrupt(artifacts, asked(f"instance:backbone={NONE},temperature=1.0"), Silent())
     assert result.draws[-1].key.noise == f"instance:backbone={NONE}"
-    assert noise_inputs.settled(
-        noise_models.parse("instance:backbone=resnet50:weights=imagenet")
-    ) == noise_models.parse("instance")
+    given = noise_models.parse("instance:backbone=resnet50:weights=imagenet")
+    assert noise_inputs.settled(given, datasets.need(Layout(artifacts))) == noise_models.parse("instance")
     with pytest.raises(BadRequestError, match=r"unknown backbone 'resnet5' \(did you mean resnet50\?\)"):
         corrupt(artifacts, asked("instance:backbone=resnet5"), Silent())
 
@@ -565,6 +564,32 @@ def test_rates_that_tables_cannot_tell_apart_are_refused_also_beside_those_that_
     assert (later.returncode, later.stderr) == (2, message)
 
 
+@pytest.mark.parametrize("how", ["file", "column"])
+def test_each_seed_gets_the_labels_of_the_photos_of_its_own_split(tmp_path, photo_folder, how):
+    """Labels that were given are those of the photos, whatever their places in a split."""
+    names = sorted(path.relative_to(photo_folder).as_posix() for path in photo_folder.rglob("*.*"))
+    classes = sorted({name.partition("/")[0] for name in names})
+    table = tmp_path / "labels.csv"
+    rows = [(name, name.partition("/")[0], classes[number % 2]) for number, name in enumerate(names)]
+    table.write_text("path,label,other\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    given = {path: other for path, _, other in rows}
+    directory = tmp_path / "artifacts"
+    settings = PrepareSettings(source=str(photo_folder), labels=table, image_size=32, splits=3)
+    prepare(directory, settings, Silent())
+    own = tmp_path / "own.csv"
+    own.write_text("path,label\n" + "".join(f"{path},{other}\n" for path, other in given.items()))
+    asked_for = {"file": {"noise": (), "import_": own}, "column": {"noise": ("observed:column=other",)}}[how]
+    corrupt(directory, CorruptSettings(seeds=3, rates=(), **asked_for), Silent())
+    held = Artifacts(directory)
+    noisy = [draw for draw in held.draws() if draw.noise != "none"]
+    assert len(noisy) == 3
+    for draw in noisy:
+        for split, labels in (("train", draw.train_labels), ("val", draw.val_labels)):
+            own_photos = [photo for photo in held.photos_of(draw.seed) if photo.split == split]
+            expected = [held.dataset.classes.index(given[photo.path]) for photo in own_photos]
+            np.testing.assert_array_equal(labels, expected)
+
+
 @pytest.mark.skipif(
     not CIFAR10N.is_dir(), reason=f"{CIFAR10N} is not there: the labels that people gave are not shared"
 )
@@ -610,7 +635,7 @@ def test_an_import_that_is_not_right_leaves_nothing_behind(artifacts, tmp_path):
         corrupt(artifacts, CorruptSettings(import_=tmp_path / "nowhere.csv"), Silent())
 
     for text in ("observed", f"observed:field=worse_label,file={tmp_path / 'labels.csv'}"):
-        with pytest.raises(BadRequestError, match="observed needs a file or a field"):
+        with pytest.raises(BadRequestError, match="observed needs a file, a column of"):
             corrupt(artifacts, CorruptSettings(noise=(text,)), Silent())
     with pytest.raises(BadRequestError, match="has no fields, only tfds:NAME has"):
         corrupt(artifacts, CorruptSettings(noise=("observed:field=worse_label",)), Silent())
@@ -668,7 +693,9 @@ def test_a_field_of_a_tfds_source_is_read_in_the_order_of_its_photos(tmp_path):
 
     Crowd(data_dir=tmp_path / "tfds").download_and_prepare()
     directory = tmp_path / "artifacts"
-    settings = PrepareSettings("tfds:crowd", train=30, val=15, test=15, image_size=16, data_dir=tmp_path / "tfds")
+    settings = PrepareSettings(
+        "tfds:crowd", train=30, val=15, test=15, image_size=16, resplit=True, data_dir=tmp_path / "tfds"
+    )
     prepare(directory, settings, Silent())
     for field in ("worse_label", "named_label"):
         result = corrupt(directory, CorruptSettings(noise=(f"observed:field={field}",), seeds=1), Silent())

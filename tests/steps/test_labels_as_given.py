@@ -1,7 +1,9 @@
 """What people read about labels that nobody has checked, by the real command over a folder with wrong ones in it."""
 
 import dataclasses
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +126,85 @@ def test_one_table_of_both_tells_them_apart(real_commands: CommandServer, folder
     assert "labels as given, except where test photos are called clean" in table
     assert table.count("60 clean test photos") == 1 + table.count("tolerated")
     assert "added" in table
+
+
+@pytest.fixture(scope="module", params=["test", "none"])
+def doubted(
+    request: pytest.FixtureRequest,
+    real_commands: CommandServer,
+    folder: Finished,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Finished]:
+    """The folder's directory, whose training labels are doubted from now on; and how far test labels are trusted."""
+    root = tmp_path_factory.mktemp(request.param) / "artifacts"
+    shutil.copytree(folder.root, root)
+    source = folder.root.parent / "synthetic"
+    words: dict[str, tuple[str | Path, ...]] = {
+        "prepare": ("prepare", source, *SIZES, "--trust", request.param),
+        "again": ("prepare", source, *SIZES, "--trust", request.param),
+        "status": ("status", "--check"),
+        "corrupt": ("corrupt", *NOISE),
+        "evaluate": ("evaluate",),
+        "evaluate.json": ("evaluate", "--json"),
+        "compare": ("compare",),
+        "compare.json": ("compare", "--json"),
+        "markdown": ("compare", "--format", "markdown"),
+        "preview": ("preview", "--photos", "12"),
+        "plot": ("plot", "--format", "svg"),
+        "report": ("report",),
+    }
+    said = {name: printed(real_commands, *command, "-a", root) for name, command in words.items()}
+    said |= {path.name: path.read_text() for path in (root / "plots").iterdir() if "memorisation" not in path.name}
+    said |= {name: IMAGES.sub("", (root / name).read_text()) for name in ("report.md", "report.html")}
+    return request.param, Finished(root, said)
+
+
+def test_trusting_fewer_labels_changes_words_and_makes_nothing_stale(
+    folder: Finished, doubted: tuple[str, Finished]
+) -> None:
+    trust, of = doubted
+    before, after = (json.loads((root / "dataset.json").read_text())["body"] for root in (folder.root, of.root))
+    assert after == before | {"request": before["request"] | {"trust": trust}}
+    assert "stale" not in of.said["prepare"] + of.said["status"]
+    assert "done already" in of.said["again"]
+    assert "done already" in of.said["corrupt"]
+    assert "done already" in of.said["evaluate"]
+
+
+def test_what_noise_does_to_doubted_labels_is_called_changed(doubted: tuple[str, Finished]) -> None:
+    _, of = doubted
+    assert {name for name, said in of.said.items() if re.search(r"added|% wrong|clean", said, re.IGNORECASE)} == set()
+    assert re.search(r"control +0 +as given +as given", of.said["corrupt"])
+    assert re.search(r"control +as given", of.said["compare"])
+    assert "noise, changed labels" in of.said["markdown"]
+    assert "changed training labels, %" in of.said["accuracy.svg"]
+    [control] = [row for row in json.loads(of.said["compare.json"])["rows"] if row["noise"] == "none"]
+    assert (control["rate"], control["realised_rate"]) == (0.0, 0.0)
+
+
+def test_test_labels_are_called_what_they_are(doubted: tuple[str, Finished]) -> None:
+    trust, of = doubted
+    checked, doubt = "60 test photos with checked labels", "against labels that may be wrong"
+    scores = {name: of.said[name] for name in ("compare", "markdown", "report.md", "report.html", "accuracy.svg")}
+    assert all((checked in said) == (trust == "test") for said in scores.values())
+    assert all((doubt in " ".join(said.split())) == (trust == "none") for said in scores.values())
+    true_class = "true class" if trust == "test" else "class as given"
+    assert f"Test photos by {true_class}" in of.said["report.md"]
+    assert "from class as given to observed class" in of.said["report.md"]
+
+
+def test_what_needs_checked_labels_is_left_out_or_refused(
+    real_commands: CommandServer, doubted: tuple[str, Finished]
+) -> None:
+    _, of = doubted
+    assert "the share memorised is left out" in of.said["evaluate"]
+    metrics = [
+        run["metrics"][0]
+        for run in json.loads(of.said["evaluate.json"][: of.said["evaluate.json"].rindex("}") + 1])["runs"]
+    ]
+    assert {(each["memorised"], each["recovered"]) for each in metrics} == {(None, None)}
+    assert "No picture of memorisation: nobody knows which training labels are wrong" in of.said["report.md"]
+    for command in (("compare", "--metric", "memorised"), ("plot", "memorisation")):
+        refused = real_commands.run(*command, "-a", of.root, cwd=Path.cwd(), env={})
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert "not checked (prepared with --trust test or none)" in refused.stderr

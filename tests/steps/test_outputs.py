@@ -40,7 +40,7 @@ def place(tmp_path_factory) -> Path:
         ("artifacts/dataset.json", "records"),
         ("artifacts/photos/table.csv", "records"),
         ("artifacts/evaluation-0123.h5", "records"),
-        ("mine.csv", "noisy labels were drawn from"),
+        ("mine.csv", "photos or labels were taken from"),
         ("photos/rose/3.png", "one of the photos"),
         ("photos/../photos/tulip/0.png", "one of the photos"),
     ],
@@ -65,7 +65,7 @@ def test_records_are_kept_from_commands_that_work_elsewhere(place: Path, tmp_pat
 
 def test_a_link_leads_to_what_it_links(place: Path, tmp_path: Path) -> None:
     (tmp_path / "table.csv").symlink_to(place / "mine.csv")
-    with pytest.raises(BadRequestError, match="noisy labels"):
+    with pytest.raises(BadRequestError, match="photos or labels were taken from"):
         Inputs([place / "artifacts"]).refuse(tmp_path / "table.csv")
 
 

@@ -443,12 +443,15 @@ class Found:
     pixels: str
     path: str
     label: int
+    split: str | None
 
 
 # Bytes tell pixels; a photo's pixels lie there in up to three forms.
-FOUND = st.lists(st.tuples(st.sampled_from("pqrs"), st.sampled_from("012"), st.integers(0, 2)), max_size=12).map(
+SPLIT = st.sampled_from(["test", "val", "train", None])
+FOUND = st.lists(st.tuples(st.sampled_from("pqrs"), st.sampled_from("012"), st.integers(0, 2), SPLIT), max_size=12).map(
     lambda listed: [
-        Found(form + pixels, pixels, f"{n:02}.jpg", label) for n, (pixels, form, label) in enumerate(listed)
+        Found(form + pixels, pixels, f"{n:02}.jpg", label, split)
+        for n, (pixels, form, label, split) in enumerate(listed)
     ]
 )
 
@@ -462,7 +465,10 @@ def test_what_is_kept_is_one_photo_of_each_pixels_and_a_function_of_ids_and_labe
     for photo in found:
         labels.setdefault(photo.pixels, set()).add(photo.label)
     assert sorted(photo.pixels for photo in kept) == sorted(each for each, own in labels.items() if len(own) == 1)
-    assert all(photo.id == min(each.id for each in found if each.pixels == photo.pixels) for photo in kept)
+    for photo in kept:
+        group = [each for each in found if each.pixels == photo.pixels]
+        first = next((split for split in ("test", "val") if any(each.split == split for each in group)), None)
+        assert photo.id == min(each.id for each in group if first is None or each.split == first)
     alone = {photo.path for photo in kept} - {path for group in identical for path in group}
     listed = [*alone, *(path for group in (*identical, *contradictory) for path in group)]
     assert sorted(listed) == sorted(photo.path for photo in found)

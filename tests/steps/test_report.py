@@ -185,7 +185,7 @@ def test_another_selection_is_another_report(artifacts):
 def test_the_commands_prepare_and_draw_the_same_again(gathered, made, tmp_path):
     (tmp_path / "empty").mkdir()
     source, *lines = gathered.commands
-    assert source == "SOURCE=photos  # the folder of photos, wherever you have it"
+    assert source == "SOURCE=photos  # the photos, wherever you have them"
     assert [line.split()[1] for line in lines] == ["prepare", "corrupt", "train", "evaluate", "report"]
     for line in lines[:2]:
         words = shlex.split(line.replace("$SOURCE", str(made.parent / "photos")))

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,14 @@ def test_a_dataset_reads_back_as_it_was_written(layout: Layout) -> None:
     datasets.write(layout, dataset)
     assert datasets.find(layout) == dataset
     assert datasets.need(layout) == dataset
+
+
+def test_fields_that_came_later_are_not_written_at_their_defaults(layout: Layout) -> None:
+    """So records from before they came are still read, as what is read must be what this program would write."""
+    datasets.write(layout, made(layout))
+    body = json.loads(layout.dataset.read_text())["body"]
+    assert "given" not in body
+    assert list(body["request"]) == ["source", "data_dir", "positive", "sizes", "image_size", "seed"]
 
 
 def test_sizes_and_majority_follow_from_the_counts(layout: Layout) -> None:

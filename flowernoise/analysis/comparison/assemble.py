@@ -15,6 +15,7 @@ from flowernoise.analysis.comparison.order import Order
 from flowernoise.analysis.comparison.question import NameFilter, Question, choose_columns, choose_rows
 from flowernoise.analysis.stats import CensoredRate, Paired, RateEstimate
 from flowernoise.catalogue import presets
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.catalogue.losses import is_oracle
 from flowernoise.catalogue.metrics import facts_of, metrics
 from flowernoise.errors import BadRequestError
@@ -29,6 +30,7 @@ from flowernoise.store.records import (
     Rate,
     RateInterval,
     Row,
+    TestPhotos,
     Tolerated,
     Verdict,
 )
@@ -38,8 +40,11 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
     """The comparison of groups of runs; does not check for stale evaluations.
 
     Raises:
-        BadRequestError: requested rows or columns do not exist, or a metric names a class that is not in a data set.
+        BadRequestError: requested rows or columns do not exist, a metric names a class that is not in a data set, or
+            nobody can say what the metric counts, as labels may be wrong.
     """
+    datasets = datasets_of(groups, directories)
+    _refuse_unknowable(metric, datasets)
     every = [cell for group in groups for cell in group.cells]
     chosen_rows = choose_rows(question.rows, _names(every, "noise"), sorted({cell.rate for cell in every}))
     chosen_columns = choose_columns(
@@ -71,7 +76,7 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
     order = Order(rows, question.sort_by, question.baseline, facts.better, chosen_rows, chosen_columns)
     beside, why = _published(directories, rows, str(metric))
     tolerated = sorted(_tolerated(judged, variants), key=order.of_tolerated)
-    datasets = datasets_of(groups, directories)
+    sayable = [line for line in tolerated if not label_words(datasets[line.dataset]).test_is_doubted]
     names = [photos.name for photos in datasets]
     return Comparison(
         directories=(),
@@ -84,11 +89,23 @@ def assemble(groups: Sequence[Group], directories: Sequence[Directory], metric: 
         conditions=order.conditions,
         columns=order.columns,
         rows=tuple(sorted(rows, key=order.of_row)),
-        tolerated=tuple(tolerated),
+        tolerated=tuple(sayable),
         beside=beside,
         why=why,
-        notes=tuple(notes.of(groups, names, rows, tolerated, picked, question, facts.better)),
+        notes=(
+            *(notes.on_labels(datasets, is_withheld=len(sayable) < len(tolerated))),
+            *notes.of(groups, names, rows, sayable, picked, question, facts.better, label_words(*datasets)),
+        ),
     )
+
+
+def _refuse_unknowable(metric: Spec, datasets: Sequence[TestPhotos]) -> None:
+    """Refuses metrics of training labels that noise made wrong, where nobody knows which those are."""
+    if facts_of(metric).of == "training" and label_words(*datasets).training_is_doubted:
+        raise BadRequestError(
+            f"{metric} needs training labels that are right before noise, but they were not checked (prepared with "
+            "--trust test or none); choose a metric of test photos, such as accuracy"
+        )
 
 
 def _picked(groups: Sequence[Group], question: Question) -> set[CellKey]:

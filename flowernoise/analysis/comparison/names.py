@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from flowernoise.analysis.comparison.evaluated import Directory, Group
 from flowernoise.catalogue.sources import without_path
-from flowernoise.store.records import TestPhotos
+from flowernoise.store.records import TestPhotos, Trust
 
 
 def variants_of(groups: Sequence[Group], directories: Sequence[Directory]) -> list[str]:
@@ -42,9 +42,15 @@ def datasets_of(groups: Sequence[Group], directories: Sequence[Directory]) -> tu
             majority=group.dataset.majority,
             select=group.selected,
             splits=group.dataset.splits,
+            trust=_trust(directories[place].dataset.request.trust for place in group.directories),
         )
         for name, group in zip(names, groups, strict=True)
     )
+
+
+def _trust(each: Iterable[Trust]) -> Trust:
+    """What can be said of test photos that directories share: that fewer labels were checked."""
+    return max(each, key=("test", "all", "none").index)
 
 
 def _short(paths: Sequence[Path]) -> list[str]:

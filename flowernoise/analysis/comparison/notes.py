@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from flowernoise.analysis import stats
 from flowernoise.analysis.comparison.evaluated import CellKey, Failure, Group
 from flowernoise.analysis.comparison.question import Question
-from flowernoise.catalogue.noise import noise_models
-from flowernoise.store.records import CONTROL, Column, Provenance, RateInterval, Row, Tolerated
+from flowernoise.catalogue.label_words import LabelWords, label_words
+from flowernoise.catalogue.noise import noise_models, shown_names
+from flowernoise.store.records import CONTROL, Column, Provenance, RateInterval, Row, TestPhotos, Tolerated
 from flowernoise.store.setups import SETTINGS, Setup, differing, named, setting
 
 FEW_NAMES = 5  # classes by name
@@ -23,6 +24,7 @@ def of(
     picked: Collection[CellKey],
     question: Question,
     better: str,
+    words: LabelWords,
 ) -> list[str]:
     """All notes on a comparison.
 
@@ -33,6 +35,7 @@ def of(
         picked: the cells that ``--where`` picks, or that were trained last.
         question: the question.
         better: ``higher`` or ``lower``, the metric's direction.
+        words: for the labels of all data sets.
     """
     return [
         *_baseline(groups, question),
@@ -43,11 +46,36 @@ def of(
         *_luck(groups, names, rows),
         *_few_photos(groups, names),
         *_unsteady(names, rows, better),
-        *_one_labelling(rows),
+        *_one_labelling(groups, rows),
         *_provenance(groups, picked),
         *_not_shown(groups, picked, question),
-        *_crossovers(names, rows, tolerated, question.baseline),
+        *_crossovers(names, rows, tolerated, question.baseline, words),
     ]
+
+
+def on_labels(datasets: Sequence[TestPhotos], *, is_withheld: bool) -> Iterator[str]:
+    """What labels that nobody checked leave open, where ``prepare --trust`` said that they were not.
+
+    Args:
+        datasets: what was compared.
+        is_withheld: whether rates that would be tolerated are left out.
+    """
+    words = label_words(*datasets)
+    if words.test_is_doubted:
+        yield (
+            "Every score is agreement with test labels that may be wrong (--trust none). A model that has learned the "
+            "same mistakes scores higher."
+        )
+    elif words.training_is_doubted:
+        yield (
+            "Training labels were not checked (--trust test), so the control has whatever share of wrong ones they "
+            "came with, and noise is counted as the share of labels that it changed."
+        )
+    if is_withheld:
+        yield (
+            "Tolerated rates are left out, as they need test labels that were checked (`flowernoise prepare --trust "
+            "test`)."
+        )
 
 
 def _baseline(groups: Sequence[Group], question: Question) -> Iterator[str]:
@@ -156,13 +184,15 @@ def _unsteady(names: Sequence[str], rows: Sequence[Row], better: str) -> list[st
     return notes
 
 
-def _one_labelling(rows: Sequence[Row]) -> Iterator[str]:
+def _one_labelling(groups: Sequence[Group], rows: Sequence[Row]) -> Iterator[str]:
     """Noise models whose seeds share one labelling."""
-    for noise in dict.fromkeys(row.noise for row in rows):
+    differ = "training" if all(group.dataset.splits == 1 for group in groups) else "split and training"
+    names = shown_names(list(dict.fromkeys(row.noise for row in rows)))
+    for noise, name in names.items():
         seeds = max(row.seeds for row in rows if row.noise == noise)
         if noise != CONTROL and seeds > 1 and noise_models.parse(noise).entry.properties.get("one_labelling"):
             yield (
-                f"All {seeds} seeds of {noise} share one labelling and differ only in training. Another labelling "
+                f"All {seeds} seeds of {name} share one labelling and differ only in {differ}. Another labelling "
                 "would change the numbers; the intervals leave that out."
             )
 
@@ -215,7 +245,7 @@ def _trained_otherwise(setup: Setup, shown: Collection[Setup]) -> str:
     alike = [each for each in shown if (each.backbone, each.mode) == (setup.backbone, setup.mode)]
     telling = differing([setup, *alike])
     keys = [key for key in telling if all(setting(key, each) != setting(key, setup) for each in alike)] or telling
-    kind = "" if len({(each.backbone, each.mode) for each in shown}) == 1 else f"{setup.backbone} {setup.mode}, "
+    kind = "" if len({(each.backbone, each.mode) for each in shown}) == 1 else f"{setup.kind}, "
     text = f"trained with {kind}{', '.join(named(key, setup) for key in keys)}"
     pickable = [key for key in keys if key in SETTINGS]
     option = ",".join(f"{key}={setting(key, setup)}" for key in pickable)
@@ -234,7 +264,9 @@ def _where(names: Sequence[str], number: int) -> str:
     return "" if len(names) == 1 else f"{names[number]}: "
 
 
-def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str) -> list[str]:
+def _crossovers(
+    names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[Tolerated], baseline: str, words: LabelWords
+) -> list[str]:
     """From which rate on losses are ahead of the baseline, for those that are significantly ahead at some rate."""
     proven = {
         (row.dataset, row.noise, row.column) for row in rows if row.difference and row.difference.verdict == "better"
@@ -249,7 +281,7 @@ def _crossovers(names: Sequence[str], rows: Sequence[Row], tolerated: Sequence[T
                 by_noise.setdefault((line.dataset, line.noise), []).append(f"{name} {text}")
     return [
         f"{_where(names, number)}Under {noise} noise, these losses get ahead of {baseline} once about this share "
-        f"of labels is made wrong: {', '.join(items)}."
+        f"of labels is {'changed' if words.training_is_doubted else 'made wrong'}: {', '.join(items)}."
         for (number, noise), items in by_noise.items()
     ]
 

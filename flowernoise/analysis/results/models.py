@@ -29,7 +29,7 @@ class ExportResult:
         extractor: what computed the features that the run was trained on, and in which precision.
         on_features: largest difference between the head's and the run's probabilities, on the features of the test
             photos; None for a fine-tuned network, whose weights are stored.
-        agreement: for the whole model, starting from photos.
+        agreement: for the whole model, starting from photos; None where there are none.
     """
 
     model: Path
@@ -40,7 +40,7 @@ class ExportResult:
     classes: tuple[str, ...]
     extractor: str
     on_features: float | None
-    agreement: Agreement
+    agreement: Agreement | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -26,14 +27,15 @@ class PrepareResult:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptResult:
-    """The requested draws, how many of them existed already, where the labels come from, and whether a file was
-    exported.
+    """The requested draws, how many of them existed already, where the labels come from, whether a file was exported,
+    and which labels were checked.
     """
 
     source: str
     draws: tuple[Draw, ...]
     done_before: int
     exported: bool = False
+    trust: str = "all"
 
     @property
     def made(self) -> int:
@@ -61,6 +63,29 @@ class TrainResult:
 
 
 @dataclasses.dataclass(frozen=True)
+class FeaturesResult:
+    """Features of all photos.
+
+    Args:
+        backbone: its spec; ``features:NAME`` where they were imported.
+        photos: how many photos have features.
+        dimension: numbers per photo.
+        extracted: photos whose features were extracted now; the others were there.
+        file: what was imported or exported; None where neither was asked for.
+        imported: whether ``file`` was read, not written.
+        done_before: whether nothing was stored or written.
+    """
+
+    backbone: str
+    photos: int
+    dimension: int
+    extracted: int = 0
+    file: Path | None = None
+    imported: bool = False
+    done_before: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class RunMetrics:
     """One run's metrics under one selection."""
 
@@ -75,11 +100,17 @@ class RunMetrics:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateResult:
-    """The evaluation, and whether it existed already."""
+    """The evaluation, whether it existed already, and which labels were checked."""
 
     evaluation: Evaluation
     arrays: Arrays
     done_before: bool
+    trust: str = "all"
+
+    @property
+    def source(self) -> str:
+        """Where the labels come from."""
+        return self.evaluation.source
 
     def of_run(self, row: int) -> list[RunMetrics]:
         """A run's metrics under each selection that it has."""

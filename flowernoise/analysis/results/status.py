@@ -78,16 +78,17 @@ class SetupSize:
 class Status:
     """The contents of an artifacts directory.
 
-    ``photos`` counts train, val and test photos of each of the ``splits``; ``stale_draws`` and ``stale_runs`` belong to
-    other photos. ``unfinished`` counts the shards of unfinished features, from which the next attempt goes on.
-    ``problems`` are damaged files; ``inside`` are artifacts directories inside this one; ``next`` is None if nothing is
-    left to do.
+    ``photos`` counts train, val and test photos of each of the ``splits``; ``given_splits`` are those the source came
+    with. ``stale_draws`` and ``stale_runs`` belong to other photos. ``unfinished`` counts the shards of unfinished
+    features, from which the next attempt goes on. ``problems`` are damaged files; ``inside`` are artifacts directories
+    inside this one; ``next`` is None if nothing is left to do.
     """
 
     directory: str
     source: str | None
     classes: tuple[str, ...]
     photos: tuple[int, int, int] | None
+    given_splits: tuple[str, ...]
     stages: tuple[Stage, ...]
     draws: tuple[DrawCount, ...]
     stale_draws: int

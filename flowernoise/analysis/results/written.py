@@ -65,13 +65,16 @@ class SheetFile:
 
 @dataclasses.dataclass(frozen=True)
 class PreviewResult:
-    """The sheets in viewing order, the folder they are in, and whether the list of their photos was written now."""
+    """The sheets in viewing order, the folder they are in, whether the list of their photos was written now, and which
+    labels were checked.
+    """
 
     directory: Path
     source: str
     classes: tuple[str, ...]
     sheets: tuple[SheetFile, ...]
     is_list_new: bool
+    trust: str = "all"
 
     @property
     def written(self) -> int:

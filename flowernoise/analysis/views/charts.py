@@ -65,6 +65,7 @@ class Chart:
     baseline: str
     highlighted: tuple[str, ...]
     measures: tuple[Measure, ...]
+    trust: str = "all"
 
     @property
     def backbone(self) -> str:
@@ -122,6 +123,7 @@ def chart_of(result: Comparison, settings: tuple[str, ...] = ()) -> Chart:
         baseline=result.baseline,
         highlighted=highlighted(result.rows, result.baseline, result.better),
         measures=tuple(measures),
+        trust=photos.trust,
     )
 
 

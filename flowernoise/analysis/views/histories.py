@@ -10,6 +10,7 @@ import numpy as np
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart
 from flowernoise.analysis.views.material import Material, NothingToDrawError
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.store import runs
 from flowernoise.store.records import Identity
 
@@ -54,9 +55,14 @@ def histories_of(material: Material) -> Iterator[tuple[str, Histories]]:
     """The histories of each setup that has any.
 
     Raises:
-        NothingToDrawError: no setup has a history.
+        NothingToDrawError: no setup has a history, or training labels were not checked.
         DamagedFileError: arrays are damaged.
     """
+    if label_words(material.dataset.request).training_is_doubted:
+        raise NothingToDrawError(
+            "nobody knows which training labels are wrong, so not which are memorised: they were not checked (prepared "
+            "with --trust test or none)"
+        )
     train, val, _ = material.dataset.sizes
     if not val:
         raise NothingToDrawError("without a validation split (val 0) no history of epochs is kept")

@@ -53,6 +53,7 @@ class Transition:
     seed: int
     nominal: Floats | None
     realised: Floats
+    trust: str = "all"
 
 
 def confusion_of(loss: str, labels: Labels, predicted: Labels, num_classes: int, *, collapsed: bool) -> Confusion:
@@ -78,6 +79,7 @@ def transition_of(dataset: Dataset, draw: Draw, nominal: Floats, realised: Float
         seed=draw.key.seed,
         nominal=None if np.isnan(nominal).any() else nominal,
         realised=realised,
+        trust=dataset.request.trust,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats, Labels, Pixels
-from flowernoise.catalogue.sources import label_words
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.registry import format_value
 from flowernoise.store import files
 from flowernoise.store.photos import IndexedPhoto
@@ -62,6 +62,7 @@ class ContactSheet:
     settings: tuple[str, ...] = ()
     selection: Selection | None = None
     mistakes: int = 0
+    trust: str = "all"
 
     @property
     def wrong(self) -> int:
@@ -72,7 +73,7 @@ class ContactSheet:
     def name(self) -> str:
         """File name, without its suffix."""
         if self.kind == "clean" or self.noise is None:
-            return "clean" if label_words(self.source).are_clean else "given"
+            return "clean" if label_words(self).are_clean else "given"
         draw = f"control-seed{self.seed}"
         if self.noise != CONTROL:
             draw = f"{self.noise}-{format_value(self.rate)}-seed{self.seed}"

@@ -10,8 +10,8 @@ import numpy as np
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
 from flowernoise.analysis.views.curves import curves
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.catalogue.metrics import facts_of
-from flowernoise.catalogue.sources import label_words
 from flowernoise.show.plot import marks, sheet, styles, subject
 from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.sheet import LegendEntry
@@ -31,8 +31,9 @@ _CHANCE_DASHES: Dashes = (0, (4, 3))
 
 
 def _accuracy_caption(chart: Chart) -> str:
-    metric, wrong = subject.title(chart.measures[0]), label_words(chart.source).wrong
-    return f"{metric} against the share of {wrong} training labels; {subject.kind(chart)}."
+    metric, wrong = subject.title(chart.measures[0]), label_words(chart).wrong
+    measured = f", measured{against}" if (against := subject.against(chart)) else ""
+    return f"{metric} against the share of {wrong} training labels{measured}; {subject.kind(chart)}."
 
 
 def _accuracy_alt(chart: Chart) -> str:
@@ -45,7 +46,8 @@ def _accuracy_alt(chart: Chart) -> str:
         last = {cell.loss: cell for cell in cells if cell.rate == most}
         parts = [_from_to(measure, controls.get(loss), last[loss]) for loss in chart.highlighted if loss in last]
         sentences.append(f"Up to {subject.condition_name(noise, most)}: {subject.listed(parts)}.")
-    return " ".join([f"Line chart of {facts_of(measure.name).title} as labels get noisier.", *sentences])
+    shown = f"{facts_of(measure.name).title}{subject.against(chart)}"
+    return " ".join([f"Line chart of {shown} as labels get noisier.", *sentences])
 
 
 def _from_to(measure: Measure, control: ChartCell | None, last: ChartCell) -> str:
@@ -66,7 +68,7 @@ def accuracy(chart: Chart) -> Figure:
     accuracy beside accuracy. Collapsed cells are hollow and crossed, with thin dotted lines: a flat line at the
     majority score is not robustness.
     """
-    measures, cells, wrong = chart.measures, chart.measures[0].cells, label_words(chart.source).wrong
+    measures, cells, wrong = chart.measures, chart.measures[0].cells, label_words(chart).wrong
     noises = sorted({cell.noise for cell in cells} - {CONTROL})
     names = subject.short_names(noises)
     if len(noises) == 1:
@@ -90,7 +92,7 @@ def accuracy(chart: Chart) -> Figure:
     seeds = subject.seeds(cells)
     return sheet.finish(
         figure,
-        f"{facts_of(measures[0].name).title} under {wrong} training labels",
+        f"{facts_of(measures[0].name).title}{subject.against(chart)} under {wrong} training labels",
         [
             *subject.facts(chart),
             seeds if seeds == "one seed" else f"mean of {seeds}",

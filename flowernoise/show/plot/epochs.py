@@ -10,7 +10,7 @@ import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.histories import Histories, History, histories_of
-from flowernoise.catalogue.sources import label_words
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.show.plot import marks, sheet, styles, subject
 from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.styles import OTHER
@@ -25,7 +25,7 @@ _FEW_BANDS = 3  # losses; the ranges of more hide one another, and are bars at t
 
 
 def _memorisation_caption(data: Histories) -> str:
-    wrong = label_words(data.chart.source).wrong
+    wrong = label_words(data.chart).wrong
     kind = subject.kind(data.chart)
     return f"Learning epoch by epoch, and the share of {wrong} labels that are memorised; {kind}."
 
@@ -41,7 +41,7 @@ def _memorisation_alt(data: Histories) -> str:
         f"{subject.condition_name(history.noise, history.rate)}"
         for history in highest.values()
     ]
-    wrong = label_words(data.chart.source).wrong
+    wrong = label_words(data.chart).wrong
     last = f"{wrong.capitalize()} training labels memorised in the last one: {subject.listed(parts)}."
     return f"Line chart over epochs. {last}"
 
@@ -67,8 +67,8 @@ def memorisation(data: Histories) -> Figure:
     """
     conditions = list(dict.fromkeys((history.noise, history.rate) for history in data.histories))
     noises = sorted({noise for noise, _ in conditions})
-    names, words = subject.short_names(noises), label_words(data.chart.source)
-    on_test = "clean test\naccuracy, %" if words.are_clean else f"test accuracy, %\n({words.labels})"
+    names, words = subject.short_names(noises), label_words(data.chart)
+    on_test = "clean test\naccuracy, %" if words.are_clean else f"test accuracy, %\n({words.of_test})"
     measures: list[tuple[str, Callable[[History], Floats]]] = [
         (f"{words.wrong} labels\nmemorised, %", lambda history: history.memorised),
         (on_test, lambda history: history.test_accuracy),
@@ -93,7 +93,8 @@ def memorisation(data: Histories) -> Figure:
                 panel.set_xlabel("epoch")
         sheet.remove(axes[len(within) :])
     source, classes, kind, *_ = subject.facts(data.chart)
-    photos = f"{data.train_photos:,} training, {data.val_photos:,} val and {sum(data.chart.test_counts):,} test photos"
+    tested = f"{sum(data.chart.test_counts):,} test {words.things}"
+    photos = f"{data.train_photos:,} training, {data.val_photos:,} val and {tested}"
     chosen = "each run with the learning rate and L2 selected for it on noisy val"
     return sheet.finish(
         figure,

@@ -9,10 +9,11 @@ import numpy as np
 
 from flowernoise.analysis.views.arrays import Floats
 from flowernoise.analysis.views.matrices import Confusion, Confusions, Transition, confusions, transitions
-from flowernoise.catalogue.sources import label_words
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.show.plot import sheet, subject
 from flowernoise.show.plot.kinds import picture
 from flowernoise.show.plot.styles import COLLAPSED
+from flowernoise.store.records import CONTROL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,10 +29,9 @@ SHADES = "Blues"
 
 def _confusion_caption(data: Confusions) -> str:
     condition = subject.condition_name(data.noise, data.rate)
-    true_class = label_words(data.chart.source).true_class
-    return (
-        f"Test photos by {true_class} and predicted class; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
-    )
+    words = label_words(data.chart)
+    by = f"Test {words.things} by {words.test_class} and predicted class"
+    return f"{by}; {condition}, seed {data.seed}; {subject.kind(data.chart)}."
 
 
 def _confusion_alt(data: Confusions) -> str:
@@ -43,7 +43,7 @@ def _confusion_alt(data: Confusions) -> str:
         true, predicted = divmod(int(off.argmax()), len(off))
         names = data.chart.classes
         most = f", most often {names[true]} taken for {names[predicted]} ({off.max()})" if off.max() else ""
-        parts.append(f"{matrix.loss}: {right} of {total} right{most}")
+        parts.append(f"{matrix.loss}: {right} of {total} {_right(data)}{most}")
     return f"Confusion matrices. {'; '.join(parts)}."
 
 
@@ -55,7 +55,7 @@ def _confusion_alt(data: Confusions) -> str:
 )
 def confusion(data: Confusions) -> Figure:
     """Test photos by true and predicted class, one panel per run: counts, and shares of each true class."""
-    chart, words = data.chart, label_words(data.chart.source)
+    chart, words = data.chart, label_words(data.chart)
     columns = min(_SIDE_BY_SIDE, len(data.matrices))
     figure, grid = sheet.panels(-(-len(data.matrices) // columns), columns, _size(chart.classes))
     panels = [panel for axes in grid for panel in axes]
@@ -68,27 +68,37 @@ def confusion(data: Confusions) -> Figure:
             for row in zip(counts, shares, strict=True)
         ]
         _matrix(panel, shares, texts, chart.classes, totals.tolist())
-        panel.set_title(_of_run(matrix, _side(chart.classes)), loc="left")
+        panel.set_title(_of_run(matrix, _right(data), _side(chart.classes)), loc="left")
         panel.set_xlabel("predicted class")
-        panel.set_ylabel(f"{words.true_class} (test photos)")
+        panel.set_ylabel(f"{words.test_class} (test {words.things})")
     sheet.remove(panels[len(data.matrices) :])
     collapsed = [f"{COLLAPSED} {subject.COLLAPSED}"] if any(matrix.collapsed for matrix in data.matrices) else []
-    wrong = f"{subject.percent(data.realised_rate)} {words.wrong} training labels"
+    wrong = words.training_labels(subject.percent(data.realised_rate), is_control=data.noise == CONTROL)
     return sheet.finish(
         figure,
         f"confusion matrix: {subject.condition_name(data.noise, data.rate)}, seed {data.seed}",
-        [*subject.facts(chart), wrong, _cells(chart.classes, f"photos, and % of the {words.true_class}"), *collapsed],
+        [
+            *subject.facts(chart),
+            wrong,
+            _cells(chart.classes, f"{words.things}, and % of the {words.test_class}"),
+            *collapsed,
+        ],
     )
 
 
-def _of_run(matrix: Confusion, width: float) -> str:
+def _right(data: Confusions) -> str:
+    """What predictions on the diagonal are, as far as that is known."""
+    return "as labelled" if label_words(data.chart).test_is_doubted else "right"
+
+
+def _of_run(matrix: Confusion, right: str, width: float) -> str:
     counts = np.asarray(matrix.counts)
-    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} right", width)
+    right = sheet.folded(f"{matrix.loss}: {subject.percent(counts.trace() / counts.sum())} {right}", width)
     return f"{right}\n{COLLAPSED} collapsed" if matrix.collapsed else right
 
 
 def _transition_caption(data: Transition) -> str:
-    true_class = label_words(data.source).true_class
+    true_class = label_words(data).training_class
     condition = subject.condition_name(data.noise, data.rate)
     return f"Transition matrix, from {true_class} to observed class of training labels; {condition}, seed {data.seed}."
 
@@ -99,7 +109,7 @@ def _transition_alt(data: Transition) -> str:
     true, observed = divmod(int(off.argmax()), len(off))
     names = data.classes
     most = f"; most often {names[true]} becomes {names[observed]} ({subject.percent(off.max())})" if off.max() else ""
-    wrong = label_words(data.source).wrong
+    wrong = label_words(data).wrong
     return f"Transition matrix: {subject.percent(data.realised_rate)} {wrong} training labels{most}."
 
 
@@ -112,7 +122,7 @@ def _transition_alt(data: Transition) -> str:
 )
 def transition(data: Transition) -> Figure:
     """P(observed label | true label) of a draw: as the noise model defines it, and as drawn."""
-    words = label_words(data.source)
+    words = label_words(data)
     matrices = [("nominal T", data.nominal), ("realised T, training labels", data.realised)]
     shown = [(title, matrix) for title, matrix in matrices if matrix is not None]
     figure, [axes] = sheet.panels(1, len(shown), _size(data.classes))
@@ -126,7 +136,7 @@ def transition(data: Transition) -> Figure:
         _matrix(panel, shares, texts, data.classes, data.train_counts)
         panel.set_title(title, loc="left")
         panel.set_xlabel("observed label")
-        panel.set_ylabel(f"{words.true_class} (training photos)")
+        panel.set_ylabel(f"{words.training_class} (training {words.things})")
     missing = ["nominal T unknown: this noise depends on the photos"] if data.nominal is None else []
     return sheet.finish(
         figure,
@@ -134,7 +144,7 @@ def transition(data: Transition) -> Figure:
         [
             data.source,
             f"{len(data.classes)} classes",
-            f"{totals.sum():,} training photos, {subject.percent(data.realised_rate)} {words.wrong} labels",
+            f"{totals.sum():,} training {words.things}, {subject.percent(data.realised_rate)} {words.wrong} labels",
             _cells(data.classes, f"P(observed | {words.truth}) in %, and labels in brackets"),
             *missing,
         ],

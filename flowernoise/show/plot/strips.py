@@ -27,7 +27,8 @@ _DOT, _BAND = "#0072B2", "#dcdcdc"
 
 
 def _seeds_caption(spread: Spread) -> str:
-    return f"{subject.title(spread.chart.measures[0])} of each seed; {subject.kind(spread.chart)}."
+    metric = f"{subject.title(spread.chart.measures[0])}{subject.against(spread.chart)}"
+    return f"{metric} of each seed; {subject.kind(spread.chart)}."
 
 
 def _seeds_alt(spread: Spread) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowernoise.analysis.views.charts import Chart, ChartCell, Measure
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.noise import shown_names
-from flowernoise.catalogue.sources import label_words
 from flowernoise.store.records import CONTROL
 
 COLLAPSED = "collapsed: some class is never predicted"
@@ -19,6 +19,11 @@ def title(measure: Measure) -> str:
     """A metric's title with a capital, to begin a sentence."""
     name = facts_of(measure.name).title
     return name[0].upper() + name[1:]
+
+
+def against(chart: Chart) -> str:
+    """Follows a metric of test photos whose labels may be wrong."""
+    return label_words(chart).against if facts_of(chart.measures[0].name).of == "test" else ""
 
 
 def axis_label(measure: Measure) -> str:
@@ -70,13 +75,13 @@ def facts(chart: Chart) -> list[str]:
         f"{len(chart.classes)} classes",
         kind(chart),
         f"{chart.select} epoch",
-        label_words(chart.source).test_photos(sum(chart.test_counts)),
+        label_words(chart).test_photos(sum(chart.test_counts)),
     ]
 
 
 def kind(chart: Chart) -> str:
     """How a chart's runs are trained, as far as that sets them apart from others."""
-    return ", ".join([f"{chart.backbone} {chart.mode}", *chart.settings])
+    return ", ".join([chart.setup.kind, *chart.settings])
 
 
 def seeds(cells: Sequence[ChartCell]) -> str:

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from flowernoise.analysis.views.reports import Report
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.catalogue.metrics import facts_of
 from flowernoise.catalogue.noise import shown_names
-from flowernoise.catalogue.sources import label_words
 from flowernoise.show import cautions, compared, comparison, sentences
 from flowernoise.show.document import (
     Block,
@@ -26,7 +26,7 @@ from flowernoise.show.document import (
     columns,
 )
 from flowernoise.show.report import figures
-from flowernoise.show.summaries import photos_by_class
+from flowernoise.show.summaries import photos_by_class, splits_as_given
 from flowernoise.store.records import CONTROL, SPLITS, Comparison, Dataset, Provenance
 
 _TESTS = {"mcnemar": "McNemar's test", "sign_flip": "sign-flip permutation and a t-test over photos and seeds"}
@@ -54,11 +54,11 @@ def document(report: Report) -> Document:
         if found := list(section):
             blocks += [Heading(title, title.lower().replace(" ", "-")), *found]
     train, val, test = report.dataset.sizes
-    source = report.dataset.request.source
+    source, things = report.dataset.request.source, label_words(report.dataset.request).things
     return Document(
         title=f"Label noise: {source}",
         subtitle=(
-            f"{len(report.dataset.classes)} classes, {train + val + test:,} photos, "
+            f"{len(report.dataset.classes)} classes, {train + val + test:,} {things}, "
             f"{', '.join(compared.kinds(report.comparison))}; made by flowernoise."
         ),
         blocks=tuple(blocks),
@@ -103,14 +103,16 @@ def _selection(select: str) -> str:
 
 def _data(report: Report) -> Iterator[Block]:
     dataset = report.dataset
-    title = f"Photos of each class, from {dataset.request.source}; {_split_of(dataset)}."
+    things = label_words(dataset.request).things
+    title = f"{things.capitalize()} of each class, from {dataset.request.source}; {_split_of(dataset)}."
     yield dataclasses.replace(photos_by_class(dataset), title=title)
     yield from _set_apart(dataset)
     noisy = [each for each in report.drawn if each.noise != CONTROL]
     if noisy:
         names = shown_names(list(dict.fromkeys(each.noise for each in noisy)))
-        words = label_words(dataset.request.source)
+        words = label_words(dataset.request)
         stay, are = ("clean", "are wrong") if words.are_clean else ("as given", "were made wrong")
+        are = "were changed" if words.training_is_doubted else are
         yield Table(
             (TableColumn("noise"), *columns("rate", "seeds", "realised", numeric=True)),
             tuple(cells(names[each.noise], f"{each.rate:g}", f"{each.seeds}", _span(each.realised)) for each in noisy),
@@ -122,12 +124,15 @@ def _data(report: Report) -> Iterator[Block]:
 def _set_apart(dataset: Dataset) -> Iterator[Block]:
     groups = (
         ("With more than one copy, kept once each", dataset.identical, "photo"),
+        ("Given in several splits, kept in test (else in val)", dataset.across_splits, "photo"),
         ("In two classes, dropped", dataset.contradictory, "photo"),
         ("Unreadable, skipped", dataset.unreadable, "file"),
     )
     items = [
         f"{what}: {len(found):,} {thing}{'' if len(found) == 1 else 's'}." for what, found, thing in groups if found
     ]
+    if dataset.given and dataset.given.equal:
+        items.append(f"Equal to another row, kept in one split with it: {dataset.given.equal:,} rows.")
     if items:
         yield Bullets(tuple(items))
 
@@ -202,9 +207,11 @@ def _tolerated(result: Comparison) -> Iterator[Block]:
 def _split_of(dataset: Dataset) -> str:
     """How the photos were split."""
     seed, count = dataset.request.seed, dataset.splits
+    given = splits_as_given(dataset)
     if count == 1:
-        return f"the split is drawn with seed {seed}"
-    return f"{count} splits are drawn with seed {seed}, and seed s uses split s mod {count}"
+        return given or f"the split is drawn with seed {seed}"
+    drawn = f"{count} splits are drawn with seed {seed}, and seed s uses split s mod {count}"
+    return f"{given}; {drawn}" if given else drawn
 
 
 def _plots(report: Report) -> Iterator[Block]:

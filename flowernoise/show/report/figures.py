@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowernoise.analysis.views.pictures import Picture
 from flowernoise.analysis.views.sheets import ContactSheet
-from flowernoise.catalogue.sources import label_words
+from flowernoise.catalogue.label_words import label_words
 from flowernoise.show import contact_sheet, plot
 from flowernoise.show.document import Figure
 
@@ -43,7 +43,7 @@ def _sheet_alt(sheet: ContactSheet) -> str:
     if sheet.kind == "clean":
         return shown
     have = f"{sheet.wrong} of them {'has a' if sheet.wrong == 1 else 'have'}"
-    wrong = f"{have} {label_words(sheet.source).wrong} {'label' if sheet.wrong == 1 else 'labels'}"
+    wrong = f"{have} {label_words(sheet).wrong} {'label' if sheet.wrong == 1 else 'labels'}"
     mixed_up = dict.fromkeys((classes[p.true], classes[p.given]) for p in sheet.photos if p.true != p.given)
     examples = [f"{true} labelled {given}" for true, given in mixed_up][:3]
     return f"{shown} {wrong}" + (f", such as {', '.join(examples)}." if examples else ".")

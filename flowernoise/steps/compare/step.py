@@ -22,7 +22,7 @@ from flowernoise.steps.settings import CompareSettings, GateSettings
 from flowernoise.store import comparisons, evaluations, files
 from flowernoise.store.records import Comparison, KeptComparison, versions_of
 
-COMPUTED = 4  # raise it when the same predictions give another comparison
+COMPUTED = 5  # raise it when the same predictions give another comparison
 RETRIES, PAUSE = 2, 0.1  # of reading what was evaluated, and seconds before each
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flowernoise.catalogue.backbones import Backbone, backbones
+from flowernoise.catalogue.backbones import GIVEN, Backbone, backbones
 from flowernoise.catalogue.losses import losses, needs_of
 from flowernoise.catalogue.methods import Method, method_of
 from flowernoise.errors import BadRequestError
@@ -17,7 +17,7 @@ from flowernoise.progress import Progress
 from flowernoise.randomness import generator
 from flowernoise.registry import Spec
 from flowernoise.safe import images
-from flowernoise.steps import default_backbone
+from flowernoise.steps import backbone
 from flowernoise.steps.features import FeatureWork, extractor_of, settled
 from flowernoise.steps.settings import TrainSettings
 from flowernoise.steps.train import matrices
@@ -104,7 +104,8 @@ class Plan:
     def provenance(self) -> Provenance:
         """What produces the results."""
         used = self.feature_work.extractor
-        extractor = f"{used.name}, {used.device}" if self.needs_features else ""
+        none = not self.needs_features or self.backbone.name == GIVEN
+        extractor = "" if none else f"{used.name}, {used.device}"
         return Provenance(self.engine.versions, self.engine.backend, self.engine.device, extractor)
 
     def split(self, name: str, seed: int) -> list[IndexedPhoto]:
@@ -127,7 +128,11 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     """
     settings.check()
     specs = [matrices.pinned(losses.parse(text)) for text in settings.losses]
+    if settings.backbone is not None:
+        backbones.parse(settings.backbone)
     dataset = datasets.need(layout)
+    if settings.mode == "finetune":
+        backbone.refuse_without_photos(dataset, "--mode finetune")
     matrices.check_files(specs, dataset.classes)
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
@@ -138,22 +143,23 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     drawn = draws.index(layout, dataset.id)
     if not drawn:
         raise BadRequestError(f"{layout.root} has no draws for its data set; run `flowernoise corrupt` first")
-    backbone_spec = backbones.parse(default_backbone.chosen(settings.backbone, layout, progress))
-    backbone = backbone_spec()
-    if settings.mode == "finetune" and backbone.openvino is not None:
-        backbone.build(dataset.request.image_size)  # refuses
+    backbone_spec, network = backbone.of(layout, dataset, settings.backbone, progress)
+    if settings.mode == "finetune":
+        backbone.refuse_given(str(backbone_spec), "--mode finetune")
+        if network.openvino is not None:
+            network.build(dataset.request.image_size)  # refuses
     with progress.task("looking for a GPU", None, ""):  # loads TensorFlow if there may be one
         described = engine.describe()
     splits = datasets.splits(layout, dataset)
-    extractor = extractor_of(backbone, described)
-    feature_work = FeatureWork(layout, dataset, splits.photos, backbone_spec, backbone, extractor)
+    extractor = extractor_of(network, described)
+    feature_work = FeatureWork(layout, dataset, splits.photos, backbone_spec, network, extractor)
     made = Plan(
         layout=layout,
         dataset=dataset,
         splits=splits,
         settings=settings,
         backbone_spec=backbone_spec,
-        backbone=backbone,
+        backbone=network,
         engine=described,
         feature_work=feature_work,
         methods={str(spec): method_of(spec) for spec in specs},

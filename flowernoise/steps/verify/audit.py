@@ -17,7 +17,18 @@ from flowernoise.errors import DamagedFileError, FlowernoiseError
 from flowernoise.progress import Advance, Progress
 from flowernoise.steps import commands
 from flowernoise.steps.verify import fits
-from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, photos, runs, stages
+from flowernoise.store import (
+    comparisons,
+    datasets,
+    draws,
+    evaluations,
+    feature_cache,
+    feature_rows,
+    own_features,
+    photos,
+    runs,
+    stages,
+)
 from flowernoise.store.draws import StoredDraw
 from flowernoise.store.inventory import Fault, Inventory, RecordEntry
 from flowernoise.store.inventory.kinds import (
@@ -28,6 +39,7 @@ from flowernoise.store.inventory.kinds import (
     EVALUATION,
     FEATURES,
     FIRST_STAGES,
+    OWN_FEATURES,
     PRESET,
     Body,
     Kind,
@@ -41,6 +53,7 @@ from flowernoise.store.records import (
     Evaluation,
     Features,
     KeptComparison,
+    OwnFeatures,
     RunBlock,
 )
 
@@ -93,6 +106,8 @@ class _Audit:
             self._check_draws(batch)
         for features in self._each(FEATURES):
             self._check_features(features)
+        for imported in self._each(OWN_FEATURES):
+            self._check_own_features(imported)
         for _ in self._each(FIRST_STAGES):
             pass
         for block in self._each(BLOCKS):
@@ -168,10 +183,13 @@ class _Audit:
             return
         with self._noting(layout.photos / dataset.index.name, entry):
             index = datasets.index(layout, dataset)
-            if datasets.identity(dataset.request.image_size, dataset.classes, index) != dataset.id:
+            if datasets.identity(dataset.request.image_size, dataset.classes, index, dataset.given) != dataset.id:
                 raise DamagedFileError(f"{layout.dataset} does not have the id of the photos in {dataset.index.name}")
-            for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # checks each photo against its id
-                pass
+            if dataset.given is not None:
+                feature_rows.read(layout, dataset)
+            else:
+                for _ in photos.Archive(layout.photos, dataset.archive).read(index):  # checks each against its id
+                    pass
             self._splits = photos.Splits(index, dataset.splits)
 
     def _check_draws(self, entry: RecordEntry[DrawBatch]) -> None:
@@ -202,6 +220,12 @@ class _Audit:
         if count != features.count and len(self._faults) == before:
             text = f"{path}: the shards hold {count} photos, not the recorded {features.count}"
             self._faults.append(Fault(path, FEATURES.stage, text, path))
+
+    def _check_own_features(self, entry: RecordEntry[OwnFeatures]) -> None:
+        if self._is_whole(entry):
+            with self._noting(entry.path, entry):
+                fits.check_name(entry.path, f"{entry.body.name}.json")
+                own_features.read(self._layout, entry.body)
 
     def _check_block(self, entry: RecordEntry[RunBlock]) -> None:
         block, name = entry.body, entry.path.stem

@@ -14,7 +14,7 @@ from flowernoise.analysis.results.upkeep import Problem
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models
-from flowernoise.catalogue.sources import parse_source
+from flowernoise.catalogue.sources import path_of
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
 from flowernoise.registry import Spec
@@ -63,7 +63,7 @@ def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None
         raise BadRequestError(f"{layout.dataset}, which says what was prepared, is lost; run `flowernoise prepare`")
     request = dataset.request
     again = commands.command(layout.root, commands.prepare_again(request))
-    if parse_source(request.source).name == "folder" or request.data_dir is not None:
+    if path_of(request.source) is not None or request.data_dir is not None:
         raise BadRequestError(f"photos are read only from places that you name; run `{again}`")
     train, val, test = request.sizes or (None, None, None)
     settings = PrepareSettings(
@@ -75,6 +75,8 @@ def _photos(layout: Layout, dataset: Dataset | None, progress: Progress) -> None
         image_size=request.image_size,
         seed=request.seed,
         splits=request.splits,
+        resplit=request.resplit,
+        trust=request.trust,
     )
     prepare(layout.root, settings, progress)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, first_stages, runs
+from flowernoise.store import comparisons, datasets, draws, evaluations, feature_cache, first_stages, own_features, runs
 from flowernoise.store.files import FileRef
 from flowernoise.store.first_stages import FirstStageRecord
 from flowernoise.store.layout import Layout
@@ -17,6 +17,7 @@ from flowernoise.store.records import (
     Evaluation,
     Features,
     KeptComparison,
+    OwnFeatures,
     PresetRecord,
     RunBlock,
 )
@@ -43,16 +44,17 @@ class Kind(Generic[Body]):
     refs: Callable[[Body], tuple[FileRef, ...]]
 
 
-DATASET = Kind("prepare", datasets.KIND, Dataset, lambda at: at.dataset, lambda it: (it.archive, it.index))
+DATASET = Kind("prepare", datasets.KIND, Dataset, lambda at: at.dataset, lambda it: it.files)
 DRAWS = Kind("corrupt", draws.KIND, DrawBatch, lambda at: at.draws, lambda it: (it.arrays,))
 FEATURES = Kind("features", feature_cache.KIND, Features, lambda at: at.features, lambda it: it.shards)
+OWN_FEATURES = Kind("own features", own_features.KIND, OwnFeatures, lambda at: at.own_features, lambda it: it.shards)
 FIRST_STAGES = Kind("first stages", first_stages.KIND, FirstStageRecord, lambda at: at.first_stages, lambda _: ())
 BLOCKS = Kind("train", runs.KIND, RunBlock, lambda at: at.runs, lambda it: tuple(filter(None, (it.arrays, it.weights))))
 EVALUATION = Kind("evaluate", evaluations.KIND, Evaluation, lambda at: at.evaluation, lambda it: (it.arrays,))
 COMPARISONS = Kind("compare", comparisons.KIND, KeptComparison, lambda at: at.comparisons, lambda _: ())
 PRESET = Kind("preset", "preset", PresetRecord, lambda at: at.preset, lambda _: ())
 
-NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, BLOCKS, EVALUATION)  # these kinds name files
+NAMING: tuple[Kind[Any], ...] = (DATASET, DRAWS, FEATURES, OWN_FEATURES, BLOCKS, EVALUATION)  # these kinds name files
 ALL: tuple[Kind[Any], ...] = (*NAMING, FIRST_STAGES, COMPARISONS, PRESET)
 
 

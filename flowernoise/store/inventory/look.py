@@ -29,9 +29,9 @@ from flowernoise.store.inventory.kinds import (
 )
 from flowernoise.store.inventory.litter import Litter, kind_of, listed, stage_of
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import DrawBatch, Evaluation, Features, RunBlock
+from flowernoise.store.records import DrawBatch, Evaluation, Features, OwnFeatures, RunBlock
 
-OfPhotos: TypeAlias = DrawBatch | Features | RunBlock | Evaluation
+OfPhotos: TypeAlias = DrawBatch | Features | OwnFeatures | RunBlock | Evaluation
 _SHARD = re.compile(r"features/(?P<key>[0-9a-f]{16})\.\d{8}-[0-9a-f]{16}\.h5")
 
 
@@ -123,17 +123,26 @@ class Inventory:
         dataset = self.only(DATASET)
         if dataset is None:
             return True
+        if isinstance(body, Features) and dataset.given is not None and body.key.weights != dataset.given.digest:
+            return True  # other features under the same ids
         if isinstance(body, Features):
             return (body.key.photos, body.key.image_size) != (self._photos, dataset.request.image_size)
+        if isinstance(body, OwnFeatures):
+            return self._ids is None or not set(self._ids) <= set(body.ids)
         return body.dataset != dataset.id
 
     @functools.cached_property
     def _photos(self) -> str | None:
         """The digest by which features refer to the photos prepared last; None if these are unknown."""
+        return None if self._ids is None else feature_cache.digest_of_photos(self._ids)
+
+    @functools.cached_property
+    def _ids(self) -> tuple[str, ...] | None:
+        """The ids of the photos prepared last; None if these are unknown."""
         dataset = self.only(DATASET)
         if dataset is not None:
             with contextlib.suppress(FlowernoiseError):
-                return feature_cache.digest_of_photos([photo.id for photo in datasets.index(self.layout, dataset)])
+                return tuple(photo.id for photo in datasets.index(self.layout, dataset))
         return None
 
     # Files that records name

@@ -22,7 +22,11 @@ from flowernoise.store.records.data import DrawBatch as DrawBatch
 from flowernoise.store.records.data import DrawKey as DrawKey
 from flowernoise.store.records.data import Features as Features
 from flowernoise.store.records.data import FeaturesKey as FeaturesKey
+from flowernoise.store.records.data import GivenFeatures as GivenFeatures
+from flowernoise.store.records.data import LabelTable as LabelTable
+from flowernoise.store.records.data import OwnFeatures as OwnFeatures
 from flowernoise.store.records.data import PresetRecord as PresetRecord
+from flowernoise.store.records.data import Trust as Trust
 from flowernoise.store.records.data import Unreadable as Unreadable
 from flowernoise.store.records.data import versions_of as versions_of
 from flowernoise.store.records.runs import BlockHead as BlockHead

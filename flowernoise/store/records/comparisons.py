@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from flowernoise.store.records.data import Trust
 from flowernoise.store.records.runs import Identity, Selection
 from flowernoise.store.setups import Setup
 
@@ -156,7 +157,7 @@ class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """Test photos that some of the directories share, and the name of their data set.
 
     ``majority`` is the accuracy of always answering their most frequent class. ``test_counts`` and ``majority`` are
-    those of each of the ``splits``.
+    those of each of the ``splits``. ``trust`` says which labels were checked.
     """
 
     name: str
@@ -166,6 +167,7 @@ class TestPhotos(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     majority: float
     select: Selection
     splits: int = 1
+    trust: Trust = "all"
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from typing import Literal
 
 import msgspec
 
@@ -11,6 +12,7 @@ from flowernoise.store.files import FileRef
 
 SPLITS = ("train", "val", "test")
 CONTROL = "none"
+Trust = Literal["all", "test", "none"]
 
 
 def versions_of(*packages: str) -> dict[str, str]:
@@ -26,6 +28,7 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """What ``prepare`` was asked to do; equal requests are the same work.
 
     Defaults are not written, so that records from before there were such fields are read as they were written.
+    ``trust`` says which labels of the source were checked. It changes words, not photos or labels.
     """
 
     source: str
@@ -35,6 +38,24 @@ class DatasetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     image_size: int
     seed: int
     splits: int = 1
+    resplit: bool = False
+    labels: str | None = None
+    label_column: str | None = None
+    trust: Trust = "all"
+
+
+class GivenFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a data set of features without photos holds.
+
+    Args:
+        dimension: numbers in a row.
+        digest: SHA-256 of all rows in the order of the index.
+        equal: how many rows are equal to another; they are kept, and are in one split.
+    """
+
+    dimension: int
+    digest: str
+    equal: int
 
 
 class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,18 +65,43 @@ class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
-class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LabelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a table of labels holds beside the labels.
+
+    Args:
+        without_label: how many photos of the source it does not name; they were left out.
+        without_photo: what its rows name whose photo is not in the source.
+        classes_without_photo: labels that only such rows have; they are no classes.
+        columns: the further columns, and the SHA-256 of what each says of the photos.
+        cells: CSV of the further columns with one row per photo, in the order of the index; null if there are none.
+    """
+
+    without_label: int
+    without_photo: tuple[str, ...]
+    classes_without_photo: tuple[str, ...]
+    columns: dict[str, str]
+    cells: FileRef | None
+
+
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Classes, splits and photos.
 
     Args:
         id: digest of classes, image size, and every photo's id, label and split; everything downstream depends on it.
         counts: photos of each class (columns) in train, val and test (rows); the same in every split.
-        archive: TAR of the encoded photos, named by their ids.
+        archive: TAR of the encoded photos, named by their ids; HDF5 of the rows where there are features instead.
         index: CSV with one row per photo: id, split, label, class, path, offset and size in the archive, and its place
             in each further split.
         identical: groups of paths whose photos have equal pixels and one class; the smallest id is kept.
         contradictory: groups of paths whose photos have equal pixels but several classes; all are dropped.
         versions: of the packages that read the photos.
+        given_splits: the splits that the source came with, if these were kept; val and test not among them are drawn
+            from train.
+        across_splits: those groups of ``identical`` whose photos were given in several splits; the first path is that
+            of the photo kept, from test if it is there, else from val.
+        without_split: photos that were left out, as the source has them in another split than train, val and test.
+        table: what the table of labels holds, where the labels come from one.
+        given: features that came without photos; null for photos.
     """
 
     id: str
@@ -70,6 +116,17 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contradictory: tuple[tuple[str, ...], ...]
     unreadable: tuple[Unreadable, ...]
     versions: dict[str, str] = {}
+    given_splits: tuple[str, ...] = ()
+    across_splits: tuple[tuple[str, ...], ...] = ()
+    without_split: int = 0
+    table: LabelTable | None = None
+    given: GivenFeatures | None = None
+
+    @property
+    def files(self) -> tuple[FileRef, ...]:
+        """The files that hold it."""
+        cells = self.table and self.table.cells
+        return (self.archive, self.index, *((cells,) if cells else ()))
 
     @property
     def splits(self) -> int:
@@ -136,6 +193,26 @@ class DrawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     draws: tuple[Draw, ...]
     arrays: FileRef
     versions: dict[str, str] = {}
+
+
+class OwnFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Features that a user imported, in shards.
+
+    Args:
+        name: runs call them ``features:NAME``.
+        file: SHA-256 of the file that they were imported from.
+        digest: digest of ids and features; the same rows from another file have the same.
+        ids: the photos, sorted.
+        dimension: numbers per photo.
+        shards: HDF5 files with the rows, in the order of ``ids``.
+    """
+
+    name: str
+    file: str
+    digest: str
+    ids: tuple[str, ...]
+    dimension: int
+    shards: tuple[FileRef, ...]
 
 
 class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -612,6 +612,18 @@ def test_tolerance_is_where_a_loss_falls_two_points_below_the_baselines_control(
     assert points["elr"] == ("none", None)  # its own control is twelve points lower
 
 
+@pytest.mark.parametrize(("trust", "lines"), [("all", 3), ("test", 3), ("none", 0)])
+def test_nothing_is_tolerated_by_test_labels_that_may_be_wrong(tmp_path, trust, lines):
+    layout = Layout(write(tmp_path, FALLING))
+    before = datasets.need(layout)
+    request = msgspec.structs.replace(before.request, source="folder:photos", trust=trust)
+    datasets.write(layout, msgspec.structs.replace(before, request=request))
+    result = compared(tmp_path)
+    assert len(result.tolerated) == lines
+    assert sum(note.startswith("Tolerated rates are left out") for note in result.notes) == (trust == "none")
+    assert [photos.trust for photos in result.datasets] == [trust]
+
+
 def test_tolerance_follows_delta(tmp_path):
     root = write(tmp_path, FALLING)
     assert tolerated_of(compared(root, delta=4.0), "ce").tolerance.point.rate == pytest.approx(0.4)
@@ -1125,7 +1137,7 @@ def test_a_loss_that_is_given_the_true_matrix_is_marked_and_never_best(tmp_path)
 def test_seeds_of_one_labelling_say_that_they_differ_in_training_only(tmp_path):
     made = [Made(noise, 0.2, "ce", 80, seed=seed) for noise in ("observed:a.csv", "symmetric") for seed in range(3)]
     [note] = [note for note in compared(write(tmp_path, made)).notes if "labelling" in note]
-    assert note.startswith("All 3 seeds of observed:a.csv share one labelling and differ only in training.")
+    assert note.startswith("All 3 seeds of a share one labelling and differ only in training.")
 
 
 def test_nothing_is_tolerated_of_a_noise_model_that_was_seen_at_one_rate(tmp_path):
