@@ -43,7 +43,7 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     filled_in = default_backbone.filled_in(settings.noise, None, layout, progress)
     specs = _specs(dataclasses.replace(settings, noise=filled_in))
     if settings.export is not None:
-        Inputs([artifacts_directory], reading=(file for spec in specs for file in files_of(spec))).refuse(
+        Inputs([artifacts_directory], reading=(Path(file) for spec in specs for file in files_of(spec))).refuse(
             settings.export
         )
     inputs = NoiseInputs(layout, dataset, progress)
