@@ -9,7 +9,7 @@ from pathlib import Path
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.photo_folders import is_artifacts_directory
-from flowernoise.catalogue.sources import parse_source, path_of
+from flowernoise.catalogue.sources import path_of
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.registry import Spec
 from flowernoise.store import datasets, draws
@@ -94,8 +94,7 @@ def _source(layout: Layout) -> Iterator[tuple[Path, frozenset[str]]]:
     """The folder that photos were taken from, if it was a folder, and their paths in it."""
     try:
         dataset = datasets.find(layout)
-        folder = parse_source(dataset.request.source).values.get("path") if dataset else None
-        if dataset and isinstance(folder, str):
-            yield Path(folder).resolve(), frozenset(photo.path for photo in datasets.index(layout, dataset))
+        if dataset and (folder := path_of(dataset.request.source)):
+            yield folder.resolve(), frozenset(photo.path for photo in datasets.index(layout, dataset))
     except DamagedFileError:
         return
