@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import noise_models, specs_called
+from flowernoise.catalogue.noise import noise_models, shown_names, specs_called
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import READERS, Registry, did_you_mean, format_value
 from flowernoise.store.records import CONTROL, Identity
@@ -93,6 +93,9 @@ def _canonical(pair: Pair, noises: Collection[str] | None) -> str:
         return CONTROL
     if key == "noise" and _may_be_called(value, noises):
         return value
+    if key == "noise" and noises and ":" not in value and value not in noise_models.names():
+        there = set(shown_names(noises).values())
+        raise BadRequestError(f"{OPTION}: no run has {pair}{did_you_mean(value, there)}; there are: {_listed(there)}")
     if key in _SPECS:
         # A name alone stays as it is: it means all specs of that name.
         return str(_SPECS[key].parse(value)) if ":" in value else _SPECS[key][value].name

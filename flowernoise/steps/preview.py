@@ -244,6 +244,8 @@ def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]
         return called
     if text in registry.names():
         return {spec for spec in there if spec.partition(":")[0] == text}
+    if registry is noise_models and ":" not in text:  # a name that tables might show
+        return set()
     return {str(registry.parse(text))}.intersection(there)
 
 

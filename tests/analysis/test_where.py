@@ -100,7 +100,7 @@ def test_noise_from_a_file_is_picked_by_the_name_that_tables_call_it():
     assert where.matching(["noise=human"], runs) == {runs[1]}
     assert where.matching(["noise=worst,loss=ce"], runs) == {runs[2]}
     assert where.shown(["noise=observed"], [dict.fromkeys(runs, 1)]) == [{runs[1]}]
-    with pytest.raises(BadRequestError, match="unknown noise model 'humans'"):
+    with pytest.raises(BadRequestError, match=r"no run has noise=humans \(did you mean human\?\); there are"):
         where.matching(["noise=humans"], runs)
     rows = question.choose_rows("human,control", ["none", human, worst], [0.0, 0.2])
     assert (rows.admits(human, "0.2"), rows.admits(worst, "0.2"), rows.admits("none", "0")) == (True, False, True)

@@ -13,7 +13,7 @@ from flowernoise.analysis.views.pictures import slug
 from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import noise_models, specs_called
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Registry
+from flowernoise.registry import Registry, did_you_mean
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import CONTROL, Comparison, Dataset, DrawKey, RunKey
 
@@ -138,10 +138,15 @@ class Material:
         for text in texts:
             called = specs_called(text, available) if registry is noise_models else set()
             named = {spec for spec in available if spec.partition(":")[0] == text}
-            meant = {text} & set(available) or called | named or {str(registry.parse(text))} & set(available)
+            meant = {text} & set(available) or called | named
+            if not meant and text.partition(":")[0] in registry.names():
+                meant = {str(registry.parse(text))} & set(available)
             if not meant:
                 there = ", ".join(sorted(available))
-                raise BadRequestError(f"no {what} with {registry.kind} {text} in {self.directory}; there are: {there}")
+                nearest = did_you_mean(text, available)
+                raise BadRequestError(
+                    f"no {what} with {registry.kind} {text} in {self.directory}{nearest}; there are: {there}"
+                )
             picked += meant
         return picked if texts else available
 
