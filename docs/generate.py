@@ -89,9 +89,11 @@ def page(title: str, *parts: str) -> str:
     return "\n\n".join([MADE, f"# {title}", *filter(None, parts)]) + "\n"
 
 
-def overview(registry: Registry) -> str:
-    """A table of contents with each thing's claim."""
-    rows = [(f"[`{entry.name}`](#{entry.name})", entry.summary.replace("``", "`")) for entry in registry]
+def overview(registry: Registry, above: Registry | None = None) -> str:
+    """A table of contents with each thing's claim; ``above`` has sections further up, some of the same name."""
+    taken = above.names() if above else ()
+    anchors = {name: f"{name}-1" if name in taken else name for name in registry.names()}
+    rows = [(f"[`{entry.name}`](#{anchors[entry.name]})", entry.summary.replace("``", "`")) for entry in registry]
     return table(rows, ("name", "what it is"))
 
 
@@ -363,7 +365,7 @@ draw's spec. `--backbone resnet50` and `--preset seed` ask for `resnet50`, and f
         for name, each in NETWORKS.items()
     )
     of_keras = table(networks, ("network", "features", "side of the photos it was trained on", "smallest side"))
-    parts = [overview(sources), *map(section, sources), overview(backbones)]
+    parts = [overview(sources), *map(section, sources), overview(backbones, above=sources)]
     for entry in backbones:
         parts += [section(entry), of_keras] if entry.name == "keras" else [section(entry)]
     yield "sources-and-backbones.md", page("Sources and backbones", intro, *parts)

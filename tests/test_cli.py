@@ -86,7 +86,7 @@ def test_defaults_in_the_help_are_those_of_the_steps() -> None:
     for option, default in (
         ("--epochs", "5"),
         ("--batch-size", "32"),
-        ("--learning-rate", "0.0003,0.001,0.003; 0.001 without val, or with finetune"),
+        ("--learning-rate", "0.0003,0.001,0.003; 0.001 without val; 0.0001,0.0003 with finetune"),
         ("--rates", "0.2,0.4,0.6"),
         ("--artifacts", "artifacts"),
     ):

@@ -147,7 +147,9 @@ def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    before = [plain[:place].count(anchor) for place, anchor in enumerate(plain)]
+    return {f"{anchor}-{count}" if count else anchor for anchor, count in zip(plain, before, strict=True)}
 
 
 @pytest.mark.parametrize("page", [pytest.param(each, id=name_of(each)) for each in ALL_PAGES])

@@ -153,7 +153,8 @@ def _hdf5(path: Path) -> _Read:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
         if isinstance(error, BadRequestError):
             raise
-        raise BadRequestError(f"{path} is not an HDF5 file of plain arrays: {_first_line(error)}") from error
+        way_out = "; save whole arrays, uncompressed" if isinstance(error, ValueError) else ""
+        raise BadRequestError(f"{path} is not an HDF5 file of plain arrays: {_first_line(error)}{way_out}") from error
 
 
 def _own(file: Any, name: str) -> Any:

@@ -96,9 +96,10 @@ def _check_place(path: Path) -> None:
         _check_directory(path)
 
 
-def _grid_or_fixed(grid: tuple[float, ...], fixed: float) -> str:
-    """How the help describes a hyper-parameter's default."""
-    return f"{','.join(map(format_value, grid))}; {format_value(fixed)} without val"
+def _grid_or_fixed(grid: tuple[float, ...], fixed: float, tuned: tuple[float, ...]) -> str:
+    """How the help describes a hyper-parameter's default: of heads with and without val, and of fine-tuning."""
+    whole, finetune = (",".join(map(format_value, each)) for each in (grid, tuned))
+    return f"{whole}; {format_value(fixed)} without val; {finetune} with finetune"
 
 
 # Options that several commands share
@@ -109,7 +110,7 @@ Backbone = Annotated[
     Option(
         "Backbone: {names}; resnet50:weights=imagenet, none or a weight file's path.",
         registry=_registry("catalogue.backbones", "backbones"),
-        default="resnet50; features without photos",
+        default="the directory's; else resnet50, or efficientnet_lite0 if the former's weights cannot be had",
     ),
 ]
 Select = Annotated[
@@ -312,13 +313,16 @@ class TrainSettings(Settings):
         Option(
             "Learning rates; from several, one is chosen on val.",
             names=("--learning-rate",),
-            default=_grid_or_fixed(LEARNING_RATES, FIXED_LEARNING_RATE),
+            default=_grid_or_fixed(LEARNING_RATES, FIXED_LEARNING_RATE, FINETUNE_LEARNING_RATES),
         ),
     ] = None
     l2: Annotated[
         tuple[float, ...] | None,
         Between(0, _SinglePrecision.high),
-        Option("L2 on the head's kernel; from several, one is chosen on val.", default=_grid_or_fixed(L2, FIXED_L2)),
+        Option(
+            "L2 on the head's kernel; from several, one is chosen on val.",
+            default=_grid_or_fixed(L2, FIXED_L2, (FIXED_L2,)),
+        ),
     ] = None
     optimizer: Annotated[Literal["adam", "sgd"], Option("Optimiser.")] = "adam"
     tune: Annotated[
