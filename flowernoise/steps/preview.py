@@ -23,7 +23,7 @@ from flowernoise.catalogue.noise import noise_models, shown_names, specs_called
 from flowernoise.catalogue.sources import without_path
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
-from flowernoise.registry import Registry
+from flowernoise.registry import Registry, did_you_mean
 from flowernoise.safe import images
 from flowernoise.show import contact_sheet, summaries, writers
 from flowernoise.steps.backbone import refuse_without_photos
@@ -218,7 +218,8 @@ def _picked(
     models = {noise for noise, _ in noisy}
     for text in settings.noise:
         if not (found := _matching(text, models, noise_models)):
-            raise BadRequestError(f"--noise {text}: {layout.root} has no such draw{there}")
+            nearest = "" if text.partition(":")[0] in noise_models.names() else did_you_mean(text, noise_models.names())
+            raise BadRequestError(f"--noise {text}: {layout.root} has no such draw{nearest}{there}")
         wanted |= found
     asked = [condition for condition in noisy if not settings.noise or condition[0] in wanted]
     for rate in settings.rates:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from flowernoise.analysis.results.written import ReportFile, ReportResult
-from flowernoise.analysis.views.reports import Report, conditions_of, renamed
+from flowernoise.analysis.views.reports import Report, conditions_of
 from flowernoise.analysis.views.sheets import ContactSheet
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
@@ -100,7 +102,8 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         sweep=sweep,
         sweep_command=sweep_command,
     )
-    return renamed(made, places.names)
+    without_paths: Report = _renamed(made, places.names)
+    return without_paths
 
 
 def _without_paths(request: DatasetRequest) -> DatasetRequest:
@@ -312,3 +315,29 @@ def _digests(layout: Layout, dataset: Dataset, drawn: Mapping[DrawKey, Draw]) ->
     evaluation = evaluations.find(layout)
     if evaluation:
         yield "predictions of all runs for the test photos", evaluation.arrays.sha256
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The same plain data with texts replaced wherever they occur in a string, such as paths by the files' names.
+
+    >>> _renamed(("forward:T=/home/ada/T.csv", 0.2), {"/home/ada/T.csv": "T.csv"})
+    ('forward:T=T.csv', 0.2)
+    """
+    if isinstance(value, str):
+        for text in sorted(names, key=len, reverse=True):
+            value = value.replace(text, names[text])
+        return value
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _renamed(getattr(value, name), names) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: _renamed(getattr(value, field.name), names) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    if isinstance(value, tuple):
+        items = [_renamed(item, names) for item in value]
+        return value._make(items) if hasattr(value, "_make") else tuple(items)
+    if isinstance(value, list):
+        return [_renamed(item, names) for item in value]
+    if isinstance(value, dict):
+        return {_renamed(key, names): _renamed(item, names) for key, item in value.items()}
+    return value
