@@ -139,7 +139,8 @@ def value_of(key: str, identity: Identity) -> str:
 
 def of_setup(setup: Setup) -> str:
     """The ``--where`` that picks a setup."""
-    return ",".join(f"{key}={setting(key, setup)}" for key in ("backbone", "mode", *keys_of(setup)))
+    pairs = {key: setting(key, setup) for key in ("backbone", "mode", *keys_of(setup))}
+    return ",".join(f"{key}={value}" for key, value in pairs.items() if value)  # old records lack some
 
 
 def admitting(where: Where, available: Iterable[Identity]) -> Admits:
