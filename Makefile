@@ -9,10 +9,10 @@ BASE ?= HEAD
 RUN := $(BIN)/flowernoise run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs seed quick test test-all test-lowest audit bench check format clean
+.PHONY: help demo docs seed quick test test-all test-lowest vulnerabilities bench check format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## The first experiment and a 5-class sweep on drawn photos; no download
 	$(RUN) synthetic:photos=700 --preset seed --backbone efficientnet_lite0 --artifacts $(ARTIFACTS)/demo-seed
@@ -39,7 +39,7 @@ test-all: $(VENV)/.developing ## All tests, including the slow ones
 test-lowest: $(LOWEST)/.developing ## The tests with the oldest versions of libraries that pyproject.toml allows
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-audit: $(VENV)/.auditing ## Check installed packages for known vulnerabilities; see docs/security.md (needs the network)
+vulnerabilities: $(VENV)/.auditing ## Check installed packages for known vulnerabilities; see docs/security.md (needs the network)
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
 	$(BIN)/python -m pip_audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.noise import noise_models, shown_names, specs_called
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import READERS, Registry, did_you_mean, format_value
 from flowernoise.store.records import CONTROL, Identity
@@ -49,8 +49,13 @@ class Where:
         return ",".join(map(str, self.pairs))
 
 
-def parse(text: str) -> Where:
+def parse(text: str, noises: Collection[str] | None = ()) -> Where:
     """Reads ``key=value,key=value``; a key that is not in :data:`KEYS` belongs to the spec before it.
+
+    Args:
+        text: the value of ``--where``.
+        noises: the noise models there are, which can be picked by the names that tables call them; None if they are
+            not known yet, so that any name may be one.
 
     Raises:
         BadRequestError: an unknown key, a pair without a value, a key given twice, or an impossible value.
@@ -74,10 +79,10 @@ def parse(text: str) -> Where:
     keys = [pair.key for pair in pairs]
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise BadRequestError(f"{OPTION} {text!r}: {twice[0]} is given twice; repeat {OPTION} to take either")
-    return Where(tuple(Pair(pair.key, _canonical(pair)) for pair in pairs))
+    return Where(tuple(Pair(pair.key, _canonical(pair, noises)) for pair in pairs))
 
 
-def _canonical(pair: Pair) -> str:
+def _canonical(pair: Pair, noises: Collection[str] | None) -> str:
     """The value in canonical form, for comparing.
 
     Raises:
@@ -86,6 +91,11 @@ def _canonical(pair: Pair) -> str:
     key, value = pair.key, pair.value
     if key == "noise" and value in (CONTROL, "control"):
         return CONTROL
+    if key == "noise" and _may_be_called(value, noises):
+        return value
+    if key == "noise" and noises and ":" not in value and value not in noise_models.names():
+        there = set(shown_names(noises).values())
+        raise BadRequestError(f"{OPTION}: no run has {pair}{did_you_mean(value, there)}; there are: {_listed(there)}")
     if key in _SPECS:
         # A name alone stays as it is: it means all specs of that name.
         return str(_SPECS[key].parse(value)) if ":" in value else _SPECS[key][value].name
@@ -98,6 +108,10 @@ def _canonical(pair: Pair) -> str:
     if key in ("learning_rate", "l2"):
         return "+".join(sorted({_number(pair, float, part) for part in _PLUS.split(value)}, key=float))
     return value
+
+
+def _may_be_called(name: str, noises: Collection[str] | None) -> bool:
+    return name not in noise_models.names() and ":" not in name if noises is None else bool(specs_called(name, noises))
 
 
 def _number(pair: Pair, kind: type, text: str) -> str:
@@ -140,7 +154,8 @@ def admitting(where: Where, available: Iterable[Identity]) -> Admits:
         values = {value_of(pair.key, identity) for identity in there}
         # A name means all specs of that name, unless the name alone is one of them.
         named = {value for value in values if pair.key in _SPECS and value.partition(":")[0] == pair.value}
-        fitting = {pair.value} & values or named
+        called = specs_called(pair.value, values) if pair.key == "noise" else set()
+        fitting = {pair.value} & values or called | named
         if not fitting:
             raise BadRequestError(f"{OPTION} {where}: no run has {pair}; there are: {_listed(values)}")
         meant.append((pair.key, fitting))
@@ -166,7 +181,7 @@ def matching(texts: Sequence[str], trained: Iterable[Identity]) -> set[Identity]
         BadRequestError: a ``--where`` is invalid, or picks nothing.
     """
     there = set(trained)
-    tests = [admitting(parse(text), there) for text in texts]
+    tests = [admitting(parse(text, _noises(there)), there) for text in texts]
     return {identity for identity in there if any(test(identity) for test in tests)}
 
 
@@ -189,7 +204,7 @@ def shown(texts: Sequence[str], trained: Sequence[Mapping[Identity, int]]) -> li
     picked: list[set[Identity]] = [set() for _ in trained]
     there = {identity for each in trained for identity in each}
     for text in texts:
-        where = parse(text)
+        where = parse(text, _noises(there))
         admits = admitting(where, there)
         for own, each, last in zip(picked, trained, latest, strict=True):
             fitting = {identity: recency for identity, recency in each.items() if admits(identity)}
@@ -200,6 +215,10 @@ def shown(texts: Sequence[str], trained: Sequence[Mapping[Identity, int]]) -> li
 def with_baseline(picked: set[Identity], there: Collection[Identity], baseline: str) -> set[Identity]:
     """The picked identities, and the baseline of each of their setups."""
     return picked | {own for each in picked if (own := each._replace(method=baseline)) in there}
+
+
+def _noises(there: Iterable[Identity]) -> set[str]:
+    return {identity.noise for identity in there}
 
 
 def _latest(trained: Mapping[Identity, int]) -> set[Identity]:

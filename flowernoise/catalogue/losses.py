@@ -434,8 +434,8 @@ def forward(
     Formula: −log (p T)_y; T = I is cross-entropy.
 
     Defaults: T is estimated in a first stage with cross-entropy. ``T=true`` takes the draw's own, which nobody knows in
-    practice. T can also be a CSV or JSON file with the matrix; its ``sha256`` is then added. The caller gets the matrix
-    and passes it to the loss.
+    practice. T can also be a CSV, JSON or ``.npy`` file with the matrix; class names in it are checked, and its
+    ``sha256`` is added. The caller gets the matrix and passes it to the loss.
 
     Source: Patrini, Rozza, Menon, Nock, Qu, Making Deep Neural Networks Robust to Label Noise: A Loss Correction
     Approach, CVPR 2017.
@@ -467,8 +467,8 @@ def backward(
     Formula: Σ_k (T⁻¹)[y, k] · (−log p_k).
 
     Defaults: T is estimated in a first stage with cross-entropy. ``T=true`` takes the draw's own, which nobody knows in
-    practice. T can also be a CSV or JSON file with the matrix; its ``sha256`` is then added. The caller gets the matrix
-    and passes its inverse to the loss.
+    practice. T can also be a CSV, JSON or ``.npy`` file with the matrix; class names in it are checked, and its
+    ``sha256`` is added. The caller gets the matrix and passes its inverse to the loss.
 
     Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: A Loss Correction Approach, CVPR 2017.
 

@@ -102,6 +102,15 @@ def shown_names(texts: Collection[str]) -> dict[str, str]:
     }
 
 
+def specs_called(name: str, texts: Collection[str]) -> set[str]:
+    """Those of the noise models that tables call by this name, or would if it were only theirs.
+
+    >>> sorted(specs_called("human", ["symmetric", "observed:b.csv,name=human,sha256=2e", "matrix:a/human.csv"]))
+    ['matrix:a/human.csv', 'observed:b.csv,name=human,sha256=2e']
+    """
+    return {text for text in texts if _shown_name(text) == name}
+
+
 def _shown_name(text: str) -> str:
     try:
         values = noise_models.parse(text).values

@@ -97,9 +97,13 @@ sources = Registry("source")
 
 
 def path_of(source: str) -> Path | None:
-    """The folder or file that a recorded source is, if it is one."""
+    """The folder or file that a recorded source is, if it is one.
+
+    >>> path_of("folder:path=/home/ada/a=b").name, path_of("tfds:cifar10")
+    ('a=b', None)
+    """
     kind, _, path = source.partition(":")
-    return Path(path) if kind in _PLACES else None
+    return Path(path.removeprefix("path=")) if kind in _PLACES else None
 
 
 def without_path(source: str) -> str:

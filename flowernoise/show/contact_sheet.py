@@ -141,7 +141,7 @@ def wrapped(text: str, width: float, measure: Callable[[str], float]) -> list[st
 def _noise(sheet: ContactSheet) -> str:
     if sheet.noise == CONTROL:
         return f"{label_words(sheet).labels} (control), seed {sheet.seed}"
-    return f"{sheet.noise}, rate {sheet.rate:g}, seed {sheet.seed}"
+    return f"{sheet.noise_name or sheet.noise}, rate {sheet.rate:g}, seed {sheet.seed}"
 
 
 def _caption(photo: SheetPhoto, names: Sequence[str], are_clean: bool) -> Caption:

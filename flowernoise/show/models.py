@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
+
 from flowernoise.analysis.results.models import ExportResult, PredictResult
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.show.document import Bullets, Document, Records
 from flowernoise.store.setups import settings
 
@@ -12,7 +15,8 @@ from flowernoise.store.setups import settings
 def exported(result: ExportResult) -> Document:
     """The paths of model and classes, what it is, and how it differs from the run."""
     key, agreement = result.key, result.agreement
-    lines = [str(result.model), str(result.about), f"{key.method} on {key.draw}, {result.select} epoch"]
+    draw = msgspec.structs.replace(key.draw, noise=shown_names([key.noise])[key.noise])
+    lines = [str(result.model), str(result.about), f"{key.method} on {draw}, {result.select} epoch"]
     if result.on_features is not None:
         lines.append(f"the head's probabilities on the run's features differ by at most {result.on_features:.1g}")
     if agreement is not None:

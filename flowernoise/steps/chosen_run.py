@@ -45,7 +45,8 @@ def _wheres(settings: ExportSettings) -> list[str]:
     options = [f"{key}={value}" for key, value in given.items() if value is not None]
     texts = []
     for text in settings.where or ("",):
-        named = settings.noise is not None or (text and any(pair.key == "noise" for pair in where.parse(text).pairs))
+        keys = {pair.key for pair in where.parse(text, noises=None).pairs} if text else set()
+        named = settings.noise is not None or "noise" in keys
         texts.append(",".join(filter(None, (text, *options, "" if named else f"noise={CONTROL}"))))
     return texts
 

@@ -85,7 +85,7 @@ def recipe(setup: Setup) -> dict[str, Any]:
 
 
 def as_file(words: Sequence[str]) -> str:
-    """The options of a ``run`` as a TOML file for ``--config``.
+    """The options of a ``run``, and the source if it comes first, as a TOML file for ``--config``.
 
     >>> print(as_file(["synthetic", "--rates", "0.2,0.4", "--loss", "ce", "--loss", "mae"]), end="")
     source = "synthetic"
@@ -94,9 +94,9 @@ def as_file(words: Sequence[str]) -> str:
     """
     kinds = (PrepareSettings, CorruptSettings, TrainSettings, CompareSettings)
     fields = {field.names[-1]: field for kind in kinds for field in fields_of(kind)}
-    source, *options = words
-    given: dict[str, Any] = {"source": source}
-    remaining = iter(options)
+    source = [] if words[0].startswith("--") else [words[0]]
+    given: dict[str, Any] = {"source": source[0]} if source else {}
+    remaining = iter(words[len(source) :])
     for option in remaining:
         field = fields[option]
         if field.type is bool:

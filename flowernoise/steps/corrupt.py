@@ -43,7 +43,7 @@ def corrupt(artifacts_directory: Path, settings: CorruptSettings, progress: Prog
     filled_in = default_backbone.filled_in(settings.noise, None, layout, progress)
     specs = _specs(dataclasses.replace(settings, noise=filled_in))
     if settings.export is not None:
-        Inputs([artifacts_directory], reading=(file for spec in specs for file in files_of(spec))).refuse(
+        Inputs([artifacts_directory], reading=(Path(file) for spec in specs for file in files_of(spec))).refuse(
             settings.export
         )
     inputs = NoiseInputs(layout, dataset, progress)
@@ -132,7 +132,7 @@ def requested(
 
     >>> specs = [noise_models.parse("symmetric")]
     >>> [str(key) for key in requested(CorruptSettings(rates=(0.2,), seeds=1), specs, own_rate=lambda spec: 0.0)]
-    ['none at 0, seed 0', 'symmetric at 0.2, seed 0']
+    ['labels without noise, seed 0', 'symmetric at 0.2, seed 0']
     """
     seeds = range(settings.seeds)
     asked: dict[DrawKey, Spec | None] = {DrawKey(CONTROL, 0.0, seed): None for seed in seeds}

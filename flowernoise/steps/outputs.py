@@ -6,9 +6,10 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.photo_folders import is_artifacts_directory
-from flowernoise.catalogue.sources import parse_source, path_of
+from flowernoise.catalogue.sources import path_of
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.registry import Spec
 from flowernoise.store import datasets, draws
@@ -60,17 +61,15 @@ class Inputs:
 _ELSEWHERE = "write to another file"
 
 
-def files_of(spec: Spec) -> Iterator[Path]:
-    """The files that a spec names."""
-    for name, parameter in spec.entry.parameters.items():
-        value = spec.values.get(name)
-        if parameter.file and isinstance(value, str) and value not in parameter.file.instead:
-            yield Path(value)
+def files_of(spec: Spec) -> Iterator[str]:
+    """Paths of the files that a spec names, and of those that the backbone within it names."""
+    yield from spec.files.values()
+    if inner := spec.values.get("backbone"):
+        yield from files_of(backbones.parse(inner))
 
 
 def _is_recorded(layout: Layout, file: Path) -> bool:
-    own = {layout.plots, layout.preview, layout.root / "report"}
-    if any(folder in file.parents for folder in layout.folders if folder not in own):
+    if any(folder in file.parents for folder in layout.recorded):
         return True
     is_evaluation = file.parent == layout.root and file.name.startswith(f"{layout.evaluation.stem}-")
     return file in (layout.dataset, layout.preset, layout.evaluation) or is_evaluation
@@ -88,15 +87,14 @@ def _label_files(layout: Layout) -> Iterator[Path]:
     if dataset and dataset.request.labels:
         yield Path(dataset.request.labels)
     for noise in {key.noise for key in drawn} - {CONTROL}:
-        yield from files_of(noise_models.parse(noise))
+        yield from map(Path, files_of(noise_models.parse(noise)))
 
 
 def _source(layout: Layout) -> Iterator[tuple[Path, frozenset[str]]]:
     """The folder that photos were taken from, if it was a folder, and their paths in it."""
     try:
         dataset = datasets.find(layout)
-        folder = parse_source(dataset.request.source).values.get("path") if dataset else None
-        if dataset and isinstance(folder, str):
-            yield Path(folder).resolve(), frozenset(photo.path for photo in datasets.index(layout, dataset))
+        if dataset and (folder := path_of(dataset.request.source)):
+            yield folder.resolve(), frozenset(photo.path for photo in datasets.index(layout, dataset))
     except DamagedFileError:
         return

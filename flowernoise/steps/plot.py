@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from flowernoise.analysis import where
 from flowernoise.analysis.results.written import PictureFile, PlotResult
 from flowernoise.analysis.views.material import Material, NothingToDrawError, Wanted
 from flowernoise.analysis.views.pictures import Gallery, Picture
@@ -17,7 +19,9 @@ from flowernoise.show.plot import kinds
 from flowernoise.steps.compare import compare
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import CompareSettings, PlotSettings
-from flowernoise.store import artifacts, datasets, files
+from flowernoise.store import artifacts, datasets, evaluations, files
+from flowernoise.store.layout import Layout
+from flowernoise.store.records import RunKey
 
 
 def plot(artifacts_directory: Path, settings: PlotSettings, progress: Progress) -> PlotResult:
@@ -33,6 +37,12 @@ def plot(artifacts_directory: Path, settings: PlotSettings, progress: Progress) 
         FlowernoiseError: a file cannot be written.
     """
     form = _format(settings)
+    if settings.kind is None and _is_file(settings.output, form):
+        kinds_asked = ", ".join(kind.name for kind in _asked(settings))
+        raise BadRequestError(
+            f"--output {settings.output} is one file for pictures of several kinds ({kinds_asked}); name a directory, "
+            "or one kind of picture"
+        )
     gallery = pictures(artifacts_directory, settings, progress)
     paths = _paths(gallery.pictures, settings, form, artifacts.opened(artifacts_directory).plots)
     inputs = Inputs([artifacts_directory])
@@ -55,11 +65,7 @@ def pictures(artifacts_directory: Path, settings: PlotSettings, progress: Progre
         DamagedFileError: files that are not what was written.
     """
     settings.check()
-    asked = (
-        [kinds.pictures[settings.kind]]
-        if settings.kind
-        else [kind for kind in kinds.pictures if kind.properties["usual"]]
-    )
+    asked = _asked(settings)
     material = _material(artifacts_directory, settings, asked, progress)
     notes = material.compared.notes if material.compared else ()
     if settings.kind:
@@ -76,18 +82,36 @@ def pictures(artifacts_directory: Path, settings: PlotSettings, progress: Progre
     return Gallery(tuple(made), (*notes, *missing))
 
 
+def _asked(settings: PlotSettings) -> list[Entry]:
+    """The kind of picture that is asked for, or else the usual ones."""
+    if settings.kind:
+        return [kinds.pictures[settings.kind]]
+    return [kind for kind in kinds.pictures if kind.properties["usual"]]
+
+
 def _material(
     artifacts_directory: Path, settings: PlotSettings, asked: Sequence[Entry], progress: Progress
 ) -> Material:
     """What these kinds of pictures are made from; names are refused before anything is compared and kept for them."""
     wanted = Wanted(settings.losses, settings.noise, settings.rate, settings.seed)
     layout = artifacts.opened(artifacts_directory)
-    dataset = datasets.need(layout)
-    compared = None
-    if layout.evaluation.exists() and any(kind.properties["compared"] for kind in asked):
-        question = CompareSettings(metric=settings.metric, select=settings.select, where=settings.where)
-        compared = compare([artifacts_directory], question, progress)
-    return Material(layout, dataset, wanted, compared)
+    material = Material(layout, datasets.need(layout), wanted, None)
+    if not layout.evaluation.exists() or not any(kind.properties["compared"] for kind in asked):
+        return material
+    if wanted != Wanted():
+        material.check(_evaluated(layout, settings.where))
+    question = CompareSettings(metric=settings.metric, select=settings.select, where=settings.where)
+    return dataclasses.replace(material, compared=compare([artifacts_directory], question, progress))
+
+
+def _evaluated(layout: Layout, texts: Sequence[str]) -> list[RunKey]:
+    """The evaluated runs that any ``--where`` picks; all if there is none."""
+    evaluation = evaluations.find(layout)
+    keys = list(evaluation.keys) if evaluation else []
+    if not texts:
+        return keys
+    picked = where.matching(texts, [key.identity for key in keys])
+    return [key for key in keys if key.identity in picked]
 
 
 def _found(kind: Entry, material: Material) -> list[Picture]:
@@ -114,9 +138,14 @@ def _format(settings: PlotSettings) -> str:
 def _paths(made: Sequence[Picture], settings: PlotSettings, form: str, plots: Path) -> list[Path]:
     """Where each picture goes."""
     output = settings.output or plots
-    if output.is_dir() or output.suffix.lower() != f".{form}":
+    if not _is_file(output, form):
         return [output / f"{picture.name}.{form}" for picture in made]
     if len(made) > 1:
         names = ", ".join(picture.name for picture in made)
         raise BadRequestError(f"--output {output} is one file for {len(made)} pictures ({names}); name a directory")
     return [output]
+
+
+def _is_file(output: Path | None, form: str) -> bool:
+    """Whether pictures are asked for as one file, not in a directory."""
+    return output is not None and not output.is_dir() and output.suffix.lower() == f".{form}"

@@ -19,7 +19,7 @@ from flowernoise.analysis.views.sheets import (
     sample,
 )
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.noise import noise_models, shown_names, specs_called
 from flowernoise.catalogue.sources import without_path
 from flowernoise.errors import BadRequestError, DamagedFileError
 from flowernoise.progress import Progress
@@ -88,6 +88,7 @@ class _Work:
         self._archive = Archive(held.layout.photos, self.dataset.archive)
         self._shown: dict[int, dict[int, SheetPhoto]] = {}
         drawn = {draw.key: draw for draw in held.draws()}
+        self._names = shown_names({key.noise for key in drawn})
         self._controls, self._draws = _picked(drawn, settings, held.layout)
         if not drawn:
             progress.note(
@@ -107,7 +108,7 @@ class _Work:
             given = draw.train_labels
             clean = self._clean(self._splits.number(draw.seed))
             shown = tuple(dataclasses.replace(photo, given=int(given[row])) for row, photo in clean.items())
-            yield _of_draw(self._sheet("draw", "train", shown, draw.draw.labels), draw)
+            yield self._of_draw(self._sheet("draw", "train", shown, draw.draw.labels), draw)
         for run in self._runs.picked:
             yield self._mistakes(run)
 
@@ -140,13 +141,20 @@ class _Work:
         sheet = self._sheet("mistakes", "test", shown, run.block.arrays.sha256)
         key = run.key
         return dataclasses.replace(
-            _of_draw(sheet, (self._controls | self._draws)[key.draw]),
+            self._of_draw(sheet, (self._controls | self._draws)[key.draw]),
             loss=key.method,
             backbone=key.setup.backbone,
             mode=key.setup.mode,
             settings=tuple(named(name, key.setup) for name in self._runs.differing),
             selection=run.usual,
             mistakes=int((probabilities.argmax(axis=1) != true).sum()),
+        )
+
+    def _of_draw(self, sheet: ContactSheet, draw: DrawHandle) -> ContactSheet:
+        """The sheet, naming the draw of its labels or of the run's training labels."""
+        name, share = self._names[draw.noise], draw.realised_rate
+        return dataclasses.replace(
+            sheet, noise=draw.noise, noise_name=name, rate=draw.rate, seed=draw.seed, realised_rate=share
         )
 
     def _sheet(self, kind: SheetKind, split: str, shown: tuple[SheetPhoto, ...], inputs: str) -> ContactSheet:
@@ -232,8 +240,12 @@ def _matching(text: str, there: Collection[str], registry: Registry) -> set[str]
     """
     if text in there:
         return {text}
+    if registry is noise_models and (called := specs_called(text, there)):
+        return called
     if text in registry.names():
         return {spec for spec in there if spec.partition(":")[0] == text}
+    if registry is noise_models and ":" not in text:  # a name that tables might show
+        return set()
     return {str(registry.parse(text))}.intersection(there)
 
 
@@ -265,13 +277,6 @@ def _losses(live: Sequence[RunHandle], settings: PreviewSettings, layout: Layout
             raise BadRequestError(f"--loss {text}: {layout.root} has no such run{known}")
         asked += sorted(found)
     return list(dict.fromkeys(asked)) or there[:1]
-
-
-def _of_draw(sheet: ContactSheet, draw: DrawHandle) -> ContactSheet:
-    """The sheet, naming the draw of its labels or of the run's training labels."""
-    return dataclasses.replace(
-        sheet, noise=draw.noise, rate=draw.rate, seed=draw.seed, realised_rate=draw.realised_rate
-    )
 
 
 def _on_disk(sheet: ContactSheet, file: Path, written: bool) -> SheetFile:

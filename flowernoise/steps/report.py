@@ -10,16 +10,19 @@ from pathlib import Path
 import msgspec
 
 from flowernoise.analysis.results.written import ReportFile, ReportResult
-from flowernoise.analysis.views.reports import Report, conditions_of
+from flowernoise.analysis.views.reports import Report, conditions_of, renamed
 from flowernoise.analysis.views.sheets import ContactSheet
+from flowernoise.catalogue.backbones import backbones
+from flowernoise.catalogue.losses import losses
 from flowernoise.catalogue.noise import is_rated, noise_models
 from flowernoise.catalogue.sources import path_of, without_path
 from flowernoise.progress import Progress
-from flowernoise.registry import format_value
+from flowernoise.registry import Spec, format_value
 from flowernoise.show.report import render
+from flowernoise.show.report.content import SWEEP
 from flowernoise.steps import commands, plot, preview
 from flowernoise.steps.compare import compare
-from flowernoise.steps.outputs import Inputs
+from flowernoise.steps.outputs import Inputs, files_of
 from flowernoise.steps.settings import CompareSettings, PlotSettings, PreviewSettings, ReportSettings
 from flowernoise.store import evaluations, files
 from flowernoise.store.artifacts import Artifacts
@@ -75,7 +78,14 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
     drawn = {draw.key: draw.draw for draw in held.draws()}
     shown = {row.identity for row in comparison.rows}
     live = [run for run in held.runs() if run.key.identity in shown]
-    return Report(
+    specs = [
+        *(noise_models.parse(noise) for noise in {key.noise for key in drawn} - {CONTROL}),
+        *(losses.parse(loss) for loss in {run.run.method for run in live}),
+        *(backbones.parse(backbone) for backbone in {run.block.setup.backbone for run in live}),
+    ]
+    places = _Places(dataset, specs)
+    sweep, sweep_command = _sweep(places, layout, dataset, drawn, live, settings)
+    made = Report(
         dataset=msgspec.structs.replace(dataset, request=_without_paths(dataset.request)),
         comparison=msgspec.structs.replace(comparison, directories=()),  # the same wherever the directory lies
         drawn=tuple(conditions_of(drawn.values())),
@@ -84,11 +94,13 @@ def gather(artifacts_directory: Path, settings: ReportSettings, progress: Progre
         if dataset.given is None
         else (),
         passed_over=tuple(note for note in gallery.notes if note not in comparison.notes),
-        commands=tuple(_commands(layout, dataset, drawn, live, settings)),
+        commands=tuple(_commands(places, layout, dataset, drawn, live, settings)),
         provenance=tuple(_once({run.name: run.block.provenance for run in live}.values())),
         digests=tuple(_digests(layout, dataset, drawn)),
-        sweep=_sweep(layout, dataset, drawn, live, settings),
+        sweep=sweep,
+        sweep_command=sweep_command,
     )
+    return renamed(made, places.names)
 
 
 def _without_paths(request: DatasetRequest) -> DatasetRequest:
@@ -137,6 +149,7 @@ def _two_conditions(drawn: Iterable[DrawKey]) -> list[tuple[str, float]]:
 
 
 def _commands(
+    places: _Places,
     layout: Layout,
     dataset: Dataset,
     drawn: Iterable[DrawKey],
@@ -145,44 +158,63 @@ def _commands(
 ) -> Iterator[str]:
     """The commands that make the same again, as options are recorded: none is left to its default."""
     prepared, drawings, trainings = commands.preparation(dataset.request), list(_drawings(drawn)), _trainings(live)
-    preset, folder = _preset(layout, dataset), path_of(dataset.request.source)
-    if folder is not None:
-        kind, them = ("photos", "them") if dataset.given is None else ("file of features", "it")
-        yield f"SOURCE={shlex.quote(folder.name or 'photos')}  # the {kind}, wherever you have {them}"
-        prepared[0] = _SOURCE
-    if dataset.request.labels:
-        yield f"LABELS={shlex.quote(Path(dataset.request.labels).name)}  # the table of labels, wherever you have it"
-        prepared[prepared.index("--labels") + 1] = _LABELS
-    if dataset.request.data_dir:
-        yield "DATA_DIR=tensorflow_datasets  # where you keep the data sets of TFDS"
-        prepared[-1] = _DATA_DIR
+    preset = _preset(layout, dataset)
+    yield from places.lines
     if preset and len(drawings) == len(trainings) == 1:
         [(how, _)] = trainings
-        yield _command("run", *prepared, "--preset", preset, *drawings[0], *how)
+        yield places.command("run", *prepared, "--preset", preset, *drawings[0], *how)
     else:
-        yield _command("prepare", *prepared)
-        yield from (_command("corrupt", *words) for words in drawings)
-        for how, losses in trainings:
-            yield _command("train", *(word for loss in losses for word in ("--loss", loss)), *how)
-        yield _command("evaluate")
+        yield places.command("prepare", *prepared)
+        yield from (places.command("corrupt", *words) for words in drawings)
+        for how, trained in trainings:
+            yield places.command("train", *(word for loss in trained for word in ("--loss", loss)), *how)
+        yield places.command("evaluate")
     chosen = ["--select", settings.select] if settings.select else []
     chosen += [word for text in settings.where for word in ("--where", text)]
-    yield _command("report", "--metric", settings.metric, *chosen)
+    yield places.command("report", "--metric", settings.metric, *chosen)
 
 
 def _sweep(
-    layout: Layout, dataset: Dataset, drawn: Iterable[DrawKey], live: Sequence[StoredRun], settings: ReportSettings
-) -> str:
-    """The options of the one ``run`` that makes the same again, as a TOML file; empty where it takes several."""
+    places: _Places,
+    layout: Layout,
+    dataset: Dataset,
+    drawn: Iterable[DrawKey],
+    live: Sequence[StoredRun],
+    settings: ReportSettings,
+) -> tuple[str, str]:
+    """The options of the one ``run`` that makes the same again, as a TOML file, and that command.
+
+    Options with a path are in the command, as paths differ. Both are empty where it takes several runs.
+    """
     drawings, trainings, preset = list(_drawings(drawn)), _trainings(live), _preset(layout, dataset)
     if len(drawings) != 1 or len(trainings) != 1:
-        return ""
-    [(how, losses)] = trainings
+        return "", ""
+    [(how, trained)] = trainings
     words = [*commands.preparation(dataset.request), *drawings[0], *how, "--metric", settings.metric]
     words += ["--select", settings.select] if settings.select else []
     # The losses are the preset's, and so are those of its control.
-    words += [] if preset else [word for loss in losses for word in ("--loss", loss)]
-    return (f"preset = {json.dumps(preset)}\n" if preset else "") + commands.as_file(words)
+    words += [] if preset else [word for loss in trained for word in ("--loss", loss)]
+    options = _by_option(words)
+    with_paths = {option[0] for option in options if any(map(places.has_path, option))}
+    own = [word for option in options if option[0] in with_paths for word in option]
+    shared = [word for option in options if option[0] not in with_paths for word in option]
+    file = (f"preset = {json.dumps(preset)}\n" if preset else "") + commands.as_file(shared)
+    return file, places.command("run", *own, "--config", SWEEP)
+
+
+def _by_option(words: Iterable[str]) -> list[list[str]]:
+    """Each option with its value; the source comes first, alone.
+
+    >>> _by_option(["synthetic", "--resplit", "--seed", "0"])
+    [['synthetic'], ['--resplit'], ['--seed', '0']]
+    """
+    found: list[list[str]] = []
+    for word in words:
+        if word.startswith("--") or not found:
+            found.append([word])
+        else:
+            found[-1].append(word)
+    return found
 
 
 def _preset(layout: Layout, dataset: Dataset) -> str | None:
@@ -191,12 +223,52 @@ def _preset(layout: Layout, dataset: Dataset) -> str | None:
     return preset.name if preset and preset.dataset == dataset.id else None
 
 
-_SOURCE, _LABELS, _DATA_DIR = '"$SOURCE"', '"$LABELS"', '"$DATA_DIR"'  # set by whoever repeats it, as paths differ
+class _Places:
+    """Variables of the shell for the paths in commands, as these differ for whoever repeats them.
 
+    Args:
+        dataset: the data set; its source and where else it came from.
+        specs: noise models, losses and backbones, whose absolute paths are replaced.
+    """
 
-def _command(*words: str) -> str:
-    quoted = (word if word in (_SOURCE, _LABELS, _DATA_DIR) else shlex.quote(word) for word in words)
-    return " ".join(["flowernoise", *quoted])
+    def __init__(self, dataset: Dataset, specs: Iterable[Spec]) -> None:
+        request, self.lines = dataset.request, list[str]()
+        self._variables: dict[str, str] = {}  # a whole word, or a path in a spec
+        self.names: dict[str, str] = {}  # the files' names, for paths in specs
+        source = path_of(request.source)
+        if source is not None:
+            kind, them = ("photos", "them") if dataset.given is None else ("file of features", "it")
+            self._add(request.source, "SOURCE", source.name or "photos", f"the {kind}, wherever you have {them}")
+        if request.labels:
+            self._add(request.labels, "LABELS", Path(request.labels).name, "the table of labels, wherever you have it")
+        if request.data_dir:
+            what = "where you keep the data sets of TFDS"
+            self._add(request.data_dir, "DATA_DIR", "tensorflow_datasets", what)
+        paths = sorted({path for spec in specs for path in files_of(spec) if Path(path).expanduser().is_absolute()})
+        for number, path in enumerate(paths, start=1):
+            self.names[path] = Path(path).name
+            self._add(path, f"FILE_{number}", self.names[path], "a file, wherever you have it")
+
+    def _add(self, path: str, variable: str, name: str, what: str) -> None:
+        self._variables[path] = variable
+        self.lines.append(f"{variable}={shlex.quote(name)}  # {what}")
+
+    def has_path(self, word: str) -> bool:
+        """Whether a word of a command needs a variable."""
+        return word in self._variables or any(path in word for path in self.names)
+
+    def command(self, *words: str) -> str:
+        """A command for the shell."""
+        return " ".join(["flowernoise", *map(self._word, words)])
+
+    def _word(self, word: str) -> str:
+        if word in self._variables:
+            return f'"${self._variables[word]}"'
+        for path in sorted(self.names, key=len, reverse=True):
+            before, found, after = word.partition(path)
+            if found:
+                return "".join([self._word(before), f'"${self._variables[path]}"', self._word(after)])
+        return shlex.quote(word) if word else ""
 
 
 def _drawings(drawn: Iterable[DrawKey]) -> Iterator[list[str]]:

@@ -53,7 +53,7 @@ def _check_source(text: str) -> None:
 def _check_where(text: str) -> None:
     from flowernoise.analysis import where
 
-    where.parse(text)
+    where.parse(text, noises=None)
 
 
 def _check_names(text: str) -> None:

@@ -21,7 +21,12 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder that the program makes in it."""
-        made = (
+        return (*self.recorded, self.preview, self.plots, self.root / "report")
+
+    @property
+    def recorded(self) -> tuple[Path, ...]:
+        """The folders of records, and of what these name; the others hold what people look at."""
+        return (
             self.photos,
             self.features,
             self.own_features,
@@ -29,8 +34,8 @@ class Layout:
             self.first_stages,
             self.runs,
             self.comparisons,
+            self.locks,
         )
-        return (*made, self.locks, self.preview, self.plots, self.root / "report")
 
     @property
     def dataset(self) -> Path:

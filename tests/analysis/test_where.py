@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowernoise.analysis import where
+from flowernoise.analysis.comparison import question
 from flowernoise.errors import BadRequestError
 from flowernoise.store.records import Identity
 from tests.fabricated import a_setup
@@ -91,6 +92,18 @@ def test_a_name_means_every_spec_of_that_name_unless_it_is_one_itself():
     runs = [Identity("none", 0.0, method, SHORT) for method in ("gce", "gce:q=0.5")]
     assert where.matching(["loss=gce"], runs) == {runs[0]}
     assert where.matching(["loss=gce:q=0.7"], runs) == {runs[0]}, "its default"
+
+
+def test_noise_from_a_file_is_picked_by_the_name_that_tables_call_it():
+    human, worst = "observed:b.csv,name=human,sha256=2e", "matrix:/home/ada/worst.csv,sha256=1f"
+    runs = [Identity(noise, 0.2, "ce", SHORT) for noise in ("symmetric", human, worst)]
+    assert where.matching(["noise=human"], runs) == {runs[1]}
+    assert where.matching(["noise=worst,loss=ce"], runs) == {runs[2]}
+    assert where.shown(["noise=observed"], [dict.fromkeys(runs, 1)]) == [{runs[1]}]
+    with pytest.raises(BadRequestError, match=r"no run has noise=humans \(did you mean human\?\); there are"):
+        where.matching(["noise=humans"], runs)
+    rows = question.choose_rows("human,control", ["none", human, worst], [0.0, 0.2])
+    assert (rows.admits(human, "0.2"), rows.admits(worst, "0.2"), rows.admits("none", "0")) == (True, False, True)
 
 
 def test_without_the_option_the_settings_trained_last_are_shown_for_each_method_backbone_and_mode():

@@ -3,17 +3,20 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from flowernoise.analysis.results.listed import Listed
+from flowernoise.analysis.results.models import Agreement, ExportResult
 from flowernoise.analysis.results.stages import TrainResult
 from flowernoise.analysis.results.upkeep import Checked, Problem, Removed, RemoveResult, VerifyResult
-from flowernoise.show import summaries, writers
+from flowernoise.show import models, summaries, writers
 from flowernoise.show.document import Document
 from flowernoise.show.writers import table
+from flowernoise.store.records import RunKey
 from flowernoise.training.engine import Engine, Extractor
 from tests.fabricated import a_setup
 
@@ -101,3 +104,18 @@ def test_the_times_of_a_training_add_up(photos_trained):
     parts = [float(each) for each in re.findall(r" ([\d.]+) s(?=,|;|$)", text.partition("in all: ")[2])]
     assert len(parts) == (2 if photos_trained else 3)
     assert sum(parts) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("noise", "rate", "said"),
+    [
+        ("none", 0.0, "mae on labels without noise, seed 1, last epoch"),
+        ("observed:/home/ada/human.csv,sha256=1f", 0.25, "mae on human at 0.25, seed 1, last epoch"),
+    ],
+)
+def test_an_export_says_what_its_run_was_trained_on(noise: str, rate: float, said: str) -> None:
+    key = RunKey(noise, rate, 1, "mae", LITE)
+    result = ExportResult(
+        Path("m.keras"), Path("m.json"), False, key, "last", ("a", "b"), "onnx", None, Agreement(9, 9, 0.0)
+    )
+    assert any(said in line for line in shown(models.exported(result), None))

@@ -155,7 +155,7 @@ def test_asking_again_touches_nothing(artifacts):
 
 def test_rates_0_and_1_and_a_rate_given_twice(artifacts):
     result = corrupt(artifacts, asked(rates=(0.0, 1.0, 1.0)), Silent())
-    assert [str(draw.key) for draw in result.draws] == ["none at 0, seed 0", "symmetric at 1, seed 0"]
+    assert [str(draw.key) for draw in result.draws] == ["labels without noise, seed 0", "symmetric at 1, seed 0"]
     assert [draw.realised_rate for draw in result.draws] == [0.0, 1.0]
 
 

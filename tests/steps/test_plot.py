@@ -224,6 +224,22 @@ def test_unknown_things_are_named_with_what_there_is(evaluated):
     assert "unknown metric" in refusal(evaluated, metric="luck")
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"losses": ("sce",)},
+        {"noise": ("uniform",)},
+        {"kind": "confusion", "rate": 0.3},
+        {"kind": "confusion", "seed": 9},
+        {"losses": ("mae",), "where": ("loss=ce",)},
+    ],
+)
+def test_what_no_run_has_is_refused_before_anything_is_compared(evaluated, asked):
+    there = set(Layout(evaluated).comparisons.glob("*"))
+    refusal(evaluated, metric="mcc", **asked)  # not asked for elsewhere, so not kept already
+    assert set(Layout(evaluated).comparisons.glob("*")) == there
+
+
 def test_without_val_there_is_no_history_and_it_says_why(photos, tmp_path):
     make(tmp_path, photos, val=0, seeds=1)
     half_right(tmp_path)

@@ -30,6 +30,7 @@ from flowernoise.steps.settings import CompareSettings, TrainSettings
 from flowernoise.steps.status import status
 from flowernoise.store import datasets, draws, files
 from flowernoise.store.layout import Layout
+from flowernoise.store.photos import read_index
 from flowernoise.store.records import (
     CONTROL,
     DrawKey,
@@ -156,6 +157,27 @@ def test_no_page_tells_where_the_photos_or_the_artifacts_lay(rendered, made):
         assert "folder:photos" in text
 
 
+def test_paths_of_files_in_specs_are_variables_in_commands_and_names_elsewhere(artifacts, tmp_path):
+    layout, labels = Layout(artifacts), tmp_path / "hidden" / "human.csv"
+    labels.parent.mkdir()
+    rows = [f"{photo.path},daisy" for photo in read_index(layout.photos, datasets.need(layout).index)]
+    labels.write_text("\n".join(["path,label", *rows]))
+    corrupt(artifacts, CorruptSettings(noise=(f"observed:{labels}",), seeds=1), Silent())
+    setup, loss = a_setup(epochs=3, image_size=16), f"forward:T={tmp_path}/hidden/T.csv,sha256=1f"
+    train_by_hand(artifacts, ("ce", loss), setup)
+    evaluate(artifacts, Silent())
+    found = gather(artifacts, ReportSettings(), Silent())
+    files_of_it = render(found)
+    for name, data in files_of_it.items():
+        assert "hidden" not in name
+        assert b"hidden" not in data.replace(b"<wbr>", b""), name
+    assert {name for name in files_of_it if "human" in name}
+    assert "FILE_2=human.csv  # a file, wherever you have it" in found.commands
+    [drawing] = [line for line in found.commands if "observed" in line]
+    assert '--noise observed:"$FILE_2",sha256=' in drawing
+    assert any('--loss forward:T="$FILE_1",sha256=1f' in line for line in found.commands)
+
+
 def test_every_picture_is_described_and_its_bytes_are_in_the_page(gathered, rendered):
     page = rendered["report.html"].decode()
     assert {picture.kind for picture in gathered.pictures} == set(pictures.names())
@@ -210,10 +232,13 @@ def test_the_command_of_training_names_every_setting(gathered):
 
 def test_one_run_with_the_file_prepares_draws_and_trains_the_same_again(gathered, made, tmp_path):
     (tmp_path / "report.toml").write_text(gathered.sweep)
+    assert gathered.sweep_command == 'flowernoise run "$SOURCE" --config report.toml'
+    assert str(made.parent) not in gathered.sweep
     assert tomllib.loads(gathered.sweep)["learning-rate"] == [0.001, 0.01]
     settings = options.configured(
         [field for kind in SETTINGS_OF_RUN for field in options.fields_of(kind)], tmp_path / "report.toml", "run"
     )
+    settings["source"] = str(made.parent / "photos")
     again, dataset = tmp_path / "again", datasets.need(Layout(made))
     prepare(again, options.made(PrepareSettings, settings), Silent())
     assert datasets.need(Layout(again)).id == dataset.id

@@ -393,6 +393,16 @@ def test_an_estimated_or_given_matrix_trains_another_model_than_the_true_one(
     assert train(prepared, settings, Silent()).trained == 2  # another content is another loss
 
 
+def test_class_names_in_a_matrix_file_must_be_those_of_the_data_set(prepared: Path, tmp_path: Path) -> None:
+    file = tmp_path / "T.csv"
+    settings = dataclasses.replace(ON_FEATURES, losses=(f"forward:T={file}",), epochs=1)
+    file.write_text("roses,daisy,tulips\n0.6,0.2,0.2\n0,0.7,0.3\n0.1,0,0.9\n")
+    with pytest.raises(BadRequestError, match="names the classes 'roses, daisy, tulips', but the data set has"):
+        train(prepared, settings, Silent())
+    file.write_text("daisy,roses,tulips\n0.6,0.2,0.2\n0,0.7,0.3\n0.1,0,0.9\n")
+    assert train(prepared, settings, Silent()).failed == ()
+
+
 def test_fine_tuning_estimates_the_matrix_in_a_first_stage(prepared: Path) -> None:
     notes = Notes()
     settings = dataclasses.replace(FINETUNE, losses=("forward",))

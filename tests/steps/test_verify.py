@@ -16,11 +16,15 @@ import numpy as np
 import pytest
 
 from flowernoise.analysis.results.upkeep import VerifyResult
+from flowernoise.catalogue.metrics import metrics
 from flowernoise.errors import BadRequestError
 from flowernoise.progress import Silent
+from flowernoise.steps.compare import compare
+from flowernoise.steps.compare.step import compare_or_find
+from flowernoise.steps.settings import CompareSettings
 from flowernoise.steps.status import status
 from flowernoise.steps.verify import verify
-from flowernoise.store import evaluations, files, runs
+from flowernoise.store import datasets, evaluations, files, runs
 from flowernoise.store.layout import Layout
 from flowernoise.store.records import Comparison, KeptComparison, RunBlock
 from tests.reliability.command_server import CommandServer
@@ -345,3 +349,18 @@ def test_what_is_wrong_has_a_way_out_and_what_is_repaired_needs_none(
     assert mended.stdout.decode().splitlines()[-1] == f"repaired: {wrong}"
     assert blob.read_bytes() == good
     assert (blob.parent / f"{blob.name}.damaged").read_bytes() == good[:-1]
+
+
+def test_what_compare_keeps_for_every_metric_is_found_again_and_verified(
+    tampered: TamperedDirectory,
+) -> None:
+    first_class = datasets.need(Layout(tampered.root)).classes[0]
+    specs = [f"recall:{first_class}" if name == "recall" else name for name in metrics.names()]
+    for spec in specs:
+        compare([tampered.root], CompareSettings(metric=spec), Silent())
+    assert len(list(Layout(tampered.root).comparisons.glob("*.json"))) >= len(specs)
+    found = verified(tampered)
+    assert (found.problems, found.notes) == ((), ())
+    for spec in specs:
+        _, was_there = compare_or_find([tampered.root], CompareSettings(metric=spec), Silent())
+        assert was_there, spec

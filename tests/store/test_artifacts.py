@@ -248,7 +248,7 @@ def test_a_network_has_predictions_and_history_like_a_head_and_a_failed_run_has_
     runs.write(held.layout, a_block(held.dataset.id, failed, setup), arrays)
     [run] = held.runs(loss="sce")
     assert (run.failure, run.choices) == ("diverged", {})
-    with pytest.raises(BadRequestError, match="training sce on none at 0, seed 0 failed: diverged"):
+    with pytest.raises(BadRequestError, match="training sce on labels without noise, seed 0 failed: diverged"):
         run.predicted("train")
 
 

@@ -53,7 +53,7 @@ def test_the_index_is_in_the_order_of_keys_and_of_one_data_set(layout: Layout) -
     draws.write(layout, "data", [drawn(0.4, 1), drawn(0.4, 0), drawn(0.0, 0, "none"), drawn(0.2, 5)])
     draws.write(layout, "other", [drawn(0.9, 0)])
     assert [str(key) for key in draws.index(layout, "data")] == [
-        "none at 0, seed 0",
+        "labels without noise, seed 0",
         "symmetric at 0.2, seed 5",
         "symmetric at 0.4, seed 0",
         "symmetric at 0.4, seed 1",

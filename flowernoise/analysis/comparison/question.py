@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.noise import noise_models, specs_called
 from flowernoise.errors import BadRequestError
 from flowernoise.registry import Registry, did_you_mean
 from flowernoise.store.records import CONTROL, Selection
@@ -105,10 +105,11 @@ def _choice(option: str, items: Sequence[str], kinds: Sequence[tuple[Collection[
 
 
 def _meant(item: str, there: Collection[str], registry: Registry | None) -> list[str]:
-    """The names that an item means: exactly that one, or else all with the same name and any parameters."""
+    """The names that an item means: exactly that one, or else all that are called so, with any parameters."""
     try:
         canonical = str(registry.parse(item)) if registry else item
     except BadRequestError:
         canonical = item
     exact = [name for name in there if name in (item, canonical)]
-    return exact or sorted(name for name in there if name.partition(":")[0] == item)
+    called = specs_called(item, there) if registry is noise_models else set()
+    return exact or sorted(called | {name for name in there if name.partition(":")[0] == item})

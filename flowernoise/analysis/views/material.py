@@ -11,11 +11,11 @@ from pathlib import Path
 from flowernoise.analysis.views.charts import Chart, charts_of
 from flowernoise.analysis.views.pictures import slug
 from flowernoise.catalogue.losses import losses
-from flowernoise.catalogue.noise import noise_models
+from flowernoise.catalogue.noise import noise_models, specs_called
 from flowernoise.errors import BadRequestError
-from flowernoise.registry import Registry
+from flowernoise.registry import Registry, did_you_mean
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import CONTROL, Comparison, Dataset, DrawKey
+from flowernoise.store.records import CONTROL, Comparison, Dataset, DrawKey, RunKey
 
 
 class NothingToDrawError(BadRequestError):
@@ -38,7 +38,7 @@ class Wanted:
     def __post_init__(self) -> None:
         for registry, texts in ((losses, self.losses), (noise_models, self.noise)):
             for text in texts:
-                if text != CONTROL:
+                if text != CONTROL and not (registry is noise_models and ":" not in text):  # a name that tables show
                     registry[text.partition(":")[0]]
 
     def __str__(self) -> str:
@@ -70,6 +70,17 @@ class Material:
         if self.compared is None:
             raise NothingToDrawError(f"nothing is evaluated in {self.directory}; run `flowernoise evaluate` first")
         return self.compared
+
+    def check(self, evaluated: Collection[RunKey]) -> None:
+        """Refuses what no evaluated run has, so that nothing is computed for it.
+
+        Raises:
+            BadRequestError: a wanted loss, noise model, or rate and seed does not occur in any run.
+        """
+        self._picked(self.wanted.losses, {key.method for key in evaluated}, losses, "run")
+        self._picked(self.wanted.noise, {key.noise for key in evaluated}, noise_models, "run")
+        if self.wanted.rate is not None or self.wanted.seed is not None:
+            self.chosen({key.draw for key in evaluated}, "run")
 
     @functools.cached_property
     def charts(self) -> Mapping[str, Chart]:
@@ -125,11 +136,17 @@ class Material:
         """The existing specs that a text means; a name alone means all specs of that name."""
         picked: list[str] = []
         for text in texts:
-            meant = {text} & set(available) or {spec for spec in available if spec.partition(":")[0] == text}
-            meant = meant or {str(registry.parse(text))} & set(available)
+            called = specs_called(text, available) if registry is noise_models else set()
+            named = {spec for spec in available if spec.partition(":")[0] == text}
+            meant = {text} & set(available) or called | named
+            if not meant and text.partition(":")[0] in registry.names():
+                meant = {str(registry.parse(text))} & set(available)
             if not meant:
                 there = ", ".join(sorted(available))
-                raise BadRequestError(f"no {what} with {registry.kind} {text} in {self.directory}; there are: {there}")
+                nearest = did_you_mean(text, available)
+                raise BadRequestError(
+                    f"no {what} with {registry.kind} {text} in {self.directory}{nearest}; there are: {there}"
+                )
             picked += meant
         return picked if texts else available
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from flowernoise.analysis.views.arrays import Counts, Floats, Labels
 from flowernoise.analysis.views.charts import Chart, ChartCell
 from flowernoise.analysis.views.material import Material, NothingToDrawError
 from flowernoise.analysis.views.pictures import slug
+from flowernoise.catalogue.noise import shown_names
 from flowernoise.catalogue.sources import without_path
 from flowernoise.store import evaluations
 from flowernoise.store.artifacts import Artifacts
@@ -102,6 +103,7 @@ def confusions(material: Material) -> Iterator[tuple[str, Confusions]]:
             for position, (key, run) in enumerate(zip(keys, evaluation.runs, strict=True))
             if not run.failure and key.setup == chart.setup and (key.noise, key.rate, key.method) in cells
         }
+        names = shown_names({key.noise for key in keys})
         for draw in material.chosen({key.draw for key in evaluated}, "run"):
             of_draw = {key.method: key for key in evaluated if key.draw == draw}
             there = [cells[draw.noise, draw.rate, loss] for loss in of_draw]
@@ -109,7 +111,7 @@ def confusions(material: Material) -> Iterator[tuple[str, Confusions]]:
             matrices = tuple(_matrix(chart, loss, evaluated[of_draw[loss]], evaluation, arrays) for loss in shown)
             realised = cells[draw.noise, draw.rate, shown[0]].realised_rate
             data = Confusions(chart, draw.noise, draw.rate, realised, draw.seed, matrices)
-            yield f"confusion-{_draw_name(draw)}{ending}", data
+            yield f"confusion-{_draw_name(draw, names)}{ending}", data
 
 
 def _losses_shown(chart: Chart, cells: Sequence[ChartCell], *, every: bool) -> list[str]:
@@ -147,11 +149,12 @@ def transitions(material: Material) -> Iterator[tuple[str, Transition]]:
     drawn = {draw.key: draw for draw in Artifacts(material.directory).draws()}
     if not drawn:
         raise NothingToDrawError(f"{material.directory} has no draws; run `flowernoise corrupt` first")
+    names = shown_names({key.noise for key in drawn})
     for key in material.chosen(drawn, "draw"):
         own = drawn[key]
         matrices = own.transition_matrix, own.realised_transition_matrix
-        yield f"transition-{_draw_name(key)}", transition_of(material.dataset, own.draw, *matrices)
+        yield f"transition-{_draw_name(key, names)}", transition_of(material.dataset, own.draw, *matrices)
 
 
-def _draw_name(draw: DrawKey) -> str:
-    return f"{slug(draw.noise)}-{draw.rate:g}-seed{draw.seed}"
+def _draw_name(draw: DrawKey, names: Mapping[str, str]) -> str:
+    return f"{slug(names[draw.noise])}-{draw.rate:g}-seed{draw.seed}"

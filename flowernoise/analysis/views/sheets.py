@@ -42,7 +42,8 @@ class ContactSheet:
     """The contents of a contact sheet.
 
     ``population`` counts the photos of the split, and ``mistakes`` those that the run misclassifies. ``inputs`` is the
-    digest of the source of the labels: data set, draw, or the arrays of the run's block.
+    digest of the source of the labels: data set, draw, or the arrays of the run's block. ``noise_name`` is what people
+    call the noise model.
     """
 
     kind: SheetKind
@@ -53,6 +54,7 @@ class ContactSheet:
     photos: tuple[SheetPhoto, ...]
     inputs: str
     noise: str | None = None
+    noise_name: str = ""
     rate: float = 0.0
     seed: int = 0
     realised_rate: float = 0.0
@@ -76,7 +78,7 @@ class ContactSheet:
             return "clean" if label_words(self).are_clean else "given"
         draw = f"control-seed{self.seed}"
         if self.noise != CONTROL:
-            draw = f"{self.noise}-{format_value(self.rate)}-seed{self.seed}"
+            draw = f"{self.noise_name or self.noise}-{format_value(self.rate)}-seed{self.seed}"
         parts = [self.kind, draw, *(part for part in (self.loss, self.backbone, self.mode) if part)]
         parts += [setting.replace(" ", "-") for setting in self.settings]
         return _file_name("-".join(parts))

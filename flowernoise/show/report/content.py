@@ -229,7 +229,8 @@ def _reproduce(report: Report) -> Iterator[Block]:
     yield Paragraph("In an empty directory, with the versions below:")
     yield Verbatim(tuple(report.commands), shell=True)
     if report.sweep:
-        yield Paragraph(f"Or, with the options in {SWEEP}: flowernoise run --config {SWEEP}")
+        yield Paragraph(f"Or, with the other options in {SWEEP}:")
+        yield Verbatim((report.sweep_command,), shell=True)
     seeds = sorted({row.seeds for row in report.comparison.rows if row.seeds})
     if seeds:
         split = _split_of(report.dataset)

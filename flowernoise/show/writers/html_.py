@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape as _escape
 
 from flowernoise.show.document import (
@@ -24,7 +26,7 @@ from flowernoise.show.document import (
 )
 from flowernoise.show.writers import writer
 
-MAX_COLUMNS = 5  # of a grid; one with more is turned
+MAX_COLUMNS = 5  # beside the first: what fits on paper. A grid with more is turned; what is still wider is split
 # Nothing but what is in the file may be shown, and nothing may run, whatever a class or a path is called.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -40,6 +42,10 @@ nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;list-style:none;padding:0;
 a{color:#0b57a4}
 li{margin:.3rem 0}
 .scroll{overflow-x:auto;margin:1rem 0}
+.scroll{background:linear-gradient(90deg,#fff 40%,transparent) 0 0/2rem 100%,
+linear-gradient(270deg,#fff 40%,transparent) 100% 0/2rem 100%,linear-gradient(90deg,#0004,transparent) 0 0/.7rem 100%,
+linear-gradient(270deg,#0004,transparent) 100% 0/.7rem 100%;background-repeat:no-repeat;
+background-attachment:local,local,scroll,scroll}
 .scroll:focus-visible,a:focus-visible{outline:3px solid #0b57a4;outline-offset:2px}
 table{min-width:min(100%,30rem);border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:0 0 .5rem;font-size:.92rem}
@@ -47,17 +53,19 @@ caption span{display:block;max-width:min(46rem,calc(100vw - 2rem))}
 th,td{padding:.4rem .8rem;text-align:left;vertical-align:top;border-bottom:1px solid #dedede;overflow-wrap:normal}
 thead th{border-bottom:2px solid #6b6b6b;vertical-align:bottom}
 tbody th{font-weight:500;position:sticky;left:0;background:#fff}
-tbody th{min-width:7rem}
+tbody th{min-width:min(12rem,30vw)}
 .number{text-align:right}
 td.number{white-space:nowrap}
 thead th{max-width:11rem}
-td small,th small{display:block;font-size:.82rem}
+td small,th small{display:block;font-size:.82rem;white-space:normal}
+small span{white-space:nowrap}
 figure{margin:1.75rem 0}
 figcaption{font-size:.92rem;margin-top:.4rem}
 img{display:block;max-width:100%;height:auto;min-width:34rem;border:1px solid #dedede}
 pre{overflow-x:auto;background:#f4f4f4;padding:.8rem 1rem;font-size:.88rem;line-height:1.5}
 @media(max-width:40rem){th,td{padding:.35rem .45rem}ul{padding-left:1.25rem}}
-@media print{nav{display:none}main{max-width:none;padding:0}.scroll{overflow:visible}img{min-width:0}
+@media print{nav{display:none}main{max-width:none;padding:0}.scroll{overflow:visible;background:none}img{min-width:0}
+table{font-size:.85rem}th,td{padding:.3rem .45rem}tbody th{position:static}
 pre{white-space:pre-wrap}h2{break-after:avoid}figure,tr{break-inside:avoid}}
 """.strip()
 
@@ -122,10 +130,29 @@ def _block(block: Block, number: int) -> Iterator[str]:
         case Figure():
             yield from _figure(block)
         case Table():
-            yield from _table(block, f"table-{number}")
+            yield from _tables([block], number)
         case Grids():
-            for part, table in enumerate(block.tables(MAX_COLUMNS)):
-                yield from _table(table, f"table-{number}-{part}")
+            yield from _tables(block.tables(MAX_COLUMNS), number)
+
+
+def _tables(tables: Iterable[Table], number: int) -> Iterator[str]:
+    for place, part in enumerate(part for table in tables for part in _parts(table)):
+        yield from _table(part, f"table-{number}-{place}")
+
+
+def _parts(table: Table) -> Iterator[Table]:
+    """The table in parts that fit on paper, with about as many columns each; every part has the first column."""
+    count = max(1, math.ceil((len(table.columns) - 1) / MAX_COLUMNS))
+    ends = [1 + round(part * (len(table.columns) - 1) / count) for part in range(count + 1)]
+    for part, (start, end) in enumerate(itertools.pairwise(ends)):
+        title = table.title if part == 0 or not table.title else f"{table.title} (continued)"
+        yield Table(
+            (table.columns[0], *table.columns[start:end]),
+            tuple((row[0], *row[start:end]) for row in table.rows),
+            title,
+            (table.total[0], *table.total[start:end]) if table.total else table.total,
+            table.notes if end == len(table.columns) else (),
+        )
 
 
 def _table(table: Table, name: str) -> Iterator[str]:
@@ -164,7 +191,9 @@ def _cell(cell: Cell) -> str:
 
 
 def _small(below: str) -> str:
-    return f" <small>{text(below)}</small>" if below else ""
+    """Smaller text on lines of its own; an interval is not broken over them."""
+    shown = re.sub(r"\[[^\]]{1,24}\]", r"<span>\g<0></span>", text(below))
+    return f" <small>{shown}</small>" if below else ""
 
 
 def _figure(figure: Figure) -> Iterator[str]:

@@ -116,4 +116,4 @@ def _matrix(work: Plan, key: RunKey, labels: Mapping[DrawKey, DrawnLabels], prog
         [predictions] = OnFeatures(work, progress).predictions(stage.loss, [key.draw], labels)
         observed, classes = labels[key.draw].train_labels, work.dataset.classes
         handed[stage.name, key.draw] = matrices.handed_on(stage, key.draw, observed, predictions, classes, progress)
-    return matrices.of_runs(work.methods, labels, handed, [key])[key]
+    return matrices.of_runs(work.methods, labels, handed, [key], work.dataset.classes)[key]

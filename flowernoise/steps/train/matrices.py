@@ -37,15 +37,16 @@ def pinned(spec: Spec) -> Spec:
     return Spec(spec.entry, types.MappingProxyType(values))
 
 
-def check_files(specs: Iterable[Spec], num_classes: int) -> None:
+def check_files(specs: Iterable[Spec], classes: Sequence[str]) -> None:
     """Reads the matrix files of losses, to find a bad one before anything is trained.
 
     Raises:
-        BadRequestError: a file does not hold a stochastic matrix with the right number of classes.
+        BadRequestError: a file does not hold a stochastic matrix with the right number of classes, or names other
+            classes.
     """
     for spec in specs:
         if "T" in spec.files:
-            _from_file(spec, num_classes)
+            _from_file(spec, classes)
 
 
 def handed_on(
@@ -85,6 +86,7 @@ def of_runs(
     labels: Mapping[DrawKey, DrawnLabels],
     handed: Handed,
     keys: Iterable[RunKey],
+    classes: Sequence[str],
 ) -> dict[RunKey, Matrix]:
     """The matrix of each run; the draw's matrix for losses that do not ask for one.
 
@@ -93,11 +95,13 @@ def of_runs(
         labels: the labels of every draw.
         handed: the matrices from first stages.
         keys: the runs.
+        classes: names of the classes.
 
     Raises:
-        BadRequestError: a file does not hold a stochastic matrix with the right number of classes.
+        BadRequestError: a file does not hold a stochastic matrix with the right number of classes, or names other
+            classes.
     """
-    return {key: _of_run(methods[key.method], key.draw, labels[key.draw], handed) for key in keys}
+    return {key: _of_run(methods[key.method], key.draw, labels[key.draw], handed, classes) for key in keys}
 
 
 def failures(methods: Mapping[str, Method], matrices: Mapping[RunKey, Matrix]) -> dict[RunKey, str]:
@@ -112,17 +116,19 @@ def failures(methods: Mapping[str, Method], matrices: Mapping[RunKey, Matrix]) -
     return found
 
 
-def _of_run(method: Method, draw: DrawKey, drawn: DrawnLabels, handed: Handed) -> Matrix:
+def _of_run(method: Method, draw: DrawKey, drawn: DrawnLabels, handed: Handed, classes: Sequence[str]) -> Matrix:
     if method.stages:
         return handed[method.stages[-1].name, draw]
     if method.loss.values.get("T", TRUE) == TRUE:
         return _true(drawn)
-    return _from_file(method.loss, len(drawn.realised_transition_matrix))
+    return _from_file(method.loss, classes)
 
 
-def _from_file(spec: Spec, num_classes: int) -> Matrix:
+def _from_file(spec: Spec, classes: Sequence[str]) -> Matrix:
     values = spec.values
-    return transition_matrix.read(values["T"], num_classes, owner=_owner(spec), sha256=values["sha256"])
+    return transition_matrix.read(
+        values["T"], len(classes), owner=_owner(spec), sha256=values["sha256"], class_names=classes
+    )
 
 
 def _true(drawn: DrawnLabels) -> Matrix:

@@ -133,7 +133,7 @@ def make(layout: Layout, settings: TrainSettings, progress: Progress) -> Plan:
     dataset = datasets.need(layout)
     if settings.mode == "finetune":
         backbone.refuse_without_photos(dataset, "--mode finetune")
-    matrices.check_files(specs, len(dataset.classes))
+    matrices.check_files(specs, dataset.classes)
     settings = settings.resolved(validated=bool(dataset.sizes[1]))
     if len(settings.grid) > 1 and not dataset.sizes[1]:
         raise BadRequestError(

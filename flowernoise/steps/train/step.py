@@ -115,7 +115,7 @@ class _Training:
 
     def _train_runs(self, trainer: UnitTrainer, unit: Unit) -> None:
         work, labels = self._work, self._labels_of(unit)
-        of_runs = matrices.of_runs(work.methods, labels, self._sweep.handed, unit.keys)
+        of_runs = matrices.of_runs(work.methods, labels, self._sweep.handed, unit.keys, work.dataset.classes)
         failures = matrices.failures(work.methods, of_runs)
         trained = trainer.train(unit.keys, Given(labels, of_runs, failures))
         block = _block(work, trained, self._sweep.generation(unit), self._sweep.recency)

@@ -17,10 +17,10 @@ from flowernoise.catalogue.noise import noise_models
 from flowernoise.catalogue.sources import path_of
 from flowernoise.errors import BadRequestError, FlowernoiseError
 from flowernoise.progress import Progress
-from flowernoise.registry import Spec
 from flowernoise.steps import commands
 from flowernoise.steps.corrupt import draw_again
 from flowernoise.steps.evaluate import evaluate
+from flowernoise.steps.outputs import files_of
 from flowernoise.steps.prepare import prepare
 from flowernoise.steps.settings import PrepareSettings, TrainSettings
 from flowernoise.steps.train import Restored, train
@@ -91,7 +91,7 @@ def _draws(layout: Layout, found: Found, progress: Progress) -> None:
 
 
 def _may_redraw(key: DrawKey) -> bool:
-    return key.noise == CONTROL or _names_no_file(noise_models.parse(key.noise))
+    return key.noise == CONTROL or not any(files_of(noise_models.parse(key.noise)))
 
 
 def _runs(layout: Layout, found: Found, wrong: Iterable[Problem], progress: Progress) -> None:
@@ -127,7 +127,7 @@ def _evaluated_only(found: Found, known: set[RunKey]) -> list[tuple[int, RunKey]
 
 def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, progress: Progress) -> None:
     names = list(dict.fromkeys(key.method for key in keys))
-    if not all(map(_names_no_file, [backbones.parse(own.backbone), *map(losses.parse, names)])):
+    if any(any(files_of(spec)) for spec in (backbones.parse(own.backbone), *map(losses.parse, names))):
         again = commands.command(layout.root, commands.train_again(names, own))
         raise BadRequestError(f"files are read only from places that you name; run `{again}`")
     settings = TrainSettings(
@@ -147,9 +147,3 @@ def _train_again(layout: Layout, own: Setup, keys: list[RunKey], recency: int, p
             f"{len(keys)} runs cannot be made again here: they were trained with {own.extractor} in {own.precision}, "
             f"but this machine would use {trained.setup.extractor} in {trained.setup.precision}"
         )
-
-
-def _names_no_file(spec: Spec) -> bool:
-    """Whether a spec has no parameter that is a file path."""
-    inner = spec.values.get("backbone")
-    return not spec.files and (inner is None or _names_no_file(backbones.parse(inner)))

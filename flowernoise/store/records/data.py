@@ -160,7 +160,8 @@ class DrawKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=Tru
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.noise} at {self.rate:g}, seed {self.seed}"
+        labels = "labels without noise" if self.noise == CONTROL else f"{self.noise} at {self.rate:g}"
+        return f"{labels}, seed {self.seed}"
 
 
 class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

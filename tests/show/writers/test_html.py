@@ -5,10 +5,11 @@ import html as html_library
 import re
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowernoise.show.document import Figure
+from flowernoise.show.document import Document, Figure, Table, cells, columns
 from flowernoise.show.report import content
 from flowernoise.show.writers import html_
 from tests.show.small_comparisons import (
@@ -98,3 +99,17 @@ def test_html_text_reads_back_as_it_was(plain):
         html_library.escape(plain)
     ).replace("\xa0", " ")
     assert not re.search(r"[<>\"]", shown)
+
+
+@pytest.mark.parametrize(("wide", "widths"), [(5, [6]), (6, [4, 4]), (12, [5, 5, 5])])
+def test_a_table_too_wide_for_paper_is_split_and_loses_nothing(wide: int, widths: list[int]) -> None:
+    heads = columns("loss", *(f"c{k}" for k in range(wide)), numeric=True)
+    rows = tuple(cells(name, *(f"{name}{k}" for k in range(wide))) for name in ("ce", "mae"))
+    page = html_.html_(Document((Table(heads, rows, "Accuracy.", cells("all", *"x" * wide), ("A note.",)),)))
+    parts = re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)
+    assert [part.count('scope="col"') for part in parts] == widths
+    assert all(part.count('scope="row">ce<') == part.count('scope="row">all<') == 1 for part in parts)
+    found = [name for part in parts for name in re.findall(r">(mae\d+)<", part)]
+    assert found == [f"mae{k}" for k in range(wide)]
+    assert page.count("A note.") == 1
+    assert page.count("(continued)") == len(widths) - 1
