@@ -126,12 +126,13 @@ def _draws(result: Status) -> Iterator[str]:
         yield f"{_count(result.stale_draws, 'draw')} of {_others(result)}"
 
 
+_STATES = {"stale": ", stale", "partly": "; `train` extracts the others"}  # of features
+
+
 def _features(result: Status) -> Iterator[str]:
     for each in result.features:
         count = _count(each.photos, things_of(result.source or "").removesuffix("s"))
-        yield f"{each.backbone}, {count}" + (", stale" if each.state == "stale" else "")
-    if result.unfinished:
-        yield f"{_count(result.unfinished, 'shard')} of an unfinished extraction, which `train` will finish"
+        yield f"{each.backbone}, {count}{_STATES.get(each.state, '')}"
 
 
 def _runs(result: Status) -> Iterator[str]:

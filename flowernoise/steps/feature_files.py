@@ -13,10 +13,10 @@ from flowernoise.errors import BadRequestError, DamagedFileError, FlowernoiseErr
 from flowernoise.progress import Progress
 from flowernoise.safe.atomic import reason, write_output
 from flowernoise.steps import backbone
-from flowernoise.steps.features import FeatureWork, cached, extractor_of, settled
+from flowernoise.steps.features import FeatureWork, cached, extractor_of, missing, settled
 from flowernoise.steps.outputs import Inputs
 from flowernoise.steps.settings import FeaturesSettings
-from flowernoise.store import artifacts, claims, datasets, feature_cache, own_features
+from flowernoise.store import artifacts, claims, datasets, own_features
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.labels import PhotoNames
 from flowernoise.store.layout import Layout
@@ -46,16 +46,16 @@ def features(artifacts_directory: Path, settings: FeaturesSettings, progress: Pr
     spec, network = backbone.of(layout, dataset, settings.backbone, progress)
     work = FeatureWork(layout, dataset, index, spec, network, extractor_of(network, engine.describe()))
     work = settled(work, progress)
-    was_there = bool(backbone.is_own(spec)) or feature_cache.is_there(layout, work.key)
+    extracted = 0 if backbone.is_own(spec) else missing(work, progress)
     array = cached(work, progress)
     written = settings.export is not None and _write(settings.export, index, array)
     return FeaturesResult(
         backbone=str(spec),
         photos=len(index),
         dimension=array.shape[1],
-        extracted=0 if was_there else len(index),
+        extracted=extracted,
         file=settings.export,
-        done_before=was_there and not written,
+        done_before=not extracted and not written,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,16 +16,16 @@ from flowernoise.registry import Spec
 from flowernoise.safe import images
 from flowernoise.steps.backbone import is_own
 from flowernoise.steps.loading import loading
-from flowernoise.store import claims, feature_cache, feature_rows, own_features
+from flowernoise.store import claims, feature_cache, feature_rows, files, own_features
 from flowernoise.store.claims import Claim, Held, Others
 from flowernoise.store.feature_cache import FeatureArray
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Archive, IndexedPhoto
-from flowernoise.store.records import Dataset, Features, FeaturesKey
+from flowernoise.store.records import Dataset, FeatureShard, FeaturesKey
 from flowernoise.training import engine, features, inference
 from flowernoise.training.engine import BFLOAT16, FLOAT32, MIN_COSINE, Engine, Extractor
 
-FeaturesOf = Callable[[int, Sequence[IndexedPhoto], Advance], FeatureArray]
+FeaturesOf = Callable[[Sequence[IndexedPhoto], Advance], FeatureArray]
 SAMPLE = 32  # number of photos on which bfloat16 is tried
 
 
@@ -46,7 +45,6 @@ class FeatureWork:
     def key(self) -> FeaturesKey:
         """Everything on which the features depend."""
         return FeaturesKey(
-            photos=feature_cache.digest_of_photos([photo.id for photo in self.index]),
             image_size=self.dataset.request.image_size,
             decoding=images.DECODING,
             backbone=str(self.backbone_spec),
@@ -96,7 +94,7 @@ def settled(work: FeatureWork, progress: Progress) -> FeatureWork:
 def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     """Features of all photos [photo, dimension], from the cache or extracted now; damaged shards are made again.
 
-    Other processes that need the same features share the extraction, shard by shard.
+    Only photos without features are extracted. Other processes that need the same ones share that, shard by shard.
 
     Raises:
         BadRequestError: imported features lack a photo.
@@ -104,109 +102,122 @@ def cached(work: FeatureWork, progress: Progress) -> FeatureArray:
     """
     if own := is_own(work.backbone_spec):
         return own_features.rows(work.layout, own, work.index)
-    work = settled(work, progress)
-    key = work.key
-    found = _find(work, key, progress)
-    if found is not None:
-        return found
-    extraction = _Shards(work, progress)
-    while True:
+    extraction = _Extraction(settled(work, progress), progress)
+    while (found := extraction.read()) is None:
         with claims.claimed(work.layout, progress, extraction.choose) as held:
             extraction.extract_units(held)
-        if not extraction.holders:
-            return feature_cache.read(work.layout, extraction.finished())
-        claims.wait_for(extraction.holders)
+        if extraction.holders:
+            claims.wait_for(extraction.holders)
+    return found
 
 
-def _find(work: FeatureWork, key: FeaturesKey, progress: Progress) -> FeatureArray | None:
-    try:
-        found = feature_cache.find(work.layout, key)
-        return None if found is None else feature_cache.read(work.layout, found)
-    except DamagedFileError as error:
-        progress.note(f"{error}; extracting the damaged part again")
-        return None
+def missing(work: FeatureWork, progress: Progress) -> int:
+    """How many photos have no features yet."""
+    return len(_Extraction(work, progress).missing())
 
 
-class _Shards:
-    """The shards of an extraction, shared with other processes that make the same one.
+class _Extraction:
+    """The features of a data set's photos; those that are missing are extracted in units that processes share.
 
     Attributes:
-        start: first photo of the shard that this process has claimed; None if no shard is free.
-        holders: other processes' claims on missing shards.
+        unit: the photos that this process has claimed; none if no unit is free.
+        holders: other processes' claims on missing units.
     """
 
     def __init__(self, work: FeatureWork, progress: Progress) -> None:
-        self.start: int | None = None
+        self.unit: tuple[IndexedPhoto, ...] = ()
         self.holders: dict[Path, Claim] = {}
         self._work, self._progress, self._key = work, progress, work.key
-        self._extraction = feature_cache.Extraction(work.layout, self._key, len(work.index))
-        found = {start: self._extraction.existing(start) for start in self._extraction.starts()}
-        self._there = {start: shard for start, shard in found.items() if shard is not None}
+        self._ids = [photo.id for photo in work.index]
+        self._shards: dict[str, FeatureShard] = {}  # by the name of their record
+        self._units: list[tuple[IndexedPhoto, ...]] = []
+
+    def missing(self) -> list[str]:
+        """The photos without features; looks at what other processes have written meanwhile."""
+        layout, names = self._work.layout, feature_cache.names(self._work.layout, self._key)
+        for name in set(names) - self._shards.keys():
+            try:
+                self._shards[name] = feature_cache.read_record(layout, name)
+            except DamagedFileError as error:
+                self._progress.note(f"{error}; its photos are extracted again")
+                files.quarantine(layout.features / name)
+        self._shards = {name: self._shards[name] for name in names if name in self._shards}
+        return feature_cache.missing(self._shards.values(), self._ids)
+
+    def read(self) -> FeatureArray | None:
+        """Features of all photos [photo, dimension], or None if some are missing; sets damaged shards aside."""
+        without = self.missing()
+        if not without:
+            found = list(self._shards.values())
+            try:
+                return feature_cache.read(self._work.layout, found, self._ids)
+            except DamagedFileError as error:
+                self._progress.note(f"{error}; extracting the damaged part again")
+                self._set_aside_damaged(found)
+            without = self.missing()
+        photos = {photo.id: photo for photo in self._work.index}
+        left = [photos[id] for id in without]
+        size = feature_cache.SHARD
+        self._units = [tuple(left[start : start + size]) for start in range(0, len(left), size)]
+        return None
 
     def choose(self, others: Others) -> Claim | None:
-        """Claims the first missing shard that nobody else has claimed."""
+        """Claims the first unit with a missing photo that nobody else has claimed."""
         name = f"features {feature_cache.name_of(self._key)} of {self._work.backbone_spec}"
-        holder_of = {shard: lock for lock, each in others.items() if each.work == name for shard in each.makes}
-        self.start, self.holders = None, {}
-        for start in self._extraction.starts():
-            shard = f"{start:08}"
-            if start in self._there:
+        holder_of = {unit: lock for lock, each in others.items() if each.work == name for unit in each.makes}
+        self.unit, self.holders = (), {}
+        without = set(self.missing())
+        for unit in self._units:
+            if without.isdisjoint(photo.id for photo in unit):
                 continue
-            if shard in holder_of:
-                self.holders[holder_of[shard]] = others[holder_of[shard]]
-            elif (made := self._extraction.existing(start)) is not None:  # another process has made it meanwhile
-                self._there[start] = made
-            else:
-                self.start = start
-                return Claim(name, makes={shard: ""})
+            digest = feature_cache.name_of_shard(self._key, [photo.id for photo in unit])
+            if digest not in holder_of:
+                self.unit = unit
+                return Claim(name, makes={digest: ""})
+            self.holders[holder_of[digest]] = others[holder_of[digest]]
         return None
 
     def extract_units(self, held: Held) -> None:
-        """Extracts the claimed shard, claims the next, and so on until no shard is free."""
-        if self.start is None:
+        """Extracts the claimed unit, claims the next, and so on until no unit is free."""
+        if not self.unit:
             return
         work, features_of = self._work, _features_of(self._work, self._progress)
         description = f"extracting features · {work.backbone_spec} · {work.extractor}"
         with self._progress.task(description, len(work.index), "photos") as advance:
-            advance(sum(map(len, map(self._photos, self._there))))
-            while self.start is not None:
-                array = features_of(self.start, self._photos(self.start), advance)
+            advance(len(work.index) - sum(map(len, self._units)))
+            while self.unit:
+                array = features_of(self.unit, advance)
                 if not np.isfinite(array).all():
                     raise FlowernoiseError(
                         f"backbone {work.backbone_spec} gives features that are not finite; its weights may be "
                         "damaged; use other weights or another --backbone"
                     )
-                self._there[self.start] = self._extraction.write(self.start, array)
+                feature_cache.write(work.layout, self._key, [photo.id for photo in self.unit], array)
                 held.change(self.choose)
 
-    def finished(self) -> Features:
-        """The record of all shards; the first process that has them all writes it."""
-        shards = tuple(self._there[start] for start in self._extraction.starts())
-        with contextlib.suppress(DamagedFileError):
-            found = feature_cache.find(self._work.layout, self._key)
-            if found is not None and found.shards == shards:
-                return found
-        return self._extraction.finish(shards)
-
-    def _photos(self, start: int) -> Sequence[IndexedPhoto]:
-        return self._work.index[start : start + feature_cache.SHARD]
+    def _set_aside_damaged(self, found: Sequence[FeatureShard]) -> None:
+        for shard in found:
+            try:
+                feature_cache.read_shard(self._work.layout, shard)
+            except DamagedFileError:
+                feature_cache.quarantine(self._work.layout, shard)
 
 
-def _features_of(
-    work: FeatureWork, progress: Progress
-) -> Callable[[int, Sequence[IndexedPhoto], Advance], FeatureArray]:
-    """Computes the features of a shard's photos, given the first one's number, or reads those that were given."""
+def _features_of(work: FeatureWork, progress: Progress) -> FeaturesOf:
+    """Computes the features of a unit's photos, or reads those that were given."""
     if work.dataset.given is not None:
         rows = feature_rows.read(work.layout, work.dataset)
+        places = {photo.id: place for place, photo in enumerate(work.index)}
 
-        def given(start: int, photos: Sequence[IndexedPhoto], advance: Advance) -> FeatureArray:
+        def given(photos: Sequence[IndexedPhoto], advance: Advance) -> FeatureArray:
             advance(len(photos))
-            return rows[start : start + len(photos)]
+            found: FeatureArray = rows[[places[photo.id] for photo in photos]]
+            return found
 
         return given
     model, archive = _network(work, progress), Archive(work.layout.photos, work.dataset.archive)
     size = work.dataset.request.image_size
-    return lambda _, photos, advance: features.extract(model, archive.read(photos), size, advance)
+    return lambda photos, advance: features.extract(model, archive.read(photos), size, advance)
 
 
 def _network(work: FeatureWork, progress: Progress) -> Any:

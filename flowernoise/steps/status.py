@@ -20,7 +20,16 @@ from flowernoise.store import artifacts, evaluations, runs
 from flowernoise.store.inventory import Inventory
 from flowernoise.store.inventory.kinds import BLOCKS, DATASET, DRAWS, EVALUATION, FEATURES, OWN_FEATURES
 from flowernoise.store.layout import INPUTS
-from flowernoise.store.records import Dataset, Draw, DrawKey, Evaluation, RunBlock, RunKey
+from flowernoise.store.records import (
+    Dataset,
+    Draw,
+    DrawKey,
+    Evaluation,
+    FeatureShard,
+    FeaturesKey,
+    RunBlock,
+    RunKey,
+)
 from flowernoise.store.runs import StoredRun
 from flowernoise.store.setups import Setup
 from flowernoise.store.stages import SHOWN, STAGES
@@ -49,7 +58,6 @@ def status(artifacts_directory: Path) -> Status:
         draws=counts.of_draws(holds.drawn),
         stale_draws=holds.stale_draws,
         features=holds.features,
-        unfinished=len(inventory.unfinished_shards()),
         runs=holds.counts,
         setups=_setups(inventory, holds.blocks, holds.live),
         stale_runs=holds.stale_runs,
@@ -87,10 +95,7 @@ def _holdings(inventory: Inventory) -> _Holdings:
     lost = [draw.key for entry in own if inventory.size_faults(entry) for draw in entry.body.draws]
     drawn = {draw.key: draw for entry in own if not inventory.size_faults(entry) for draw in entry.body.draws}
     current = {entry.path.stem: entry.body for entry in blocks if not inventory.is_stale(entry.body)}
-    features = [
-        FeatureCount(body.key.backbone, body.count, "stale" if inventory.is_stale(body) else "done")
-        for body in (entry.body for entry in inventory.entries(FEATURES))
-    ]
+    features = _cached(inventory)
     features += (
         FeatureCount(f"features:{body.name}", len(body.ids), "stale" if inventory.is_stale(body) else "done")
         for body in (entry.body for entry in inventory.entries(OWN_FEATURES))
@@ -110,6 +115,20 @@ def _holdings(inventory: Inventory) -> _Holdings:
         evaluated=evaluated,
         counts=counts.of_runs(current, live, drawn, evaluated),
     )
+
+
+def _cached(inventory: Inventory) -> list[FeatureCount]:
+    """How many photos each entry of the cache has features of; those of other photos are stale."""
+    by_key: dict[FeaturesKey, list[FeatureShard]] = {}
+    for entry in inventory.entries(FEATURES):
+        by_key.setdefault(entry.body.key, []).append(entry.body)
+    found = []
+    for key, shards in by_key.items():
+        there = len(frozenset().union(*map(inventory.covered, shards)))
+        state: State = "stale" if not there else "done" if there == inventory.photos else "partly"
+        count = there or len({id for shard in shards for id in shard.ids})
+        found.append(FeatureCount(key.backbone, count, state))
+    return found
 
 
 def _setups(
@@ -143,7 +162,7 @@ def _states(inventory: Inventory, holds: _Holdings, sizes: Iterable[str]) -> dic
     states: dict[str, State] = {
         "prepare": "done" if holds.dataset else "missing",
         "corrupt": _state(bool(holds.drawn), stale=bool(holds.stale_draws), unknown=unknown),
-        "features": _features_state(holds.features, bool(inventory.unfinished_shards()), unknown=unknown),
+        "features": _features_state(holds.features, unknown=unknown),
         "train": _train_state(holds.counts, stale=bool(holds.stale_runs), unknown=unknown),
         "evaluate": _state(_is_current(holds), stale=evaluation is not None, unknown=unknown),
         "preview": "missing",
@@ -166,9 +185,9 @@ def _state(there: bool, *, stale: bool, unknown: bool) -> State:
     return "missing"
 
 
-def _features_state(found: Iterable[FeatureCount], unfinished: bool, *, unknown: bool) -> State:
+def _features_state(found: Iterable[FeatureCount], *, unknown: bool) -> State:
     states = {count.state for count in found}
-    if "done" not in states and unfinished:
+    if "done" not in states and "partly" in states:
         return "partly"
     return _state("done" in states, stale="stale" in states, unknown=unknown)
 

@@ -127,7 +127,7 @@ class Artifacts:
         splits = datasets.splits(self.layout, dataset)
         ids = [photo.id for photo in splits.photos]
         found = feature_cache.of_photos(self.layout, ids, dataset.request.image_size)
-        there = [FeaturesHandle(record, self.layout, splits) for record in found]
+        there = [FeaturesHandle(shards, self.layout, splits) for shards in found]
         return _picked(there, "features", {"backbone": backbone}, lambda features, _: features.backbone)
 
     def results(self, *, select: str | None = None) -> list[dict[str, Any]]:

@@ -112,7 +112,7 @@ def remove_replaced(layout: Layout, before: Dataset, now: Dataset) -> None:
 
 
 def made_from_another(layout: Layout) -> tuple[str, ...]:
-    """Names of the later stages that hold something; all go stale when the data set changes."""
-    stages = (("draws", layout.draws), ("features", layout.features), ("runs", layout.runs))
+    """Names of the later stages that hold something and go stale when the data set changes; features are of photos."""
+    stages = (("draws", layout.draws), ("runs", layout.runs))
     found = tuple(name for name, directory in stages if directory.is_dir() and any(directory.glob("*.json")))
     return (*found, "evaluation") if layout.evaluation.exists() else found

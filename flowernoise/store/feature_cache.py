@@ -1,21 +1,20 @@
-"""Cached features: HDF5 shards of consecutive photos, complete once a record lists them.
+"""Cached features, by photo: HDF5 shards, each with a record of the photos in it.
 
-A shard gets its name only when it is complete, so an interrupted extraction goes on at the first missing shard.
+A shard is complete once its record is there. So an interrupted extraction goes on with the photos that have none, and
+another split, another seed or one more photo needs only what is new.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import files
-from flowernoise.store.files import FileRef
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Features, FeaturesKey
+from flowernoise.store.records import FeatureShard, FeaturesKey
 
 KIND = "features"
 SHARD = 256  # photos
@@ -23,111 +22,106 @@ FeatureArray = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def name_of(key: FeaturesKey) -> str:
-    """File name of a cache entry, without its suffix."""
+    """The beginning of the file names of a cache entry."""
     return files.digest_of(key)[:16]
 
 
+def name_of_shard(key: FeaturesKey, ids: Sequence[str]) -> str:
+    """File name of a shard, without its suffix."""
+    return f"{name_of(key)}.{files.digest_of(tuple(ids))[:16]}"
+
+
 def is_there(layout: Layout, key: FeaturesKey) -> bool:
-    """Whether features for ``key`` are complete."""
-    return (layout.features / f"{name_of(key)}.json").exists()
+    """Whether features of any photo are cached for ``key``."""
+    return next(layout.features.glob(f"{name_of(key)}.*.json"), None) is not None
 
 
-def find(layout: Layout, key: FeaturesKey) -> Features | None:
-    """The record of complete features for ``key``, or None.
-
-    Raises:
-        DamagedFileError: the record is damaged.
-    """
-    path = layout.features / f"{name_of(key)}.json"
-    return files.read_record(path, KIND, Features) if path.exists() else None
-
-
-def of_photos(layout: Layout, ids: Sequence[str], image_size: int) -> list[Features]:
-    """The records of complete features of these photos, ordered by backbone.
+def shards(layout: Layout, key: FeaturesKey) -> list[FeatureShard]:
+    """The shards for ``key``, in an order that does not change.
 
     Raises:
         DamagedFileError: a record is damaged.
     """
-    photos = digest_of_photos(ids)
-    found = [files.read_record(path, KIND, Features) for path in sorted(layout.features.glob("*.json"))]
-    own = [each for each in found if (each.key.photos, each.key.image_size) == (photos, image_size)]
-    return sorted(own, key=lambda features: features.key.backbone)
+    return [read_record(layout, name) for name in names(layout, key)]
 
 
-def digest_of_photos(ids: Sequence[str]) -> str:
-    """The digest that stands for photos in a features key."""
-    return files.digest_of(ids)
+def names(layout: Layout, key: FeaturesKey) -> list[str]:
+    """File names of the records of the shards for ``key``."""
+    return sorted(path.name for path in layout.features.glob(f"{name_of(key)}.*.json"))
 
 
-def read(layout: Layout, features: Features) -> FeatureArray:
-    """Features [photo, dimension] of all photos.
+def read_record(layout: Layout, name: str) -> FeatureShard:
+    """The record of a shard.
 
     Raises:
-        DamagedFileError: a shard is missing or damaged.
+        DamagedFileError: it is damaged.
     """
-    held = sum(ref.size for ref in features.shards)
-    if min(features.count, features.dimension) < 0 or 4 * features.count * features.dimension > held:
-        raise DamagedFileError(f"{layout.features}: the shards are too small for the recorded {features.count} photos")
-    array = np.empty((features.count, features.dimension), dtype=np.float32)
-    start = 0
-    for ref in features.shards:
-        shard = read_shard(layout, ref, features.dimension)
-        if start + len(shard) > features.count:
-            raise DamagedFileError(f"{layout.features / ref.name} holds more photos than recorded")
-        array[start : start + len(shard)] = shard
-        start += len(shard)
-    if start != features.count:
-        raise DamagedFileError(f"{layout.features}: the shards hold {start} photos, not the recorded {features.count}")
+    return files.read_record(layout.features / name, KIND, FeatureShard)
+
+
+def of_photos(layout: Layout, ids: Sequence[str], image_size: int) -> list[tuple[FeatureShard, ...]]:
+    """The shards of each cache entry that has features of all these photos, ordered by backbone.
+
+    Raises:
+        DamagedFileError: a record is damaged.
+    """
+    by_key: dict[FeaturesKey, list[FeatureShard]] = {}
+    for path in sorted(layout.features.glob("*.json")):
+        shard = read_record(layout, path.name)
+        if shard.key.image_size == image_size:
+            by_key.setdefault(shard.key, []).append(shard)
+    complete = (tuple(found) for found in by_key.values() if not missing(found, ids))
+    return sorted(complete, key=lambda found: found[0].key.backbone)
+
+
+def missing(found: Iterable[FeatureShard], ids: Iterable[str]) -> list[str]:
+    """The photos without features, in the order given."""
+    there = {id for shard in found for id in shard.ids}
+    return [id for id in ids if id not in there]
+
+
+def read(layout: Layout, found: Sequence[FeatureShard], ids: Sequence[str]) -> FeatureArray:
+    """Features [photo, dimension] of photos that all have some.
+
+    Raises:
+        DamagedFileError: a shard is missing or damaged, or shards have different dimensions.
+    """
+    wanted = {id: row for row, id in enumerate(ids)}
+    array = np.empty((len(ids), found[0].dimension), dtype=np.float32)
+    for shard in found:
+        rows = [(wanted.pop(id), place) for place, id in enumerate(shard.ids) if id in wanted]
+        if rows:
+            if shard.dimension != array.shape[1]:
+                raise DamagedFileError(f"{layout.features}: shards of {shard.key.backbone} have different dimensions")
+            to, places = (list(each) for each in zip(*rows, strict=True))
+            array[to] = read_shard(layout, shard)[places]
     return array
 
 
-def read_shard(layout: Layout, ref: FileRef, dimension: int | None) -> FeatureArray:
+def read_shard(layout: Layout, shard: FeatureShard) -> FeatureArray:
     """Features [photo, dimension] of a shard.
 
     Raises:
-        DamagedFileError: it is missing, damaged, or not finite.
+        DamagedFileError: it is missing, damaged, not finite, or does not hold what its record says.
     """
-    declared = {"features": files.Declared("f", (None, dimension))}
-    shard = files.read_arrays(layout.features, ref, declared)["features"]
-    if shard.dtype != np.float32 or not np.isfinite(shard).all():
-        raise DamagedFileError(f"{layout.features / ref.name} holds features that are not finite float32")
+    declared = {"features": files.Declared("f", (len(shard.ids), shard.dimension))}
+    array = files.read_arrays(layout.features, shard.array, declared)["features"]
+    if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise DamagedFileError(f"{layout.features / shard.array.name} holds features that are not finite float32")
+    return array
+
+
+def write(layout: Layout, key: FeaturesKey, ids: Sequence[str], features: FeatureArray) -> FeatureShard:
+    """Writes a shard of photos, then its record."""
+    name = name_of_shard(key, ids)
+    with files.together():
+        array = files.write_arrays(layout.features, name, {"features": features})
+        shard = FeatureShard(key, tuple(ids), features.shape[1], array)
+        files.write_record(layout.features / f"{name}.json", KIND, shard)
     return shard
 
 
-@dataclasses.dataclass(frozen=True)
-class Extraction:
-    """An extraction in progress: which shards exist, and how to add one."""
-
-    layout: Layout
-    key: FeaturesKey
-    count: int
-
-    def starts(self) -> range:
-        """The first photo of each shard."""
-        return range(0, self.count, SHARD)
-
-    def existing(self, start: int) -> FileRef | None:
-        """The intact shard that starts at a photo, if an earlier attempt wrote it."""
-        ref = files.find_blob(self.layout.features, self._stem(start), ".h5")
-        if ref is None:
-            return None
-        try:
-            read_shard(self.layout, ref, None)
-        except DamagedFileError:  # intact, but not features of ours
-            files.quarantine(self.layout.features / ref.name)
-            return self.existing(start)
-        return ref
-
-    def write(self, start: int, features: FeatureArray) -> FileRef:
-        """Writes the shard that starts at a photo."""
-        return files.write_arrays(self.layout.features, self._stem(start), {"features": features})
-
-    def finish(self, shards: tuple[FileRef, ...]) -> Features:
-        """Records that the features are complete."""
-        dimension = read_shard(self.layout, shards[0], None).shape[1]
-        features = Features(self.key, self.count, dimension, shards)
-        files.write_record(self.layout.features / f"{name_of(self.key)}.json", KIND, features)
-        return features
-
-    def _stem(self, start: int) -> str:
-        return f"{name_of(self.key)}.{start:08}"
+def quarantine(layout: Layout, shard: FeatureShard) -> None:
+    """Renames a shard and its record, so that they are no longer read."""
+    files.quarantine(layout.features / f"{name_of_shard(shard.key, shard.ids)}.json")
+    files.quarantine(files.checked_path(layout.features, shard.array))

@@ -13,7 +13,7 @@ from flowernoise.store import draws, feature_cache, runs
 from flowernoise.store.draws import DrawnLabels, StoredDraw
 from flowernoise.store.layout import Layout
 from flowernoise.store.photos import Splits
-from flowernoise.store.records import SPLITS, Choice, Dataset, DrawBatch, DrawKey, Features, RunBlock, Selection
+from flowernoise.store.records import SPLITS, Choice, Dataset, DrawBatch, DrawKey, FeatureShard, RunBlock, Selection
 from flowernoise.store.runs import StoredRun
 from flowernoise.store.setups import settings
 
@@ -229,14 +229,14 @@ class RunHandle(StoredRun):
 class FeaturesHandle:
     """Features of all photos, in the order of :attr:`flowernoise.Artifacts.photos`."""
 
-    record: Features
+    shards: tuple[FeatureShard, ...] = dataclasses.field(repr=False)
     layout: Layout = dataclasses.field(repr=False)
     splits: Splits = dataclasses.field(repr=False)
 
     @property
     def backbone(self) -> str:
         """Spec of the backbone that computed them."""
-        return self.record.key.backbone
+        return self.shards[0].key.backbone
 
     @property
     def array(self) -> feature_cache.FeatureArray:
@@ -245,7 +245,7 @@ class FeaturesHandle:
         Raises:
             DamagedFileError: they are damaged.
         """
-        return feature_cache.read(self.layout, self.record)
+        return feature_cache.read(self.layout, self.shards, [photo.id for photo in self.splits.photos])
 
     def of(self, split: str, seed: int = 0) -> feature_cache.FeatureArray:
         """Features of a seed's photos of train, val or test [n, dimension]."""

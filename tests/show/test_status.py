@@ -30,7 +30,6 @@ EMPTY = Status(
     draws=(),
     stale_draws=0,
     features=(),
-    unfinished=0,
     runs=(),
     setups=(),
     stale_runs=0,
@@ -93,8 +92,7 @@ TROUBLED = dataclasses.replace(
         other=("there", 1, 12),
     ),
     stale_draws=1,
-    features=(FeatureCount("resnet50", 3557, "stale"),),
-    unfinished=3,
+    features=(FeatureCount("efficientnet_lite0", 512, "partly"), FeatureCount("resnet50", 3557, "stale")),
     runs=(
         a_run_count("ce", 1200, failed=1, unevaluated=30),
         a_run_count("mae", 17, superseded=4, lacking=1),

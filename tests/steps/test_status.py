@@ -32,7 +32,7 @@ from flowernoise.store.records import (
     DrawBatch,
     DrawKey,
     Evaluation,
-    Features,
+    FeatureShard,
     FeaturesKey,
     RunKey,
 )
@@ -70,11 +70,11 @@ def corrupt(layout: Layout, keys: list[DrawKey] = DRAWS, name: str = "draws") ->
     files.write_record(layout.draws / f"{name}.json", draws.KIND, batch)
 
 
-def extract(layout: Layout, name: str = "0123456789abcdef", image_size: int = 32) -> None:
+def extract(layout: Layout, name: str = "0123456789abcdef", image_size: int = 32, most: int | None = None) -> None:
     index = photos.read_index(layout.photos, datasets.need(layout).index)
-    of_photos = files.digest_of([photo.id for photo in index])
-    key = FeaturesKey(of_photos, image_size, "d", "resnet50", "w", "e", "cpu", "float32")
-    record = Features(key, len(index), 3, (blob(layout.features, f"{name}.00000000"),))
+    key = FeaturesKey(image_size, "d", "resnet50", "w", "e", "cpu", "float32")
+    ids = tuple(photo.id for photo in index)[:most]
+    record = FeatureShard(key, ids, 3, blob(layout.features, f"{name}.00000000"))
     files.write_record(layout.features / f"{name}.json", "features", record)
 
 
@@ -169,7 +169,7 @@ def test_everything_done_is_counted(layout):
         ("symmetric", 0.4, 2),
     ]
     assert [(each.backbone, each.photos, each.state) for each in found.features] == [("resnet50", 8, "done")]
-    assert (found.litter, found.problems, found.inside, found.unfinished) == ((), (), (), 0)
+    assert (found.litter, found.problems, found.inside) == ((), (), ())
 
 
 def test_sizes_are_those_on_disk(layout):
@@ -200,11 +200,15 @@ def test_features_of_another_size_are_stale(layout):
     assert [each.state for each in status(layout.root).features] == ["done", "stale"]
 
 
-def test_an_interrupted_extraction_is_no_litter(layout):
-    for path in layout.features.glob("*.json"):
+def test_features_of_some_photos_are_counted(layout):
+    for path in layout.features.glob("*"):
         path.unlink()
+    extract(layout, most=3)
     found = status(layout.root)
-    assert (states(found)["features"], found.unfinished, found.litter) == ("partly", 1, ())
+    assert (states(found)["features"], found.litter) == ("partly", ())
+    assert [(each.photos, each.state) for each in found.features] == [(3, "partly")]
+    extract(layout, "00112233445566ff", most=5)
+    assert [(each.photos, each.state) for each in status(layout.root).features] == [(5, "partly")]
 
 
 LOSSES = ("ce", "mae", "gce")

@@ -2,15 +2,17 @@
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flowernoise.catalogue.backbones import backbones
 from flowernoise.catalogue.losses import losses
@@ -161,7 +163,7 @@ def test_another_split_makes_runs_stale_and_keeps_them(prepared: Path, photo_fol
     train(prepared, ON_FEATURES, Silent())
     files_before = set(mtimes(prepared / "runs"))
     other = PrepareSettings(str(photo_folder), train=24, val=6, test=6, image_size=32, seed=1)
-    assert prepare(prepared, other, Silent()).stale == ("draws", "features", "runs")
+    assert prepare(prepared, other, Silent()).stale == ("draws", "runs")
     with pytest.raises(BadRequestError, match="run `flowernoise corrupt` first"):
         train(prepared, ON_FEATURES, Silent())
     assert set(mtimes(prepared / "runs")) == files_before
@@ -207,6 +209,50 @@ def test_an_interrupted_extraction_goes_on_at_the_first_missing_shard(
     train(prepared, ON_FEATURES, Silent())
     assert len(calls) - 4 == 2  # shards three and four of 36 photos
     assert written <= {path.name for path in (prepared / "features").glob("*.h5")}
+
+
+def test_only_photos_without_features_are_extracted(
+    prepared: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another split and one more photo: what is there stays, to the byte, and equals what is extracted at once."""
+    from flowernoise.training import features
+
+    extract, extracted = features.extract, []
+
+    def counted(model: object, encoded: Iterable[bytes], *more: object) -> np.ndarray:
+        photos = list(encoded)
+        extracted.extend(photos)
+        return extract(model, photos, *more)
+
+    monkeypatch.setattr(features, "extract", counted)
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",)), Silent())
+    before = contents(prepared / "features")
+    assert len(extracted) == 36
+    other = PrepareSettings(str(photo_folder), train=20, val=5, test=5, image_size=32, seed=1)
+    prepare(prepared, other, Silent())
+    corrupt(prepared, CorruptSettings(rates=(0.5,), seeds=1), Silent())
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",)), Silent())
+    assert len(extracted) == 36
+    more = Path(shutil.copytree(photo_folder, prepared.parent / "more"))
+    Image.new("RGB", (40, 30), "teal").save(next(more.rglob("*.*")).with_name("another.png"))
+    prepare(prepared, dataclasses.replace(other, source=str(more), train=26), Silent())
+    corrupt(prepared, CorruptSettings(rates=(0.5,), seeds=1), Silent())
+    train(prepared, dataclasses.replace(ON_FEATURES, losses=("ce",)), Silent())
+    assert before.items() <= contents(prepared / "features").items()
+    [found] = Artifacts(prepared).features()
+    every = [photo.id for photo in Artifacts(prepared).photos]
+    assert len(extracted) == 36 + len(set(every) - set(held_before(before)))
+    at_once = prepared.parent / "at_once"
+    shutil.copytree(prepared, at_once, ignore=shutil.ignore_patterns("features", "runs"))
+    train(at_once, dataclasses.replace(ON_FEATURES, losses=("ce",)), Silent())
+    [whole] = Artifacts(at_once).features()
+    np.testing.assert_array_equal(found.array, whole.array)
+
+
+def held_before(files: dict[str, bytes]) -> list[str]:
+    """The photos of the shards among some files."""
+    [record] = [data for name, data in files.items() if name.endswith(".json")]
+    return list(json.loads(record)["body"]["ids"])
 
 
 def test_a_control_can_be_restricted_to_some_losses(prepared: Path) -> None:

@@ -186,7 +186,11 @@ MISFITS: dict[str, tuple[Callable[[TamperedDirectory], object], str, str]] = {
         "not those that its record describes",
     ),
     "name of a draw": (renamed("draws/*.json"), "draws/*.h5", "does not have the name that its content"),
-    "number of features": (lambda v: v.change("features/*.json", count=39), "features/*.json", "hold 40 photos, not"),
+    "number of features": (
+        lambda v: v.change("features/*.json", dimension=4),
+        "features/*.h5",
+        "which is not what its record says",
+    ),
     "name of features": (renamed("features/*.json"), "features/*.json", "does not have the name that its content"),
     "labels trained on": (other_block(on_other_labels), "runs/*.json", "was trained on other labels than were drawn"),
     "size of the photos trained on": (other_block(on_another_size), "runs/*.json", "but they have another size"),
@@ -284,7 +288,7 @@ def test_repair_touches_nothing_outside_whatever_a_record_names(tampered: Tamper
     precious = tampered.outside / "precious"
     precious.write_text("mine")
     ref = {"name": str(precious), "sha256": "0" * 64, "size": 4}
-    tampered.change(pattern, **({"shards": [ref]} if "features" in pattern else {"arrays": ref}))
+    tampered.change(pattern, **({"array": ref} if "features" in pattern else {"arrays": ref}))
     record = tampered.only(pattern)
     assert str(record) in {problem.path for problem in verified(tampered).problems}
     verified(tampered, mend=True)

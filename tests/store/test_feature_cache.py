@@ -1,17 +1,22 @@
+"""Cached features are kept and found by photo, whatever the shards that they lie in."""
+
+import random
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowernoise.errors import DamagedFileError
 from flowernoise.store import feature_cache, files
-from flowernoise.store.feature_cache import SHARD, Extraction
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import Features, FeaturesKey
+from flowernoise.store.records import FeatureShard, FeaturesKey
 
-KEY = FeaturesKey("photos", 224, "pillow", "resnet50", "weights", "tensorflow", "cpu", "float32")
-COUNT = 2 * SHARD + 10
+KEY = FeaturesKey(224, "pillow", "resnet50", "weights", "tensorflow", "cpu", "float32")
+IDS = [f"photo {number}" for number in range(20)]
+OF_PHOTO = {id: np.array([number, number + 0.5, -number], dtype=np.float32) for number, id in enumerate(IDS)}
 
 
 @pytest.fixture
@@ -19,122 +24,116 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path)
 
 
-def features(count: int = COUNT, dimension: int = 3) -> np.ndarray:
-    return np.arange(count * dimension, dtype=np.float32).reshape(count, dimension)
+def write(layout: Layout, ids: list[str], key: FeaturesKey = KEY) -> FeatureShard:
+    return feature_cache.write(layout, key, ids, np.stack([OF_PHOTO[id] for id in ids]))
 
 
-def write_shards(extraction: Extraction, array: np.ndarray) -> tuple[files.FileRef, ...]:
-    return tuple(extraction.write(start, array[start : start + SHARD]) for start in extraction.starts())
-
-
-def complete(layout: Layout, key: FeaturesKey = KEY, array: np.ndarray | None = None) -> Features:
-    array = features() if array is None else array
-    extraction = Extraction(layout, key, len(array))
-    return extraction.finish(write_shards(extraction, array))
-
-
-@pytest.mark.parametrize("count", [1, SHARD - 1, SHARD, SHARD + 1, COUNT])
-def test_features_read_back_in_the_order_of_the_photos(layout: Layout, count: int) -> None:
-    record = complete(layout, array=features(count))
-    assert feature_cache.find(layout, KEY) == record
-    assert (record.count, record.dimension) == (count, 3)
-    read = feature_cache.read(layout, record)
+def assert_read(layout: Layout, ids: list[str]) -> None:
+    read = feature_cache.read(layout, feature_cache.shards(layout, KEY), ids)
     assert read.dtype == np.float32
-    np.testing.assert_array_equal(read, features(count))
+    np.testing.assert_array_equal(read, [OF_PHOTO[id] for id in ids])
 
 
-def test_nothing_is_found_before_an_extraction_is_finished(layout: Layout) -> None:
-    write_shards(Extraction(layout, KEY, COUNT), features())
-    assert feature_cache.find(layout, KEY) is None
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(1, len(IDS) - 1), max_size=4))
+def test_photos_are_found_whatever_the_shards_they_are_in(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, cuts: list[int]
+) -> None:
+    """Shards may even overlap, as after two processes that did not know of each other."""
+    layout, order = Layout(tmp_path_factory.mktemp("cache")), random.Random(seed).sample(IDS, len(IDS))
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(IDS)], strict=True):
+        if order[start : end + 2]:
+            write(layout, order[start : end + 2])
+    wanted = random.Random(seed + 1).sample(IDS, 7)
+    assert_read(layout, wanted)
+    assert feature_cache.missing(feature_cache.shards(layout, KEY), IDS) == []
+
+
+def test_what_is_missing_comes_in_the_order_asked_for(layout: Layout) -> None:
+    write(layout, IDS[3:5])
+    there = feature_cache.shards(layout, KEY)
+    assert feature_cache.missing(there, [IDS[4], IDS[9], IDS[3], IDS[1]]) == [IDS[9], IDS[1]]
+    assert_read(layout, [IDS[4], IDS[3]])
+
+
+def test_nothing_is_there_before_the_first_shard(layout: Layout) -> None:
+    assert not feature_cache.is_there(layout, KEY)
+    assert feature_cache.missing(feature_cache.shards(layout, KEY), IDS) == IDS
+    write(layout, IDS)
+    assert feature_cache.is_there(layout, KEY)
 
 
 @pytest.mark.parametrize("field", FeaturesKey.__struct_fields__)
 def test_features_of_another_key_are_not_found(layout: Layout, field: str) -> None:
-    complete(layout)
+    write(layout, IDS)
     other = msgspec.structs.replace(KEY, **{field: 96 if field == "image_size" else "another"})
-    assert feature_cache.find(layout, other) is None
-    assert Extraction(layout, other, COUNT).existing(0) is None
+    assert not feature_cache.is_there(layout, other)
+    assert feature_cache.shards(layout, other) == []
 
 
-def test_an_interrupted_extraction_goes_on_at_the_first_missing_shard(layout: Layout) -> None:
-    first = Extraction(layout, KEY, COUNT)
-    ref = first.write(0, features()[:SHARD])
-    second = Extraction(layout, KEY, COUNT)
-    assert [second.existing(start) for start in second.starts()] == [ref, None, None]
-    rest = tuple(second.write(start, features()[start : start + SHARD]) for start in second.starts()[1:])
-    np.testing.assert_array_equal(feature_cache.read(layout, second.finish((ref, *rest))), features())
+def test_entries_that_have_all_photos_are_found_by_backbone(layout: Layout) -> None:
+    lite0, small = (msgspec.structs.replace(KEY, **each) for each in ({"backbone": "lite0"}, {"image_size": 96}))
+    write(layout, IDS[:10])
+    write(layout, IDS[10:])
+    write(layout, IDS, lite0)
+    write(layout, IDS[:10], msgspec.structs.replace(KEY, backbone="partly"))
+    write(layout, IDS, small)
+    found = feature_cache.of_photos(layout, IDS, 224)
+    assert [(shards[0].key.backbone, len(shards)) for shards in found] == [("lite0", 1), ("resnet50", 2)]
 
 
-@pytest.mark.parametrize("change", [lambda d: d[:-1], lambda _: b"", lambda d: d[:700] + bytes([d[700] ^ 1]) + d[701:]])
-def test_damaged_shards_of_an_interrupted_extraction_are_not_taken(layout: Layout, change: object) -> None:
-    extraction = Extraction(layout, KEY, COUNT)
-    refs = write_shards(extraction, features())
-    path = layout.features / refs[1].name
-    path.write_bytes(change(path.read_bytes()))
-    assert [extraction.existing(start) for start in extraction.starts()] == [refs[0], None, refs[2]]
-
-
-def test_an_intact_shard_is_found_beside_a_damaged_one(layout: Layout) -> None:
-    extraction = Extraction(layout, KEY, SHARD)
-    ref = extraction.write(0, features(SHARD))
-    stem = ref.name.rpartition("-")[0]
-    (layout.features / f"{stem}-0000000000000000.h5").write_bytes(b"damaged")
-    assert extraction.existing(0) == ref
-
-
-def test_a_shard_that_cannot_be_read_counts_as_missing(layout: Layout) -> None:
-    extraction = Extraction(layout, KEY, SHARD)
-    ref = extraction.write(0, features(SHARD))
-    (layout.features / ref.name).unlink()
-    (layout.features / ref.name).mkdir()
-    assert extraction.existing(0) is None
-
-
-@pytest.mark.parametrize("damage", ["missing", "changed"])
-def test_finished_features_with_a_broken_shard_are_refused(layout: Layout, damage: str) -> None:
-    record = complete(layout)
-    path = layout.features / record.shards[1].name
-    if damage == "missing":
+def test_a_shard_without_its_record_is_not_there(layout: Layout) -> None:
+    write(layout, IDS)
+    for path in layout.features.glob("*.json"):
         path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[::-1])
+    assert feature_cache.shards(layout, KEY) == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed", "cut"])
+def test_a_damaged_shard_is_refused_and_set_aside_with_its_record(layout: Layout, damage: str) -> None:
+    shard = write(layout, IDS)
+    path = layout.features / shard.array.name
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(data[:-1] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(DamagedFileError, match=path.name):
-        feature_cache.read(layout, record)
+        feature_cache.read(layout, [shard], IDS)
+    feature_cache.quarantine(layout, shard)
+    assert feature_cache.shards(layout, KEY) == []
 
 
 def test_a_damaged_record_is_refused(layout: Layout) -> None:
-    complete(layout)
+    write(layout, IDS)
     (record,) = layout.features.glob("*.json")
-    record.write_bytes(record.read_bytes().replace(b"resnet50", b"resnet51"))
+    record.write_bytes(record.read_bytes()[:-2])
     with pytest.raises(DamagedFileError, match=record.name):
-        feature_cache.find(layout, KEY)
+        feature_cache.shards(layout, KEY)
 
 
-@pytest.mark.parametrize(
-    ("lie", "problem"),
-    [
-        ({"count": COUNT + 1}, "hold 522 photos, not the recorded 523"),
-        ({"count": 10**12}, "too small for the recorded 1000000000000 photos"),
-        ({"count": COUNT - 1}, "holds more photos than recorded"),
-        ({"dimension": 4}, "not what its record says"),
-        ({"shards": ()}, "too small for the recorded 522 photos"),
-    ],
-)
-def test_records_that_do_not_fit_their_shards_are_refused(layout: Layout, lie: dict[str, object], problem: str) -> None:
-    with pytest.raises(DamagedFileError, match=problem):
-        feature_cache.read(layout, msgspec.structs.replace(complete(layout), **lie))
+@pytest.mark.parametrize("lie", [{"dimension": 4}, {"ids": tuple(IDS[:-1])}])
+def test_a_record_that_does_not_fit_its_shard_is_refused(layout: Layout, lie: dict[str, object]) -> None:
+    shard = msgspec.structs.replace(write(layout, IDS), **lie)
+    with pytest.raises(DamagedFileError, match="which is not what its record says"):
+        feature_cache.read_shard(layout, shard)
 
 
 @pytest.mark.parametrize(
     ("array", "problem"),
     [
-        (features().astype(np.float64), "not finite float32"),
-        (np.where(np.arange(COUNT)[:, None] == 7, np.float32("nan"), features()), "not finite float32"),
-        (features().ravel(), "not what its record says"),
-        (np.ones((COUNT, 3), dtype=np.int32), "not what its record says"),
+        (np.zeros((20, 3)), "not finite float32"),
+        (np.full((20, 3), np.nan, dtype=np.float32), "not finite float32"),
+        (np.zeros((20, 3), dtype=np.int32), "not what its record says"),
     ],
 )
-def test_shards_of_another_type_or_shape_are_refused(layout: Layout, array: np.ndarray, problem: str) -> None:
-    ref = files.write_arrays(layout.features, "x", {"features": array})
+def test_shards_of_another_type_are_refused(layout: Layout, array: np.ndarray, problem: str) -> None:
+    ref = files.write_arrays(layout.features, "a", {"features": array})
     with pytest.raises(DamagedFileError, match=problem):
-        feature_cache.read(layout, Features(KEY, COUNT, 3, (ref,)))
+        feature_cache.read_shard(layout, FeatureShard(KEY, tuple(IDS), 3, ref))
+
+
+def test_shards_of_different_dimensions_are_refused(layout: Layout) -> None:
+    first = write(layout, IDS[:10])
+    second = feature_cache.write(layout, KEY, IDS[10:], np.zeros((10, 4), dtype=np.float32))
+    with pytest.raises(DamagedFileError, match="different dimensions"):
+        feature_cache.read(layout, [first, second], IDS)

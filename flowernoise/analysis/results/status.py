@@ -40,7 +40,7 @@ class DrawCount:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCount:
-    """Complete features of a backbone; stale if they belong to other photos or another image size."""
+    """Features of a backbone: done or partly for the photos prepared last; stale if they are of others alone."""
 
     backbone: str
     photos: int
@@ -79,9 +79,8 @@ class Status:
     """The contents of an artifacts directory.
 
     ``photos`` counts train, val and test photos of each of the ``splits``; ``given_splits`` are those the source came
-    with. ``stale_draws`` and ``stale_runs`` belong to other photos. ``unfinished`` counts the shards of unfinished
-    features, from which the next attempt goes on. ``problems`` are damaged files; ``inside`` are artifacts directories
-    inside this one; ``next`` is None if nothing is left to do.
+    with. ``stale_draws`` and ``stale_runs`` belong to other photos. ``problems`` are damaged files; ``inside`` are
+    artifacts directories inside this one; ``next`` is None if nothing is left to do.
     """
 
     directory: str
@@ -93,7 +92,6 @@ class Status:
     draws: tuple[DrawCount, ...]
     stale_draws: int
     features: tuple[FeatureCount, ...]
-    unfinished: int
     runs: tuple[RunCount, ...]
     setups: tuple[SetupSize, ...]
     stale_runs: int

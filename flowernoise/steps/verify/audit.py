@@ -51,7 +51,7 @@ from flowernoise.store.records import (
     DrawBatch,
     DrawKey,
     Evaluation,
-    Features,
+    FeatureShard,
     KeptComparison,
     OwnFeatures,
     RunBlock,
@@ -206,20 +206,14 @@ class _Audit:
                 fits.check_draw(draw, {name: array[row] for name, array in arrays.items()}, truth, blob)
                 self._drawn[draw.key] = StoredDraw(draw, batch, row)
 
-    def _check_features(self, entry: RecordEntry[Features]) -> None:
-        path, features = entry.path, entry.body
-        before = len(self._faults)
-        with self._noting(path, entry):
-            fits.check_name(path, f"{feature_cache.name_of(features.key)}.json")
-        count = 0
-        for ref in features.shards:
-            blob = self._inventory.blob(entry, ref)
-            with self._noting(blob, entry):
-                count += len(feature_cache.read_shard(self._layout, ref, features.dimension))
-                self._count(FEATURES, blob)
-        if count != features.count and len(self._faults) == before:
-            text = f"{path}: the shards hold {count} photos, not the recorded {features.count}"
-            self._faults.append(Fault(path, FEATURES.stage, text, path))
+    def _check_features(self, entry: RecordEntry[FeatureShard]) -> None:
+        shard = entry.body
+        with self._noting(entry.path, entry):
+            fits.check_name(entry.path, f"{feature_cache.name_of_shard(shard.key, shard.ids)}.json")
+        blob = self._inventory.blob(entry, shard.array)
+        with self._noting(blob, entry):
+            feature_cache.read_shard(self._layout, shard)
+            self._count(FEATURES, blob)
 
     def _check_own_features(self, entry: RecordEntry[OwnFeatures]) -> None:
         if self._is_whole(entry):

@@ -15,7 +15,7 @@ from flowernoise.store.records import (
     Dataset,
     DrawBatch,
     Evaluation,
-    Features,
+    FeatureShard,
     KeptComparison,
     OwnFeatures,
     PresetRecord,
@@ -46,7 +46,7 @@ class Kind(Generic[Body]):
 
 DATASET = Kind("prepare", datasets.KIND, Dataset, lambda at: at.dataset, lambda it: it.files)
 DRAWS = Kind("corrupt", draws.KIND, DrawBatch, lambda at: at.draws, lambda it: (it.arrays,))
-FEATURES = Kind("features", feature_cache.KIND, Features, lambda at: at.features, lambda it: it.shards)
+FEATURES = Kind("features", feature_cache.KIND, FeatureShard, lambda at: at.features, lambda it: (it.array,))
 OWN_FEATURES = Kind("own features", own_features.KIND, OwnFeatures, lambda at: at.own_features, lambda it: it.shards)
 FIRST_STAGES = Kind("first stages", first_stages.KIND, FirstStageRecord, lambda at: at.first_stages, lambda _: ())
 BLOCKS = Kind("train", runs.KIND, RunBlock, lambda at: at.runs, lambda it: tuple(filter(None, (it.arrays, it.weights))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TypeAlias
 
 from flowernoise.errors import DamagedFileError, FlowernoiseError, OtherVersionError
 from flowernoise.safe import atomic
-from flowernoise.store import datasets, feature_cache, files
+from flowernoise.store import datasets, files
 from flowernoise.store.files import FileRef
 from flowernoise.store.inventory.kinds import (
     ALL,
@@ -29,10 +28,9 @@ from flowernoise.store.inventory.kinds import (
 )
 from flowernoise.store.inventory.litter import Litter, kind_of, listed, stage_of
 from flowernoise.store.layout import Layout
-from flowernoise.store.records import DrawBatch, Evaluation, Features, OwnFeatures, RunBlock
+from flowernoise.store.records import DrawBatch, Evaluation, FeatureShard, OwnFeatures, RunBlock
 
-OfPhotos: TypeAlias = DrawBatch | Features | OwnFeatures | RunBlock | Evaluation
-_SHARD = re.compile(r"features/(?P<key>[0-9a-f]{16})\.\d{8}-[0-9a-f]{16}\.h5")
+OfPhotos: TypeAlias = DrawBatch | FeatureShard | OwnFeatures | RunBlock | Evaluation
 
 
 class Inventory:
@@ -123,18 +121,30 @@ class Inventory:
         dataset = self.only(DATASET)
         if dataset is None:
             return True
-        if isinstance(body, Features) and dataset.given is not None and body.key.weights != dataset.given.digest:
-            return True  # other features under the same ids
-        if isinstance(body, Features):
-            return (body.key.photos, body.key.image_size) != (self._photos, dataset.request.image_size)
+        if isinstance(body, FeatureShard):
+            return not self.covered(body)
         if isinstance(body, OwnFeatures):
             return self._ids is None or not set(self._ids) <= set(body.ids)
         return body.dataset != dataset.id
 
+    def covered(self, shard: FeatureShard) -> frozenset[str]:
+        """Those of the photos prepared last whose features a shard holds."""
+        dataset = self.only(DATASET)
+        if dataset is None or shard.key.image_size != dataset.request.image_size:
+            return frozenset()
+        if dataset.given is not None and shard.key.weights != dataset.given.digest:
+            return frozenset()  # other features under the same ids
+        return self._present.intersection(shard.ids)
+
+    @property
+    def photos(self) -> int:
+        """How many photos were prepared last, in any split; 0 if these are unknown."""
+        return len(self._present)
+
     @functools.cached_property
-    def _photos(self) -> str | None:
-        """The digest by which features refer to the photos prepared last; None if these are unknown."""
-        return None if self._ids is None else feature_cache.digest_of_photos(self._ids)
+    def _present(self) -> frozenset[str]:
+        """The ids of the photos prepared last; none if these are unknown."""
+        return frozenset(self._ids or ())
 
     @functools.cached_property
     def _ids(self) -> tuple[str, ...] | None:
@@ -193,14 +203,10 @@ class Inventory:
 
     # Litter
 
-    def unfinished_shards(self) -> set[str]:
-        """Names of the shards of unfinished features, from which an extraction can go on."""
-        shards = ((name, _SHARD.fullmatch(name)) for name in self.sizes)
-        return {name for name, shard in shards if shard and f"features/{shard['key']}.json" not in self.sizes}
-
     def litter(self) -> list[Litter]:
         """The files that the program does not read."""
-        kept, unread = self.unfinished_shards(), set()
+        kept: set[str] = set()
+        unread: set[str] = set()
         for kind in NAMING:
             for each in self.records(kind):
                 if isinstance(each, RecordEntry):

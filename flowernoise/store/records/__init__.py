@@ -20,7 +20,7 @@ from flowernoise.store.records.data import DatasetRequest as DatasetRequest
 from flowernoise.store.records.data import Draw as Draw
 from flowernoise.store.records.data import DrawBatch as DrawBatch
 from flowernoise.store.records.data import DrawKey as DrawKey
-from flowernoise.store.records.data import Features as Features
+from flowernoise.store.records.data import FeatureShard as FeatureShard
 from flowernoise.store.records.data import FeaturesKey as FeaturesKey
 from flowernoise.store.records.data import GivenFeatures as GivenFeatures
 from flowernoise.store.records.data import LabelTable as LabelTable

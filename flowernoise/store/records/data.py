@@ -216,9 +216,8 @@ class OwnFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything on which features depend."""
+    """Everything on which the features of a photo depend, but for the photo."""
 
-    photos: str
     image_size: int
     decoding: str
     backbone: str
@@ -228,10 +227,10 @@ class FeaturesKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precision: str
 
 
-class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Cached features of photos, in shards of consecutive photos."""
+class FeatureShard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cached features of some photos; row i of the array belongs to ``ids[i]``."""
 
     key: FeaturesKey
-    count: int
+    ids: tuple[str, ...]
     dimension: int
-    shards: tuple[FileRef, ...]
+    array: FileRef
