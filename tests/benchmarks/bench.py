@@ -25,7 +25,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import finetuning
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -259,7 +258,9 @@ def main() -> None:
     if "extraction" in parts:
         extraction(figures, given.photos, 300, 1300)
     if "finetuning" in parts:
-        finetuning.finetuning(figures.add, given.photos)
+        from finetuning import finetuning  # beside this file
+
+        finetuning(figures.add, given.photos)
     if "processes" in parts:
         processes(figures, given.repeats)
     machine = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, {_processor()}"

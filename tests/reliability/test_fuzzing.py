@@ -28,7 +28,7 @@ FULL = 2500
 RECORDS = (
     records.Dataset,
     records.DrawBatch,
-    records.Features,
+    records.FeatureShard,
     records.RunBlock,
     records.BlockHead,
     records.Evaluation,

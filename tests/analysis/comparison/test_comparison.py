@@ -1101,6 +1101,7 @@ def test_json_rows_carry_the_settings_with_grids_as_lists(tmp_path):
         "optimizer": "adam",
         "learning_rate": [0.001],
         "l2": [0.0],
+        **dict.fromkeys(("tune", "augment", "head", "weight_decay", "ema")),
     }
 
 

@@ -233,11 +233,11 @@ def test_an_oracle_that_is_not_there_is_a_wrong_request(call):
 
 def test_records_of_the_schema_before_are_refused_and_left_as_they_are(call, work):
     path = work / "artifacts" / "dataset.json"
-    old = path.read_bytes().replace(b'"schema": 3', b'"schema": 2')
+    old = path.read_bytes().replace(b'"schema": 4', b'"schema": 2')
     path.write_bytes(old)
     for name in ("corrupt", "train", "evaluate", "compare"):
         ended = call(name, code=1)
-        assert "dataset.json has schema 2, but this flowernoise reads 3; use the version that wrote it" in ended.stderr
+        assert "dataset.json has schema 2, but this flowernoise reads 4; use the version that wrote it" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
     assert path.read_bytes() == old
 
