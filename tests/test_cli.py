@@ -387,7 +387,8 @@ def test_a_signal_stops_it_and_the_same_command_goes_on(
     train = ("train", "--mode", "finetune", "--loss", "ce", "--epochs", "1", "--backbone", "tiny", *directory)
     child = real_commands.start(*train, cwd=tmp_path, before=SLOW)
     runs = tmp_path / "artifacts" / "runs"
-    while not list(runs.glob("*.json")):
+    deadline = time.monotonic() + 120
+    while not list(runs.glob("*.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(child.pid, number)
     stopped = child.wait()

@@ -35,7 +35,7 @@ def list_things(kind: str | None = None, name: str | None = None) -> tuple[Liste
         BadRequestError: the kind or name does not exist; the message lists those that do.
 
     >>> [listed.name for listed in list_things("backbones")]
-    ['resnet50', 'efficientnet_lite0', 'keras', 'onnx']
+    ['resnet50', 'efficientnet_lite0', 'keras', 'onnx', 'features']
     """
     if kind is not None and kind not in REGISTRIES:
         raise BadRequestError(

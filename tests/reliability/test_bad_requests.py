@@ -153,7 +153,7 @@ REQUESTS: tuple[Request, ...] = (
             ("'tulpis'", "asymmetric:pairs=roses/tulpis"),
             ("'roses'", "asymmetric:pairs=roses"),
             ("matrix needs file", "matrix"),
-            ("needs a file or a field", "observed"),
+            ("needs a file, a column", "observed"),
             ("{files}/no-such", "matrix:{files}/no-such"),
             ("{empty}", "matrix:{empty}"),
             ("/dev/zero", "matrix:/dev/zero"),
@@ -178,7 +178,7 @@ REQUESTS: tuple[Request, ...] = (
             ("{infinite}", "matrix:{infinite}"),
             ("{object}", "matrix:{object}"),
             ("{good}", "matrix:{good},sha256=0123456789ab"),
-            ("needs a file or a field", "observed:{good},field=label"),
+            ("needs a file, a column", "observed:{good},field=label"),
         )
     ),
     ask("prepared", "--rates", "corrupt", "--noise", "matrix:{good}", "--rates", "0.1"),
@@ -225,7 +225,10 @@ REQUESTS: tuple[Request, ...] = (
     ask("drawn", "''", "train", "--mode", ""),
     ask("drawn", "''", "train", "--l2", ""),
     ask("drawn", "pairs", "train", "--learning-rate", ",".join(map(str, range(1, 201))), "--l2", "0,1,2,3,4,5"),
-    ask("drawn", "--mode finetune", "train", "--mode", "finetune", "--learning-rate", "0.1,0.2"),
+    ask("drawn", "--augment is for --mode finetune", "train", "--augment", "crop"),
+    ask("drawn", "--keep-weights is for --mode finetune", "train", "--keep-weights"),
+    ask("drawn", "last:N", "train", "--mode", "finetune", "--tune", "last:0"),
+    ask("drawn", "--ema 1", "train", "--mode", "finetune", "--ema", "1"),
     *(
         ask("drawn", names, "train", "--loss", spec)
         for names, spec in (

@@ -239,12 +239,12 @@ def _twice(tampered: TamperedDirectory) -> bytes:
 
 def _nan_features(tampered: TamperedDirectory) -> None:
     record = tampered.only("features/*.json")
-    (ref,) = tampered.body(record)["shards"]
+    ref = tampered.body(record)["array"]
     with h5py.File(record.parent / ref["name"]) as file:
         features = file["features"][()]
     features[3] = np.nan
     new = files.write_arrays(record.parent, ref["name"].rpartition("-")[0], {"features": features})
-    tampered.change("features/*.json", shards=[{"name": new.name, "sha256": new.sha256, "size": new.size}])
+    tampered.change("features/*.json", array={"name": new.name, "sha256": new.sha256, "size": new.size})
     (record.parent / ref["name"]).unlink()
 
 

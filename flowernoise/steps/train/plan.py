@@ -224,7 +224,7 @@ def schedule(steps: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Factors of the learning rate: a linear warm-up over the first tenth of the steps, then half a cosine to zero.
 
     >>> schedule(20).round(2)[[0, 1, 2, 10, 19]].tolist()
-    [0.5, 1.0, 0.99, 0.57, 0.01]
+    [0.5, 1.0, 1.0, 0.54, 0.0]
     """
     warm = max(1, round(steps / 10))
     step = np.arange(steps)
